@@ -1,0 +1,60 @@
+# The three commands that a newcomer needs: make demo, make test, make check.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+N ?= 100
+
+.PHONY: help demo test check kills format docs clean
+help:
+	@echo "make demo [ARGS=\"--once --json\"]  install, start a node, a small PACS and a modality; show what happens"
+	@echo "make test                         set up and run every test (REQUIRE_PEERS=1: a missing peer is a failure)"
+	@echo "make check                        ruff, mypy, import contracts, generated docs"
+	@echo "make kills N=100                  kill -9 at random, N times; prints what was lost and doubled"
+	@echo "make docs                         write the generated docs anew"
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit("imaging needs Python 3.11 or newer; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.python pyproject.toml
+	@echo "installing imaging into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . >&2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' >&2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]' >&2
+	@touch $@
+
+demo: $(VENV)/.base
+	@$(BIN)/python -m benchmarks.demo $(ARGS)
+
+test: $(VENV)/.test
+	@scripts/peers
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m scripts.docs --check
+
+kills: $(VENV)/.test
+	$(BIN)/python -m tests.end_to_end.kills $(N)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.base
+	$(BIN)/python -m scripts.docs
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""What the node costs and how fast it is, beside peers and the limit."""

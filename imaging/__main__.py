@@ -1,0 +1,7 @@
+"""`python -m imaging` is the command `imaging`."""
+
+import sys
+
+from imaging.cli import main
+
+sys.exit(main())

@@ -1,0 +1,71 @@
+"""Analyse files or folders, without a server.
+
+Files that are no DICOM are passed over and counted. Not analysed is a result as well (exit status 0). The same files,
+models and --at give the same bytes.
+
+  imaging analyse study/ --output results/
+  imaging analyse film.dcm --json --at 2026-11-24T09:30:00+07:00
+"""
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, moment
+from imaging.domain.findings import StudyResults, document
+from imaging.models.catalogue import load_models, shipped_folder
+from imaging.roles.analysis import Analysis, collect
+
+
+def options(parser: Parser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
+    parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
+    parser.add_argument("--models", metavar="DIR", type=Path, action="append", help="models in place of the shipped")
+    add_json(parser)
+
+
+def run(asked: Asked) -> int:
+    faults = [f"{path}: there is no such file or folder" for path in asked.paths if not path.exists()]
+    if not asked.paths:
+        faults.append("PATH: name at least one file or folder")
+    at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
+    faults += [f"--models {folder}: there is no such folder" for folder in asked.models or () if not folder.is_dir()]
+    if faults or at is None:
+        raise Wrong("\n".join(faults))
+    collected = collect(asked.paths)
+    if not collected.studies:
+        raise Wrong(f"nothing readable: {collected.passed_over} files are no DICOM")
+    catalogue = load_models(asked.models or [shipped_folder()])
+    for name, why in catalogue.disabled.items():
+        print(f"model {name} is disabled: {why}", file=sys.stderr)
+    analysis = Analysis(catalogue, at, asked.output, len(os.sched_getaffinity(0)))
+    results = []
+    for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
+        print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)
+        try:
+            results.append(analysis.study(study_uid, sources))
+        except OSError as error:
+            raise Failed(f"--output {asked.output}: {error.strerror}") from None
+    print(f"\n{collected.passed_over} files passed over", file=sys.stderr)
+    print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
+    return 0
+
+
+def _text(studies: list[StudyResults]) -> str:
+    lines = []
+    for study in studies:
+        lines.append(f"study {study.study_uid}")
+        for result in study.results:
+            name = f"{result.model} {result.version}" if result.model else "no model"
+            flag = f", flag {result.flag}" if result.flag else ""
+            lines.append(f"  {name}: {result.state}{': ' + result.reason if result.reason else ''}{flag}")
+            for each in result.findings:
+                said = {True: "present", False: "absent", None: "undetermined"}[each.present]
+                number = "" if each.probability is None else f" {each.probability:.3f} (threshold {each.threshold})"
+                lines.append(f"    {each.code.meaning}: {said}{number}")
+            if result.sr:
+                lines.append(f"    {result.sr}")
+    return "\n".join([*lines, "", "Not a diagnosis: imaging is not a medical device."])

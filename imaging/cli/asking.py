@@ -1,0 +1,135 @@
+"""How commands are asked: options whose faults are said all at once, each with the form wanted."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from imaging import settings
+from imaging.ledger import migrate
+from imaging.ledger.store import SQLITE_FILE, Ledger
+from imaging.settings import SettingError, Settings
+
+Asked = argparse.Namespace
+T = TypeVar("T")
+
+
+class Wrong(Exception):
+    """Asked wrongly: exit status 2."""
+
+
+class Failed(Exception):
+    """It could not be done: exit status 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says every unknown option and every missing argument, not the first alone."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.faults: list[str] = []
+
+    def asked(self, arguments: Sequence[str]) -> Asked:
+        """Raises Wrong with all faults."""
+        found, unknown = self.parse_known_args(list(arguments))
+        options = [name for action in self._actions for name in action.option_strings]
+        for each in unknown:
+            near = settings._nearest(each.partition("=")[0], options) if each.startswith("-") else ""
+            self.faults.append(f"{each}: unknown{near}")
+        found.faults = self.faults
+        if self.faults and not hasattr(found, "_settings"):
+            raise Wrong("\n".join(self.faults))
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        raise Wrong("\n".join([*self.faults, message]))
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """`--home` and `--config`, for commands that read the ledger."""
+    parser.add_argument("--home", metavar="DIR", help="where ledger and spool lie (default ~/.local/share/imaging)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as the flags of `serve`")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Every setting as an option; values are checked together by `settings_of`."""
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as these flags, _ for -")
+    parser.set_defaults(_settings=True)
+    for name, each in settings.table().items():
+        notes = each.metadata
+        default = "" if each.default in ("", ()) else f" (default {each.default})"
+        parser.add_argument(
+            settings.flag(name),
+            dest=name,
+            metavar=notes["form"],
+            action="append" if notes["many"] else "store",
+            help=(notes["meaning"] + (", repeatable" if notes["many"] else "") + default).replace("%", "%%"),
+        )
+
+
+def settings_of(asked: Asked) -> Settings:
+    """The settings that flags, environment and file give together. Raises Wrong with all faults."""
+    flags = {name: value for name in settings.table() if (value := getattr(asked, name, None)) is not None}
+    faults: list[str] = list(getattr(asked, "faults", []))
+    try:
+        found = settings.load(flags, asked.config)
+    except SettingError as error:
+        raise Wrong("\n".join([*faults, *error.faults])) from None
+    if faults:
+        raise Wrong("\n".join(faults))
+    return found
+
+
+def ledger_of(asked: Asked) -> Ledger:
+    """The ledger of the home that is asked about. Raises Failed where it was never served or is of another version."""
+    found = settings_of(asked)
+    if not found.database and not (found.home / SQLITE_FILE).exists():
+        raise Failed(f"{found.home} was never served; `imaging serve --home {found.home}` begins it")
+    ledger = Ledger(found.home, found.database)
+    migrate.check(ledger)
+    return ledger
+
+
+def checked(faults: list[str], parse: Callable[[str], T], option: str, said: str) -> T | None:
+    """A value, or None and one fault more."""
+    try:
+        return parse(said)
+    except ValueError as error:
+        faults.append(f"{option} {said!r}: {error}")
+        return None
+
+
+def moment(said: str) -> datetime:
+    """A date and time; local where it names no zone."""
+    try:
+        return datetime.fromisoformat(said).astimezone()
+    except ValueError:
+        raise ValueError("is no date and time such as 2026-11-24T09:30:00+07:00") from None
+
+
+def period(said: str) -> timedelta:
+    """A length of time such as 30d, 12h or 90m."""
+    match = re.fullmatch(r"(\d{1,6})([dhm])", said)
+    if match is None:
+        raise ValueError("is no length of time such as 30d, 12h or 90m")
+    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
+
+
+def table(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as aligned text; the first is the head."""
+    texts = [[str(each) for each in row] for row in rows]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
+    return "\n".join(
+        "  ".join(each.ljust(width) for each, width in zip(row, widths, strict=True)).rstrip() for row in texts
+    )

@@ -1,0 +1,53 @@
+"""Objects kept apart: their UID came before with other bytes, or their study has another patient.
+
+They are never analysed until a person has looked. `use` puts the object in its UID's place, `drop` leaves it apart
+for good; the study is looked at again either way.
+
+  imaging conflicts list
+  imaging conflicts use 3
+"""
+
+import json
+
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.ledger import receiving
+from imaging.supervise import patience
+
+
+def options(parser: Parser) -> None:
+    parser.add_argument("what", metavar="list|use|drop", nargs="?", default="list")
+    parser.add_argument("numbers", metavar="NUMBER", nargs="*", help="numbers that `list` shows")
+    add_home(parser)
+    add_json(parser)
+
+
+def run(asked: Asked) -> int:
+    faults = []
+    if asked.what not in ("list", "use", "drop"):
+        faults.append(f"{asked.what!r}: list, use or drop is wanted")
+    faults += [
+        f"{each!r}: a number that `imaging conflicts list` shows is wanted"
+        for each in asked.numbers
+        if not each.isdigit()
+    ]
+    if asked.what in ("use", "drop") and not asked.numbers:
+        faults.append(f"{asked.what}: say which, by number")
+    if faults:
+        raise Wrong("\n".join(faults))
+    ledger = ledger_of(asked)
+    if asked.what == "list":
+        found = [each | {"received_at": each["received_at"].isoformat()} for each in receiving.conflicts(ledger)]
+        head = ["number", "why", "study", "object", "received"]
+        rows = [
+            [each["id"], each["why"], each["study_instance_uid"], each["sop_instance_uid"], each["received_at"]]
+            for each in found
+        ]
+        print(json.dumps({"conflicts": found}, indent=2) if asked.json else table([head, *rows]))
+        return 0
+    told = patience(settings_of(asked))
+    unknown = [
+        each for each in asked.numbers if not receiving.settle_conflict(ledger, int(each), asked.what == "use", told)
+    ]
+    if unknown:
+        raise Failed(f"no open conflict has the number {', '.join(unknown)}")
+    return 0

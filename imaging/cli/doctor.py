@@ -1,0 +1,136 @@
+"""What is wrong with this node and what to do about it: ports, disk, clock, peers by C-ECHO, models' golden cases.
+
+Exit status 1 where anything is wrong. Nothing is changed.
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
+from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.inference.golden import check
+from imaging.ledger import migrate
+from imaging.ledger.store import SQLITE_FILE, Ledger
+from imaging.models.catalogue import load_models, shipped_folder
+from imaging.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `mend` says what to do where it is not well."""
+
+    what: str
+    is_well: bool
+    said: str
+    mend: str = ""
+
+
+def options(parser: Parser) -> None:
+    add_settings(parser)
+    add_json(parser)
+
+
+def run(asked: Asked) -> int:
+    found = []
+    for each in examine(settings_of(asked)):
+        print(f"{'ok  ' if each.is_well else 'BAD '}{each.what}", file=sys.stderr)
+        found.append(each)
+    if asked.json:
+        print(json.dumps({"findings": [asdict(each) for each in found]}, indent=2))
+    else:
+        rows = [["", "what", "found", "what to do"]]
+        rows += [["ok" if each.is_well else "BAD", each.what, each.said, each.mend] for each in found]
+        print(table(rows))
+    return 0 if all(each.is_well for each in found) else 1
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Looks at one thing after the other."""
+    yield _disk(settings)
+    yield _ledger(settings)
+    yield _clock()
+    yield _port("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port", settings.home)
+    yield _port("web", settings.web_host, settings.web_port, "--web-port", settings.home)
+    yield from _peers(settings)
+    yield from _models(settings)
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = next(each for each in (settings.home, *settings.home.parents) if each.exists())
+    usage = shutil.disk_usage(folder)
+    reserve = min(int(settings.disk_reserve_mb * (1 << 20)), usage.total // 20)
+    is_well = usage.free > reserve and os.access(folder, os.W_OK)
+    mend = f"make room on the disk of {folder}, or `imaging purge --older-than 30d`; below the reserve nothing is taken"
+    return Finding("disk", is_well, f"{usage.free >> 20} MiB free, {reserve >> 20} kept", "" if is_well else mend)
+
+
+def _ledger(settings: Settings) -> Finding:
+    if not settings.database and not (settings.home / SQLITE_FILE).exists():
+        return Finding("ledger", True, "none yet; `imaging serve` makes it")
+    found = migrate.version(Ledger(settings.home, settings.database))
+    is_well = found == migrate.HEAD
+    return Finding(
+        "ledger", is_well, f"schema {found}", "" if is_well else "`imaging migrate`, while nothing serves it"
+    )
+
+
+def _clock() -> Finding:
+    now = datetime.now(UTC)
+    newest = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
+    is_well = now >= newest
+    mend = "" if is_well else "set the clock, or start chrony: dates in results would be wrong"
+    return Finding("clock", is_well, f"{now.isoformat(timespec='seconds')}, zone {time.tzname[0]}", mend)
+
+
+def _port(what: str, host: str, port: int, flag: str, home: Path) -> Finding:
+    if port == 0:
+        return Finding(f"{what} port", True, "any free one")
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        served = any(home.glob("lock.*")) and _answers(host, port)
+        said = "taken, by a running node" if served else f"cannot be had: {error.strerror}"
+        return Finding(f"{what} port {port}", served, said, "" if served else f"choose another by {flag}")
+    return Finding(f"{what} port {port}", True, "free")
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _peers(settings: Settings) -> Iterator[Finding]:
+    for each in settings.destinations:
+        sender = Sender(each.address, settings.ae_title)
+        try:
+            sender.echo()
+            sender.close()
+        except Unreachable as error:
+            mend = f"is it on, is {each.address} right, and does it know our AE title {settings.ae_title}?"
+            yield Finding(f"peer {each.name}", False, str(error), mend)
+        else:
+            yield Finding(f"peer {each.name}", True, "answers C-ECHO")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    catalogue = load_models(list(settings.models) or [shipped_folder()])
+    for name, why in catalogue.disabled.items():
+        yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
+    for card in catalogue.models:
+        if card.golden is None:
+            yield Finding(f"model {card.id}", True, "its card has no golden case")
+            continue
+        result = check(card)
+        mend = "" if result.passed else "weights, engine or processor differ from where it was made: do not serve it"
+        yield Finding(f"model {card.id}", result.passed, "; ".join(result.faults) or "golden case as expected", mend)

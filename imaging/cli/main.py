@@ -1,0 +1,75 @@
+"""The command line's table of contents."""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+from imaging import __version__
+from imaging.cli.asking import Failed, Parser, Wrong
+
+COMMANDS: Final = {
+    "serve": "receive, analyse, deliver and show: everything, supervised",
+    "analyse": "analyse files or folders, without a server",
+    "send": "send files or folders to a DICOM node",
+    "status": "counts per state, peers, roles; or the whole story of one study",
+    "associations": "who sent to us, what was agreed on, how it ended",
+    "conflicts": "objects kept apart since their UID or patient is in doubt",
+    "replay": "try failed and refused work again",
+    "purge": "remove old studies that are answered and delivered",
+    "models": "the models that are served",
+    "doctor": "what is wrong with this node, and what to do about it",
+    "simulate": "drawn studies with known truth, to a folder or a node",
+    "migrate": "bring the ledger of a home to this version",
+}
+"""Each command lies in the module of its name, which has `options(parser)` and `run(asked) -> int`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    warnings.simplefilter("ignore")  # libraries' warnings quote patients' data
+    said = list(sys.argv[1:] if arguments is None else arguments)
+    if not said or said[0] not in COMMANDS:
+        return _overview(said)
+    command = importlib.import_module(f"imaging.cli.{said[0]}")
+    parser = Parser(prog=f"imaging {said[0]}", description=command.__doc__)
+    command.options(parser)
+    try:
+        status: int = command.run(parser.asked(said[1:]))
+    except Wrong as wrong:
+        print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
+        return 2
+    except Failed as failed:
+        print(f"imaging {said[0]}: {failed}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _overview(said: Sequence[str]) -> int:
+    lines = [f"  {name:<14}{meaning}" for name, meaning in COMMANDS.items()]
+    text = "\n".join(
+        [
+            "usage: imaging COMMAND ...",
+            "",
+            "Triage of medical images: DICOM in, structured findings out, a worklist in order.",
+            "Not a medical device: what it says is no diagnosis.",
+            "",
+            *lines,
+            "",
+            "imaging COMMAND --help tells more.",
+        ]
+    )
+    if said and said[0] in ("-h", "--help", "help"):
+        print(text)
+        return 0
+    if said == ["--version"]:
+        print(f"imaging {__version__}")
+        return 0
+    wrong = f"imaging: {said[0]!r} is no command\n" if said else ""
+    print(f"{wrong}{text}", file=sys.stderr)
+    return 2

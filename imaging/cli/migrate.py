@@ -1,0 +1,19 @@
+"""Bring the ledger of a home to this version's schema. `imaging serve` does so by itself."""
+
+from imaging.cli.asking import Asked, Parser, add_home, settings_of
+from imaging.ledger import migrate
+from imaging.ledger.store import Ledger
+
+
+def options(parser: Parser) -> None:
+    add_home(parser)
+
+
+def run(asked: Asked) -> int:
+    found = settings_of(asked)
+    found.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ledger = Ledger(found.home, found.database)
+    before = migrate.version(ledger)
+    migrate.migrate(ledger)
+    print(f"schema {before or 'none'} -> {migrate.HEAD}")
+    return 0

@@ -1,0 +1,39 @@
+"""Remove old studies: only those that are answered and delivered, with no conflict open.
+
+imaging purge --older-than 30d
+"""
+
+import json
+import sys
+
+from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.ledger import retention
+from imaging.spool import FolderSpool
+
+
+def options(parser: Parser) -> None:
+    parser.add_argument("--older-than", metavar="30d", help="days (d), hours (h) or minutes (m) since the last image")
+    parser.add_argument("--dry-run", action="store_true", help="only say how many")
+    add_home(parser)
+    add_json(parser)
+
+
+def run(asked: Asked) -> int:
+    faults: list[str] = []
+    age = checked(faults, period, "--older-than", asked.older_than or "")
+    if age is None:
+        raise Wrong("\n".join(faults))
+    ledger = ledger_of(asked)
+    spool = FolderSpool(settings_of(asked).home / "spool")
+    before = ledger.clock.now() - age
+    studies = retention.removable(ledger, before)
+    removed = 0
+    for number, study in enumerate([] if asked.dry_run else studies, 1):
+        print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
+        keys = retention.remove(ledger, study, before)
+        removed += bool(keys)
+        for key in keys:
+            spool.remove(key)
+    said = {"removable": len(studies), "removed": removed}
+    print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
+    return 0

@@ -1,0 +1,72 @@
+"""Send files or folders to a DICOM node by C-STORE, unchanged. Files that are no DICOM are passed over.
+
+imaging send study/ --to PACS@10.0.0.5:104
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked
+from imaging.dicom_node.files import StoreRequest, split_part_10
+from imaging.dicom_node.headers import Unreadable
+from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.domain.peers import Address
+from imaging.domain.retry import Accepted
+
+
+def options(parser: Parser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
+    parser.add_argument("--to", metavar="AET@HOST:PORT", help="the node to send to")
+    parser.add_argument("--ae-title", metavar="AET", default="IMAGING", help="our AE title (default IMAGING)")
+    add_json(parser)
+
+
+def run(asked: Asked) -> int:
+    faults = [f"{path}: there is no such file or folder" for path in asked.paths if not path.exists()]
+    if not asked.paths:
+        faults.append("PATH: name at least one file or folder")
+    if not asked.to:
+        faults.append("--to is needed: AET@HOST:PORT")
+    peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
+    if faults or peer is None:
+        raise Wrong("\n".join(faults))
+    files, passed_over = _readable(asked.paths)
+    if not files:
+        raise Wrong(f"nothing readable: {passed_over} files are no DICOM")
+    try:
+        refused = _send(Sender(peer, asked.ae_title), files)
+    except Unreachable as error:
+        raise Failed(f"{peer}: {error}") from None
+    sent = len(files) - len(refused)
+    if asked.json:
+        print(json.dumps({"sent": sent, "refused": refused, "passed_over": passed_over}, indent=2))
+    else:
+        print(f"{sent} sent, {len(refused)} refused, {passed_over} passed over")
+    return 1 if refused else 0
+
+
+def _readable(paths: list[Path]) -> tuple[list[tuple[Path, StoreRequest]], int]:
+    files, passed_over = [], 0
+    for path in paths:
+        for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
+            try:
+                with file.open("rb") as opened:
+                    files.append((file, split_part_10(opened.read(1 << 20))))
+            except (Unreadable, OSError):
+                passed_over += 1
+    return files, passed_over
+
+
+def _send(sender: Sender, files: list[tuple[Path, StoreRequest]]) -> dict[str, str]:
+    refused: dict[str, str] = {}
+    sender.propose({(request.sop_class_uid, request.transfer_syntax_uid) for _, request in files})
+    for number, (file, _) in enumerate(files, 1):
+        print(f"\r{number} of {len(files)}", end="", file=sys.stderr, flush=True)
+        answer = sender.send(file.read_bytes())
+        if not isinstance(answer, Accepted):
+            refused[str(file)] = answer.why
+            print(f"\n{file}: {answer.why}", file=sys.stderr)
+    print(file=sys.stderr)
+    sender.close()
+    return refused

@@ -1,0 +1,27 @@
+"""Receive by C-STORE, analyse, send results, show the worklist; until SIGTERM.
+
+Prints one line on stdout when all is ready: `ready dicom=HOST:PORT web=URL`. Everything embedded: SQLite and a local
+folder under --home; a home that exists is used as it is.
+
+  imaging serve --deliver-to PACS=PACS@10.0.0.5:104
+  imaging serve --dicom-host 0.0.0.0 --accept CT1@10.0.0.7 --accept PACS@10.0.0.5
+"""
+
+import sys
+
+from imaging.cli.asking import Asked, Failed, Parser, add_settings, settings_of
+from imaging.roles.child import quiet_logging
+from imaging.supervise import CannotServe
+from imaging.supervise import serve as supervise
+
+
+def options(parser: Parser) -> None:
+    add_settings(parser)
+
+
+def run(asked: Asked) -> int:
+    quiet_logging("supervisor")
+    try:
+        return supervise(settings_of(asked), sys.stdout)
+    except CannotServe as error:
+        raise Failed(str(error)) from None

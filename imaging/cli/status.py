@@ -1,0 +1,90 @@
+"""Counts per state, the oldest that waits, dead letters, peers and roles; or the whole story of one study.
+
+imaging status
+imaging status --study 1.2.840.113619.2.1 --json
+"""
+
+import json
+from typing import Any
+
+from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.ledger import views
+from imaging.ledger.store import SQLITE_FILE
+
+
+def options(parser: Parser) -> None:
+    add_home(parser)
+    add_json(parser)
+    parser.add_argument("--study", metavar="UID|ACCESSION", help="one study: received, whole, results, deliveries")
+
+
+def run(asked: Asked) -> int:
+    found = settings_of(asked)
+    if not found.database and not (found.home / SQLITE_FILE).exists():
+        print(json.dumps(NOTHING, indent=2) if asked.json else _overview(NOTHING))
+        return 1
+    ledger = ledger_of(asked)
+    if asked.study:
+        return _study(views.story(ledger, asked.study), asked)
+    said = views.status(ledger)
+    print(json.dumps(said, indent=2, ensure_ascii=False) if asked.json else _overview(said))
+    return 0
+
+
+def _study(stories: list[dict[str, Any]], asked: Asked) -> int:
+    if not stories:
+        raise Wrong(f"no study has the Study Instance UID or accession number {asked.study!r}")
+    print(json.dumps({"studies": stories}, indent=2, ensure_ascii=False) if asked.json else _stories(stories))
+    return 0
+
+
+NOTHING: dict[str, Any] = {
+    "studies": {"receiving": 0, "settled": 0},
+    "jobs": {"queued": 0, "leased": 0, "analysed": 0, "not_analysed": 0, "failed": 0},
+    "deliveries": {"waiting": 0, "sending": 0, "delivered": 0, "dead": 0},
+    "instances": 0,
+    "conflicts": 0,
+    "oldest_s": {"receiving": None, "job": None, "delivery": None},
+    "dead_letters": [],
+    "peers": [],
+    "roles": [],
+}
+"""What is said of a home that was never served."""
+
+
+def _overview(said: dict[str, Any]) -> str:
+    rows = [["", "state", "count"]]
+    for kind in ("studies", "jobs", "deliveries"):
+        rows += [[kind, state, count] for state, count in said[kind].items()]
+    rows += [["instances", "", said["instances"]], ["conflicts", "open", said["conflicts"]]]
+    lines = [table(rows), ""]
+    lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
+    lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
+    lines += [f"peer {each['name']}: {each['state']} {each['why']}".rstrip() for each in said["peers"]]
+    lines += [f"role {each['name']}: {each['state']} {each['error']}".rstrip() for each in said["roles"]]
+    return "\n".join(lines).rstrip()
+
+
+def _stories(stories: list[dict[str, Any]]) -> str:
+    return "\n\n".join(_story(each) for each in stories)
+
+
+def _story(story: dict[str, Any]) -> str:
+    lines = [f"study {story['study_uid']}: {story['state']}"]
+    if story["waits_for"]:
+        lines.append(f"  waits for: {story['waits_for']}")
+    if story["reason"]:
+        lines.append(f"  not analysed: {story['reason']}")
+    for each in story["received"]:
+        who = f"{each['calling_ae_title']} at {each['address']}" if each["id"] else "an earlier run"
+        lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")
+    for each in story["revisions"]:
+        lines.append(f"  revision {each['number']} whole at {each['settled_at']} by: {each['signal']}")
+    for each in story["results"]:
+        reason = f": {each['reason']}" if each["reason"] else ""
+        lines.append(f"  {each['model']} {each['version']} answer {each['result_number']}: {each['state']}{reason}")
+        for finding in each["findings"]:
+            lines.append(f"    {finding['meaning']}: present {finding['present']}, {finding['probability']}")
+    for each in story["deliveries"]:
+        lines.append(f"  {each['kind']} to {each['destination']}: {each['state']} {each['why'] or ''}".rstrip())
+    return "\n".join(lines)

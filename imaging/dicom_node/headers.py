@@ -1,0 +1,282 @@
+"""From a data set's bytes to the header facts that the pipeline decides by."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.datadict import tag_for_keyword
+
+from imaging.dicom_node.elements import Elements, read_elements
+from imaging.domain.header import Header
+from imaging.domain.uids import is_usable
+
+LONGEST_TEXT: Final = 1024
+"""Characters of a text value that are kept; longer ones are a fault of the header."""
+
+
+class Unreadable(Exception):
+    """The data set cannot be understood; the text says what, where. Answered with a status in 0xC000-0xCFFF."""
+
+
+class Mismatch(Exception):
+    """Data set and command disagree; the text says in what. Answered with status 0xA900."""
+
+
+def _tag(keyword: str) -> int:
+    found = tag_for_keyword(keyword)
+    if found is None:
+        raise KeyError(keyword)
+    return int(found)
+
+
+_SOP_CLASS, _SOP_INSTANCE = _tag("SOPClassUID"), _tag("SOPInstanceUID")
+_STUDY, _SERIES = _tag("StudyInstanceUID"), _tag("SeriesInstanceUID")
+_CHARACTER_SET = _tag("SpecificCharacterSet")
+_VIEW_CODE, _REGION_CODE = _tag("ViewCodeSequence"), _tag("AnatomicRegionSequence")
+_CODE_VALUE = _tag("CodeValue")
+_PATIENT_ID = _tag("PatientID")
+
+_TEXT: Final = {
+    "patient_name": "PatientName",
+    "patient_id": "PatientID",
+    "issuer_of_patient_id": "IssuerOfPatientID",
+    "study_id": "StudyID",
+    "accession_number": "AccessionNumber",
+    "referring_physician_name": "ReferringPhysicianName",
+    "institution_name": "InstitutionName",
+    "study_description": "StudyDescription",
+    "series_description": "SeriesDescription",
+    "contrast_bolus_agent": "ContrastBolusAgent",
+    "convolution_kernel": "ConvolutionKernel",
+}
+_PLAIN: Final = {
+    "modality": "Modality",
+    "patient_birth_date": "PatientBirthDate",
+    "patient_sex": "PatientSex",
+    "patient_age": "PatientAge",
+    "study_date": "StudyDate",
+    "study_time": "StudyTime",
+    "body_part_examined": "BodyPartExamined",
+    "view_position": "ViewPosition",
+    "photometric_interpretation": "PhotometricInterpretation",
+    "frame_of_reference_uid": "FrameOfReferenceUID",
+    "quality_control_image": "QualityControlImage",
+    "presentation_intent_type": "PresentationIntentType",
+}
+_LISTS: Final = {
+    "image_type": "ImageType",
+    "scanning_sequence": "ScanningSequence",
+    "patient_orientation": "PatientOrientation",
+}
+_SHORTS: Final = {"rows": "Rows", "columns": "Columns", "samples_per_pixel": "SamplesPerPixel"}
+_INTEGERS: Final = {
+    "series_number": "SeriesNumber",
+    "instance_number": "InstanceNumber",
+    "acquisition_number": "AcquisitionNumber",
+}
+_DECIMALS: Final = {
+    "repetition_time": "RepetitionTime",
+    "echo_time": "EchoTime",
+    "inversion_time": "InversionTime",
+}
+_VECTORS: Final = {
+    "pixel_spacing": ("PixelSpacing", 2),
+    "imager_pixel_spacing": ("ImagerPixelSpacing", 2),
+    "image_position": ("ImagePositionPatient", 3),
+    "image_orientation": ("ImageOrientationPatient", 6),
+}
+_OTHERS: Final = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SpecificCharacterSet",
+    "ViewCodeSequence",
+    "AnatomicRegionSequence",
+    "NumberOfFrames",
+    "RescaleSlope",
+    "ImageLaterality",
+    "Laterality",
+)
+_DELIMITERS: Final = {0x0D, 0x0A, 0x09, 0x0C, 0x5E, 0x3D, 0x5C}
+"""Where the default character set comes back (PS3.5 6.1.2.5.3)."""
+
+_KEYWORDS = [*_TEXT.values(), *_PLAIN.values(), *_LISTS.values(), *_SHORTS.values(), *_INTEGERS.values()]
+_KEYWORDS += [*_DECIMALS.values(), *(keyword for keyword, _ in _VECTORS.values()), *_OTHERS]
+_WANTED: Final = frozenset(_tag(keyword) for keyword in _KEYWORDS)
+
+_VIEWS: Final = {
+    "272479007": "PA",
+    "R-10214": "PA",
+    "399348003": "AP",
+    "R-10206": "AP",
+    "399173006": "LL",
+    "R-10236": "LL",
+    "399198007": "RL",
+    "R-10232": "RL",
+}
+"""View codes (SCT, and SRT as old equipment writes it) as View Position says them; PS3.16 CID 4010."""
+
+_REGIONS: Final = {
+    "T-D3000": "CHEST",
+    "51185008": "CHEST",
+    "816094009": "CHEST",
+    "T-D1100": "HEAD",
+    "69536005": "HEAD",
+    "T-A0100": "BRAIN",
+    "12738006": "BRAIN",
+}
+"""Region codes as Body Part Examined says them; PS3.16 Annex L."""
+
+
+def read_header(
+    data: bytes | memoryview, transfer_syntax_uid: str, sop_class_uid: str = "", sop_instance_uid: str = ""
+) -> Header:
+    """The header facts of an encoded data set.
+
+    `sop_class_uid`, `sop_instance_uid`: what the command (or file meta information) says; empty: take the data
+    set's. Raises Unreadable where the object cannot be identified, Mismatch where the data set says otherwise.
+    """
+    found = read_elements(data, transfer_syntax_uid, _WANTED)
+    identity = _identity(found, sop_class_uid, sop_instance_uid)
+    faults = [found.fault] if found.fault else []
+    values = _Values(found, faults)
+    return Header(**identity, transfer_syntax_uid=transfer_syntax_uid, **values.all(), faults=tuple(faults))
+
+
+def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dict[str, Any]:
+    said = {
+        "sop_class_uid": _uid(found, _SOP_CLASS),
+        "sop_instance_uid": _uid(found, _SOP_INSTANCE),
+        "study_instance_uid": _uid(found, _STUDY),
+        "series_instance_uid": _uid(found, _SERIES),
+    }
+    for tag in (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _PATIENT_ID):
+        if tag in found.repeated:
+            raise Unreadable(f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) comes twice, with other values")
+    for name, uid in said.items():
+        if not uid:
+            raise Unreadable(f"the data set has no {_KEYWORD[name]}" + (f": {found.fault}" if found.fault else ""))
+    for name, commanded in (("sop_class_uid", sop_class_uid), ("sop_instance_uid", sop_instance_uid)):
+        if commanded and commanded != said[name]:
+            raise Mismatch(f"{_KEYWORD[name]} of the command differs from that of the data set")
+    for name, uid in said.items():
+        if not is_usable(uid):
+            raise Unreadable(f"{_KEYWORD[name]} is no UID: digits and dots, at most 64 characters (PS3.5 9.1)")
+    return said
+
+
+_KEYWORD: Final = {
+    "sop_class_uid": "SOPClassUID",
+    "sop_instance_uid": "SOPInstanceUID",
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+}
+
+
+def _uid(found: Elements, tag: int) -> str:
+    return found.values.get(tag, b"").decode("latin-1").rstrip("\0 ")
+
+
+class _Values:
+    """Decodes what was found, each kind by its own rule; what cannot be decoded is absent and a fault."""
+
+    def __init__(self, found: Elements, faults: list[str]) -> None:
+        self._found, self._faults = found, faults
+        self._encodings = self._known_encodings()
+
+    def all(self) -> dict[str, Any]:
+        found = self._each(_TEXT, self._text) | self._each(_PLAIN, self._plain) | self._each(_LISTS, self._list)
+        found |= self._each(_SHORTS, lambda keyword: self._found.number(_tag(keyword)))
+        found |= self._each(_INTEGERS, self._integer) | self._each(_DECIMALS, self._decimal)
+        found |= {name: self._vector(keyword, size) for name, (keyword, size) in _VECTORS.items()}
+        found["number_of_frames"] = max(1, self._integer("NumberOfFrames") or 1)
+        found["has_rescale"] = self._decimal("RescaleSlope") is not None
+        found["has_pixels"] = self._found.pixels_at is not None
+        found["laterality"] = self._plain("ImageLaterality") or self._plain("Laterality")
+        found["view_position"] = found["view_position"] or self._coded(_VIEW_CODE, _VIEWS)
+        found["body_part_examined"] = found["body_part_examined"].upper() or self._coded(_REGION_CODE, _REGIONS)
+        return found
+
+    def _each(self, table: Mapping[str, str], rule: Callable[[str], Any]) -> dict[str, Any]:
+        return {name: rule(keyword) for name, keyword in table.items()}
+
+    def _raw(self, keyword: str) -> bytes:
+        return self._found.values.get(_tag(keyword), b"")
+
+    def _plain(self, keyword: str) -> str:
+        return _clean(self._raw(keyword).decode("latin-1"))[:64].strip()
+
+    def _list(self, keyword: str) -> tuple[str, ...]:
+        said = self._raw(keyword)[:LONGEST_TEXT].decode("latin-1")
+        return tuple(_clean(each).strip() for each in said.split("\\")) if said.strip("\0 ") else ()
+
+    def _text(self, keyword: str) -> str:
+        raw = self._raw(keyword)
+        if len(raw) > 4 * LONGEST_TEXT:
+            self._faults.append(f"{keyword} has {len(raw)} bytes")
+            raw = raw[: 4 * LONGEST_TEXT]
+        decoded = unicodedata.normalize("NFC", self._decoded(raw))
+        if "�" in decoded or "\x1b" in decoded:
+            self._faults.append(f"{keyword} does not decode by its Specific Character Set")
+        return _clean(decoded)[:LONGEST_TEXT].strip()
+
+    def _decoded(self, raw: bytes) -> str:
+        if not self._raw("SpecificCharacterSet") and not raw.isascii():
+            # Bytes beyond ASCII mean nothing without a declaration; in practice they are UTF-8 or cannot be known.
+            return raw.decode("utf-8", errors="replace")
+        try:
+            return str(decode_bytes(raw, self._encodings, _DELIMITERS))
+        except (LookupError, UnicodeError, ValueError):
+            return raw.decode("ascii", errors="replace")
+
+    def _known_encodings(self) -> list[str]:
+        terms = [term.strip() for term in self._raw("SpecificCharacterSet").decode("latin-1").split("\\")][:16]
+        terms = [term.rstrip("\0") for term in terms]
+        known = [term for term in terms if term in python_encoding]
+        if len(known) < len(terms) and terms != ["ISO_IR 6"]:
+            self._faults.append("Specific Character Set has an unknown term")
+        return list(convert_encodings(known or [""]))
+
+    def _decimal(self, keyword: str) -> float | None:
+        values = self._numbers(keyword)
+        return values[0] if values else None
+
+    def _vector(self, keyword: str, size: int) -> tuple[float, ...] | None:
+        values = self._numbers(keyword)
+        return tuple(values) if values and len(values) == size else None
+
+    def _numbers(self, keyword: str) -> list[float] | None:
+        said = self._raw(keyword)[:256].decode("latin-1").strip("\0 ")
+        if not said:
+            return None
+        values = [_decimal_string(each) for each in said.split("\\")]
+        return None if None in values else [each for each in values if each is not None]
+
+    def _integer(self, keyword: str) -> int | None:
+        said = self._raw(keyword)[:32].decode("latin-1").strip("\0 ")
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", said) or abs(int(said)) >= 1 << 31:
+            return None
+        return int(said)
+
+    def _coded(self, tag: int, table: Mapping[str, str]) -> str:
+        code = self._found.first_item(tag, {_CODE_VALUE}).get(_CODE_VALUE, b"")
+        return table.get(code.decode("latin-1").strip("\0 "), "")
+
+
+def _decimal_string(text: str) -> float | None:
+    """A DS value (PS3.5 6.2), None where it is none or not finite."""
+    if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *", text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _clean(text: str) -> str:
+    """Without control characters, which no name needs and no terminal should see."""
+    return "".join(" " if each in "\r\n\t\f" else each for each in text if each >= " " or each in "\r\n\t\f").replace(
+        "\x7f", ""
+    )

@@ -1,0 +1,157 @@
+"""The Storage SCU (PS3.4 B): encoded objects to a peer, unchanged, over an association that is kept for a burst."""
+
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from typing import Any, Final
+
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, build_context, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import Verification
+
+from imaging.dicom_node.files import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    StoreRequest,
+    split_part_10,
+)
+from imaging.domain.peers import Address
+from imaging.domain.retry import Answer, Passing, Permanent, judged
+
+logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 60.0
+_NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+
+
+class Unreachable(Exception):
+    """There is no association with the peer; the text says why, in its own words where it gave any."""
+
+
+class Sender:
+    """Sends to one peer as `ae_title`. Opens an association when it is needed; `close` ends it."""
+
+    def __init__(self, peer: Address, ae_title: str) -> None:
+        self._peer, self._ae_title = peer, ae_title
+        self._association: Any = None
+        self._proposed: set[tuple[str, str]] = set()
+        self._message_id = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._association is not None and self._association.is_established
+
+    def send(self, data: bytes) -> Answer:
+        """Sends one Part 10 object. Raises Unreachable where no association can be had."""
+        request = split_part_10(data)
+        self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
+        context = self._context(request)
+        if context is None:
+            return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
+        chosen = str(context.transfer_syntax[0])
+        if chosen != request.transfer_syntax_uid:
+            request = _transcoded(data, request, chosen)
+        return self._store(request, context.context_id)
+
+    def echo(self) -> None:
+        """C-ECHO. Raises Unreachable where the peer does not answer it."""
+        self._open([(str(Verification), str(ImplicitVRLittleEndian))])
+        status = self._association.send_c_echo()
+        if not status or status.Status != 0:
+            raise Unreachable("the peer does not answer C-ECHO")
+
+    def close(self) -> None:
+        if self.is_open:
+            self._association.release()
+        self._association = None
+
+    def propose(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Opens the association with contexts for all these pairs of SOP class and transfer syntax."""
+        self._open(list(pairs))
+
+    def _open(self, pairs: Sequence[tuple[str, str]]) -> None:
+        if self.is_open and self._proposed.issuperset(pairs):
+            return
+        self.close()
+        self._proposed |= set(pairs)
+        entity = AE(ae_title=self._ae_title)
+        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        entity.maximum_pdu_size = 1 << 20
+        entity.connection_timeout, entity.acse_timeout = CONNECT_S, CONNECT_S
+        entity.dimse_timeout, entity.network_timeout = ANSWER_S, ANSWER_S
+        association = entity.associate(
+            self._peer.host,
+            self._peer.port,
+            contexts=_contexts(self._proposed),
+            ae_title=self._peer.ae_title,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+        )
+        if not association.is_established:
+            raise Unreachable(_why(association))
+        self._association = association
+
+    def _context(self, request: StoreRequest) -> Any | None:
+        """The accepted context for this object, its own transfer syntax first."""
+        fits = [each for each in self._association.accepted_contexts if each.abstract_syntax == request.sop_class_uid]
+        same = [each for each in fits if each.transfer_syntax[0] == request.transfer_syntax_uid]
+        native = [each for each in fits if str(each.transfer_syntax[0]) in _NATIVE]
+        if request.transfer_syntax_uid not in _NATIVE:
+            native = []
+        return next(iter([*same, *native]), None)
+
+    def _store(self, request: StoreRequest, context_id: int) -> Answer:
+        """A C-STORE with the bytes as they are; pynetdicom's own call would decode and encode them again."""
+        self._message_id = self._message_id % 65535 + 1
+        primitive = C_STORE()
+        primitive.MessageID = self._message_id
+        primitive.AffectedSOPClassUID = request.sop_class_uid
+        primitive.AffectedSOPInstanceUID = request.sop_instance_uid
+        primitive.Priority = 0x00
+        primitive.DataSet = BytesIO(request.data)
+        association = self._association
+        association._reactor_checkpoint.clear()
+        try:
+            while not association._is_paused:  # as pynetdicom's own send_c_store does
+                association._reactor_checkpoint.wait(0.0005)
+            association.dimse.send_msg(primitive, context_id)
+            _, response = association.dimse.get_msg(block=True)
+        finally:
+            association._reactor_checkpoint.set()
+        if response is None or response.Status is None:
+            self._association.abort()
+            self._association = None
+            return Passing("the peer ended the association, or did not answer in time")
+        return judged(int(response.Status))
+
+
+def _contexts(pairs: set[tuple[str, str]]) -> list[Any]:
+    """One context per SOP class and transfer syntax; both native ones where the object is native."""
+    wanted = sorted(pairs | {(sop, native) for sop, syntax in pairs if syntax in _NATIVE for native in _NATIVE})
+    return [build_context(sop, syntax) for sop, syntax in wanted][:128]
+
+
+def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest:
+    """A native data set in the other native encoding."""
+    encoded = encode(dcmread(BytesIO(data)), syntax == ImplicitVRLittleEndian, True)
+    if encoded is None:
+        raise ValueError("the object cannot be encoded in the peer's transfer syntax")
+    return StoreRequest(request.sop_class_uid, request.sop_instance_uid, syntax, encoded)
+
+
+def _no_delay(event: evt.Event) -> None:
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _why(association: Any) -> str:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        return f"association rejected: {answer.reason_str}" if answer is not None else "association rejected"
+    if association.is_aborted and association.acceptor.primitive is not None:
+        return "the peer accepts none of the presentation contexts"
+    return "no connection, or no answer to the request for an association"

@@ -1,0 +1,17 @@
+"""How an error of ours is named where patients' data must not go: logs, the ledger, the page."""
+
+import traceback
+from pathlib import Path
+from typing import Final
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+
+
+def fingerprint(error: BaseException) -> str:
+    """An error's type and the last line of ours that it passed. Never its text, which may quote a patient's data."""
+    files = [(Path(frame.filename).resolve(), frame) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [(file, frame) for file, frame in files if file.is_relative_to(_PACKAGE)]
+    if not ours:
+        return type(error).__name__
+    file, frame = ours[-1]
+    return f"{type(error).__name__} at {file.relative_to(_PACKAGE)}:{frame.lineno} in {frame.name}"

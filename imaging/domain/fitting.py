@@ -1,0 +1,565 @@
+"""Which models fit a study, which of its instances a model takes, and why it takes none (docs/models.md).
+
+Two steps. A model *fits* a study by modality, SOP class and body part; it then owes one answer. Gates, counts and
+geometry decide whether that answer is findings or a reason. Nothing here opens a file: the facts are those of
+`Header`, and the same laws of geometry (`stack`) hold the Volume, which knows each frame.
+
+The answers depend on the set of instances alone: their order and repetition change nothing.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.domain.card import Card, Gate, Input
+from imaging.domain.header import Header, age_at
+from imaging.domain.reasons import NotAnalysable, Reason
+
+Fact = str | float | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The instances that a model takes, by role: films by UID, a series' slices from one end to the other."""
+
+    roles: Mapping[str, tuple[Header, ...]]
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        return tuple(header for headers in self.roles.values() for header in headers)
+
+
+# Gates ----------------------------------------------------------------------------------------------------
+
+GATES: Final[Mapping[str, tuple[str, Callable[[Header], Fact]]]] = {
+    "BodyPartExamined": ("body-part", lambda header: header.body_part_examined),
+    "ViewPosition": ("view", lambda header: header.view_position),
+    "PatientAge": ("age", age_at),
+    "ContrastBolusAgent": ("contrast", lambda header: header.contrast_bolus_agent),
+    "EchoTime": ("sequence", lambda header: header.echo_time),
+    "RepetitionTime": ("sequence", lambda header: header.repetition_time),
+    "InversionTime": ("sequence", lambda header: header.inversion_time),
+}
+"""What a gate's tag (a DICOM keyword) asks of a header, and the reason where the answer does not pass."""
+
+# fmt: off
+BODY_PARTS: Final = frozenset((
+    "ABDOMEN", "ABDOMENPELVIS", "ADRENAL", "ANKLE", "AORTA", "ARM", "AXILLA", "BACK", "BLADDER", "BRAIN", "BREAST",
+    "CALF", "CAROTID", "CEREBELLUM", "CERVIX", "CHEEK", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "CLAVICLE",
+    "COCCYX", "COLON", "CORONARYARTERY", "CSPINE", "CTSPINE", "DUODENUM", "EAR", "ELBOW", "ESOPHAGUS", "EXTREMITY",
+    "EYE", "FACE", "FEMUR", "FINGER", "FOOT", "FOREARM", "GALLBLADDER", "HAND", "HEAD", "HEADNECK", "HEART", "HIP",
+    "HUMERUS", "IAC", "ILEUM", "JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "LOWERLEG", "LSPINE", "LSSPINE", "LUNG",
+    "MANDIBLE", "MAXILLA", "MEDIASTINUM", "NASOPHARYNX", "NECK", "NECKCHEST", "NECKCHESTABDOMEN", "NECKCHESTABDPELV",
+    "NOSE", "ORBIT", "OVARY", "PANCREAS", "PATELLA", "PELVIS", "PROSTATE", "RADIUS", "RECTUM", "RIB", "SCAPULA",
+    "SCROTUM", "SELLA", "SHOULDER", "SKULL", "SPINE", "SPLEEN", "SSPINE", "STERNUM", "STOMACH", "THIGH", "THORAX",
+    "THUMB", "THYROID", "TLSPINE", "TOE", "TMJ", "TRACHEA", "TSPINE", "ULNA", "UTERUS", "WHOLEBODY", "WRIST",
+    "ZYGOMA",
+))
+# fmt: on
+"""Body parts as PS3.16 annex L writes them. Other text is doubtful: a gate's matter, not ours."""
+
+FILMS: Final = frozenset({"CR", "DX", "MG", "IO", "PX", "RG"})
+"""Projection images, whose ImageType says DERIVED of every processed film (PS3.3 C.8.11.3)."""
+
+QUALITY_CONTROL: Final = (
+    "DAILY QA", "DAILY QC", "QUALITY CONTROL", "QUALITY ASSURANCE", "QC PHANTOM", "QA PHANTOM", "WATER PHANTOM",
+    "ACR PHANTOM", "PIQT", "SMARTQC",
+)  # fmt: skip
+"""What vendors and sites call the study of a test object."""
+
+
+def fits(card: Card, headers: Iterable[Header]) -> bool:
+    """Whether the study owes its reader an answer of this model."""
+    return any(_matches(card_input, header) for header in headers for card_input in card.inputs)
+
+
+def select(card: Card, headers: Sequence[Header]) -> Selection | Reason:
+    """The instances that the model takes, or why it takes none."""
+    try:
+        known = _distinct(headers)
+        roles = {each.role: _for_role(card, each, known) for each in card.inputs}
+        _one_patient([header for chosen in roles.values() for header in chosen])
+    except NotAnalysable as refused:
+        return refused.reason
+    return Selection(roles)
+
+
+def model_input(card: Card, headers: Sequence[Header]) -> frozenset[str]:
+    """UIDs of the instances that a revision for this model consists of.
+
+    Where the model takes none, all that it considered: what arrives later may change the reason.
+    """
+    selected = select(card, headers)
+    if isinstance(selected, Selection):
+        return frozenset(header.sop_instance_uid for header in selected.headers)
+    return frozenset(header.sop_instance_uid for header in headers for each in card.inputs if _matches(each, header))
+
+
+def gate(card_input: Input, header: Header) -> Reason | None:
+    """Why this single image may not be taken; None where it may."""
+    if _is_quality_control(header):
+        return Reason("quality-control")
+    if header.is_localizer:
+        return Reason("localizer")
+    if not card_input.derived and _is_derived(header):
+        return Reason("derived")
+    for each in card_input.gates:
+        code, fact = GATES[each.tag]
+        if not passes(each, fact(header)):
+            return Reason(code)
+    return None
+
+
+def passes(gate: Gate, fact: Fact) -> bool:
+    """Whether a header's value passes. `doubt` refuses: no check on the pixels is shipped yet."""
+    if fact is None or fact == "":
+        return gate.absent == "pass"
+    if isinstance(fact, str):
+        return not gate.any or _plain(fact) in {_plain(each) for each in gate.any}
+    return (gate.min is None or fact >= gate.min) and (gate.max is None or fact <= gate.max)
+
+
+def _matches(card_input: Input, header: Header) -> bool:
+    if header.modality not in card_input.modality:
+        return False
+    if card_input.sop_class_uids and header.image_class_uid not in card_input.sop_class_uids:
+        return False
+    part = _plain(header.body_part_examined)
+    if part not in BODY_PARTS:
+        return True
+    wanted = [{_plain(each) for each in one.any} for one in card_input.gates if one.tag == "BodyPartExamined"]
+    return all(part in any_of for any_of in wanted if any_of)
+
+
+def _plain(text: str) -> str:
+    return text.strip().upper()
+
+
+def _is_quality_control(header: Header) -> bool:
+    if header.quality_control_image.strip().upper() in ("YES", "BOTH"):
+        return True
+    said = f"{header.study_description} {header.series_description}".upper()
+    return any(name in said for name in QUALITY_CONTROL)
+
+
+def _is_derived(header: Header) -> bool:
+    if "SECONDARY" in header.image_type[1:2]:
+        return True
+    return header.modality not in FILMS and "DERIVED" in header.image_type[:1]
+
+
+def _distinct(headers: Sequence[Header]) -> list[Header]:
+    """One header per SOP Instance, by UID. Should two differ, the choice between them is at least repeatable."""
+    known: dict[str, Header] = {}
+    for header in headers:
+        other = known.setdefault(header.sop_instance_uid, header)
+        if other is not header and other != header:
+            known[header.sop_instance_uid] = min(other, header, key=repr)
+    return [known[uid] for uid in sorted(known)]
+
+
+def _one_patient(headers: Sequence[Header]) -> None:
+    """Law 7. An empty Patient ID identifies nobody, so it contradicts nobody."""
+    patients = {header.patient for header in headers if header.patient}
+    if len(patients) > 1:
+        raise NotAnalysable("mixed-patients")
+
+
+def _for_role(card: Card, card_input: Input, headers: Sequence[Header]) -> tuple[Header, ...]:
+    candidates = [header for header in headers if _matches(card_input, header)]
+    if not candidates:
+        if len(card.inputs) > 1:
+            raise NotAnalysable("input-missing", card_input.role)
+        raise NotAnalysable(_mismatch(card_input, headers))
+    if card_input.images == "each":
+        return _films(card_input, candidates)
+    return _best_series(card_input, candidates)
+
+
+def _mismatch(card_input: Input, headers: Sequence[Header]) -> str:
+    """The first of modality, SOP class, body part that no instance matches."""
+    same_modality = [header for header in headers if header.modality in card_input.modality]
+    if not same_modality:
+        return "modality"
+    classes = card_input.sop_class_uids
+    return "body-part" if not classes or any(h.image_class_uid in classes for h in same_modality) else "sop-class"
+
+
+# Films ----------------------------------------------------------------------------------------------------
+
+
+def _films(card_input: Input, candidates: Sequence[Header]) -> tuple[Header, ...]:
+    refused = {header.sop_instance_uid: gate(card_input, header) for header in candidates}
+    taken = tuple(header for header in candidates if refused[header.sop_instance_uid] is None)
+    if not taken:
+        raise NotAnalysable(*_furthest([reason for reason in refused.values() if reason]))
+    return taken
+
+
+PROGRESS: Final = (
+    "quality-control", "localizer", "derived", "body-part", "view", "age", "sequence", "contrast", "pixel-size-absent",
+    "rescale-absent", "positions-absent", "orientation-invalid", "orientation-mixed", "frames-irregular",
+    "frame-of-reference-differs", "positions-repeated", "positions", "too-few-slices", "too-many-slices", "extent",
+    "slices-missing", "gap",
+)  # fmt: skip
+"""The order in which reasons are found. Of several images or series, the one that came furthest speaks."""
+
+
+def _furthest(reasons: Sequence[Reason]) -> tuple[str, str]:
+    last = max(reasons, key=lambda reason: (PROGRESS.index(reason.code), reason.detail))
+    return last.code, last.detail
+
+
+# Series ---------------------------------------------------------------------------------------------------
+
+
+def _best_series(card_input: Input, candidates: Sequence[Header]) -> tuple[Header, ...]:
+    by_series: dict[str, list[Header]] = {}
+    for header in candidates:
+        by_series.setdefault(header.series_instance_uid, []).append(header)
+    ranked, reasons = [], []
+    for uid, series in by_series.items():
+        try:
+            taken = _slices(card_input, series)
+        except NotAnalysable as refused:
+            reasons.append(refused.reason)
+        else:
+            ranked.append((_rank(card_input, taken), uid, taken))
+    if not ranked:
+        raise NotAnalysable(*_furthest(reasons))
+    return min(ranked, key=lambda each: each[:2])[2]
+
+
+def _slices(card_input: Input, series: Sequence[Header]) -> tuple[Header, ...]:
+    """The instances of a series that make its volume, from one end to the other. Raises NotAnalysable."""
+    refused = [gate(card_input, header) for header in series]
+    taken = [header for header, reason in zip(series, refused, strict=True) if reason is None]
+    if not taken:
+        raise NotAnalysable(*_furthest([reason for reason in refused if reason]))
+    _sequence(card_input, taken)
+    if any(header.number_of_frames > 1 for header in taken):
+        return _multi_frame(taken)
+    if any(header.modality == "CT" and not header.has_rescale for header in taken):
+        raise NotAnalysable("rescale-absent")
+    planes = [plane_of(header) for header in taken]
+    chosen, _ = stack(planes, card_input, [(h.acquisition_number, h.echo_time) for h in taken])
+    return tuple(taken[index] for index in chosen)
+
+
+def _multi_frame(series: Sequence[Header]) -> tuple[Header, ...]:
+    """A multi-frame instance is a series' volume by itself; only the Volume sees where its frames lie."""
+    several = [header for header in series if header.number_of_frames > 1]
+    return (min(several, key=lambda header: (-header.number_of_frames, header.instance_number or 0)),)
+
+
+def _sequence(card_input: Input, series: Sequence[Header]) -> None:
+    if card_input.weighting:
+        said = weighting(series[0])
+        if said != card_input.weighting:
+            raise NotAnalysable("sequence", said)
+    if card_input.contrast != "any" and has_contrast(series) != (card_input.contrast == "yes"):
+        raise NotAnalysable("contrast")
+
+
+def weighting(header: Header) -> str:
+    """`t1`, `t2`, `flair`, `pd`, or nothing: by the times, and by the description where these do not tell."""
+    echo, repetition, inversion = header.echo_time, header.repetition_time, header.inversion_time
+    if echo is not None and repetition is not None:
+        if inversion is not None and inversion >= 1400 and echo >= 60:
+            return "flair"
+        is_gradient_echo = "GR" in header.scanning_sequence or "EP" in header.scanning_sequence
+        if (
+            echo <= 30
+            and (repetition <= 1200 or (inversion is not None and inversion >= 400))
+            and "EP" not in header.scanning_sequence
+        ):
+            return "t1"
+        if echo >= 60 and repetition >= 1800 and not inversion and not is_gradient_echo:
+            return "flair" if "flair" in header.series_description.lower() else "t2"
+        if echo <= 30 and repetition >= 1800 and not inversion and not is_gradient_echo:
+            return "pd"
+    said = header.series_description.lower()
+    names = (("flair", ("flair", "dark fluid", "dark-fluid")), ("t1", ("t1", "mprage", "bravo")), ("t2", ("t2",)))
+    return next((name for name, words in names if any(word in said for word in words)), "")
+
+
+CONTRAST: Final = re.compile(r"\+c(?![a-z])|(?<![a-z])c\+|contrast|post ?con|(?<![a-z])gd(?![a-z])|post ?gad")
+"""Words of a description that speak of an agent. "HEAD+CSPINE" does not."""
+
+
+def has_contrast(series: Sequence[Header]) -> bool:
+    """Whether an agent is named, or the description speaks of one."""
+    agents = {_plain(header.contrast_bolus_agent) for header in series}
+    if agents - {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT CONTRAST", "WITHOUT", "NATIVE", "OFF"}:
+        return True
+    said = f" {series[0].series_description.lower()} ".replace("_", " ")
+    if any(word in said for word in ("without", "non contrast", "non-contrast", "noncontrast", "no contrast", "w/o")):
+        return False
+    return CONTRAST.search(said) is not None
+
+
+SOFT_KERNELS: Final = ("STANDARD", "STD", "SOFT", "BRAIN", "HEAD", "FC2", "UA", "UB", "H3", "J3", "B3", "HR3", "HC3")
+SHARP_KERNELS: Final = (
+    "BONE", "EDGE", "LUNG", "DETAIL", "SHARP", "FC3", "FC8", "YA", "YB", "YC", "H6", "H7", "B6", "B7",
+)  # fmt: skip
+
+
+def _prefers(wish: str, series: Sequence[Header]) -> float:
+    """How well a series meets one wish of `prefer`; less is better."""
+    kernel = series[0].convolution_kernel.upper()
+    if wish == "kernel:soft":
+        return 0.0 if kernel.startswith(SOFT_KERNELS) else 2.0 if kernel.startswith(SHARP_KERNELS) else 1.0
+    if wish == "kernel:sharp":
+        return 0.0 if kernel.startswith(SHARP_KERNELS) else 1.0
+    if wish == "original":
+        return float("ORIGINAL" not in series[0].image_type[:1])
+    if series[0].image_orientation is None or series[0].image_position is None:
+        return 1.0
+    normal = np.cross(series[0].image_orientation[:3], series[0].image_orientation[3:])
+    if wish in PLANES:
+        return float(np.argmax(np.abs(normal)) != PLANES[wish])
+    along = sorted(float(normal @ np.array(h.image_position)) for h in series if h.image_position)
+    gap = (along[-1] - along[0]) / max(len(along) - 1, 1)
+    return gap if wish == "thin" else -gap
+
+
+PLANES: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
+PREFERENCES: Final = frozenset({*PLANES, "kernel:soft", "kernel:sharp", "original", "thin", "thick"})
+"""What a card's `prefer` may ask for; the first wish counts most."""
+
+
+def _rank(card_input: Input, series: Sequence[Header]) -> tuple[tuple[float, ...], int, int]:
+    """Less is better: wishes in their order, more slices, lower series number. The UID comes last, in the caller."""
+    wishes = tuple(round(_prefers(wish, series), 3) for wish in card_input.prefer)
+    number = min((header.series_number for header in series if header.series_number is not None), default=1 << 31)
+    return wishes, -len(series), number
+
+
+# Geometry -------------------------------------------------------------------------------------------------
+
+UNIT_TOLERANCE: Final = 1e-3  # of cosines: unit length, right angles, one orientation
+RESIDUAL_PIXELS: Final = 0.5  # of positions about the fitted line
+TILT_DEGREES: Final = 0.1  # from which a step that leaves the normal is a tilt
+EVEN_MM, EVEN_SHARE = 0.05, 0.02
+MULTIPLE_SHARE: Final = 0.05  # of a gap that is a whole multiple of the median: slices are missing
+ZONE: Final = 3  # as many equal wide gaps in a row are how it was scanned, not a loss
+SAME_PLACE_MM: Final = 0.01
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where one slice lies: PS3.3 C.7.6.2. mm, LPS; `spacing_mm` is (between rows, between columns)."""
+
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, float, float, float, float, float] | None
+    spacing_mm: tuple[float, float] | None
+    shape: tuple[int | None, int | None]
+    frame_of_reference_uid: str = ""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How planes lie in a stack, from the lowest along the normal to the highest.
+
+    `along_mm`: each plane's distance along `normal` from the patient's origin. `step`: the fitted direction from
+    plane to plane, scaled so that it goes 1 mm along the normal. `kind`: how the gaps are.
+    """
+
+    row: Vector
+    column: Vector
+    normal: Vector
+    step: Vector
+    along_mm: Vector
+    kind: str  # even, missing, uneven
+    missing: int
+    tilt_degrees: float
+
+    @property
+    def gaps_mm(self) -> Vector:
+        return np.diff(self.along_mm)
+
+
+def plane_of(header: Header) -> Plane:
+    return Plane(
+        header.image_position,
+        header.image_orientation,
+        header.pixel_spacing,
+        (header.rows, header.columns),
+        header.frame_of_reference_uid,
+    )
+
+
+def stack(
+    planes: Sequence[Plane], card_input: Input, splits: Sequence[tuple[object, ...]] | None = None
+) -> tuple[list[int], Stack]:
+    """The planes that make the volume, as indices in order, and how they lie.
+
+    `splits`: per plane, what tells repeated positions apart (acquisition, echo), the first first. Positions that
+    repeat nevertheless stay in, side by side: only the pixels can tell. Raises NotAnalysable.
+    """
+    indices = _largest_part(planes)
+    if splits:
+        indices = _told_apart(indices, planes, splits)
+    frames = {planes[index].frame_of_reference_uid for index in indices} - {""}
+    if len(frames) > 1:
+        raise NotAnalysable("frame-of-reference-differs")
+    row, column, normal = _axes(planes[indices[0]].orientation)
+    positions = np.array([planes[index].position for index in indices], dtype=np.float64)
+    along = positions @ normal
+    order = np.lexsort((np.array(indices), along))
+    indices, positions, along = [indices[at] for at in order], positions[order], along[order]
+    first = np.concatenate(([True], np.diff(along) > SAME_PLACE_MM))  # of those at one place
+    spacing = planes[indices[0]].spacing_mm
+    assert spacing is not None  # _largest_part leaves none without
+    laid = _lie(positions[first], along[first], (row, column, normal), min(spacing))
+    _hold_gates(card_input, laid)
+    return indices, laid
+
+
+def _largest_part(planes: Sequence[Plane]) -> list[int]:
+    """Indices of the planes of the commonest orientation, size and spacing: more than half of all, or none."""
+    if any(plane.position is None or plane.orientation is None for plane in planes):
+        raise NotAnalysable("positions-absent")
+    if any(plane.spacing_mm is None for plane in planes):
+        raise NotAnalysable("pixel-size-absent")
+    facing = _groups([np.concatenate(_axes(plane.orientation)[:2]) for plane in planes])
+    largest, count = Counter(facing).most_common(1)[0]
+    if 2 * count <= len(planes):
+        raise NotAnalysable("orientation-mixed")
+    indices = [index for index, group in enumerate(facing) if group == largest]
+    sizes = Counter(_size(planes[index]) for index in indices)
+    size, count = sizes.most_common(1)[0]
+    if 2 * count <= len(indices):
+        raise NotAnalysable("frames-irregular")
+    return [index for index in indices if _size(planes[index]) == size]
+
+
+def _size(plane: Plane) -> tuple[object, ...]:
+    assert plane.spacing_mm is not None
+    if not all(np.isfinite(each) and 1e-3 <= each <= 1e3 for each in plane.spacing_mm):
+        raise NotAnalysable("pixel-size-absent")
+    return (*plane.shape, *(round(each, 4) for each in plane.spacing_mm))
+
+
+def _groups(vectors: Sequence[Vector]) -> list[int]:
+    """Numbers the vectors so that those within the tolerance of a group's first one share its number."""
+    seen: list[Vector] = []
+    numbers = []
+    for vector in vectors:
+        match = next((at for at, one in enumerate(seen) if np.abs(one - vector).max() <= UNIT_TOLERANCE), None)
+        if match is None:
+            match = len(seen)
+            seen.append(vector)
+        numbers.append(match)
+    return numbers
+
+
+@lru_cache(maxsize=1024)  # the slices of a series say the same
+def _axes(orientation: tuple[float, ...] | None) -> tuple[Vector, Vector, Vector]:
+    """Unit vectors along a row (to the next column), along a column (to the next row), and their normal."""
+    assert orientation is not None
+    row, column = np.array(orientation[:3], np.float64), np.array(orientation[3:], np.float64)
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.isfinite([*row, *column]).all() or any(abs(length - 1) > UNIT_TOLERANCE for length in lengths):
+        raise NotAnalysable("orientation-invalid")
+    if abs(row @ column) > UNIT_TOLERANCE:
+        raise NotAnalysable("orientation-invalid")
+    row = row / lengths[0]
+    normal = np.cross(row, column)
+    normal /= np.linalg.norm(normal)
+    return row, np.cross(normal, row), normal
+
+
+def _told_apart(indices: list[int], planes: Sequence[Plane], splits: Sequence[tuple[object, ...]]) -> list[int]:
+    """One of the sub-stacks where positions repeat and a split tells them apart: the largest, then the first."""
+    if not _repeats(indices, planes):
+        return indices
+    for depth in range(len(splits[indices[0]])):
+        parts: dict[object, list[int]] = {}
+        for index in indices:
+            parts.setdefault(splits[index][depth], []).append(index)
+        if len(parts) > 1 and not any(_repeats(part, planes) for part in parts.values()):
+            return min(parts.items(), key=lambda part: (-len(part[1]), _natural(part[0])))[1]
+    return indices
+
+
+def _natural(split: object) -> tuple[bool, float, str]:
+    """Orders numbers, also those in text, by their size and before other text."""
+    try:
+        return False, float(str(split)), ""
+    except ValueError:
+        return True, 0.0, str(split)
+
+
+def _repeats(indices: Sequence[int], planes: Sequence[Plane]) -> bool:
+    places = np.array([planes[index].position for index in indices], dtype=np.float64)
+    _, _, normal = _axes(planes[indices[0]].orientation)
+    return bool((np.diff(np.sort(places @ normal)) <= SAME_PLACE_MM).any())
+
+
+def _lie(positions: Vector, along: Vector, axes: tuple[Vector, Vector, Vector], pixel_mm: float) -> Stack:
+    """How distinct positions, in order, lie."""
+    row, column, normal = axes
+    if not np.isfinite(positions).all() or np.abs(positions).max() > 1e5:
+        raise NotAnalysable("positions")
+    if len(positions) == 1:
+        return Stack(row, column, normal, normal, along, "even", 0, 0.0)
+    about = along - along.mean()
+    step = (about @ (positions - positions.mean(axis=0))) / (about @ about)
+    residual = positions - positions.mean(axis=0) - np.outer(about, step)
+    if np.linalg.norm(residual, axis=1).max() > RESIDUAL_PIXELS * pixel_mm:
+        raise NotAnalysable("positions")
+    tilt = float(np.degrees(np.arccos(min(1.0, 1 / float(np.linalg.norm(step))))))
+    if tilt <= TILT_DEGREES:
+        step, tilt = normal, 0.0
+    kind, missing = _gaps(np.diff(along))
+    return Stack(row, column, normal, step, along, kind, missing, tilt)
+
+
+def _gaps(gaps: Vector) -> tuple[str, int]:
+    """`even`, `missing` or `uneven`, and how many slices are missing."""
+    median = float(np.median(gaps))
+    if (np.abs(gaps - median) <= max(EVEN_MM, EVEN_SHARE * median)).all():
+        return "even", 0
+    multiples = gaps / median
+    whole = np.round(multiples)
+    if (whole < 1).any() or (np.abs(multiples - whole) > MULTIPLE_SHARE).any() or _has_zone(whole):
+        return "uneven", 0
+    return "missing", int((whole - 1).sum())
+
+
+def _has_zone(multiples: Vector) -> bool:
+    """Whether slices lie as far apart as ZONE neighbours do: 1 mm, then 2 mm is not every second one lost."""
+    wide = multiples > 1
+    runs = np.diff(np.flatnonzero(np.concatenate(([True], np.diff(multiples) != 0, [True]))))
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(multiples) != 0)))
+    return bool((wide[starts] & (runs >= ZONE)).any())
+
+
+def _hold_gates(card_input: Input, laid: Stack) -> None:
+    """The card's conditions on count, extent and gaps. Raises NotAnalysable."""
+    count, gaps = len(laid.along_mm), laid.gaps_mm
+    least, most = card_input.slices or (2, 100_000)
+    if count < max(least, 2):
+        raise NotAnalysable("too-few-slices", str(count))
+    if count > most:
+        raise NotAnalysable("too-many-slices", str(count))
+    extent = float(laid.along_mm[-1] - laid.along_mm[0] + np.median(gaps))
+    if card_input.extent_mm and not card_input.extent_mm[0] <= extent <= card_input.extent_mm[1]:
+        raise NotAnalysable("extent", f"{extent:.0f} mm")
+    if laid.kind == "missing" and card_input.missing == "refuse":
+        raise NotAnalysable("slices-missing", str(laid.missing))
+    widest = float(gaps.max())
+    if card_input.max_gap_mm is None:
+        if laid.kind == "uneven":
+            raise NotAnalysable("gap", f"{widest:.1f} mm")
+    elif widest > card_input.max_gap_mm + EVEN_MM:
+        raise NotAnalysable("gap", f"{widest:.1f} mm")

@@ -1,0 +1,143 @@
+"""The facts of an instance's header that routing, settling, fitting and reporting need.
+
+They are read once, when the instance is received, and kept in the ledger, so that no later step opens the file for
+them. Text is decoded by the source's own Specific Character Set and normalised to NFC; an absent or unreadable value
+is empty or None, and what was wrong with it stands in `faults`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class PatientId:
+    """An identifier with its issuer (PS3.3 C.7.1.1); an empty value identifies nobody."""
+
+    value: str
+    issuer: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+
+@dataclass(frozen=True)
+class Header:
+    """One instance's header facts. Names are the standard's keywords; lengths in mm, times in ms, frame LPS."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str = ""
+    patient_id: str = ""
+    issuer_of_patient_id: str = ""
+    patient_name: str = ""
+    patient_birth_date: str = ""
+    patient_sex: str = ""
+    patient_age: str = ""
+    study_id: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    accession_number: str = ""
+    referring_physician_name: str = ""
+    institution_name: str = ""
+    study_description: str = ""
+    series_description: str = ""
+    series_number: int | None = None
+    instance_number: int | None = None
+    acquisition_number: int | None = None
+    image_type: tuple[str, ...] = ()
+    body_part_examined: str = ""
+    view_position: str = ""
+    laterality: str = ""
+    patient_orientation: tuple[str, ...] = ()
+    rows: int | None = None
+    columns: int | None = None
+    number_of_frames: int = 1
+    samples_per_pixel: int | None = None
+    photometric_interpretation: str = ""
+    pixel_spacing: tuple[float, float] | None = None
+    imager_pixel_spacing: tuple[float, float] | None = None
+    image_position: tuple[float, float, float] | None = None
+    image_orientation: tuple[float, float, float, float, float, float] | None = None
+    frame_of_reference_uid: str = ""
+    has_rescale: bool = False
+    contrast_bolus_agent: str = ""
+    convolution_kernel: str = ""
+    scanning_sequence: tuple[str, ...] = ()
+    repetition_time: float | None = None
+    echo_time: float | None = None
+    inversion_time: float | None = None
+    quality_control_image: str = ""
+    presentation_intent_type: str = ""
+    has_pixels: bool = False
+    faults: tuple[str, ...] = ()
+
+    @property
+    def patient(self) -> PatientId:
+        return PatientId(self.patient_id, self.issuer_of_patient_id)
+
+    @property
+    def image_class_uid(self) -> str:
+        """The SOP Class as models' cards mean it.
+
+        Senders mix up the two UIDs of an X-Ray image (one is the other's root). Where the object itself says by its
+        Presentation Intent Type (PS3.3 C.8.11.1) that it is For Presentation, it is taken so.
+        """
+        if self.presentation_intent_type == "FOR PRESENTATION":
+            return _FOR_PRESENTATION.get(self.sop_class_uid, self.sop_class_uid)
+        return self.sop_class_uid
+
+    @property
+    def is_localizer(self) -> bool:
+        """PS3.3 C.7.6.1.1.2 and C.8.2.1.1.1."""
+        return "LOCALIZER" in self.image_type
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what differs from its default, to keep the ledger small."""
+        plain = asdict(self)
+        return {key: value for key, value in plain.items() if value != _DEFAULTS.get(key)}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+        return cls(**values)
+
+
+_FOR_PRESENTATION: Mapping[str, str] = {
+    f"1.2.840.10008.5.1.4.1.1.1.{kind}.1": f"1.2.840.10008.5.1.4.1.1.1.{kind}" for kind in (1, 2, 3)
+}
+"""DX, MG, IO: For Processing to For Presentation (PS3.6 A)."""
+
+_DEFAULTS: Mapping[str, Any] = {each.name: each.default for each in fields(Header)}
+
+
+def years(age: str) -> float | None:
+    """Years of a DICOM Age String (PS3.5 6.2, AS): '045Y', '018M', '003W', '010D'; None where it is none."""
+    per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
+    if len(age) != 4 or not age[:3].isdigit() or age[3] not in per_year:
+        return None
+    return int(age[:3]) / per_year[age[3]]
+
+
+def age_at(header: Header) -> float | None:
+    """The patient's age at the study in years: Patient's Age, else from the dates; None where neither tells."""
+    stated = years(header.patient_age)
+    if stated is not None:
+        return stated
+    born, taken = _day(header.patient_birth_date), _day(header.study_date)
+    if born is None or taken is None or taken < born:
+        return None
+    return (taken - born) / 365.25
+
+
+def _day(date: str) -> float | None:
+    """Days on one scale for a DA value; None where it is none."""
+    from datetime import datetime
+
+    try:
+        return float(datetime.strptime(date, "%Y%m%d").toordinal())
+    except ValueError:
+        return None

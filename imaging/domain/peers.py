@@ -1,0 +1,35 @@
+"""Who talks to us and whom we talk to: Application Entities with their addresses (PS3.8)."""
+
+import re
+from dataclasses import dataclass
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that only this machine reaches."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who may open an association: an AE title and the address that it comes from."""
+
+    ae_title: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a peer is, written AET@HOST:PORT."""
+
+    ae_title: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Raises ValueError with the form wanted."""
+        match = re.fullmatch(r"([^@]{1,16})@([^@]+):(\d{1,5})", text)
+        if match is None or not 0 < int(match[3]) < 65536:
+            raise ValueError(f"{text!r} is not of the form AET@HOST:PORT, such as PACS@10.0.0.5:104")
+        return cls(match[1], match[2].strip("[]"), int(match[3]))
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"

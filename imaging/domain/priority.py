@@ -1,0 +1,48 @@
+"""Which study comes first: one key orders the worklist and the workers' queue (docs/worklist.md 2).
+
+An ordered STAT stays above everything; within a band the earlier due time is first. A flag may only shorten the due
+time, and no result ever lengthens it, so nothing is lowered or hidden and nothing waits for ever.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from imaging.domain.findings import TriageClass
+
+TARGETS: Final[Mapping[TriageClass, timedelta]] = {
+    TriageClass.STAT: timedelta(minutes=30),
+    TriageClass.URGENT: timedelta(minutes=60),
+    TriageClass.ROUTINE: timedelta(minutes=240),
+    TriageClass.NONE: timedelta(minutes=240),
+}
+"""Time from receipt until a study should have been opened, by what asks for it."""
+
+URGENCY: Final = tuple(TriageClass)
+"""The classes, the most urgent first."""
+
+STAT_BAND: Final = 0
+REST_BAND: Final = 1
+
+SortKey = tuple[int, datetime, datetime, str]
+
+
+def sort_key(band: int, due_at: datetime, received_at: datetime, study_uid: str) -> SortKey:
+    """The order of the worklist and of the queue: smaller comes first."""
+    return band, due_at, received_at, study_uid
+
+
+def first_due(received_at: datetime) -> datetime:
+    """When a study of which only its receipt is known should be opened."""
+    return received_at + TARGETS[TriageClass.ROUTINE]
+
+
+def due_after_flag(due_at: datetime, received_at: datetime, flag: TriageClass | None) -> datetime:
+    """The due time once a model has said `flag`; never later than it was."""
+    return due_at if flag is None else min(due_at, received_at + TARGETS[flag])
+
+
+def most_urgent(*flags: TriageClass | None) -> TriageClass | None:
+    """The most urgent of the flags, or None where there is none."""
+    raised = [flag for flag in flags if flag is not None and flag is not TriageClass.NONE]
+    return min(raised, key=URGENCY.index, default=None)

@@ -1,0 +1,82 @@
+"""The transition tables: what a study, a job and a delivery can become, and by what.
+
+All state of the product is one of these. The ledger applies a transition in one guarded UPDATE; check constraints,
+the diagrams in docs/states.md and tests come from here. An event that a table lacks is a fault of ours.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class StudyState(StrEnum):
+    RECEIVING = "receiving"
+    SETTLED = "settled"
+
+
+class StudyEvent(StrEnum):
+    WHOLE = "whole"
+    LATE_INSTANCE = "late instance"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    LEASED = "leased"
+    ANALYSED = "analysed"
+    NOT_ANALYSED = "not_analysed"
+    FAILED = "failed"
+
+
+class JobEvent(StrEnum):
+    LEASED = "leased"
+    FINDINGS = "findings"
+    REASON = "reason"
+    FAULT = "fault"
+    LEASE_ENDED = "lease ended"
+    SUPERSEDED = "superseded"
+    REPLAYED = "replayed"
+
+
+class DeliveryState(StrEnum):
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class DeliveryEvent(StrEnum):
+    CLAIMED = "claimed"
+    ACCEPTED = "accepted"
+    FAILED_FOR_NOW = "failed for now"
+    REFUSED = "refused"
+    LEASE_ENDED = "lease ended"
+    REPLAYED = "replayed"
+
+
+STUDY: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
+    (StudyState.RECEIVING, StudyEvent.WHOLE): StudyState.SETTLED,
+    (StudyState.SETTLED, StudyEvent.LATE_INSTANCE): StudyState.RECEIVING,
+}
+
+JOB: Final[Mapping[tuple[JobState, JobEvent], JobState]] = {
+    (JobState.QUEUED, JobEvent.LEASED): JobState.LEASED,
+    (JobState.QUEUED, JobEvent.SUPERSEDED): JobState.NOT_ANALYSED,
+    (JobState.LEASED, JobEvent.FINDINGS): JobState.ANALYSED,
+    (JobState.LEASED, JobEvent.REASON): JobState.NOT_ANALYSED,
+    (JobState.LEASED, JobEvent.FAULT): JobState.FAILED,
+    (JobState.LEASED, JobEvent.LEASE_ENDED): JobState.QUEUED,
+    (JobState.NOT_ANALYSED, JobEvent.REPLAYED): JobState.QUEUED,
+    (JobState.FAILED, JobEvent.REPLAYED): JobState.QUEUED,
+}
+
+DELIVERY: Final[Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState]] = {
+    (DeliveryState.WAITING, DeliveryEvent.CLAIMED): DeliveryState.SENDING,
+    (DeliveryState.SENDING, DeliveryEvent.ACCEPTED): DeliveryState.DELIVERED,
+    (DeliveryState.SENDING, DeliveryEvent.FAILED_FOR_NOW): DeliveryState.WAITING,
+    (DeliveryState.SENDING, DeliveryEvent.REFUSED): DeliveryState.DEAD,
+    (DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED): DeliveryState.WAITING,
+    (DeliveryState.DEAD, DeliveryEvent.REPLAYED): DeliveryState.WAITING,
+}
+
+ENDED: Final = frozenset({JobState.ANALYSED, JobState.NOT_ANALYSED, JobState.FAILED})
+"""Job states that are an answer."""

@@ -1,0 +1,44 @@
+"""UIDs that are derived, never drawn: the same work gives the same UID, and no UID ever has two contents."""
+
+import re
+import uuid
+from typing import Final
+
+NAMESPACE: Final = uuid.UUID("6f4c6c1e-54a1-5d0e-9c55-0d3a0a6e2f11")
+"""Never changes: derived UIDs would."""
+
+_LEGAL = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+
+
+def derived_uid(*parts: str) -> str:
+    """`2.25.` and a version 5 UUID of the parts, in decimal: at most 44 characters. PS3.5 B.2."""
+    return f"2.25.{uuid.uuid5(NAMESPACE, '|'.join(parts)).int}"
+
+
+def report_uid(study_uid: str, model: str, result: str, part: str = "sr", kind: str = "0") -> str:
+    """SOP Instance UID of an object that answers for `study_uid`.
+
+    `result` is the number of this model's answer for this study (not the revision: a replayed job would give one UID
+    two contents), or the `--at` time where there is no ledger.
+    """
+    return derived_uid(study_uid, model, result, part, kind)
+
+
+def series_uid(study_uid: str, model: str, version: str, sop_class_uid: str) -> str:
+    """One series per study, model, version and SOP class."""
+    return derived_uid(study_uid, model, version, sop_class_uid, "series")
+
+
+def tracking_uid(study_uid: str, model: str, code_value: str, place: str = "") -> str:
+    """The same finding keeps it through revisions; a new place is a new one."""
+    return derived_uid(study_uid, model, code_value, place, "tracking")
+
+
+def is_legal(uid: str) -> bool:
+    """Whether `uid` keeps PS3.5 9.1: at most 64 characters, components without leading zeros."""
+    return 0 < len(uid) <= 64 and _LEGAL.fullmatch(uid) is not None
+
+
+def is_usable(uid: str) -> bool:
+    """Whether `uid` identifies something, though illegal: digits and dots, as old equipment writes leading zeros."""
+    return 0 < len(uid) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+)*", uid) is not None

@@ -1,0 +1,218 @@
+"""A network's outputs as findings: calibrated, measured, with their place in the patient; and the flag they raise."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.domain.card import Calibration, Card, FindingSpec
+from imaging.domain.codes import Code
+from imaging.domain.findings import Finding, Measurement, TriageClass
+from imaging.inference.prepare import PreparedVolume
+from imaging.inference.volume import Volume
+
+Tensor = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+KEY_SLICES: Final = 3
+DIRECTIONS: Final = 512
+"""Along which a mask's width is taken; its largest diameter is then exact among the points found furthest out."""
+MEASURES: Final[Mapping[str, tuple[Code, str, int]]] = {
+    "volume_ml": (Code("SCT", "118565006", "Volume"), "ml", 2),
+    "max_diameter_mm": (Code("SCT", "81827009", "Diameter"), "mm", 1),
+    "mean_hu": (Code("DCM", "112031", "Attenuation Coefficient"), "[hnsf'U]", 1),
+}
+"""Code, UCUM unit and decimals of each measurement. `centroid` is the finding's place, not a measurement."""
+
+
+class OutputFault(Exception):
+    """The network gave something that is no answer; ours to mend, and never shown as one."""
+
+
+def activated(outputs: Tensor, activation: str) -> Tensor:
+    """Outputs as shares of 1. The channel axis comes first."""
+    if activation == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-np.clip(outputs, -80, 80))), np.float32)
+    if activation == "softmax":
+        powers = np.exp(outputs - outputs.max(axis=0))
+        return np.asarray(powers / powers.sum(axis=0), np.float32)
+    return np.clip(outputs, 0, 1)
+
+
+def calibrated(score: float, calibration: Calibration | None) -> float:
+    """Platt: sigmoid(a * logit + b)."""
+    if calibration is None:
+        return score
+    inner = min(max(score, 1e-7), 1 - 1e-7)
+    return 1 / (1 + math.exp(-(calibration.a * math.log(inner / (1 - inner)) + calibration.b)))
+
+
+def labels(card: Card, outputs: Tensor, sop_instance_uids: Sequence[str]) -> tuple[Finding, ...]:
+    """The findings of a study's films. `outputs`: (films, channels). A finding's probability is its films' largest.
+
+    A finding that is present names the films that reach the threshold by themselves.
+    """
+    if not np.isfinite(outputs).all():
+        raise OutputFault("not finite")
+    found = []
+    for spec in card.findings:
+        if spec.channel >= outputs.shape[1]:
+            raise OutputFault(f"no channel {spec.channel}")
+        scores = activated(outputs.T, spec.activation)[spec.channel]
+        chances = [round(calibrated(float(score), spec.calibration), 6) for score in scores]
+        seen = tuple(u for u, chance in zip(sop_instance_uids, chances, strict=True) if chance >= spec.threshold)
+        found.append(
+            Finding(
+                code=spec.code,
+                present=bool(seen),
+                probability=max(chances),
+                threshold=spec.threshold,
+                score=round(float(scores[chances.index(max(chances))]), 6),
+                sop_instance_uids=seen,
+                site=spec.site,
+            )
+        )
+    return tuple(found)
+
+
+# Segments ----------------------------------------------------------------------------------------------------
+
+
+def segments(card: Card, outputs: Tensor, prepared: PreparedVolume, volume: Volume) -> tuple[Finding, ...]:
+    """The findings of a volume. `outputs`: (channels, *grid.shape), before activation."""
+    if not np.isfinite(outputs).all():
+        raise OutputFault("not finite")
+    return tuple(_segment_finding(spec, outputs, prepared, volume) for spec in card.findings)
+
+
+def _segment_finding(spec: FindingSpec, outputs: Tensor, prepared: PreparedVolume, volume: Volume) -> Finding:
+    if spec.channel >= outputs.shape[0]:
+        raise OutputFault(f"no channel {spec.channel}")
+    segment = _segment(spec, activated(outputs, spec.activation)[spec.channel], prepared, volume)
+    if segment is None:
+        chance = 0.0 if spec.probability else None
+        return Finding(spec.code, False, chance, spec.threshold, score=chance, site=spec.site)
+    measured = dict(_measured({*spec.measure, *spec.present}, segment, volume))
+    chance = round(calibrated(segment.score, spec.calibration), 6) if spec.probability else None
+    is_present = all(_holds(rule, measured[name]) for name, rule in spec.present.items()) and (
+        chance is None or chance >= spec.threshold
+    )
+    return Finding(
+        code=spec.code,
+        present=is_present,
+        probability=chance,
+        threshold=spec.threshold,
+        measurements=tuple(_measurement(each, measured[each]) for each in spec.measure if each in measured),
+        score=round(segment.score, 6) if spec.probability else None,
+        sop_instance_uids=_key_images(segment.mask, volume) if is_present else (),
+        centre_mm=_centre(segment.largest, volume) if "centroid" in spec.measure else None,
+        site=spec.site,
+    )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a finding's mask is on the study's own voxels: all of it, and its largest component.
+
+    `score`: the mean over the largest component on the network's grid, the card's `max-component-mean`.
+    """
+
+    mask: Mask
+    largest: Mask
+    score: float
+
+
+def _segment(spec: FindingSpec, chance: Tensor, prepared: PreparedVolume, volume: Volume) -> Segment | None:
+    """The components (26 neighbours) of at least `min_ml`; None where none is left."""
+    mask = chance >= spec.mask_at
+    if not mask.any():
+        return None
+    import SimpleITK  # only now: a film never needs it, and a clean volume neither
+
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
+    sizes = np.bincount(parts.reshape(-1))
+    sizes[0] = 0
+    kept = sizes * prepared.grid.voxel_ml >= spec.min_ml
+    kept[0] = False
+    if not kept.any():
+        return None
+    largest = parts == sizes.argmax()
+    score = float(chance[largest].mean(dtype=np.float64))
+    back, back_largest = (volume.mask_of(each, prepared.grid) for each in (kept[parts], largest))
+    return Segment(back, back_largest, score) if back_largest.any() else None
+
+
+def _measured(wanted: set[str], segment: Segment, volume: Volume) -> Iterator[tuple[str, float]]:
+    """What the card measures or asks for, on the study's own voxels and in their own units.
+
+    Volume and mean are of all components, the diameter (and the centroid) of the largest.
+    """
+    if "volume_ml" in wanted:
+        yield "volume_ml", float(segment.mask.sum(axis=(1, 2)) @ volume.voxel_ml)
+    if "max_diameter_mm" in wanted:
+        yield "max_diameter_mm", _diameter(segment.largest, volume)
+    if "mean_hu" in wanted:
+        yield "mean_hu", float(volume.values[segment.mask].mean(dtype=np.float64))
+
+
+def _centre(mask: Mask, volume: Volume) -> tuple[float, float, float]:
+    """The centroid in the patient, LPS, each voxel counted by its volume."""
+    voxels = np.argwhere(mask)
+    x, y, z = np.average(volume.to_patient(voxels), axis=0, weights=volume.voxel_ml[voxels[:, 0]]).tolist()
+    return round(x, 1), round(y, 1), round(z, 1)
+
+
+def _key_images(mask: Mask, volume: Volume) -> tuple[str, ...]:
+    """The instances that hold the most of the mask, the fullest first."""
+    held = mask.sum(axis=(1, 2))
+    fullest = [int(at) for at in np.argsort(-held, kind="stable")[:KEY_SLICES] if held[at]]
+    return tuple(dict.fromkeys(volume.images[at].sop_instance_uid for at in fullest))
+
+
+def _diameter(mask: Mask, volume: Volume) -> float:
+    """The largest distance in mm between two voxel centres, by those furthest out in `DIRECTIONS` directions.
+
+    A voxel furthest out is the first or the last of its row, so only these are looked at.
+    """
+    rows = np.argwhere(mask.any(axis=2))
+    first = mask[rows[:, 0], rows[:, 1]].argmax(axis=1)
+    last = mask.shape[2] - 1 - mask[rows[:, 0], rows[:, 1], ::-1].argmax(axis=1)
+    points = volume.to_patient(np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])]))
+    turn = np.arange(DIRECTIONS // 2) + 0.5
+    height, angle = 1 - turn / (DIRECTIONS // 2), np.pi * (1 + 5**0.5) * turn  # half a Fibonacci sphere
+    flat = np.sqrt(1 - height**2)
+    along = np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=1) @ points.T
+    far = points[np.unique([along.argmax(axis=1), along.argmin(axis=1)])]
+    return float(np.sqrt(((far[:, None] - far[None]) ** 2).sum(axis=2).max()))
+
+
+def _measurement(name: str, value: float) -> Measurement:
+    code, unit, decimals = MEASURES[name]
+    return Measurement(code, round(value, decimals), unit)
+
+
+def _holds(rule: str, value: float) -> bool:
+    """A rule of the card's `present`: ">=1.0"."""
+    match = re.fullmatch(r">=\s*(\d+(?:\.\d+)?)", rule)
+    return match is not None and value >= float(match[1])
+
+
+# Triage ------------------------------------------------------------------------------------------------------
+
+
+def flag(card: Card, findings: Sequence[Finding]) -> TriageClass | None:
+    """The most urgent class that a rule asks for a finding that is present; None where none does. Rules only raise."""
+    present = {each.code.value: each for each in findings if each.present}
+    asked = [
+        rule.triage
+        for rule in card.triage
+        if rule.triage is not TriageClass.NONE
+        and rule.finding in present
+        and (present[rule.finding].probability or 0.0) >= rule.at_least
+    ]
+    return min(asked, key=list(TriageClass).index, default=None)

@@ -1,0 +1,77 @@
+"""What runs weights: a narrow Protocol, and ONNX Runtime behind it."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.domain.card import Card
+
+Tensor = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A loaded network. Calls from several threads are safe, and one input gives one output on one machine."""
+
+    @property
+    def description(self) -> str:
+        """Kind and version, as reports state it: "onnxruntime 1.32.0"."""
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(batch, channels, ...); None where the network takes any size."""
+
+    def run(self, batch: Tensor) -> Tensor:
+        """The outputs for a batch, float32, batch first."""
+
+    def close(self) -> None:
+        """Gives the memory back. Nothing may be run afterwards."""
+
+
+class NetworkDiffers(Exception):
+    """The network has not the input or output that its card names; ours to mend."""
+
+
+@dataclass
+class OnnxEngine:
+    """ONNX Runtime on the CPU. Threads do not spin between runs, so that receiving is not disturbed."""
+
+    card: Card
+    threads: int
+
+    def __post_init__(self) -> None:
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = self.card.folder / self.card.engine.file
+        self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._run_options: Any = onnxruntime.RunOptions()
+        if self.card.is_volume:  # an arena keeps what its largest job took: hundreds of MB for a volume
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.description = f"onnxruntime {onnxruntime.__version__}"
+        self.input_shape = self._input_shape()
+
+    def _input_shape(self) -> tuple[int | None, ...]:
+        named = {each.name: each for each in self._session.get_inputs()}
+        engine = self.card.engine
+        if engine.input not in named or engine.output not in {each.name for each in self._session.get_outputs()}:
+            raise NetworkDiffers(f"{engine.file} has no input {engine.input!r} or no output {engine.output!r}")
+        return tuple(size if isinstance(size, int) else None for size in named[engine.input].shape)
+
+    def run(self, batch: Tensor) -> Tensor:
+        engine = self.card.engine
+        outputs = self._session.run([engine.output], {engine.input: batch}, self._run_options)
+        return np.asarray(outputs[0], np.float32)
+
+    def close(self) -> None:
+        self._session = None
+
+
+def load(card: Card, threads: int) -> Engine:
+    """The card's engine on `threads` threads."""
+    return OnnxEngine(card, threads)

@@ -1,0 +1,236 @@
+"""One projection image as grey values: modality, values of interest, and inversion, in this order (PS3.4 N.2).
+
+A film's grey is a share of its range: 0 is black and 1 is white as it is meant to be shown. Large films are never
+held as floats: `shrink` takes a few lines of stored values at a time, which costs a third of what it costs Pillow
+to reach the same numbers.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from imaging.domain.reasons import NotAnalysable
+from imaging.inference.pixels import Layout, decode, layout_of
+
+Array = NDArray[Any]
+Grey = NDArray[np.float32]
+
+FOR_PROCESSING: Final = frozenset(
+    {"1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.3.1"}
+)
+"""DX, mammography and intra-oral images For Processing: their values of interest are not chosen yet."""
+SMALLEST_SIDE: Final = 32
+
+
+@dataclass(frozen=True)
+class Film:
+    """Stored values, (rows, columns), and how they turn into grey: by `table`, or as a clipped straight line.
+
+    With a table, grey = table[stored - table_from]; without, grey = gain * clip(stored, *limits) + offset.
+    """
+
+    stored: Array
+    limits: tuple[float, float]
+    gain: float
+    offset: float
+    table: Grey | None = None
+    table_from: int = 0
+
+    def grey(self) -> Grey:
+        """The whole picture, (rows, columns)."""
+        lines = self._lines(0, len(self.stored), self._clips())
+        return lines if self.table is not None else self._toned(lines)
+
+    def shrink(self, rows: int, columns: int) -> Grey:
+        """The picture at another size, as Pillow's BILINEAR makes it (a triangle as wide as the pixels are shrunk)."""
+        clips = self._clips()
+        middle = np.empty((rows, self.stored.shape[1]), np.float32)
+        for at, (first, last, weights) in enumerate(_triangles(self.stored.shape[0], rows)):
+            np.dot(weights, self._lines(first, last, clips), out=middle[at])
+        shrunk = np.matmul(middle, _across(self.stored.shape[1], columns))
+        return shrunk if self.table is not None else self._toned(shrunk)
+
+    def darkest(self) -> float:
+        """The least grey that occurs."""
+        if self.table is not None:
+            return float(self.grey().min())
+        ends = np.clip([float(self.stored.min()), float(self.stored.max())], *self.limits)
+        return float((self.gain * ends + self.offset).min())
+
+    def _clips(self) -> bool:
+        low, high = self.limits
+        return self.table is None and (float(self.stored.min()) < low or float(self.stored.max()) > high)
+
+    def _lines(self, first: int, last: int, clips: bool) -> Grey:
+        lines = self.stored[first:last]
+        if self.table is not None:
+            return self.table[lines.astype(np.intp) - self.table_from]
+        values = lines.astype(np.float32)
+        if clips:
+            np.clip(values, *self.limits, out=values)
+        return values
+
+    def _toned(self, values: Grey) -> Grey:
+        values *= np.float32(self.gain)
+        values += np.float32(self.offset)
+        return values
+
+
+@lru_cache(maxsize=64)
+def _triangles(size: int, target: int) -> tuple[tuple[int, int, Grey], ...]:
+    """For each target pixel the first and the last (exclusive) source pixel and their weights, as Pillow has them."""
+    scale = size / target
+    width = max(scale, 1.0)
+    parts = []
+    for at in range(target):
+        centre = (at + 0.5) * scale
+        first, last = max(0, int(centre - width + 0.5)), min(size, int(centre + width + 0.5))
+        weights = np.maximum(0.0, 1.0 - np.abs((np.arange(first, last) - centre + 0.5) / width))
+        parts.append((first, last, (weights / weights.sum()).astype(np.float32)))
+    return tuple(parts)
+
+
+@lru_cache(maxsize=64)
+def _across(size: int, target: int) -> Grey:
+    """The same as a matrix, (size, target)."""
+    matrix = np.zeros((size, target), np.float32)
+    for at, (first, last, weights) in enumerate(_triangles(size, target)):
+        matrix[first:last, at] = weights
+    return matrix
+
+
+def read_film(dataset: Dataset) -> Film:
+    """The film in a data set. Raises NotAnalysable."""
+    layout = layout_of(dataset)
+    if layout.frames != 1:
+        raise NotAnalysable("frames-irregular", str(layout.frames))
+    if min(layout.rows, layout.columns) < SMALLEST_SIDE:
+        raise NotAnalysable("pixels-unreadable", f"{layout.rows} x {layout.columns}")
+    stored = decode(dataset)[0]
+    try:
+        film = _toned(dataset, layout, stored)
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise NotAnalysable("units-unknown") from error
+    _hold_contrast(film)
+    return film
+
+
+def _hold_contrast(film: Film) -> None:
+    least, most = int(film.stored.min()), int(film.stored.max())
+    low, high = film.limits
+    seen = film.table[least - film.table_from : most - film.table_from + 1] if film.table is not None else None
+    if least == most or (most <= low or least >= high if seen is None else float(np.ptp(seen)) == 0.0):
+        raise NotAnalysable("pixels-blank")
+
+
+def _toned(dataset: Dataset, layout: Layout, stored: Array) -> Film:
+    """Chooses between table and straight line."""
+    is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+    shows = str(dataset.get("SOPClassUID", "")) not in FOR_PROCESSING
+    modality_table = _first_item(dataset, "ModalityLUTSequence")
+    interest = _first_item(dataset, "VOILUTSequence") if shows else None
+    window = _window(dataset) if shows and interest is None else None
+    if modality_table is not None or interest is not None or (window and window[2] == "SIGMOID"):
+        return _by_table(dataset, layout, stored, modality_table, interest, window, is_inverted)
+    slope, intercept = _rescale(dataset)
+    least, most = (slope * end + intercept for end in layout.range)
+    low, high = window[:2] if window else (min(least, most), max(least, most))
+    ends = sorted(((low - intercept) / slope, (high - intercept) / slope))
+    gain, offset = slope / (high - low), (intercept - low) / (high - low)
+    if is_inverted:
+        gain, offset = -gain, 1.0 - offset
+    return Film(stored, (ends[0], ends[1]), gain, offset)
+
+
+def _by_table(
+    dataset: Dataset,
+    layout: Layout,
+    stored: Array,
+    modality_table: Dataset | None,
+    interest: Dataset | None,
+    window: tuple[float, float, str] | None,
+    is_inverted: bool,
+) -> Film:
+    if layout.stored > 16:
+        raise ValueError("a table of more than 16 bits")
+    least, most = layout.range
+    values = np.arange(least, most + 1, dtype=np.float64)
+    if modality_table is not None:
+        values, low, high = _looked_up(modality_table, values, layout.is_signed)
+    else:
+        slope, intercept = _rescale(dataset)
+        values = slope * values + intercept
+        low, high = float(values.min()), float(values.max())
+    if interest is not None:
+        values, low, high = _looked_up(interest, values, layout.is_signed or low < 0)
+        grey = (values - low) / (high - low)
+    elif window and window[2] == "SIGMOID":
+        width = window[1] - window[0]
+        grey = 1 / (1 + np.exp(np.clip(-4 * (values - (window[0] + window[1]) / 2) / width, -700, 700)))
+    else:
+        low, high = window[:2] if window else (low, high)
+        grey = np.clip((values - low) / (high - low), 0, 1)
+    if is_inverted:
+        grey = 1 - grey
+    return Film(stored, (float(least), float(most)), 1.0, 0.0, grey.astype(np.float32), least)
+
+
+def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:
+    sequence = dataset.get(keyword)
+    return sequence[0] if sequence else None
+
+
+def _looked_up(item: Dataset, values: NDArray[np.float64], is_signed: bool) -> tuple[NDArray[np.float64], float, float]:
+    """Values through a LUT item (PS3.3 C.11.1, C.11.2), with the least and the greatest that its bits allow."""
+    count, first, bits = (int(each) for each in item.LUTDescriptor)
+    count = count or 65536
+    if is_signed and first > 0x7FFF:
+        first -= 0x10000
+    data = item["LUTData"].value
+    table = (
+        np.frombuffer(data, "<u2" if len(data) >= 2 * count else "u1") if isinstance(data, bytes) else np.array(data)
+    )
+    if not 1 <= bits <= 16 or table.size < count:
+        raise ValueError("the table is shorter than its descriptor says")
+    at = np.clip(np.round(values) - first, 0, count - 1).astype(np.intp)
+    return table[:count].astype(np.float64)[at], 0.0, float((1 << bits) - 1)
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    slope = dataset.get("RescaleSlope")
+    intercept = dataset.get("RescaleIntercept")
+    slope, intercept = (
+        1.0 if slope in (None, "") else float(slope),
+        0.0 if intercept in (None, "") else float(intercept),
+    )
+    if not (1e-9 <= abs(slope) <= 1e9 and abs(intercept) <= 1e9):
+        raise ValueError("a rescale slope or intercept that cannot be")
+    return slope, intercept
+
+
+def _window(dataset: Dataset) -> tuple[float, float, str] | None:
+    """The first window as the values that become black and white (PS3.3 C.11.2.1.2), and its function.
+
+    None where there is none, or where it is no window: widths of 0, text for a number.
+    """
+    try:
+        centre, width = (_first_number(dataset.get(each)) for each in ("WindowCenter", "WindowWidth"))
+    except (TypeError, ValueError, IndexError):
+        return None
+    function = str(dataset.get("VOILUTFunction") or "LINEAR")
+    if centre is None or width is None or not math.isfinite(centre + width):
+        return None
+    if function == "LINEAR":
+        centre, width = centre - 0.5, width - 1
+    return (centre - width / 2, centre + width / 2, function) if width > 0 else None
+
+
+def _first_number(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, (int, float, str)) else value[0])

@@ -1,0 +1,107 @@
+"""The golden case: a model is served only where a known input gives the known answer.
+
+The expected answer is JSON: `{"findings": [{"code": "bleed", "present": true, "probability": 0.93, "volume_ml": 11.8,
+"centre_mm": [x, y, z]}]}`. What it leaves out is not compared.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from imaging.domain.card import Card
+from imaging.domain.findings import Finding, Outcome, State
+from imaging.domain.header import Header
+from imaging.domain.reasons import NotAnalysable
+from imaging.domain.source import Source
+from imaging.inference.analyser import Analyser, fingerprint
+from imaging.inference.decode import MEASURES
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """`faults` says what differs, or why there is nothing to compare; empty where the case passed."""
+
+    model_id: str
+    faults: tuple[str, ...]
+    outcome: Outcome | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not self.faults
+
+
+def check(card: Card, threads: int = 1) -> GoldenResult:
+    """Runs the card's golden case. Gates are not asked: its input is given, not chosen."""
+    if card.golden is None:
+        return GoldenResult(card.id, ("the card has no golden case",))
+    analyser = Analyser(card, threads)
+    try:
+        expected = json.loads((card.folder / card.golden.output).read_text())["findings"]
+        analyser.warm()
+        outcome = analyser.run([analyser.prepare_chosen(_sources(card.folder / card.golden.input))])[0]
+    except NotAnalysable as refused:
+        return GoldenResult(card.id, (f"the input was refused: {refused.reason}",))
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from running keeps the model from being served
+        return GoldenResult(card.id, (f"{fingerprint(error)}: {error}",))
+    finally:
+        analyser.close()
+    if outcome.state is not State.ANALYSED:
+        return GoldenResult(card.id, (f"{outcome.state}: {outcome.reason}",), outcome)
+    return GoldenResult(card.id, tuple(_faults(expected, outcome, card.golden.tolerance)), outcome)
+
+
+def _sources(path: Path) -> list[Source]:
+    """The instances in a file or a folder, with no more of their headers than names them."""
+    paths = sorted(path.rglob("*.dcm")) if path.is_dir() else [path]
+    return [Source(each, _bare_header(each)) for each in paths]
+
+
+def _bare_header(path: Path) -> Header:
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    return Header(
+        str(dataset.SOPClassUID),
+        str(dataset.SOPInstanceUID),
+        str(dataset.StudyInstanceUID),
+        str(dataset.SeriesInstanceUID),
+        str(dataset.file_meta.TransferSyntaxUID),
+    )
+
+
+def _faults(expected: Sequence[Mapping[str, Any]], outcome: Outcome, tolerance: float) -> Iterator[str]:
+    found = {finding.code.value: finding for finding in outcome.findings}
+    for wanted in expected:
+        name = str(wanted["code"])
+        if name not in found:
+            yield f"{name}: no such finding"
+            continue
+        for key, value in _claims(wanted):
+            got = _said(found[name], key)
+            if got is None or not _agree(value, got, tolerance):
+                yield f"{name}: {key} is {got}, expected {value}, tolerance {tolerance:g}"
+
+
+def _claims(wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield from ((key, value) for key, value in wanted.items() if key not in ("code", "centre_mm"))
+    for axis, value in zip("xyz", wanted.get("centre_mm") or (), strict=False):
+        yield f"centre_{axis}", value
+
+
+def _said(finding: Finding, key: str) -> Any:
+    if key in ("present", "probability", "score"):
+        return getattr(finding, key)
+    if key.startswith("centre_"):
+        return finding.centre_mm["xyz".index(key[-1])] if finding.centre_mm else None
+    code = MEASURES[key][0] if key in MEASURES else None
+    return next((each.value for each in finding.measurements if each.code == code), None)
+
+
+def _agree(expected: Any, got: Any, tolerance: float) -> bool:
+    """Shares of 1 within the tolerance; what is larger within that share of it, and within a rounding."""
+    if isinstance(expected, bool):
+        return bool(got) == expected
+    allowed = tolerance * max(1.0, abs(float(expected))) + (0.1 if abs(float(expected)) > 1 else 0.0)
+    return abs(float(got) - float(expected)) <= allowed

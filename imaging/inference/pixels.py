@@ -1,0 +1,300 @@
+"""Stored pixel values out of a Part 10 file, whatever its transfer syntax.
+
+What cannot be decoded is the input's trouble: `NotAnalysable("pixels-unreadable", syntax)`. Nothing is allocated on
+the word of a header alone: the frames that a header promises are bounded, and a compressed frame must announce the
+size that its header tells before it reaches a decoder.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+
+from imaging.domain.reasons import NotAnalysable
+
+Array = NDArray[Any]
+
+MAX_BYTES: Final = 1 << 30
+"""Of one instance's decoded frames; more is refused as `memory`."""
+MAX_TILES: Final = 10_000
+END_OF_IMAGE: Final = b"\xff\xd9"
+"""How JPEG, JPEG-LS and JPEG 2000 streams end."""
+
+BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+NATIVE: Final = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}  # .99: deflated data set
+)
+UNCOMPRESSED_FRAMES: Final = "1.2.840.10008.1.2.1.98"
+DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a grey image's values are stored (PS3.3 C.7.6.3)."""
+
+    rows: int
+    columns: int
+    frames: int
+    allocated: int
+    stored: int
+    is_signed: bool
+
+    @property
+    def values(self) -> int:
+        return self.rows * self.columns * self.frames
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the decoded array: the smallest that holds the stored values with their sign."""
+        return np.dtype(f"{'i' if self.is_signed else 'u'}{max(1, self.allocated // 8)}")
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the greatest value that can be stored."""
+        if self.is_signed:
+            return -(1 << (self.stored - 1)), (1 << (self.stored - 1)) - 1
+        return 0, (1 << self.stored) - 1
+
+
+def read_file(path: Path) -> Dataset:
+    """The file's data set. Raises NotAnalysable where pydicom cannot read it, OSError where there is no file."""
+    data = BytesIO(path.read_bytes())  # on a file itself, a length that lies makes pydicom allocate what it says
+    try:
+        return pydicom.dcmread(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise NotAnalysable("pixels-unreadable") from error
+
+
+def syntax_of(dataset: Dataset) -> str:
+    """The transfer syntax UID, or nothing where the file names none that is a UID."""
+    meta = getattr(dataset, "file_meta", None)
+    uid = str(meta.get("TransferSyntaxUID", "")) if meta else ""
+    return uid if re.fullmatch(r"[0-9.]{1,64}", uid) else ""
+
+
+def layout_of(dataset: Dataset) -> Layout:
+    """Raises NotAnalysable for colour, sizes that cannot be, and more than MAX_BYTES."""
+    try:
+        layout, samples = _layout(dataset)
+    except Exception as error:
+        raise _unreadable(dataset) from error
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    if samples in (3, 4) or photometric.startswith(("RGB", "YBR", "PALETTE")):
+        raise NotAnalysable("colour")
+    is_possible = (
+        samples == 1
+        and photometric in ("MONOCHROME1", "MONOCHROME2")
+        and min(layout.rows, layout.columns, layout.frames) >= 1
+        and layout.allocated in (1, 8, 16, 32)
+        and 1 <= layout.stored <= layout.allocated
+        and int(dataset.get("HighBit", layout.stored - 1)) == layout.stored - 1
+    )
+    if not is_possible:
+        raise _unreadable(dataset)
+    if layout.values * 4 > MAX_BYTES:
+        raise NotAnalysable("memory")
+    return layout
+
+
+def _layout(dataset: Dataset) -> tuple[Layout, int]:
+    frames = dataset.get("NumberOfFrames")
+    layout = Layout(
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        frames=1 if frames in (None, "") else int(frames),
+        allocated=int(dataset.BitsAllocated),
+        stored=int(dataset.BitsStored),
+        is_signed=int(dataset.PixelRepresentation) == 1,
+    )
+    return layout, int(dataset.get("SamplesPerPixel", 1))
+
+
+def _unreadable(dataset: Dataset) -> NotAnalysable:
+    return NotAnalysable("pixels-unreadable", syntax_of(dataset))
+
+
+def decode(dataset: Dataset) -> Array:
+    """Stored values as (frames, rows, columns), of `Layout.dtype`, possibly read-only. Raises NotAnalysable."""
+    layout = layout_of(dataset)
+    syntax = syntax_of(dataset)
+    try:
+        if syntax in NATIVE:
+            return _native(dataset, layout, syntax)
+        return _compressed(dataset, layout, syntax)
+    except (NotAnalysable, MemoryError):
+        raise
+    except Exception as error:  # decoders raise what they like
+        raise _unreadable(dataset) from error
+
+
+def _native(dataset: Dataset, layout: Layout, syntax: str) -> Array:
+    element = dataset["PixelData"]
+    data = element.value
+    if element.is_undefined_length or "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise _unreadable(dataset)
+    if layout.allocated == 1:
+        if 8 * len(data) < layout.values:
+            raise _unreadable(dataset)
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=layout.values, bitorder="little")
+        return bits.reshape(layout.frames, layout.rows, layout.columns)
+    size = layout.allocated // 8
+    if len(data) < layout.values * size:
+        raise _unreadable(dataset)
+    is_big = syntax == BIG_ENDIAN
+    if is_big and size == 1 and element.VR == "OW":
+        data = np.frombuffer(data, ">u2", count=len(data) // 2).astype("<u2").tobytes()
+    stored = np.frombuffer(data, f"{'>' if is_big else '<'}u{size}", count=layout.values)
+    if is_big:
+        stored = stored.astype(stored.dtype.newbyteorder("="))
+    return _signed(stored.reshape(layout.frames, layout.rows, layout.columns), layout)
+
+
+def _signed(stored: Array, layout: Layout) -> Array:
+    """Unsigned words as they were stored, with their unused bits cleared and their sign extended."""
+    unused = layout.allocated - layout.stored
+    if layout.is_signed:
+        signed: Array = stored.view(layout.dtype)
+        if unused:
+            signed = (signed << unused) >> unused
+        return signed
+    if unused and int(stored.max()) >> layout.stored:  # overlays in the unused bits (retired)
+        stored = stored & np.array(layout.range[1], stored.dtype)
+    return stored
+
+
+def _compressed(dataset: Dataset, layout: Layout, syntax: str) -> Array:
+    decoder = DECODERS.get(syntax)
+    if decoder is None or not dataset["PixelData"].is_undefined_length:
+        raise _unreadable(dataset)
+    frames = []
+    for frame in _frames(dataset, layout):
+        if _contradicts(frame, syntax, layout):
+            raise _unreadable(dataset)
+        values = decoder(frame, layout)
+        if values.size != layout.rows * layout.columns or values.dtype.kind not in "iu":
+            raise _unreadable(dataset)
+        # A decoder gives int16 or uint16 as its stream says; the header's word on the sign is what counts.
+        words = values.astype(f"u{max(1, layout.allocated // 8)}", copy=False)
+        frames.append(_signed(words.reshape(layout.rows, layout.columns), layout))
+    if len(frames) != layout.frames:
+        raise _unreadable(dataset)
+    return frames[0][None] if len(frames) == 1 else np.stack(frames)
+
+
+def _frames(dataset: Dataset, layout: Layout) -> Iterator[bytes]:
+    offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    extended = (offsets[0], offsets[1]) if offsets[0] and offsets[1] else None
+    yield from generate_frames(dataset.PixelData, number_of_frames=layout.frames, extended_offsets=extended)
+
+
+def _contradicts(frame: bytes, syntax: str, layout: Layout) -> bool:
+    """Whether a compressed frame says of itself that it has another size than the header, is not grey, or is cut."""
+    if syntax in JPEG:
+        said = _jpeg_size(frame)
+    elif syntax in JPEG2000:
+        said = _jpeg2000_size(frame)
+    else:
+        return False  # RLE and deflate are bounded by what is asked of them; JPEG XL has no plain header
+    is_whole = frame[-64:].rstrip(b"\0").endswith(END_OF_IMAGE)  # decoders make half a picture of half a stream
+    return said != (layout.rows, layout.columns, 1) or not is_whole
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns and components of a JPEG or JPEG-LS stream's frame header (SOF0-15, SOF55)."""
+    at = 2
+    while at + 4 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return _big(frame, at + 5, 2), _big(frame, at + 7, 2), frame[at + 9]
+        at += 2 + _big(frame, at + 2, 2)
+    return None
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
+    """The same of a JPEG 2000 codestream (SIZ), raw or in a JP2 box; None also for absurdly many tiles."""
+    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if at < 0 or at + 42 > len(frame):
+        return None
+    width, height, left, top, tile_width, tile_height = (_big(frame, at + 8 + 4 * n, 4) for n in range(6))
+    if not tile_width or not tile_height or (width // tile_width + 1) * (height // tile_height + 1) > MAX_TILES:
+        return None
+    return height - top, width - left, _big(frame, at + 40, 2)
+
+
+def _big(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
+
+
+# Decoders --------------------------------------------------------------------------------------------------
+# imagecodecs comes first: of the decoders measured it alone gains from threads. It is imported when it is needed.
+
+
+def _codec(name: str) -> Callable[[bytes, Layout], Array]:
+    def decoded(frame: bytes, layout: Layout) -> Array:
+        import imagecodecs
+
+        values: Array = getattr(imagecodecs, f"{name}_decode")(frame)
+        return values
+
+    return decoded
+
+
+def _rle(frame: bytes, layout: Layout) -> Array:
+    """PS3.5 annex G: a header of 64 bytes, then one PackBits segment per byte of a value, the highest first."""
+    import imagecodecs
+
+    size = layout.allocated // 8
+    count, *offsets = np.frombuffer(frame, "<u4", count=16).tolist()
+    if count != size:
+        raise ValueError("segments differ from bytes allocated")
+    pixels = layout.rows * layout.columns
+    planes = np.empty((size, pixels), np.uint8)
+    ends = [*offsets[1:count], len(frame)]
+    for plane, start, end in zip(planes, offsets[:count], ends, strict=True):
+        segment = np.frombuffer(imagecodecs.packbits_decode(frame[start:end], out=pixels), np.uint8)
+        plane[:] = segment[:pixels]
+    values: Array = np.ascontiguousarray(planes.T).view(f">u{size}").reshape(-1)
+    return values
+
+
+def _deflated(frame: bytes, layout: Layout) -> Array:
+    size = (layout.rows * layout.columns * layout.allocated + 7) // 8
+    return _plain(zlib.decompressobj(-15).decompress(frame, size + 1), layout)
+
+
+def _plain(frame: bytes, layout: Layout) -> Array:
+    pixels = layout.rows * layout.columns
+    if layout.allocated == 1:
+        return np.unpackbits(np.frombuffer(frame, np.uint8), count=pixels, bitorder="little")
+    return np.frombuffer(frame, f"<u{layout.allocated // 8}", count=pixels)
+
+
+JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81))
+JPEG2000: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
+DECODERS: Final[Mapping[str, Callable[[bytes, Layout], Array]]] = {
+    "1.2.840.10008.1.2.4.50": _codec("jpeg8"),
+    "1.2.840.10008.1.2.4.51": _codec("jpeg"),
+    "1.2.840.10008.1.2.4.57": _codec("ljpeg"),
+    "1.2.840.10008.1.2.4.70": _codec("ljpeg"),
+    "1.2.840.10008.1.2.4.80": _codec("jpegls"),
+    "1.2.840.10008.1.2.4.81": _codec("jpegls"),
+    **dict.fromkeys(sorted(JPEG2000), _codec("jpeg2k")),
+    **{f"1.2.840.10008.1.2.4.{n}": _codec("jpegxl") for n in (110, 111, 112)},
+    "1.2.840.10008.1.2.5": _rle,
+    UNCOMPRESSED_FRAMES: _plain,
+    DEFLATED_FRAMES: _deflated,
+}

@@ -1,0 +1,145 @@
+"""A film or a volume as its network takes it, by the card's steps (docs/models.md, "prepare").
+
+Arrays carry a channel first: films are (1, rows, columns), volumes (1, slice, row, column) or, after `orient RAS`,
+(1, S, A, R): the index grows toward superior, anterior, right.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.domain.card import Step
+from imaging.inference.film import Film
+from imaging.inference.volume import Grid, Volume
+
+Tensor = NDArray[np.float32]
+
+
+def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
+    """(channels, rows, columns). A film that is shrunk first is never made grey at full size."""
+    if steps and steps[0].do == "resize":
+        picture, steps = _resize(film, **steps[0].options), steps[1:]
+    else:
+        picture = film.grey()
+    values = picture[None]
+    for step in steps:
+        values = VALUES[step.do](values, **step.options)
+    return np.ascontiguousarray(values)
+
+
+def _resize(film: Film, shape: tuple[int, int], aspect: str) -> Tensor:
+    """`stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest."""
+    if aspect == "stretch":
+        return film.shrink(*shape)
+    rows, columns = film.stored.shape
+    scale = min(shape[0] / rows, shape[1] / columns)
+    inner = max(1, min(shape[0], round(rows * scale))), max(1, min(shape[1], round(columns * scale)))
+    canvas = np.full(shape, film.darkest(), np.float32)
+    top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
+    canvas[top : top + inner[0], left : left + inner[1]] = film.shrink(*inner)
+    return canvas
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """`values`: (channels, *grid.shape)."""
+
+    values: Tensor
+    grid: Grid
+
+
+def prepare_volume(volume: Volume, steps: Sequence[Step]) -> PreparedVolume:
+    """Geometry first (orient, resample), in one pass, then the other steps in their order."""
+    geometry = [step for step in steps if step.do in ("orient", "resample")]
+    resample: Mapping[str, Any] = next((step.options for step in geometry if step.do == "resample"), {})
+    spacing = resample.get("spacing")
+    grid = volume.grid(
+        is_ras=any(step.do == "orient" for step in geometry),
+        spacing_mm=tuple(reversed(spacing)) if spacing else None,
+    )
+    prepared = PreparedVolume(volume.resample(grid, is_nearest=resample.get("mode") == "nearest")[None], grid)
+    for step in steps:
+        if step.do in SHAPES:
+            prepared = SHAPES[step.do](prepared, **step.options)
+        elif step not in geometry:
+            prepared = replace(prepared, values=VALUES[step.do](prepared.values, **step.options))
+    return prepared
+
+
+# Steps that change values ------------------------------------------------------------------------------------
+
+
+def _zscore(values: Tensor, nonzero: bool = False) -> Tensor:
+    """Mean 0 and deviation 1 per channel; with `nonzero` of what is not 0, and the rest stays 0."""
+    done = np.zeros_like(values)
+    for target, channel in zip(done, values, strict=True):
+        some = channel != 0 if nonzero else np.ones(channel.shape, np.bool_)
+        if some.any():
+            chosen = channel[some] if nonzero else channel
+            mean, deviation = chosen.mean(dtype=np.float64), chosen.std(dtype=np.float64)
+            target[some] = ((chosen - mean) / max(deviation, 1e-6)).reshape(-1)
+    return done
+
+
+def _window(values: Tensor, low: float, high: float) -> Tensor:
+    return _scaled(np.clip(values, low, high), 1 / (high - low), -low / (high - low))
+
+
+def _percentile(values: Tensor, lower: float, upper: float) -> Tensor:
+    """Clipped at two percentiles and brought to 0..1, per channel."""
+    done = np.empty_like(values)
+    for target, channel in zip(done, values, strict=True):
+        low, high = np.percentile(channel, [lower, upper])
+        target[:] = (np.clip(channel, low, high) - low) / max(high - low, 1e-6)
+    return done
+
+
+def _scale(values: Tensor, factor: float, offset: float) -> Tensor:
+    return _scaled(values, factor, offset)
+
+
+def _scaled(values: Tensor, factor: float, offset: float) -> Tensor:
+    done: Tensor = np.multiply(values, np.float32(factor))
+    done += np.float32(offset)
+    return done
+
+
+def _repeat_channels(values: Tensor, count: int) -> Tensor:
+    return np.repeat(values, count, axis=0)
+
+
+VALUES: Final[Mapping[str, Callable[..., Tensor]]] = {
+    "zscore": _zscore,
+    "window": _window,
+    "percentile": _percentile,
+    "scale": _scale,
+    "repeat-channels": _repeat_channels,
+}
+
+
+# Steps that change a volume's shape ---------------------------------------------------------------------------
+
+
+def _crop_centre(prepared: PreparedVolume, shape: tuple[int, int, int]) -> PreparedVolume:
+    """The middle part of at most `shape` voxels."""
+    sizes = prepared.grid.shape
+    first = [max(0, (size - wanted) // 2) for size, wanted in zip(sizes, shape, strict=True)]
+    part = tuple(slice(start, start + wanted) for start, wanted in zip(first, shape, strict=True))
+    values = prepared.values[(slice(None), *part)]
+    return PreparedVolume(values, prepared.grid.moved(first, values.shape[1:]))
+
+
+def _pad_multiple(prepared: PreparedVolume, of: int) -> PreparedVolume:
+    """Padded at the end of each axis to the next multiple, with the least value."""
+    wide = [(0, 0), *((0, -size % of) for size in prepared.grid.shape)]
+    values = np.pad(prepared.values, wide, constant_values=float(prepared.values.min()))
+    return PreparedVolume(values, prepared.grid.moved((0, 0, 0), values.shape[1:]))
+
+
+SHAPES: Final[Mapping[str, Callable[..., PreparedVolume]]] = {
+    "crop-centre": _crop_centre,
+    "pad-multiple": _pad_multiple,
+}

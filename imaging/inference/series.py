@@ -1,0 +1,215 @@
+"""Reads a series' files into a Volume: frames, their places, their units, and what is padding (docs/models.md, "laws").
+
+Each frame's facts are its own where the object is enhanced (per frame, then for all), the instance's otherwise.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from imaging.domain.card import Input
+from imaging.domain.findings import ImageRef
+from imaging.domain.fitting import SAME_PLACE_MM, Plane, Stack, stack
+from imaging.domain.reasons import NotAnalysable
+from imaging.domain.source import Source
+from imaging.inference.pixels import Layout, decode, layout_of, read_file
+from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One frame, not yet decoded: where it lies and how its values become units."""
+
+    dataset: Dataset
+    image: ImageRef
+    frame: int
+    plane: Plane
+    split: tuple[object, ...]
+    slope: float
+    intercept: float
+
+
+def read_volume(sources: Sequence[Source], card_input: Input, threads: int = 1) -> Volume:
+    """The volume of one series' instances. Raises NotAnalysable."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        datasets = list(pool.map(lambda source: read_file(source.path), sources))
+        slices = [each for source, dataset in zip(sources, datasets, strict=True) for each in _slices(dataset, source)]
+        if not slices:
+            raise NotAnalysable("too-few-slices", "0")
+        order, laid = stack([each.plane for each in slices], card_input, [each.split for each in slices])
+        chosen = [slices[index] for index in order]
+        layouts = [layout_of(dataset) for dataset in datasets]
+        if sum(4 * layout.values for layout in layouts) > MAX_BYTES:
+            raise NotAnalysable("memory")
+        decoded = dict(zip(map(id, datasets), pool.map(decode, datasets), strict=True))
+    frames = [decoded[id(each.dataset)][each.frame] for each in chosen]
+    chosen, frames, dropped = _without_repeats(chosen, frames, laid)
+    values, padding = _in_units(chosen, frames, {id(d): one for d, one in zip(datasets, layouts, strict=True)})
+    if values.min() == values.max():
+        raise NotAnalysable("pixels-blank")
+    spacing = chosen[0].plane.spacing_mm
+    assert spacing is not None  # stack() leaves none without
+    return Volume(
+        values=values,
+        laid=laid,
+        positions=np.array([each.plane.position for each in chosen], np.float64),
+        spacing_mm=spacing,
+        images=tuple(each.image for each in chosen),
+        modality=str(datasets[0].get("Modality", "")),
+        padding=padding,
+        dropped=dropped,
+    )
+
+
+def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> tuple[list[_Slice], list[Array], int]:
+    """Law 5: of slices at one place all but one go if their pixels are the same; else it is not for us to choose."""
+    kept: list[int] = []
+    for at, each in enumerate(slices):
+        if kept:
+            before = slices[kept[-1]]
+            apart = np.array(each.plane.position) - np.array(before.plane.position)
+            if apart @ laid.normal <= SAME_PLACE_MM:
+                if not np.array_equal(frames[at], frames[kept[-1]]):
+                    raise NotAnalysable("positions-repeated")
+                continue
+        kept.append(at)
+    return [slices[at] for at in kept], [frames[at] for at in kept], len(slices) - len(kept)
+
+
+def _in_units(slices: list[_Slice], frames: list[Array], layouts: dict[int, Layout]) -> tuple[Array, int]:
+    """Law 7: values in the modality's units with padding at its least, and how many voxels were padding."""
+    modality = str(slices[0].dataset.get("Modality", ""))
+    is_whole = all(each.slope == 1.0 and each.intercept == round(each.intercept) for each in slices)
+    fits_int16 = is_whole and all(
+        int(frame.min()) + each.intercept >= -32768 and int(frame.max()) + each.intercept <= 32767
+        for each, frame in zip(slices, frames, strict=True)
+    )
+    values = np.empty((len(frames), *frames[0].shape), np.int16 if fits_int16 else np.float32)
+    padding = 0
+    for target, each, frame in zip(values, slices, frames, strict=True):
+        if fits_int16:
+            target[:] = frame
+            target += np.int16(each.intercept)
+        else:
+            target[:] = each.slope * frame.astype(np.float64) + each.intercept
+        if modality != "CT" and each.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+            low, high = (each.slope * end + each.intercept for end in layouts[id(each.dataset)].range)
+            np.subtract(values.dtype.type(low + high), target, out=target)
+        mask = _padding(each.dataset, frame)
+        if mask is not None:
+            padding += int(mask.sum())
+            target[mask] = CT_AIR if modality == "CT" else 0
+    if modality == "CT":
+        np.maximum(values, values.dtype.type(CT_AIR), out=values)
+    return values, padding
+
+
+def _padding(dataset: Dataset, frame: Array) -> NDArray[np.bool_] | None:
+    """PS3.3 C.7.5.1.1.2: the padding value, or the range from it to the limit."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = [_as_stored(each, frame.dtype) for each in (value, limit if isinstance(limit, int) else value)]
+    mask: NDArray[np.bool_] = (frame >= min(ends)) & (frame <= max(ends))
+    return mask if mask.any() else None
+
+
+def _as_stored(value: int, dtype: np.dtype[Any]) -> int:
+    """A value whose VR may have lost its sign, or got one, as the pixels have it."""
+    bits = 8 * dtype.itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value
+
+
+def _slices(dataset: Dataset, source: Source) -> list[_Slice]:
+    """The frames of an instance. Enhanced objects tell per frame, then for all (PS3.3 C.7.6.16)."""
+    layout = layout_of(dataset)
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups is None:
+        if layout.frames != 1:
+            raise NotAnalysable("frames-irregular", str(layout.frames))
+        return [_slice(dataset, source, 0, layout, [dataset])]
+    if len(groups) != layout.frames:
+        raise NotAnalysable("frames-irregular", f"{len(groups)} of {layout.frames}")
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])
+    return [_slice(dataset, source, at, layout, [group, *shared]) for at, group in enumerate(groups)]
+
+
+def _slice(dataset: Dataset, source: Source, frame: int, layout: Layout, groups: list[Dataset]) -> _Slice:
+    is_single = groups[0] is dataset
+    position = groups if is_single else _within(groups, "PlanePositionSequence")
+    orientation = groups if is_single else _within(groups, "PlaneOrientationSequence")
+    measures = groups if is_single else _within(groups, "PixelMeasuresSequence")
+    units = groups if is_single else [*_within(groups, "PixelValueTransformationSequence"), dataset]
+    plane = Plane(
+        position=_numbers(position, "ImagePositionPatient", 3),  # type: ignore[arg-type]  # as long as asked
+        orientation=_numbers(orientation, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
+        spacing_mm=_numbers(measures, "PixelSpacing", 2),  # type: ignore[arg-type]
+        shape=(layout.rows, layout.columns),
+        frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
+    )
+    slope, intercept = _rescale(units, str(dataset.get("Modality", "")))
+    split = _split_single(dataset) if is_single else _split_frame(groups)
+    return _Slice(dataset, source.ref, frame, plane, split, slope, intercept)
+
+
+def _within(groups: list[Dataset], keyword: str) -> list[Dataset]:
+    return [sequence[0] for group in groups if (sequence := group.get(keyword))]
+
+
+def _numbers(places: list[Dataset], keyword: str, count: int) -> tuple[float, ...] | None:
+    """The first value of the keyword that is `count` finite numbers, else None."""
+    for place in places:
+        try:
+            values = tuple(float(each) for each in place.get(keyword) or ())
+        except (TypeError, ValueError, OverflowError):
+            return None
+        if len(values) == count and np.isfinite(values).all():
+            return values
+    return None
+
+
+def _rescale(places: list[Dataset], modality: str) -> tuple[float, float]:
+    found = []
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        said = [value for place in places if (value := place.get(keyword)) not in (None, "")]
+        try:
+            found.append(float(said[0]) if said else None)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise NotAnalysable("units-unknown") from error
+    slope, intercept = found
+    if modality == "CT":
+        if slope is None or intercept is None:
+            raise NotAnalysable("rescale-absent")
+        kinds = {str(place.get("RescaleType") or "HU") for place in places}
+        if kinds - {"HU", "HU_MOD"}:
+            raise NotAnalysable("units-unknown")
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    if not (1e-9 <= abs(slope) <= 1e6 and abs(intercept) <= 1e7):
+        raise NotAnalysable("units-unknown")
+    return slope, intercept
+
+
+def _split_single(dataset: Dataset) -> tuple[object, ...]:
+    keywords = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "DiffusionBValue")
+    return tuple(str(dataset.get(each)) for each in keywords)
+
+
+def _split_frame(groups: list[Dataset]) -> tuple[object, ...]:
+    """Stack, kind of frame, time, echo and b-value tell frames at one place apart."""
+    wanted = (
+        ("FrameContentSequence", "StackID"),
+        ("MRImageFrameTypeSequence", "FrameType"),
+        ("FrameContentSequence", "TemporalPositionIndex"),
+        ("MREchoSequence", "EffectiveEchoTime"),
+        ("MRDiffusionSequence", "DiffusionBValue"),
+    )
+    return tuple(str([place.get(keyword) for place in _within(groups, name)]) for name, keyword in wanted)

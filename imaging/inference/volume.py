@@ -1,0 +1,277 @@
+"""A series as one array with its place in the patient: the Volume (docs/models.md, "laws").
+
+Lengths in mm, frame LPS, float64. Index order is (slice, row, column), zero-based, voxel centres; slices run along
+the normal (row x column), from low to high. The laws of geometry themselves stand in `imaging.domain.fitting`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.domain.findings import ImageRef
+from imaging.domain.fitting import Stack
+from imaging.domain.reasons import NotAnalysable
+
+Array = NDArray[Any]
+Tensor = NDArray[np.float32]
+Vector = NDArray[np.float64]
+
+MAX_BYTES: Final = 2 << 30
+"""Of a volume as floats; more is refused as `memory`."""
+CT_AIR: Final = -1024.0
+RAS: Final = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
+"""In LPS, where the index of the slice, row and column axis grows after `orient RAS`."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An even, right-angled grid of voxels. `axes`: unit vectors (LPS) of the index axes, a row each.
+
+    `image_axes`: which axis of the source (0 slice, 1 row, 2 column) each index axis runs along, and whether in its
+    direction.
+    """
+
+    origin: Vector
+    axes: Vector
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    image_axes: tuple[tuple[int, bool], ...]
+
+    @property
+    def voxel_ml(self) -> float:
+        return float(np.prod(self.spacing_mm)) / 1000
+
+    def to_patient(self, index: NDArray[Any]) -> Vector:
+        """Where voxel centres lie. `index`: (n, 3), may be fractional. Returns (n, 3) in mm, LPS."""
+        place: Vector = self.origin + (np.asarray(index, np.float64) * self.spacing_mm) @ self.axes
+        return place
+
+    def moved(self, first: Sequence[int], shape: tuple[int, ...]) -> "Grid":
+        """A part of this grid, or one that reaches further: from index `first` on, of that shape."""
+        return replace(self, origin=self.to_patient(np.array([first]))[0], shape=(shape[0], shape[1], shape[2]))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`values`: (slices, rows, columns) in the modality's units: int16 where these are whole, else float32.
+
+    `positions`: (slices, 3), the first voxel of each slice. `images`: the instance that each slice came from.
+    `padding`: how many voxels were padding. `dropped`: slices that were there twice.
+    """
+
+    values: Array
+    laid: Stack
+    positions: Vector
+    spacing_mm: tuple[float, float]
+    images: tuple[ImageRef, ...]
+    modality: str
+    padding: int = 0
+    dropped: int = 0
+
+    @property
+    def outside(self) -> float:
+        """What lies beyond the volume."""
+        return CT_AIR if self.modality == "CT" else 0.0
+
+    @property
+    def image_axes(self) -> Vector:
+        """Unit vectors along slices, rows (down a column) and columns (along a row), a row each."""
+        return np.stack([self.laid.normal, self.laid.column, self.laid.row])
+
+    def to_patient(self, index: NDArray[Any]) -> Vector:
+        """Where voxel centres lie in the patient, by each slice's own position. PS3.3 C.7.6.2.1.1.
+
+        `index`: (n, 3) as (slice, row, column); slices may be fractional. Returns (n, 3) in mm, LPS.
+        """
+        index = np.asarray(index, np.float64)
+        slices = np.arange(len(self.positions))
+        start = np.stack([np.interp(index[:, 0], slices, self.positions[:, axis]) for axis in range(3)], axis=1)
+        down, along = self.spacing_mm[0] * self.laid.column, self.spacing_mm[1] * self.laid.row
+        place: Vector = start + index[:, 1:2] * down + index[:, 2:3] * along
+        return place
+
+    def grid(self, *, is_ras: bool = False, spacing_mm: tuple[float, ...] | None = None) -> Grid:
+        """The right-angled grid that covers the volume, along its own axes, or turned the nearest way to RAS.
+
+        The centre of the first voxel stays where it is, and an axis of `extent` mm gets round(extent / spacing) + 1
+        voxels. `spacing_mm` is in index order; None keeps the volume's own (the least gap, where gaps differ).
+        """
+        axes = self.image_axes
+        low, high = self._extent()
+        gap = float(np.median(self.laid.gaps_mm) if self.laid.kind == "even" else self.laid.gaps_mm.min())
+        own = (gap, *self.spacing_mm)
+        order: tuple[tuple[int, bool], ...] = _turned(axes) if is_ras else ((0, True), (1, True), (2, True))
+        spacing = [float(each) for each in spacing_mm] if spacing_mm else [float(own[axis]) for axis, _ in order]
+        shape = [
+            round(float(high[axis] - low[axis]) / each) + 1 for (axis, _), each in zip(order, spacing, strict=True)
+        ]
+        if 4 * float(np.prod([float(n) for n in shape])) > MAX_BYTES:
+            raise NotAnalysable("memory")
+        origin = sum((low[axis] if is_along else high[axis]) * axes[axis] for axis, is_along in order)
+        turned = np.stack([axes[axis] if is_along else -axes[axis] for axis, is_along in order])
+        return Grid(
+            np.asarray(origin),
+            turned,
+            (spacing[0], spacing[1], spacing[2]),
+            (shape[0], shape[1], shape[2]),
+            order,
+        )
+
+    def _starts(self) -> Vector:
+        """Where each slice begins, along the image axes: (slices, 3). Not tilted: all begin at the same place."""
+        starts: Vector = self.positions @ self.image_axes.T
+        if self.laid.tilt_degrees:
+            return starts
+        along, *across = starts.T
+        settled: Vector = np.stack([along, *(np.full_like(each, np.median(each)) for each in across)], axis=1)
+        return settled
+
+    def _extent(self) -> tuple[Vector, Vector]:
+        """The lowest and the highest voxel centre along the image axes."""
+        starts = self._starts()
+        _, rows, columns = self.values.shape
+        far = starts + np.array([0.0, (rows - 1) * self.spacing_mm[0], (columns - 1) * self.spacing_mm[1]])
+        return starts.min(axis=0), far.max(axis=0)
+
+    def resample(self, grid: Grid, *, is_nearest: bool = False) -> Tensor:
+        """The volume on a grid of its own axes: linear, at the slices' true positions, tilt undone.
+
+        Separable, one output plane at a time, so that uneven gaps cost nothing and no second volume is made. Beyond
+        half a voxel outside, the value is `outside`.
+        """
+        starts = self._starts()
+        lines: list[Vector] = [np.empty(0)] * 3
+        place = [0, 0, 0]
+        for axis, (image_axis, is_along) in enumerate(grid.image_axes):
+            first = float(grid.origin @ self.image_axes[image_axis])
+            step = grid.spacing_mm[axis] if is_along else -grid.spacing_mm[axis]
+            lines[image_axis] = first + step * np.arange(grid.shape[axis], dtype=np.float64)
+            place[image_axis] = axis
+        across = _between(starts[:, 0], lines[0], is_nearest)
+        done = np.full([len(line) for line in lines], self.outside, np.float32)
+        for at in np.flatnonzero(across.inside):
+            below, above, share = int(across.below[at]), int(across.above[at]), np.float32(across.share[at])
+            plane = self.values[below].astype(np.float32)
+            start = starts[below]
+            if share:
+                plane += share * (self.values[above] - plane)
+                start = start + float(share) * (starts[above] - start)
+            self._fill(done[at], plane, start, lines, is_nearest)
+        return np.ascontiguousarray(done.transpose([place.index(axis) for axis in range(3)]))
+
+    def _fill(self, target: Tensor, plane: Tensor, start: Vector, lines: list[Vector], is_nearest: bool) -> None:
+        """One plane at the lines' places: rows first, then columns."""
+        rows, columns = plane.shape
+        down = _between(start[1] + self.spacing_mm[0] * np.arange(rows), lines[1], is_nearest)
+        along = _between(start[2] + self.spacing_mm[1] * np.arange(columns), lines[2], is_nearest)
+        if down.is_all and along.is_all:
+            target[:] = plane
+            return
+        thin = plane[down.below]
+        thin += down.share[:, None].astype(np.float32) * (plane[down.above] - thin)
+        fine = np.take(thin, along.below, axis=1)
+        fine += along.share.astype(np.float32) * (np.take(thin, along.above, axis=1) - fine)
+        inside = np.ix_(down.inside, along.inside)
+        target[inside] = fine[inside]
+
+    def mask_of(self, mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
+        """A mask on a grid of the volume's axes brought back onto the volume: (slices, rows, columns), nearest."""
+        turned = mask.transpose([[axis for axis, _ in grid.image_axes].index(image_axis) for image_axis in range(3)])
+        steps, first = np.empty(3), np.empty(3)
+        for axis, (image_axis, is_along) in enumerate(grid.image_axes):
+            steps[image_axis] = grid.spacing_mm[axis] if is_along else -grid.spacing_mm[axis]
+            first[image_axis] = grid.origin @ self.image_axes[image_axis]
+        _, rows, columns = self.values.shape
+        done = np.zeros(self.values.shape, np.bool_)
+        for at, (along, down, across) in enumerate(self._starts()):
+            lines = (
+                np.array([along]),
+                down + self.spacing_mm[0] * np.arange(rows),
+                across + self.spacing_mm[1] * np.arange(columns),
+            )
+            index = [
+                np.floor((line - start) / step + 0.5) for line, start, step in zip(lines, first, steps, strict=True)
+            ]
+            inside = [(i >= 0) & (i < n) for i, n in zip(index, turned.shape, strict=True)]
+            if inside[0][0]:
+                plane = turned[int(index[0][0])]
+                seen = np.ix_(inside[1], inside[2])
+                done[at][seen] = plane[
+                    np.ix_(*(i[ok].astype(np.intp) for i, ok in zip(index[1:], inside[1:], strict=True)))
+                ]
+        return done
+
+    @property
+    def voxel_ml(self) -> Vector:
+        """The volume of a voxel of each slice: it reaches half-way to its neighbours. A tilt does not change it."""
+        gaps = self.laid.gaps_mm
+        thick = np.concatenate(([gaps[0]], (gaps[:-1] + gaps[1:]) / 2, [gaps[-1]]))
+        share: Vector = thick * (self.spacing_mm[0] * self.spacing_mm[1] / 1000)
+        return share
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """How the volume was made, for the report."""
+        row, column = self.spacing_mm
+        gaps = self.laid.gaps_mm
+        gap = f"{np.median(gaps):.3g}" if self.laid.kind == "even" else f"{gaps.min():.3g}-{gaps.max():.3g}"
+        said = {
+            "slices": str(len(self.values)),
+            "spacing_mm": f"{gap}x{row:.4g}x{column:.4g}",
+            "volume": self.laid.kind,
+        }
+        if self.laid.tilt_degrees:
+            said["tilt_degrees"] = f"{self.laid.tilt_degrees:.1f}"
+        if self.padding:
+            said["padding_voxels"] = str(self.padding)
+        if self.dropped:
+            said["slices_repeated"] = str(self.dropped)
+        if self.laid.missing:
+            said["slices_missing"] = str(self.laid.missing)
+        return said
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Where targets lie between sources: value = source[below] + share * (source[above] - source[below])."""
+
+    below: NDArray[np.intp]
+    above: NDArray[np.intp]
+    share: Vector
+    inside: NDArray[np.bool_]
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the targets are the sources."""
+        at = np.arange(len(self.below))
+        return bool(self.inside.all() and not self.share.any() and np.array_equal(self.below, at))
+
+
+def _between(sources: Vector, targets: Vector, is_nearest: bool) -> _Between:
+    """`sources` rise. Half a gap beyond either end is still inside, with the end's value, as in SimpleITK."""
+    last = len(sources) - 1
+    if last == 0:
+        zero = np.zeros(len(targets), np.intp)
+        return _Between(zero, zero, np.zeros(len(targets)), np.ones(len(targets), np.bool_))
+    below = np.clip(np.searchsorted(sources, targets, side="right") - 1, 0, last - 1)
+    share = (targets - sources[below]) / (sources[below + 1] - sources[below])
+    inside = (share > -0.5 - 1e-6) & (share < 1.5 - 1e-6)
+    share = np.clip(share, 0.0, 1.0)
+    near = np.round(share, 6)  # positions are written with a few decimals: 0.9999999 is a voxel's own place
+    share = np.where((near == 0) | (near == 1), near, share)
+    if is_nearest:
+        share = np.floor(share + 0.5)
+    whole = share == 1.0
+    below = np.where(whole, below + 1, below)
+    return _Between(below, np.minimum(below + 1, last), np.where(whole, 0.0, share), inside)
+
+
+def _turned(axes: Vector) -> tuple[tuple[int, bool], ...]:
+    """Which image axis each axis of RAS takes, and whether in its direction: the assignment nearest to RAS."""
+    alike = RAS @ axes.T
+    best = max(permutations(range(3)), key=lambda order: round(sum(abs(alike[at, o]) for at, o in enumerate(order)), 9))
+    return tuple((image_axis, bool(alike[at, image_axis] > 0)) for at, image_axis in enumerate(best))

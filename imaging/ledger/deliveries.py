@@ -1,0 +1,233 @@
+"""The outbox: one object for one destination, sent in a study's order, tried again by one rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, update
+
+from imaging.domain.retry import Accepted, Answer, Dead, after_fault
+from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
+from imaging.ledger import tables, wakeups
+from imaging.ledger.store import Ledger
+
+LEASE_S: Final = 120.0
+"""How long a sender may hold a delivery; longer than the longest time-out of one C-STORE."""
+
+_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A claimed delivery: what to send, and who holds it."""
+
+    id: int
+    destination: str
+    attempts: int
+    lease: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    data: bytes
+
+
+def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[list[Delivery], float | None]:
+    """Up to `limit` due deliveries for one destination, and the tick at which the next is due where there is none.
+
+    A destination gets one study's answers in order: later ones wait for the earlier. A peer that is down is probed
+    by one delivery, when its own waiting time is over.
+    """
+    peer = tables.peer
+    with ledger.write() as connection:
+        tick = ledger.clock.tick()
+        _return_leases(connection, tables.delivery.c.lease_tick < tick)
+        down = connection.execute(
+            select(peer.c.probe_tick).where(peer.c.name == destination, peer.c.is_up.is_(False))
+        ).first()
+        if down is not None and down.probe_tick > tick:
+            return [], (down.probe_tick if _anything_unsent(connection, destination) else None)
+        found = _due(connection, destination, owner, tick, 1 if down is not None else limit)
+        return found, None if found else _next_due(connection, destination)
+
+
+def _due(connection: Connection, destination: str, owner: str, tick: float, limit: int) -> list[Delivery]:
+    table, object_, earlier = tables.delivery, tables.object_, tables.delivery.alias()
+    blocked = exists().where(
+        and_(
+            earlier.c.study_id == table.c.study_id,
+            earlier.c.destination == table.c.destination,
+            earlier.c.id < table.c.id,
+            earlier.c.state.in_(_UNSENT),
+        )
+    )
+    query = (
+        select(
+            table.c.id,
+            table.c.destination,
+            table.c.attempts,
+            object_.c.sop_class_uid,
+            object_.c.sop_instance_uid,
+            object_.c.data,
+        )
+        .join(object_, object_.c.id == table.c.object_id)
+        .where(
+            table.c.destination == destination,
+            table.c.state == DeliveryState.WAITING,
+            table.c.due_tick <= tick,
+            ~blocked,
+        )
+        .order_by(table.c.due_tick, table.c.id)
+        .limit(limit)
+    )
+    if connection.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True, of=table)
+    rows = connection.execute(query).all()
+    if rows:
+        connection.execute(
+            update(table)
+            .where(table.c.id.in_([row.id for row in rows]), table.c.state == DeliveryState.WAITING)
+            .values(
+                state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.CLAIMED],
+                lease=owner,
+                lease_tick=tick + LEASE_S,
+            )
+        )
+    return [
+        Delivery(row.id, row.destination, row.attempts, owner, row.sop_class_uid, row.sop_instance_uid, row.data)
+        for row in rows
+    ]
+
+
+def _anything_unsent(connection: Connection, destination: str) -> bool:
+    table = tables.delivery
+    query = select(table.c.id).where(table.c.destination == destination, table.c.state == DeliveryState.WAITING)
+    return connection.scalar(query.limit(1)) is not None
+
+
+def _next_due(connection: Connection, destination: str) -> float | None:
+    table = tables.delivery
+    due: float | None = connection.scalar(
+        select(func.min(table.c.due_tick)).where(
+            table.c.destination == destination, table.c.state == DeliveryState.WAITING
+        )
+    )
+    return due
+
+
+def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, *, peer_is_down: bool) -> bool:
+    """Notes what the peer answered. `peer_is_down`: the fault is of the peer, not of this object.
+
+    False where the claim had ended: somebody else has the delivery now.
+    """
+    table = tables.delivery
+    with ledger.write() as connection:
+        tick = ledger.clock.tick()
+        if isinstance(answer, Accepted):
+            event, values = DeliveryEvent.ACCEPTED, {"why": answer.note, "ended_at": ledger.clock.now()}
+        else:
+            event, values = _after_fault(ledger, connection, delivery, answer, jitter, tick, peer_is_down)
+        changed = connection.execute(
+            update(table)
+            .where(
+                table.c.id == delivery.id,
+                table.c.state == DeliveryState.SENDING,
+                table.c.lease == delivery.lease,
+            )
+            .values(state=DELIVERY[DeliveryState.SENDING, event], lease="", lease_tick=None, **values)
+        ).rowcount
+        if not peer_is_down:
+            _note_peer(ledger, connection, delivery.destination, True, "", 0.0, 0)
+    ledger.wakeups.notify(wakeups.STUDY)
+    return changed == 1
+
+
+def _after_fault(
+    ledger: Ledger,
+    connection: Connection,
+    delivery: Delivery,
+    fault: Answer,
+    jitter: float,
+    tick: float,
+    peer_is_down: bool,
+) -> tuple[DeliveryEvent, dict[str, object]]:
+    assert not isinstance(fault, Accepted)
+    attempts = delivery.attempts
+    if peer_is_down:
+        peer = tables.peer
+        known = connection.scalar(select(peer.c.attempts).where(peer.c.name == delivery.destination)) or 0
+        attempts = known
+    next_step = after_fault(attempts, fault, jitter)
+    if isinstance(next_step, Dead):
+        return DeliveryEvent.REFUSED, {"why": next_step.why, "ended_at": ledger.clock.now()}
+    due = tick + next_step.wait.total_seconds()
+    if peer_is_down:
+        _note_peer(ledger, connection, delivery.destination, False, next_step.why, due, attempts + 1)
+        due = 0.0
+    return DeliveryEvent.FAILED_FOR_NOW, {
+        "why": next_step.why,
+        "due_tick": due,
+        "attempts": delivery.attempts + 1,
+    }
+
+
+def _note_peer(
+    ledger: Ledger, connection: Connection, name: str, is_up: bool, why: str, probe_tick: float, attempts: int
+) -> None:
+    peer = tables.peer
+    row = connection.execute(select(peer.c.is_up).where(peer.c.name == name)).first()
+    values: dict[str, object] = {"is_up": is_up, "why": why, "probe_tick": probe_tick, "attempts": attempts}
+    if row is None:
+        connection.execute(insert(peer).values(name=name, since_at=ledger.clock.now(), **values))
+    elif not (row.is_up and is_up):
+        if row.is_up != is_up:
+            values["since_at"] = ledger.clock.now()
+        connection.execute(update(peer).where(peer.c.name == name).values(values))
+
+
+def give_back(ledger: Ledger, owner: str | None = None) -> int:
+    """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless."""
+    table = tables.delivery
+    with ledger.write() as connection:
+        which = table.c.state == DeliveryState.SENDING
+        if owner is not None:
+            which = table.c.lease.startswith(owner, autoescape=True)
+        returned = _return_leases(connection, which)
+    if returned:
+        ledger.wakeups.notify(wakeups.DELIVERY)
+    return returned
+
+
+def _return_leases(connection: Connection, which: ColumnElement[bool]) -> int:
+    table = tables.delivery
+    return connection.execute(
+        update(table)
+        .where(table.c.state == DeliveryState.SENDING, which)
+        .values(
+            state=DELIVERY[DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED],
+            lease="",
+            lease_tick=None,
+            due_tick=0.0,
+        )
+    ).rowcount
+
+
+def replay(ledger: Ledger, destinations: Sequence[str] = ()) -> int:
+    """Sends dead letters again, of the named destinations or of all."""
+    table = tables.delivery
+    query = (
+        update(table)
+        .where(table.c.state == DeliveryState.DEAD)
+        .values(
+            state=DELIVERY[DeliveryState.DEAD, DeliveryEvent.REPLAYED],
+            due_tick=0.0,
+            attempts=0,
+            why="",
+            ended_at=None,
+        )
+    )
+    if destinations:
+        query = query.where(table.c.destination.in_(destinations))
+    with ledger.write() as connection:
+        replayed = connection.execute(query).rowcount
+    if replayed:
+        ledger.wakeups.notify(wakeups.DELIVERY)
+    return replayed

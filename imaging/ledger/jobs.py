@@ -1,0 +1,269 @@
+"""The queue of work: jobs are leased in the worklist's order, ended once, and returned when their worker dies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
+
+from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, TriageClass
+from imaging.domain.header import Header
+from imaging.domain.priority import due_after_flag
+from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
+from imaging.ledger import tables, wakeups
+from imaging.ledger.settling import next_result_number
+from imaging.ledger.store import Ledger
+
+MOST_DEATHS: Final = 3
+"""Deaths of a worker during one job after which the job is taken for poison."""
+
+OTHER_SECONDS: Final = 60.0
+_STAGES: Final = 3
+"""A lease outlives the job's own time by what it may wait in the worker: two stages are before it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A leased job: all that a worker needs of the ledger. `instances`: spool key and header facts of the input.
+
+    `predecessor`: the model's last answer for this study that left an object.
+    """
+
+    id: int
+    study_id: int
+    model: str
+    version: str
+    result_number: int
+    deaths: int
+    lease: str
+    queued_at: datetime
+    study: Header
+    instances: tuple[tuple[str, Header], ...]
+    predecessor: ImageRef | None
+
+
+@dataclass(frozen=True)
+class NewObject:
+    """An object that a job leaves, encoded, for the destinations that take its outcome."""
+
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    data: bytes
+    destinations: tuple[str, ...]
+
+
+def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Mapping[str, int]) -> list[Job]:
+    """The best job, and with it as many of the same model as `batches` says: the best first.
+
+    `seconds`: how long a model may take for one job; those of other models get `OTHER_SECONDS`. A model's job waits
+    while an earlier one for the same study is still leased. A job that was there when a worker died comes alone.
+    """
+    with ledger.write() as connection:
+        _return_leases(connection, tables.job.c.lease_tick < ledger.clock.tick(), deaths=1)
+        rows = _queued(connection, 1, None)
+        if not rows:
+            return []
+        model = rows[0].model
+        if not rows[0].attempts and batches.get(model, 1) > 1:
+            rows = _queued(connection, batches[model], model)
+        ids = [row.id for row in rows]
+        tick = ledger.clock.tick() + seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(ids))
+        job = tables.job
+        connection.execute(
+            update(job)
+            .where(job.c.id.in_(ids), job.c.state == JobState.QUEUED)
+            .values(state=JOB[JobState.QUEUED, JobEvent.LEASED], lease=owner, lease_tick=tick)
+        )
+        found = [_job(connection, row, owner) for row in rows]
+    ledger.wakeups.notify(wakeups.STUDY)
+    return found
+
+
+def _queued(connection: Connection, limit: int, model: str | None) -> Sequence[Any]:
+    """The best queued jobs; with `model`, those of it that were never there when a worker died."""
+    job, other = tables.job, tables.job.alias()
+    busy = exists().where(
+        and_(other.c.study_id == job.c.study_id, other.c.model == job.c.model, other.c.state == JobState.LEASED)
+    )
+    query = select(job).where(job.c.state == JobState.QUEUED, ~busy)
+    if model is not None:
+        query = query.where(job.c.model == model, job.c.attempts == 0)
+    query = query.order_by(job.c.band, job.c.due_at, job.c.received_at, job.c.id).limit(limit)
+    if connection.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True, of=job)
+    return connection.execute(query).all()
+
+
+def _job(connection: Connection, row: Any, owner: str) -> Job:
+    instance, study, object_ = tables.instance, tables.study, tables.object_
+    inputs = connection.execute(
+        select(instance.c.key, instance.c.header).where(instance.c.id.in_(row.instances)).order_by(instance.c.id)
+    )
+    last = connection.execute(
+        select(object_.c.sop_class_uid, object_.c.sop_instance_uid, object_.c.series_instance_uid)
+        .where(object_.c.study_id == row.study_id, object_.c.model == row.model, object_.c.kind == "sr")
+        .order_by(object_.c.id.desc())
+        .limit(1)
+    ).first()
+    header = connection.scalar(select(study.c.header).where(study.c.id == row.study_id))
+    return Job(
+        row.id,
+        row.study_id,
+        row.model,
+        row.version,
+        row.result_number,
+        row.attempts,
+        owner,
+        row.queued_at,
+        Header.from_json(header or {}),
+        tuple((each.key, Header.from_json(each.header)) for each in inputs),
+        ImageRef(*last) if last else None,
+    )
+
+
+def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewObject]) -> bool:
+    """Ends a job: its answer, objects and deliveries appear together or not at all.
+
+    False where the lease had ended: somebody else has the job now, and nothing is written.
+    """
+    table, now = tables.job, ledger.clock.now()
+    event = {
+        State.ANALYSED: JobEvent.FINDINGS,
+        State.NOT_ANALYSED: JobEvent.REASON,
+        State.FAILED: JobEvent.FAULT,
+    }[outcome.state]
+    with ledger.write() as connection:
+        ended = connection.execute(
+            update(table)
+            .where(table.c.id == job.id, table.c.state == JobState.LEASED, table.c.lease == job.lease)
+            .values(
+                state=JOB[JobState.LEASED, event],
+                reason=outcome.reason,
+                flag=str(outcome.flag) if outcome.flag else None,
+                outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts)},
+                ended_at=now,
+                lease_tick=None,
+            )
+        ).rowcount
+        if not ended:
+            return False
+        _raise_study(connection, job.study_id, outcome.flag)
+        for each in objects:
+            _add_object(connection, job, each, now)
+    ledger.wakeups.notify(wakeups.STUDY, *([wakeups.DELIVERY] if objects else []))
+    return True
+
+
+def _as_result(job: Job, outcome: Outcome) -> ModelResult:
+    return ModelResult(
+        job.model,
+        job.version,
+        outcome.state,
+        outcome.reason,
+        outcome.flag,
+        outcome.findings,
+        outcome.timings_ms,
+    )
+
+
+def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:
+    """A flag may only shorten the due time, of the study and of what is still queued for it."""
+    study, job = tables.study, tables.job
+    row = connection.execute(select(study.c.due_at, study.c.received_at).where(study.c.id == study_id)).one()
+    due_at = due_after_flag(row.due_at, row.received_at, flag)
+    if due_at < row.due_at:
+        connection.execute(update(study).where(study.c.id == study_id).values(due_at=due_at))
+        connection.execute(
+            update(job).where(job.c.study_id == study_id, job.c.state == JobState.QUEUED).values(due_at=due_at)
+        )
+
+
+def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime) -> None:
+    done = connection.execute(
+        insert(tables.object_).values(
+            study_id=job.study_id,
+            job_id=job.id,
+            kind=new.kind,
+            model=job.model,
+            sop_class_uid=new.sop_class_uid,
+            sop_instance_uid=new.sop_instance_uid,
+            series_instance_uid=new.series_instance_uid,
+            data=new.data,
+            built_at=now,
+        )
+    )
+    object_id = int((done.inserted_primary_key or (0,))[0])
+    for destination in new.destinations:
+        connection.execute(
+            insert(tables.delivery).values(
+                study_id=job.study_id,
+                object_id=object_id,
+                destination=destination,
+                state=DeliveryState.WAITING,
+                due_tick=0.0,
+                created_at=now,
+            )
+        )
+
+
+def give_back(ledger: Ledger, owner: str, *, died: bool) -> int:
+    """Returns the leases of a worker that ends; `died`: during its work, which counts against the jobs."""
+    job = tables.job
+    with ledger.write() as connection:
+        returned = _return_leases(connection, job.c.lease.startswith(owner, autoescape=True), deaths=int(died))
+    if returned:
+        ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
+    return returned
+
+
+def _return_leases(connection: Connection, which: ColumnElement[bool], deaths: int) -> int:
+    job = tables.job
+    return connection.execute(
+        update(job)
+        .where(job.c.state == JobState.LEASED, which)
+        .values(
+            state=JOB[JobState.LEASED, JobEvent.LEASE_ENDED],
+            attempts=job.c.attempts + deaths,
+            lease="",
+            lease_tick=None,
+        )
+    ).rowcount
+
+
+def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
+    """Queues failed jobs again, each as its model's next answer; with `study_uids` also what was not analysed there.
+
+    Superseded ones stay: a later revision has answered for them.
+    """
+    job, study = tables.job, tables.study
+    which = job.c.state == JobState.FAILED
+    if study_uids is not None:
+        ids = select(study.c.id).where(study.c.study_instance_uid.in_(study_uids))
+        which = job.c.state.in_([JobState.NOT_ANALYSED, JobState.FAILED]) & job.c.study_id.in_(ids)
+    with ledger.write() as connection:
+        rows = connection.execute(
+            select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(
+                which, job.c.reason.is_distinct_from("superseded")
+            )
+        ).all()
+        for row in rows:
+            connection.execute(
+                update(job)
+                .where(job.c.id == row.id, job.c.state == row.state)
+                .values(
+                    state=JOB[JobState(row.state), JobEvent.REPLAYED],
+                    result_number=next_result_number(connection, row.study_id, row.model),
+                    reason=None,
+                    outcome=None,
+                    flag=None,
+                    ended_at=None,
+                    attempts=0,
+                    queued_at=ledger.clock.now(),
+                )
+            )
+    if rows:
+        ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
+    return len(rows)

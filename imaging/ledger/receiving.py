@@ -1,0 +1,371 @@
+"""What was received: associations and instances, and what an instance means for its study."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from imaging.domain.header import Header
+from imaging.domain.priority import REST_BAND, first_due
+from imaging.domain.settling import VOLUME_MODALITIES, Patience
+from imaging.domain.states import STUDY, StudyEvent, StudyState
+from imaging.ledger import tables, wakeups
+from imaging.ledger.store import Ledger
+
+MIXED_PATIENTS: Final = "mixed-patients"
+OTHER_CONTENT: Final = "conflict"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """An object that is whole in the spool and wants its row. `key`: its final name, `apart`: if it is kept apart."""
+
+    header: Header
+    digest: str
+    size: int
+    association_id: int | None
+    key: str
+    apart: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a receipt. `key` is its final name, None where the object is there already.
+
+    `conflict` says why it is kept apart; empty where it is not, or harmlessly so.
+    """
+
+    key: str | None
+    study_id: int
+    conflict: str = ""
+
+
+@dataclass(frozen=True)
+class AssociationEnd:
+    """How an association ended and what it brought. `refusals`: how often each status and reason was answered."""
+
+    how: str
+    stored: int
+    refused: int
+    refusals: Mapping[str, int] = field(default_factory=dict)
+
+
+def begin_association(
+    ledger: Ledger, calling: str, called: str, address: str, contexts: Sequence[Mapping[str, str]]
+) -> int:
+    """A row for an association that was asked for. Returns its number, which logs may name."""
+    with ledger.write() as connection:
+        done = connection.execute(
+            insert(tables.association).values(
+                calling_ae_title=calling,
+                called_ae_title=called,
+                address=address,
+                started_at=ledger.clock.now(),
+                contexts=list(contexts),
+                refusals={},
+            )
+        )
+    return _key(done)
+
+
+def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
+    """Notes the end; studies of which no other open association sends are looked at at once."""
+    with ledger.write() as connection:
+        _end_associations(ledger, connection, [number], end)
+    ledger.wakeups.notify(wakeups.SETTLE)
+
+
+def end_lost_associations(ledger: Ledger) -> int:
+    """Ends what a dead node left open: being cut by a restart is an end as well."""
+    with ledger.write() as connection:
+        table = tables.association
+        lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
+        if lost:
+            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0))
+    return len(lost)
+
+
+def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[int], end: AssociationEnd) -> None:
+    association, study, instance = tables.association, tables.study, tables.instance
+    tick = ledger.clock.tick()
+    connection.execute(
+        update(association)
+        .where(association.c.id.in_(numbers))
+        .values(
+            ended_at=ledger.clock.now(),
+            ended_how=end.how,
+            stored=association.c.stored + end.stored,
+            refused=end.refused,
+            refusals=dict(end.refusals),
+        )
+    )
+    touched = select(instance.c.study_id).where(instance.c.association_id.in_(numbers))
+    still_open = (
+        select(instance.c.study_id)
+        .join(association, association.c.id == instance.c.association_id)
+        .where(association.c.ended_at.is_(None))
+    )
+    connection.execute(
+        update(study)
+        .where(study.c.id.in_(touched), study.c.id.not_in(still_open), study.c.state == StudyState.RECEIVING)
+        .values(ended_tick=tick, settle_tick=tick)
+    )
+
+
+def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
+    """Gives each receipt its row, all in one durable transaction; a bad one fails alone."""
+    results: list[Recorded | Exception] = []
+    with ledger.write() as connection:
+        for receipt in receipts:
+            try:
+                with connection.begin_nested():
+                    results.append(_record(ledger, connection, receipt, patience))
+            except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
+                results.append(error)
+    return results
+
+
+def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
+    header, instance = receipt.header, tables.instance
+    known = connection.execute(
+        select(instance.c.digest, instance.c.header, instance.c.study_id).where(
+            instance.c.sop_instance_uid == header.sop_instance_uid
+        )
+    ).first()
+    if known is not None:
+        if known.digest == receipt.digest:
+            return Recorded(receipt.key, known.study_id)
+        harmless = is_same_image(header, Header.from_json(known.header))
+        return _keep_apart(ledger, connection, receipt, known.study_id, "" if harmless else OTHER_CONTENT)
+    study = _study_of(connection, header)
+    if study is not None and _is_other_patient(header, Header.from_json(study.header)):
+        return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS)
+    study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
+    _add_instance(ledger, connection, receipt, study_id)
+    if study is not None:
+        _extend_study(ledger, connection, study, header, patience)
+    return Recorded(receipt.key, study_id)
+
+
+def is_same_image(one: Header, other: Header) -> bool:
+    """Whether two objects under one UID differ in encoding alone, as a PACS that re-encodes makes them."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(header: Header) -> tuple[Any, ...]:
+    return (
+        header.patient_id,
+        header.study_instance_uid,
+        header.series_instance_uid,
+        header.sop_class_uid,
+        header.rows,
+        header.columns,
+        header.number_of_frames,
+        header.image_position,
+        header.image_orientation,
+    )
+
+
+def _is_other_patient(header: Header, first: Header) -> bool:
+    if not header.patient or not first.patient:
+        return False
+    issuers = {header.issuer_of_patient_id, first.issuer_of_patient_id} - {""}
+    return header.patient_id != first.patient_id or len(issuers) > 1
+
+
+def _study_of(connection: Connection, header: Header) -> Any:
+    study = tables.study
+    return connection.execute(
+        select(study.c.id, study.c.state, study.c.header).where(study.c.study_instance_uid == header.study_instance_uid)
+    ).first()
+
+
+def _add_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> int:
+    now, tick = ledger.clock.now(), ledger.clock.tick()
+    done = connection.execute(
+        insert(tables.study).values(
+            study_instance_uid=header.study_instance_uid,
+            patient_id=_patient(connection, header),
+            state=StudyState.RECEIVING,
+            header=header.to_json(),
+            received_at=now,
+            last_image_at=now,
+            band=REST_BAND,
+            due_at=first_due(now),
+            first_tick=tick,
+            last_tick=tick,
+            settle_tick=_look_at(header, tick, patience),
+            settle_why="just begun",
+            instances=1,
+        )
+    )
+    return _key(done)
+
+
+def _patient(connection: Connection, header: Header) -> int | None:
+    if not header.patient:
+        return None
+    table = tables.patient
+    known = connection.scalar(
+        select(table.c.id).where(table.c.value == header.patient_id, table.c.issuer == header.issuer_of_patient_id)
+    )
+    if known is not None:
+        return int(known)
+    done = connection.execute(
+        insert(table).values(
+            value=header.patient_id,
+            issuer=header.issuer_of_patient_id,
+            name=header.patient_name,
+            birth_date=header.patient_birth_date,
+            sex=header.patient_sex,
+        )
+    )
+    return _key(done)
+
+
+def _look_at(header: Header, tick: float, patience: Patience) -> float:
+    return tick + (patience.volume_open_s if header.modality in VOLUME_MODALITIES else patience.film_s)
+
+
+def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
+    header, table = receipt.header, tables.series
+    series_id = connection.scalar(
+        select(table.c.id).where(
+            table.c.study_id == study_id, table.c.series_instance_uid == header.series_instance_uid
+        )
+    )
+    if series_id is None:
+        series_id = _key(
+            connection.execute(
+                insert(table).values(
+                    study_id=study_id, series_instance_uid=header.series_instance_uid, modality=header.modality
+                )
+            )
+        )
+    connection.execute(
+        insert(tables.instance).values(
+            study_id=study_id,
+            series_id=series_id,
+            association_id=receipt.association_id,
+            sop_instance_uid=header.sop_instance_uid,
+            digest=receipt.digest,
+            key=receipt.key,
+            size=receipt.size,
+            header=header.to_json(),
+            received_at=ledger.clock.now(),
+        )
+    )
+
+
+def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
+    """One more instance of a study; it opens a settled study again only where it may be some model's input."""
+    study, tick = tables.study, ledger.clock.tick()
+    if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
+        connection.execute(update(study).where(study.c.id == known.id).values(instances=study.c.instances + 1))
+        return
+    values: dict[str, Any] = {
+        "instances": study.c.instances + 1,
+        "last_image_at": ledger.clock.now(),
+        "last_tick": tick,
+        "ended_tick": None,
+        "settle_tick": _look_at(header, tick, patience),
+    }
+    if known.state == StudyState.SETTLED:
+        state = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE]
+        values |= {"state": state, "first_tick": tick, "settle_why": "late images"}
+    if not Header.from_json(known.header).has_pixels:
+        values |= {"header": header.to_json()}
+    connection.execute(update(study).where(study.c.id == known.id).values(values))
+
+
+def _is_ours(connection: Connection, sop_instance_uid: str) -> bool:
+    table = tables.object_
+    return connection.scalar(select(table.c.id).where(table.c.sop_instance_uid == sop_instance_uid)) is not None
+
+
+def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, conflict: str) -> Recorded:
+    """Notes an object that must not take its UID's place; `conflict` is empty where it is harmless."""
+    table, study = tables.conflict, tables.study
+    known = connection.scalar(
+        select(table.c.id).where(
+            table.c.sop_instance_uid == receipt.header.sop_instance_uid, table.c.digest == receipt.digest
+        )
+    )
+    if known is None:
+        connection.execute(
+            insert(table).values(
+                study_id=study_id,
+                sop_instance_uid=receipt.header.sop_instance_uid,
+                digest=receipt.digest,
+                key=receipt.apart,
+                size=receipt.size,
+                header=receipt.header.to_json(),
+                why=conflict or "re-encoded",
+                state="open" if conflict else "noted",
+                received_at=ledger.clock.now(),
+            )
+        )
+        if conflict:
+            connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + 1))
+    return Recorded(receipt.apart, study_id, conflict)
+
+
+def _key(done: Any) -> int:
+    return int(done.inserted_primary_key[0])
+
+
+def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[str, Any]]:
+    """The objects kept apart, with their study."""
+    table, study = tables.conflict, tables.study
+    query = (
+        select(
+            table.c.id,
+            table.c.state,
+            table.c.why,
+            table.c.sop_instance_uid,
+            table.c.received_at,
+            study.c.study_instance_uid,
+        )
+        .join(study, study.c.id == table.c.study_id)
+        .where(table.c.state.in_(list(states)))
+        .order_by(table.c.id)
+    )
+    with ledger.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) -> bool:
+    """A person's word on an object kept apart: `use` puts it in its UID's place, else it stays apart for good.
+
+    The study is looked at again. False where there is no such open conflict.
+    """
+    table, study, instance = tables.conflict, tables.study, tables.instance
+    with ledger.write() as connection:
+        row = connection.execute(select(table).where(table.c.id == number, table.c.state == "open")).first()
+        if row is None:
+            return False
+        connection.execute(update(table).where(table.c.id == number).values(state="used" if use else "dropped"))
+        connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
+        if use:
+            values = {"digest": row.digest, "key": row.key, "size": row.size, "header": row.header}
+            same = instance.c.sop_instance_uid == row.sop_instance_uid
+            if connection.execute(update(instance).where(same).values(values)).rowcount == 0:
+                receipt = Receipt(Header.from_json(row.header), row.digest, row.size, None, row.key, row.key)
+                _add_instance(ledger, connection, receipt, row.study_id)
+        tick = ledger.clock.tick()
+        connection.execute(
+            update(study)
+            .where(study.c.id == row.study_id)
+            .values(
+                state=StudyState.RECEIVING,
+                first_tick=tick,
+                last_tick=tick,
+                ended_tick=tick,
+                settle_tick=tick,
+                revised_tick=None,
+                settle_why="conflict settled",
+            )
+        )
+    ledger.wakeups.notify(wakeups.SETTLE)
+    return True

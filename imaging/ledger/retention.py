@@ -1,0 +1,56 @@
+"""What may be removed: only studies that are answered and delivered, and on nobody's desk."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, select
+
+from imaging.domain.states import ENDED, DeliveryState, StudyState
+from imaging.ledger import tables, wakeups
+from imaging.ledger.store import Ledger
+
+
+def removable(ledger: Ledger, before: datetime) -> list[int]:
+    """The row numbers of studies whose last image came before then, and that nothing holds any more.
+
+    What holds a study: being received, a job that is not ended, a delivery that is not delivered, an open conflict.
+    """
+    study, job, delivery, conflict = tables.study, tables.job, tables.delivery, tables.conflict
+    query = select(study.c.id).where(
+        study.c.last_image_at < before,
+        study.c.state == StudyState.SETTLED,
+        ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
+        ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
+        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state == "open"),
+    )
+    with ledger.read() as connection:
+        return list(connection.scalars(query.order_by(study.c.id)))
+
+
+def remove(ledger: Ledger, study_id: int, before: datetime) -> list[str]:
+    """Removes a study's rows, if it may still be removed; the spool keys that nothing names any more."""
+    if study_id not in removable(ledger, before):
+        return []
+    with ledger.write() as connection:
+        keys = _keys(connection, study_id)
+        for table in (
+            tables.delivery,
+            tables.object_,
+            tables.job,
+            tables.revision,
+            tables.conflict,
+            tables.instance,
+            tables.series,
+        ):
+            connection.execute(delete(table).where(table.c.study_id == study_id))
+        connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
+    ledger.wakeups.notify(wakeups.STUDY)
+    return keys
+
+
+def _keys(connection: Connection, study_id: int) -> list[str]:
+    found: list[str] = []
+    table: Any
+    for table in (tables.instance, tables.conflict):
+        found += connection.scalars(select(table.c.key).where(table.c.study_id == study_id))
+    return sorted(set(found))

@@ -1,0 +1,162 @@
+"""Studies that may be whole, and what settling them leaves: a revision and a job per model that fits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from imaging.domain.header import Header
+from imaging.domain.settling import Signals, has_gap, is_volume
+from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
+from imaging.ledger import tables, wakeups
+from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT
+from imaging.ledger.store import Ledger
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A study that may be whole. `instances`: header by row number. `doubt`: why its patient is in doubt, or empty.
+
+    `inputs`: what each model was last given, by model and version, as row numbers.
+    """
+
+    id: int
+    signals: Signals
+    instances: Mapping[int, Header]
+    doubt: str
+    inputs: Mapping[tuple[str, str], frozenset[int]]
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A model that fits, and the row numbers of its input."""
+
+    model: str
+    version: str
+    instances: frozenset[int]
+
+
+def due_studies(ledger: Ledger) -> tuple[list[Candidate], float | None]:
+    """The studies to look at now, and the tick at which the next one is due."""
+    study = tables.study
+    with ledger.read() as connection:
+        tick = ledger.clock.tick()
+        due = connection.scalars(
+            select(study.c.id).where(study.c.settle_tick <= tick).order_by(study.c.settle_tick).limit(50)
+        )
+        found = [_candidate(connection, each) for each in due]
+        later = connection.scalar(select(func.min(study.c.settle_tick)).where(study.c.settle_tick > tick))
+    return found, later
+
+
+def _candidate(connection: Connection, study_id: int) -> Candidate:
+    study, instance = tables.study, tables.instance
+    row = connection.execute(select(study).where(study.c.id == study_id)).one()
+    headers = {
+        each.id: Header.from_json(each.header)
+        for each in connection.execute(
+            select(instance.c.id, instance.c.header).where(instance.c.study_id == study_id).order_by(instance.c.id)
+        )
+    }
+    signals = Signals(
+        row.first_tick,
+        row.last_tick,
+        row.ended_tick,
+        row.revised_tick,
+        is_volume(headers.values()),
+        has_gap(list(headers.values())),
+    )
+    return Candidate(study_id, signals, headers, _doubt(connection, study_id), _inputs(connection, study_id))
+
+
+def _doubt(connection: Connection, study_id: int) -> str:
+    table = tables.conflict
+    whys = set(connection.scalars(select(table.c.why).where(table.c.study_id == study_id, table.c.state == "open")))
+    return MIXED_PATIENTS if MIXED_PATIENTS in whys else OTHER_CONTENT if whys else ""
+
+
+def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], frozenset[int]]:
+    job = tables.job
+    rows = connection.execute(
+        select(job.c.model, job.c.version, job.c.instances).where(job.c.study_id == study_id).order_by(job.c.id)
+    )
+    return {(row.model, row.version): frozenset(row.instances) for row in rows}
+
+
+def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
+    """Puts off the next look, unless something came meanwhile."""
+    study = tables.study
+    with ledger.write() as connection:
+        connection.execute(
+            update(study)
+            .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
+            .where(study.c.ended_tick.is_not_distinct_from(candidate.signals.ended_tick))
+            .values(settle_tick=at, settle_why=why)
+        )
+
+
+def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[NewJob], reason: str) -> bool:
+    """Takes the study as whole: one revision with its jobs, or none where no model's input changed.
+
+    `reason`: why no model is asked, or empty. False where another image came meanwhile.
+    """
+    study = tables.study
+    with ledger.write() as connection:
+        state = STUDY[StudyState.RECEIVING, StudyEvent.WHOLE]
+        changed = connection.execute(
+            update(study)
+            .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
+            .where(study.c.settle_tick.is_not(None))
+            .values(state=state, settle_tick=None, settle_why=signal, reason=reason)
+        ).rowcount
+        if not changed:
+            return False
+        if jobs:
+            _add_revision(ledger, connection, candidate.id, signal, jobs)
+    ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if jobs else []))
+    return True
+
+
+def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal: str, jobs: Sequence[NewJob]) -> None:
+    revision, study, now = tables.revision, tables.study, ledger.clock.now()
+    number = 1 + (connection.scalar(select(func.max(revision.c.number)).where(revision.c.study_id == study_id)) or 0)
+    done = connection.execute(insert(revision).values(study_id=study_id, number=number, settled_at=now, signal=signal))
+    connection.execute(update(study).where(study.c.id == study_id).values(revised_tick=ledger.clock.tick()))
+    place = connection.execute(
+        select(study.c.band, study.c.due_at, study.c.received_at).where(study.c.id == study_id)
+    ).one()
+    for each in jobs:
+        _supersede(ledger, connection, study_id, each.model)
+        connection.execute(
+            insert(tables.job).values(
+                study_id=study_id,
+                revision_id=int((done.inserted_primary_key or (0,))[0]),
+                model=each.model,
+                version=each.version,
+                result_number=next_result_number(connection, study_id, each.model),
+                instances=sorted(each.instances),
+                state=JobState.QUEUED,
+                band=place.band,
+                due_at=place.due_at,
+                received_at=place.received_at,
+                queued_at=now,
+            )
+        )
+
+
+def _supersede(ledger: Ledger, connection: Connection, study_id: int, model: str) -> None:
+    job = tables.job
+    connection.execute(
+        update(job)
+        .where(job.c.study_id == study_id, job.c.model == model, job.c.state == JobState.QUEUED)
+        .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded", ended_at=ledger.clock.now())
+    )
+
+
+def next_result_number(connection: Connection, study_id: int, model: str) -> int:
+    """The number of this model's next answer for this study."""
+    job = tables.job
+    last = connection.scalar(
+        select(func.max(job.c.result_number)).where(job.c.study_id == study_id, job.c.model == model)
+    )
+    return 1 + (last or 0)

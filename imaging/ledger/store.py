@@ -1,0 +1,102 @@
+"""The door to the database: transactions that write queue up, those that read do not."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, update
+
+from imaging.ledger import tables
+from imaging.ledger.clock import Clock, SystemClock
+from imaging.ledger.wakeups import WakeUps
+
+SQLITE_FILE: Final = "ledger.sqlite"
+
+
+class SchemaDiffers(Exception):
+    """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
+
+
+class Ledger:
+    """The database of a home. `url` defaults to SQLite in the home's folder."""
+
+    def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.wakeups = WakeUps(home / "run")
+        self.url = url or f"sqlite:///{home / SQLITE_FILE}"
+        self.engine = create_engine(self.url, pool_size=4, max_overflow=60)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._lock = threading.Lock()
+        self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if self.is_sqlite:
+            _own_transactions(self.engine)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write. On SQLite writers queue before BEGIN, since its own waiting starves."""
+        if not self.is_sqlite:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self._lock:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            try:
+                with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                    yield connection
+            finally:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the ledger and changes nothing."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+        os.close(self._lock_fd)
+        self.wakeups.close()
+
+    def begin_boot(self) -> None:
+        """Ticks of another boot mean nothing: what waited for one is due at once, and its leases have ended."""
+        with self.write() as connection:
+            known = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.key == "boot"))
+            boot = self.clock.boot()
+            if known == boot:
+                return
+            _forget_ticks(connection, self.clock.tick())
+            if known is None:
+                connection.execute(tables.meta.insert().values(key="boot", value=boot))
+            else:
+                connection.execute(update(tables.meta).where(tables.meta.c.key == "boot").values(value=boot))
+
+
+def _forget_ticks(connection: Connection, now: float) -> None:
+    study, job, delivery, peer = tables.study, tables.job, tables.delivery, tables.peer
+    connection.execute(
+        update(study).values(first_tick=now, last_tick=now, revised_tick=None).where(study.c.settle_tick.is_not(None))
+    )
+    connection.execute(update(study).values(revised_tick=None))
+    connection.execute(update(study).values(settle_tick=now).where(study.c.settle_tick.is_not(None)))
+    connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
+    connection.execute(update(delivery).values(due_tick=0.0, lease_tick=None))
+    connection.execute(update(peer).values(probe_tick=0.0))
+
+
+def _own_transactions(engine: Engine) -> None:
+    """Takes BEGIN away from the driver, which would not roll back DDL, and makes a commit durable."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,288 @@
+"""The tables. Wall times are `*_at` Instants, for people; `*_tick` are seconds of a clock that does not step."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from imaging.domain.states import DeliveryState, JobState, StudyState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since 1970 UTC, so that both databases order it alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def _one_of(column: str, states: Iterable[StrEnum]) -> CheckConstraint:
+    allowed = ", ".join(f"'{each}'" for each in states)
+    return CheckConstraint(f"{column} IN ({allowed})", name=f"{column}_is_known")
+
+
+def _id() -> Column[int]:
+    """Row numbers that are never used again: logs name rows by them."""
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+def _to(table: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
+    name = f"{table}_id"
+    return Column(name, BigInteger, ForeignKey(f"{table}.id"), nullable=nullable, index=index)
+
+
+def _text(name: str, *, unique: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=False, unique=unique, server_default=None if unique else "")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+patient = Table(
+    "patient",
+    metadata,
+    _id(),
+    _text("value"),
+    _text("issuer"),
+    _text("name"),
+    _text("birth_date"),
+    _text("sex"),
+    UniqueConstraint("value", "issuer"),
+    sqlite_autoincrement=True,
+)
+"""A row per identifier and issuer; an empty identifier names nobody and has no row."""
+
+association = Table(
+    "association",
+    metadata,
+    _id(),
+    _text("calling_ae_title"),
+    _text("called_ae_title"),
+    _text("address"),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    _text("ended_how"),
+    Column("contexts", JSON, nullable=False),
+    Column("stored", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("refusals", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+_OPEN = association.c.ended_at.is_(None)
+Index("ix_association_open", association.c.id, sqlite_where=_OPEN, postgresql_where=_OPEN)
+
+study = Table(
+    "study",
+    metadata,
+    _id(),
+    _text("study_instance_uid", unique=True),
+    _to("patient", nullable=True, index=True),
+    Column("state", Text, _one_of("state", StudyState), nullable=False),
+    Column("header", JSON, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("last_image_at", Instant, nullable=False),
+    Column("band", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("first_tick", Float, nullable=False),
+    Column("last_tick", Float, nullable=False),
+    Column("ended_tick", Float),
+    Column("revised_tick", Float),
+    Column("settle_tick", Float),
+    _text("settle_why"),
+    _text("reason"),
+    Column("conflicts", Integer, nullable=False, server_default="0"),
+    Column("instances", Integer, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)
+"""`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked."""
+Index("ix_study_worklist", study.c.band, study.c.due_at, study.c.received_at, study.c.study_instance_uid)
+Index("ix_study_settle_tick", study.c.settle_tick)
+
+series = Table(
+    "series",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _text("series_instance_uid"),
+    _text("modality"),
+    UniqueConstraint("study_id", "series_instance_uid"),
+    sqlite_autoincrement=True,
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _to("series"),
+    _to("association", nullable=True),
+    _text("sop_instance_uid", unique=True),
+    _text("digest"),
+    _text("key"),
+    Column("size", BigInteger, nullable=False),
+    Column("header", JSON, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+conflict = Table(
+    "conflict",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _text("sop_instance_uid"),
+    _text("digest"),
+    _text("key"),
+    Column("size", BigInteger, nullable=False),
+    Column("header", JSON, nullable=False),
+    _text("why"),
+    Column("state", Text, CheckConstraint("state IN ('open', 'noted', 'used', 'dropped')", name="state_is_known")),
+    Column("received_at", Instant, nullable=False),
+    UniqueConstraint("sop_instance_uid", "digest"),
+    sqlite_autoincrement=True,
+)
+"""Objects kept apart: their UID has other bytes, or their study another patient. `noted`: re-encoded, harmless."""
+
+revision = Table(
+    "revision",
+    metadata,
+    _id(),
+    _to("study"),
+    Column("number", Integer, nullable=False),
+    Column("settled_at", Instant, nullable=False),
+    _text("signal"),
+    UniqueConstraint("study_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+job = Table(
+    "job",
+    metadata,
+    _id(),
+    _to("study"),
+    _to("revision"),
+    _text("model"),
+    _text("version"),
+    Column("result_number", Integer, nullable=False),
+    Column("instances", JSON, nullable=False),
+    Column("state", Text, _one_of("state", JobState), nullable=False),
+    Column("reason", Text),
+    Column("flag", Text),
+    Column("outcome", JSON),
+    Column("band", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("queued_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    _text("lease"),
+    Column("lease_tick", Float),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("study_id", "model", "result_number"),
+    sqlite_autoincrement=True,
+)
+"""`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick."""
+Index("ix_job_queue", job.c.state, job.c.band, job.c.due_at, job.c.received_at, job.c.id)
+
+object_ = Table(
+    "object",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _to("job", index=True),
+    _text("kind"),
+    _text("model"),
+    _text("sop_class_uid"),
+    _text("sop_instance_uid", unique=True),
+    _text("series_instance_uid"),
+    Column("data", LargeBinary, nullable=False),
+    Column("built_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _to("object", index=True),
+    _text("destination"),
+    Column("state", Text, _one_of("state", DeliveryState), nullable=False),
+    Column("due_tick", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("why"),
+    _text("lease"),
+    Column("lease_tick", Float),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    UniqueConstraint("object_id", "destination"),
+    sqlite_autoincrement=True,
+)
+Index("ix_delivery_outbox", delivery.c.destination, delivery.c.state, delivery.c.due_tick, delivery.c.id)
+
+peer = Table(
+    "peer",
+    metadata,
+    _id(),
+    _text("name", unique=True),
+    Column("is_up", Boolean, nullable=False),
+    _text("why"),
+    Column("since_at", Instant, nullable=False),
+    Column("probe_tick", Float, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,
+)
+
+role = Table(
+    "role",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("state"),
+    _text("error"),
+    Column("since_at", Instant, nullable=False),
+    Column("restarts", Integer, nullable=False, server_default="0"),
+)
+"""What the supervisor says of its children."""
+
+model = Table(
+    "model",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    _text("name"),
+    Column("checked_at", Instant, nullable=False),
+)
+"""Golden cases that passed: a row per weights, engine, precision and kind of processor."""

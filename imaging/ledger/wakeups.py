@@ -1,0 +1,99 @@
+"""Wake-ups between the processes of one machine, so that nobody polls: `notify(topic)`, `wait(topics, seconds)`.
+
+They may be lost, also by a kill between commit and notify: each waiter looks at start and every few seconds as well,
+so that a lost one costs seconds, never a study. One datagram socket per listener, in a folder of the home.
+"""
+
+import os
+import select
+import socket
+from pathlib import Path
+from typing import Final
+
+STUDY: Final = "study"
+"""A study's row changed: the page looks."""
+JOB: Final = "job"
+"""A job was queued: workers look."""
+DELIVERY: Final = "delivery"
+"""A delivery is due: senders look."""
+SETTLE: Final = "settle"
+"""A study may be whole, or waits at another time: the node looks."""
+
+
+class Listener:
+    """One waiter; made by `WakeUps.listen`."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.{os.getpid()}.sock"
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with _ShortName(folder) as prefix:
+            self._socket.bind(f"{prefix}/{self._path.name}")
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def wait(self, seconds: float) -> set[str]:
+        """The topics notified since the last call; waits up to `seconds` for the first. Empty: none came."""
+        if seconds > 0:
+            select.select([self._socket], [], [], seconds)
+        return self.drain()
+
+    def drain(self) -> set[str]:
+        """The topics notified since the last call, without waiting."""
+        heard: set[str] = set()
+        while True:
+            try:
+                heard.add(self._socket.recv(64).decode(errors="replace"))
+            except (BlockingIOError, InterruptedError):
+                return heard
+
+    def close(self) -> None:
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+class WakeUps:
+    """The wake-ups of a home."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    def listen(self, name: str) -> Listener:
+        """A listener to every topic; `name` starts with the topics that it cares about: `job+study`, say."""
+        return Listener(self._folder, name)
+
+    def notify(self, *topics: str) -> None:
+        """Tells every listener whose name holds one of the topics. Never waits and never fails."""
+        with _ShortName(self._folder) as prefix:
+            for name in os.listdir(self._folder):  # noqa: PTH208 (names only, and often)
+                for topic in topics:
+                    if topic in name.partition(".")[0].split("+"):
+                        self._send(f"{prefix}/{name}", topic, self._folder / name)
+
+    def _send(self, address: str, topic: str, path: Path) -> None:
+        try:
+            self._socket.sendto(topic.encode(), address)
+        except ConnectionRefusedError:  # its process is dead
+            path.unlink(missing_ok=True)
+        except OSError:  # full, or gone meanwhile
+            return
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _ShortName:
+    """The folder under a name that fits into a socket address (108 bytes), however deep the home lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> str:
+        self._fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

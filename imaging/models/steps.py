@@ -1,0 +1,88 @@
+"""The closed set of preparation steps, and the options that each has.
+
+What a step does stands in `imaging.inference.prepare`, under the same name; a test holds the two together.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imaging.models.tables import Table
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`options` takes a step's keys out of its table; `takes` says what it can prepare: film, volume."""
+
+    options: Callable[[Table], dict[str, Any]]
+    takes: tuple[str, ...]
+
+
+BOTH: Final = ("film", "volume")
+
+
+def _resize(table: Table) -> dict[str, Any]:
+    rows, columns = table.numbers("shape", 2, 1, whole=True)
+    aspect = table.choice("aspect", ("stretch", "pad"), "stretch")
+    if not table.flag("antialias", True):
+        table.fault("antialias", False, "only antialias = true is supported", "antialias-unsupported")
+    return {"shape": (int(rows), int(columns)), "aspect": aspect}
+
+
+def _zscore(table: Table) -> dict[str, Any]:
+    return {"nonzero": table.flag("nonzero", False)}
+
+
+def _orient(table: Table) -> dict[str, Any]:
+    return {"to": table.choice("to", ("RAS",))}
+
+
+def _resample(table: Table) -> dict[str, Any]:
+    return {"spacing": table.numbers("spacing", 3, 0.05), "mode": table.choice("mode", ("linear", "nearest"), "linear")}
+
+
+def _window(table: Table) -> dict[str, Any]:
+    return _span(table, "low", "high")
+
+
+def _span(table: Table, low: str, high: str) -> dict[str, Any]:
+    least, most = table.number(low, None, -1e6, 1e6), table.number(high, None, -1e6, 1e6)
+    if least >= most:
+        table.fault(low, least, f"must be less than {high}", f"{low}-range")
+    return {low: least, high: most}
+
+
+def _percentile(table: Table) -> dict[str, Any]:
+    return _span(table, "lower", "upper")
+
+
+def _scale(table: Table) -> dict[str, Any]:
+    return {"factor": table.number("factor", 1.0, -1e6, 1e6), "offset": table.number("offset", 0.0, -1e6, 1e6)}
+
+
+def _crop_centre(table: Table) -> dict[str, Any]:
+    return {"shape": tuple(int(n) for n in table.numbers("shape", 3, 1, whole=True))}
+
+
+def _pad_multiple(table: Table) -> dict[str, Any]:
+    return {"of": table.whole("of", None, 2, 512)}
+
+
+def _repeat_channels(table: Table) -> dict[str, Any]:
+    return {"count": table.whole("count", 3, 2, 16)}
+
+
+STEPS: Final[Mapping[str, Rule]] = {
+    "resize": Rule(_resize, ("film",)),
+    "zscore": Rule(_zscore, BOTH),
+    "window": Rule(_window, BOTH),
+    "percentile": Rule(_percentile, BOTH),
+    "scale": Rule(_scale, BOTH),
+    "repeat-channels": Rule(_repeat_channels, BOTH),
+    "orient": Rule(_orient, ("volume",)),
+    "resample": Rule(_resample, ("volume",)),
+    "crop-centre": Rule(_crop_centre, ("volume",)),
+    "pad-multiple": Rule(_pad_multiple, ("volume",)),
+}
+GEOMETRY: Final = frozenset({"resize", "orient", "resample"})
+"""Steps that are done in one pass over the stored values, so that they come before all others."""

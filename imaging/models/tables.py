@@ -1,0 +1,133 @@
+"""Reading a TOML table by rules, so that all its faults come out at once."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+class CardError(Exception):
+    """A card that cannot be served, with all that is wrong with it."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class Faults:
+    """Collects what is wrong with one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+
+    def add(self, key: str, value: object, rule: str, name: str) -> None:
+        shown = "absent" if value is None else repr(value)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        self.lines.append(f"{self.path}: {key} = {shown}: {rule} ({name})")
+
+
+class Table:
+    """One TOML table while it is read: each key is taken once, and what is left over at the end is unknown.
+
+    A value that breaks its rule is noted, and something harmless stands in for it until the error is raised.
+    """
+
+    def __init__(self, said: Mapping[str, Any], path: str, faults: Faults) -> None:
+        self._left = dict(said)
+        self.path = path
+        self._faults = faults
+
+    def fault(self, key: str, value: object, rule: str, name: str) -> None:
+        self._faults.add(self.key(key), value, rule, name)
+
+    def key(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def has(self, key: str) -> bool:
+        return key in self._left
+
+    def _take(self, key: str, default: Any, kind: type | tuple[type, ...], rule: str) -> Any:
+        """The key's value if it is of that kind; `default` if absent (None: it must be there) or wrong."""
+        value = self._left.pop(key, None)
+        if value is None:
+            if default is None:
+                self.fault(key, None, f"must be given: {rule}", f"{rule_name(key)}-absent")
+            return default
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.fault(key, value, f"must be {rule}", f"{rule_name(key)}-type")
+            return default
+        return value
+
+    def text(self, key: str, default: str | None = None, matching: re.Pattern[str] | None = None) -> str:
+        value = self._take(key, default, str, "text")
+        if value and matching and not matching.fullmatch(value):
+            self.fault(key, value, f"must match {matching.pattern}", f"{rule_name(key)}-form")
+        return value or ""
+
+    def choice(self, key: str, among: Iterable[str], default: str | None = None) -> str:
+        """A member of a closed set."""
+        among = tuple(among)
+        value = self.text(key, default)
+        if value and value not in among:
+            self.fault(key, value, f"must be one of {', '.join(among)}", f"{rule_name(key)}-unknown")
+        return value if value in among else among[0]
+
+    def number(self, key: str, default: float | None, least: float, most: float) -> float:
+        value = self._take(key, default, (int, float), "a number")
+        if value is not None and not least <= value <= most:
+            self.fault(key, value, f"must lie in {least:g}..{most:g}", f"{rule_name(key)}-range")
+        return float(least if value is None else value)
+
+    def whole(self, key: str, default: int | None, least: int, most: int) -> int:
+        value = self._take(key, default, int, "a whole number")
+        if value is not None and not least <= value <= most:
+            self.fault(key, value, f"must lie in {least}..{most}", f"{rule_name(key)}-range")
+        return int(least if value is None else value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        return bool(self._take(key, default, bool, "true or false"))
+
+    def texts(self, key: str, default: Sequence[str] | None = None, among: Iterable[str] = ()) -> tuple[str, ...]:
+        values = self._take(key, default, list, "a list of texts") or ()
+        closed = tuple(among)
+        for value in values:
+            if not isinstance(value, str) or (closed and value not in closed):
+                rule = f"must be one of {', '.join(closed)}" if closed else "must be text"
+                self.fault(key, value, rule, f"{rule_name(key)}-unknown")
+        return tuple(str(value) for value in values)
+
+    def numbers(self, key: str, count: int, least: float, *, whole: bool = False) -> tuple[float, ...]:
+        kind = "whole numbers" if whole else "numbers"
+        values = self._take(key, None, list, f"{count} {kind}")
+        types = int if whole else (int, float)
+        if values is not None and (
+            len(values) != count
+            or not all(isinstance(v, types) and not isinstance(v, bool) and v >= least for v in values)
+        ):
+            self.fault(key, values, f"must be {count} {kind} of at least {least:g}", f"{rule_name(key)}-form")
+            values = None
+        return tuple(values) if values is not None else (max(least, 1),) * count
+
+    def table(self, key: str) -> "Table":
+        return Table(self._take(key, {}, dict, "a table"), self.key(key), self._faults)
+
+    def tables(self, key: str) -> list["Table"]:
+        values = self._take(key, [], list, "a list of tables")
+        if any(not isinstance(value, dict) for value in values):
+            self.fault(key, values, "must be a list of tables", f"{rule_name(key)}-type")
+            return []
+        return [Table(value, f"{self.key(key)}[{at}]", self._faults) for at, value in enumerate(values)]
+
+    def anything(self) -> dict[str, Any]:
+        """All that is left: a free-form table."""
+        left, self._left = self._left, {}
+        return left
+
+    def done(self, name: str = "key-unknown") -> None:
+        for key, value in self._left.items():
+            self.fault(key, value, "is no key of a card", name)
+
+
+def rule_name(key: str) -> str:
+    return key.replace("_", "-")

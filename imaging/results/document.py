@@ -1,0 +1,301 @@
+"""The only description of the SR that we write: Comprehensive 3D SR, TID 1500 (docs/results.md, section 2).
+
+It knows neither the study nor the mould: it is built of a shape, and asks a pen for each value.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from highdicom.sr import Comprehensive3DSR, ContentItem
+from pydicom import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from imaging import __version__
+from imaging.domain.codes import Code
+from imaging.domain.uids import derived_uid
+from imaging.results import concepts
+from imaging.results.content import code_item, coded, container, image, number, point, text, uid_ref
+from imaging.results.identity import line
+from imaging.results.mould import Pen, put
+from imaging.results.shape import Algorithm, GroupShape, Shape
+
+IMPLEMENTATION_CLASS_UID: Final = derived_uid("imaging", "implementation")
+IMPLEMENTATION_VERSION_NAME: Final = f"IMAGING {__version__}"[:16]
+
+
+def document(shape: Shape, pen: Pen) -> Dataset:
+    """The document of a shape, with the pen's values, as highdicom builds it."""
+    content = _tree(shape, pen)
+    sr = Comprehensive3DSR(
+        evidence=_nobodys_images(content),
+        content=content,
+        series_instance_uid="2.25.1",
+        series_number=9000 + zlib.crc32(f"{shape.algorithm.id}|{shape.algorithm.version}".encode()) % 1000,
+        sop_instance_uid="2.25.2",
+        instance_number=1,
+        manufacturer="imaging",
+        manufacturer_model_name="imaging",
+        device_serial_number=IMPLEMENTATION_CLASS_UID,
+        software_versions=__version__,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        specific_character_set="ISO_IR 192",
+        series_description=line(f"AI, not a diagnosis: {shape.algorithm.name} {shape.algorithm.version}"),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )
+    _head(sr, pen)
+    sr.ContributingEquipmentSequence = [_algorithm_device(shape.algorithm, pen)]
+    sr.CodingSchemeIdentificationSequence = [_scheme(each) for each in _private_schemes(shape)]
+    sr.CurrentRequestedProcedureEvidenceSequence = [_evidence(shape, pen)]
+    if shape.has_predecessor:
+        sr.PredecessorDocumentsSequence = [_predecessor(pen)]
+    sr.file_meta.MediaStorageSOPInstanceUID = UID(pen.uid("report.uid"))
+    sr.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    sr.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return sr
+
+
+def _head(sr: Dataset, pen: Pen) -> None:
+    """Patient, study and instance, each element written for its own: highdicom would mirror the source's.
+
+    No Timezone Offset: it would speak for the source's times too. Ours are in the report's own zone.
+    """
+    for keyword, vr, place in (
+        ("PatientName", "PN", "study.patient_name"),
+        ("PatientID", "LO", "study.patient_id"),
+        ("IssuerOfPatientID", "LO", "study.issuer_of_patient_id"),
+        ("PatientBirthDate", "DA", "study.patient_birth_date"),
+        ("PatientSex", "CS", "study.patient_sex"),
+        ("StudyID", "SH", "study.study_id"),
+        ("StudyDate", "DA", "study.study_date"),
+        ("StudyTime", "TM", "study.study_time"),
+        ("StudyDescription", "LO", "study.study_description"),
+        ("AccessionNumber", "SH", "study.accession_number"),
+        ("ReferringPhysicianName", "PN", "study.referring_physician_name"),
+        ("InstanceCreationDate", "DA", "report.date"),
+        ("InstanceCreationTime", "TM", "report.time"),
+        ("ContentDate", "DA", "report.date"),
+        ("ContentTime", "TM", "report.time"),
+    ):
+        put(sr, keyword, vr, pen.text(place))
+    put(sr, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
+    put(sr, "SeriesInstanceUID", "UI", pen.uid("report.series"))
+    put(sr, "SOPInstanceUID", "UI", pen.uid("report.uid"))
+    put(sr, "InstanceNumber", "IS", pen.number("report.number"))
+
+
+def _nobodys_images(content: ContentItem) -> list[Dataset]:
+    """highdicom wants each image that the content names, to mirror and to list; what it takes is written anew."""
+    named = {str(each.ReferencedSOPInstanceUID): each for each in _references(content)}
+    return [_nobodys_image(each) for each in named.values()]
+
+
+def _references(content: Dataset) -> Iterator[Dataset]:
+    for item in content.get("ContentSequence", ()):
+        yield from item.get("ReferencedSOPSequence", ())
+        yield from _references(item)
+
+
+def _nobodys_image(reference: Dataset) -> Dataset:
+    source = Dataset()
+    source.SOPClassUID, source.SOPInstanceUID = reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID
+    source.StudyInstanceUID = source.SeriesInstanceUID = UID("2.25.3")
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                    "StudyDate", "StudyTime", "Modality"):  # fmt: skip
+        setattr(source, keyword, None)
+    return source
+
+
+def _algorithm_device(algorithm: Algorithm, pen: Pen) -> Dataset:
+    """IHE AIR 6.5.3.1: the algorithm that contributed, by the UID that each retraining renews."""
+    device = Dataset()
+    device.PurposeOfReferenceCodeSequence = [code_item(concepts.PROCESSING_EQUIPMENT)]
+    device.Manufacturer = algorithm.maker
+    device.ManufacturerModelName = algorithm.name
+    device.DeviceSerialNumber = algorithm.digest
+    device.SoftwareVersions = algorithm.version
+    device.DeviceUID = algorithm.device_uid
+    put(device, "ContributionDateTime", "DT", pen.text("report.datetime"))
+    device.ContributionDescription = "AI model; not a diagnosis, not a medical device"
+    return device
+
+
+def _private_schemes(shape: Shape) -> list[str]:
+    codes = [each.code for each in shape.groups]
+    codes += [each.site for each in shape.groups if each.site]
+    codes += [code for each in shape.groups for code, _ in each.measurements]
+    return sorted({concepts.TRIAGE.scheme, *(code.scheme for code in codes if code.scheme.startswith("99"))})
+
+
+def _scheme(designator: str) -> Dataset:
+    """PS3.3 C.12.1, Coding Scheme Identification Sequence."""
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = designator
+    if designator == concepts.TRIAGE.scheme:
+        scheme.CodingSchemeName = "Codes of imaging, an open triage pipeline"
+        scheme.CodingSchemeResponsibleOrganization = "imaging"
+    else:
+        scheme.CodingSchemeName = f"Private scheme of a model: {designator}"
+    return scheme
+
+
+def _evidence(shape: Shape, pen: Pen) -> Dataset:
+    """Exactly what the content names, all of it in the report's own study."""
+    study = Dataset()
+    put(study, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
+    study.ReferencedSeriesSequence = []
+    for number_of_series in range(1 + max(series for _, series in shape.images)):
+        members = [index for index, (_, series) in enumerate(shape.images) if series == number_of_series]
+        series = Dataset()
+        put(series, "SeriesInstanceUID", "UI", pen.uid(f"image.{members[0]}.series"))
+        series.ReferencedSOPSequence = [
+            _instance(shape.images[index][0], pen.uid(f"image.{index}")) for index in members
+        ]
+        study.ReferencedSeriesSequence.append(series)
+    return study
+
+
+def _predecessor(pen: Pen) -> Dataset:
+    """PS3.3 C.17.2: in the same study, which is why only its series and instance are told."""
+    study, series = Dataset(), Dataset()
+    put(study, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
+    put(series, "SeriesInstanceUID", "UI", pen.uid("predecessor.series_instance_uid"))
+    series.ReferencedSOPSequence = [
+        _instance(pen.uid("predecessor.sop_class_uid"), pen.uid("predecessor.sop_instance_uid"))
+    ]
+    study.ReferencedSeriesSequence = [series]
+    return study
+
+
+def _instance(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    reference = Dataset()
+    put(reference, "ReferencedSOPClassUID", "UI", sop_class_uid)
+    put(reference, "ReferencedSOPInstanceUID", "UI", sop_instance_uid)
+    return reference
+
+
+def _tree(shape: Shape, pen: Pen) -> ContentItem:
+    """TID 1500."""
+    return container(
+        concepts.IMAGING_MEASUREMENT_REPORT,
+        [
+            coded(concepts.LANGUAGE, concepts.LANGUAGES[shape.language], "HAS CONCEPT MOD"),
+            *_observer(shape.algorithm),
+            coded(
+                concepts.PROCEDURE_REPORTED,
+                concepts.PROCEDURES.get(shape.modality, concepts.IMAGING_PROCEDURE),
+                "HAS CONCEPT MOD",
+            ),
+            _image_library(shape, pen),
+            container(
+                concepts.IMAGING_MEASUREMENTS,
+                [
+                    _study_group(shape, pen),
+                    *(_finding_group(index, group, shape, pen) for index, group in enumerate(shape.groups)),
+                ],
+            ),
+        ],
+        relation=None,
+        template="1500",
+    )
+
+
+def _observer(algorithm: Algorithm) -> list[ContentItem]:
+    """TID 1002, 1004: the model, not the software that ran it."""
+    return [
+        coded(concepts.OBSERVER_TYPE, concepts.DEVICE, "HAS OBS CONTEXT"),
+        uid_ref(concepts.DEVICE_OBSERVER_UID, algorithm.device_uid),
+        text(concepts.DEVICE_OBSERVER_NAME, algorithm.id, "HAS OBS CONTEXT"),
+        text(concepts.DEVICE_OBSERVER_MANUFACTURER, algorithm.maker, "HAS OBS CONTEXT"),
+        text(concepts.DEVICE_OBSERVER_MODEL_NAME, algorithm.name, "HAS OBS CONTEXT"),
+        text(concepts.DEVICE_OBSERVER_SERIAL_NUMBER, algorithm.digest, "HAS OBS CONTEXT"),
+    ]
+
+
+def _image_library(shape: Shape, pen: Pen) -> ContentItem:
+    """TID 1600: one group, since all are of one model's input."""
+    modality = concepts.MODALITIES.get(shape.modality)
+    descriptors = [coded(concepts.MODALITY, modality, "HAS ACQ CONTEXT")] if modality else []
+    images = [image(concepts.SOURCE, name, pen.uid(f"image.{index}")) for index, (name, _) in enumerate(shape.images)]
+    return container(concepts.IMAGE_LIBRARY, [container(concepts.IMAGE_LIBRARY_GROUP, [*descriptors, *images])])
+
+
+def _study_group(shape: Shape, pen: Pen) -> ContentItem:
+    """What the answer means for the study: how the work ended, and how soon it asks to be read."""
+    facts = [pen.text(f"fact.{index}") for index in range(shape.facts)]
+    said = [f"model={shape.algorithm.id}", f"status={shape.algorithm.status}", f"card={shape.algorithm.digest}"]
+    if shape.is_analysed:
+        verdicts = [
+            coded(concepts.SUMMARY, _pen_code(pen, "DCM", "summary")),
+            coded(concepts.PRIORITY, _pen_code(pen, "RADLEX", "priority")),
+        ]
+    else:
+        verdicts = [
+            coded(concepts.SUMMARY, concepts.NONE_SUCCEEDED),
+            coded(concepts.NOT_ANALYSED, _pen_code(pen, concepts.NOT_ANALYSED.scheme, "reason")),
+        ]
+    return container(
+        concepts.MEASUREMENT_GROUP,
+        [
+            *_tracking(f"{shape.algorithm.id}: {concepts.TRIAGE.meaning}", pen.uid("triage.tracking")),
+            coded(concepts.FINDING, concepts.TRIAGE),
+            *_algorithm(shape.algorithm, [*said, *facts]),
+            *verdicts,
+            coded(concepts.NOTICE, concepts.NOT_A_DIAGNOSIS[shape.language]),
+        ],
+        template="1501",
+    )
+
+
+def _finding_group(index: int, group: GroupShape, shape: Shape, pen: Pen) -> ContentItem:
+    """TID 1501, or 1410 where a point of the patient is known."""
+    place = f"finding.{index}"
+    sources = [
+        image(
+            concepts.SOURCE_OF_MEASUREMENT,
+            pen.uid(f"{place}.source.{each}.class"),
+            pen.uid(f"{place}.source.{each}"),
+            "INFERRED FROM",
+        )
+        for each in range(group.sources)
+    ]
+    children = [
+        *_tracking(f"{shape.algorithm.id}: {group.code.meaning}", pen.uid(f"{place}.tracking")),
+        coded(concepts.FINDING, group.code),
+    ]
+    if group.site:
+        children.append(coded(concepts.FINDING_SITE, group.site, "HAS CONCEPT MOD"))
+    children += _algorithm(shape.algorithm, [pen.text(f"{place}.score")] if group.has_score else [])
+    if group.is_located:
+        children.append(point(concepts.IMAGE_REGION, pen.point(f"{place}.point"), pen.uid(f"{place}.frame")))
+    if group.has_probability:
+        children.append(number(concepts.PROBABILITY, pen.number(f"{place}.probability"), "{0:1}", sources))
+    if group.has_threshold:
+        children.append(number(concepts.THRESHOLD, pen.number(f"{place}.threshold"), "{0:1}"))
+    for which, (code, ucum) in enumerate(group.measurements):
+        children.append(number(code, pen.number(f"{place}.measurement.{which}"), ucum, sources))
+    children.append(coded(concepts.RESULT, _pen_code(pen, "SCT", f"{place}.result")))
+    return container(concepts.MEASUREMENT_GROUP, children, template="1410" if group.is_located else "1501")
+
+
+def _tracking(identifier: str, uid: str) -> list[ContentItem]:
+    return [
+        text(concepts.TRACKING_IDENTIFIER, identifier, "HAS OBS CONTEXT"),
+        uid_ref(concepts.TRACKING_UNIQUE_IDENTIFIER, uid),
+    ]
+
+
+def _algorithm(algorithm: Algorithm, parameters: list[str]) -> list[ContentItem]:
+    """TID 4019."""
+    return [
+        text(concepts.ALGORITHM_NAME, algorithm.name),
+        text(concepts.ALGORITHM_VERSION, algorithm.version),
+        text(concepts.ALGORITHM_MANUFACTURER, algorithm.maker),
+        *(text(concepts.ALGORITHM_PARAMETERS, each) for each in parameters),
+    ]
+
+
+def _pen_code(pen: Pen, scheme: str, place: str) -> Code:
+    return Code(scheme, pen.text(f"{place}.value"), pen.text(f"{place}.meaning"))

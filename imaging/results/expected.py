@@ -1,0 +1,126 @@
+"""What an answer must read as: derived from the report anew, for the verifier, and what may stand in a value at all.
+
+It shares the concepts and the derivation of UIDs with the builder, and nothing else.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from pydicom.uid import Comprehensive3DSRStorage
+
+from imaging.domain.codes import Code
+from imaging.domain.findings import State, TriageClass
+from imaging.domain.uids import is_legal, is_usable, report_uid, series_uid
+from imaging.results import concepts
+from imaging.results.report import Report, named_images
+
+AS_CHOSEN: Final = 1e-8
+"""How near a threshold must be to the card's: it is written in ten digits."""
+
+SR_CLASS: Final = str(Comprehensive3DSRStorage)
+LIMITS: Final[Mapping[str, int]] = {"PN": 64, "LO": 64, "SH": 16, "CS": 16, "DS": 16, "IS": 12}
+"""Characters at most, per value or name group (PS3.5 6.2)."""
+
+FORMS: Final = {
+    "DA": (r"\d{8}", "%Y%m%d"),
+    "TM": (r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", ""),
+    "DT": (r"\d{14}\.\d{6}[+-]\d{4}", "%Y%m%d%H%M%S.%f%z"),
+}
+
+
+def key(code: Code) -> tuple[str, str]:
+    """A code without its meaning, which is not the code (PS3.3 8.3)."""
+    return code.scheme, code.value
+
+
+def study_uid(report: Report) -> str:
+    return report.header.study_instance_uid
+
+
+def own_uid(report: Report) -> str:
+    return report_uid(study_uid(report), report.card.id, report.result)
+
+
+def own_series(report: Report) -> str:
+    return series_uid(study_uid(report), report.card.id, report.card.version, SR_CLASS)
+
+
+def moments(report: Report) -> tuple[str, str, str]:
+    at = report.at
+    return f"{at:%Y%m%d}", f"{at:%H%M%S.%f}", f"{at:%Y%m%d%H%M%S.%f%z}"[:26]
+
+
+def summary_code(report: Report) -> Code:
+    if report.outcome.state is not State.ANALYSED:
+        return concepts.NONE_SUCCEEDED
+    found = [each for each in report.outcome.findings if each.present is True]
+    return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
+
+
+def priority_code(report: Report) -> Code:
+    return concepts.PRIORITIES[report.outcome.flag or TriageClass.NONE]
+
+
+def reason_code(report: Report) -> Code:
+    if report.outcome.state is State.FAILED:
+        return concepts.FAILED
+    return concepts.REASON_CODES[(report.outcome.reason or "").split(":")[0]]  # the builder let no other through
+
+
+def instance_number(report: Report) -> str:
+    """The result's number where it is one that IS can hold."""
+    said = report.result
+    return str(int(said)) if said.isascii() and said.isdecimal() and int(said) < 2**31 else "1"
+
+
+def may_stand(uid: str, report: Report) -> bool:
+    """Legal, or a source's own: identity beats form."""
+    return _is_sound(uid) or (is_usable(uid) and uid in _source_uids(report))
+
+
+def _is_sound(uid: str) -> bool:
+    """Legal, of two components at least, and under 2.25 only what a UUID can be (PS3.5 9.1, B.2)."""
+    if not is_legal(uid) or "." not in uid:
+        return False
+    return not uid.startswith("2.25.") or (uid[5:].isdecimal() and int(uid[5:]) < 1 << 128)
+
+
+def _source_uids(report: Report) -> set[str]:
+    header, images = report.header, named_images(report)
+    own = {header.study_instance_uid, header.series_instance_uid, header.frame_of_reference_uid}
+    return own.union(*((each.sop_instance_uid, each.series_instance_uid) for each in images))
+
+
+def is_date(vr: str, value: str) -> bool:
+    form, pattern = FORMS[vr]
+    if not re.fullmatch(form, value, re.ASCII):
+        return False
+    try:
+        datetime.strptime(value if pattern else value[:6], pattern or "%H%M%S"[: len(value[:6])])
+    except ValueError:
+        return False
+    return True
+
+
+def is_number(value: str) -> bool:
+    return math.isfinite(to_float(value))
+
+
+def to_float(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def is_close(stated: float, value: float, share: float = 5.1e-4) -> bool:
+    """Whether a number is the one that was written: by default within what writing it in four digits changes."""
+    return math.isclose(stated, value, rel_tol=share, abs_tol=1e-12)
+
+
+def has_controls(value: str) -> bool:
+    return any(unicodedata.category(each) == "Cc" for each in value if each not in "\n\r\t\f")

@@ -1,0 +1,128 @@
+"""What a builder of result objects needs to know, and how it says that there can be none."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from imaging.domain.card import Card
+from imaging.domain.findings import Finding, ImageRef, Outcome, State
+from imaging.domain.header import Header
+from imaging.domain.uids import is_usable
+
+Language = Literal["en", "vi", "fr"]
+
+SLICES_PER_FINDING: Final = 3
+
+
+class CannotReport(Exception):
+    """The input's trouble: no object may be built of it, since it would not say for certain whose it is.
+
+    Never retried. `why` has no patient data.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A rule that an object breaks (docs/results.md, section 10), and where. `why` has no patient data."""
+
+    rule: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.why}"
+
+
+class UnsoundReport(Exception):
+    """Our trouble: what we built must not be sent."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(map(str, faults)))
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """The model's last answer for the study, which this one replaces (PS3.3 C.17.2.1)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One model's answer for one study.
+
+    `header` is that of one source image: patient and study are its. `result` is the number of this model's answer
+    for this study, or the `--at` time where there is no ledger: each UID comes from it. `at` is aware and goes into
+    every date and time that is ours. `language` is that of the words that are ours; coded meanings stay English, as
+    PS3.16 writes them.
+    """
+
+    header: Header
+    card: Card
+    outcome: Outcome
+    result: str
+    at: datetime
+    predecessor: Predecessor | None = None
+    language: Language = "en"
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None:
+            raise ValueError("Report.at has no time zone; give an aware datetime")
+        if not self.result:
+            raise ValueError("Report.result is empty; every UID of the report is derived from it")
+
+    @property
+    def is_analysed(self) -> bool:
+        return self.outcome.state is State.ANALYSED
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those that are reported: none where the study was not analysed, so that nothing looks negative."""
+        return self.outcome.findings if self.is_analysed else ()
+
+
+def named_images(report: Report) -> tuple[ImageRef, ...]:
+    """The images that the report names, in its image library and as evidence, never all slices of a volume.
+
+    A film's report names each film; a volume's, the slices that its findings name; either, at least the image that
+    the header is of, so that a viewer can show what was meant. Raises CannotReport where one has no usable UID.
+    """
+    header = report.header
+    own = ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)
+    known = {each.sop_instance_uid: each for each in report.outcome.images}
+    if report.card.is_volume:
+        said = [uid for finding in report.findings for uid in named_slices(finding)]
+        named = [
+            known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid))
+            for uid in dict.fromkeys(said)
+        ]
+    else:
+        named = list(known.values())
+    for image in (named := named or [own]):
+        if not all(map(is_usable, (image.sop_class_uid, image.sop_instance_uid, image.series_instance_uid))):
+            raise CannotReport("an image that the report names has no usable SOP Class, SOP Instance or Series UID")
+    return tuple(named)
+
+
+def seen_on(finding: Finding, report: Report) -> list[ImageRef]:
+    """Which of the named images a finding's numbers were read from; empty: all that the model was given."""
+    named = {each.sop_instance_uid: each for each in named_images(report)}
+    uids = named_slices(finding) if report.card.is_volume else finding.sop_instance_uids
+    return [named[uid] for uid in uids if uid in named]
+
+
+def named_slices(finding: Finding) -> tuple[str, ...]:
+    """Where a volume's finding begins, its middle and where it ends: SOP Instance UIDs; none where it is not present.
+
+    At most SLICES_PER_FINDING.
+    """
+    uids = finding.sop_instance_uids if finding.present else ()
+    if len(uids) <= SLICES_PER_FINDING:
+        return uids
+    return (uids[0], uids[len(uids) // 2], uids[-1])

@@ -1,0 +1,108 @@
+"""What stands in each place of a report's document: {place: text}. Numbers become text here, and only here."""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from imaging.domain.codes import Code
+from imaging.domain.findings import Finding, State, TriageClass
+from imaging.domain.reasons import Reason
+from imaging.domain.uids import report_uid, series_uid, tracking_uid
+from imaging.results import concepts
+from imaging.results.expected import SR_CLASS, instance_number
+from imaging.results.identity import identity
+from imaging.results.report import Fault, Report, UnsoundReport, named_images
+from imaging.results.shape import facts, is_located, sources
+
+MOST_DIGITS: Final = 10
+"""With sign, point and exponent they stay within the 16 characters of a DS."""
+
+
+def values_of(report: Report) -> dict[str, str]:
+    """What stands in each place of the document. Raises CannotReport, or UnsoundReport for a number that is none."""
+    whose, outcome, study = identity(report.header), report.outcome, report.header.study_instance_uid
+    model, at = report.card.id, report.at
+    values = {f"study.{keyword}": value for keyword, value in vars(whose).items() if keyword != "events"}
+    values |= {
+        "report.uid": report_uid(study, model, report.result),
+        "report.series": series_uid(study, model, report.card.version, SR_CLASS),
+        "report.number": instance_number(report),
+        "report.date": at.strftime("%Y%m%d"),
+        "report.time": at.strftime("%H%M%S.%f"),
+        "report.datetime": at.strftime("%Y%m%d%H%M%S.%f%z")[:26],
+        "triage.tracking": tracking_uid(study, model, concepts.TRIAGE.value, "study"),
+    }
+    if report.predecessor:
+        values |= {f"predecessor.{keyword}": value for keyword, value in vars(report.predecessor).items()}
+    for index, each in enumerate(named_images(report)):
+        values[f"image.{index}"] = each.sop_instance_uid
+        values[f"image.{index}.series"] = each.series_instance_uid
+    values |= {f"fact.{index}": each for index, each in enumerate(facts(report))}
+    if report.is_analysed:
+        values |= _code_values("summary", summary(report))
+        values |= _code_values("priority", concepts.PRIORITIES[outcome.flag or TriageClass.NONE])
+    else:
+        values |= _code_values("reason", reason_code(report))
+    for index, finding in enumerate(report.findings):
+        values |= {f"finding.{index}.{name}": value for name, value in _finding_values(finding, report)}
+    return values
+
+
+def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str]]:
+    yield "tracking", tracking_uid(report.header.study_instance_uid, report.card.id, finding.code.value)
+    yield from _code_values("result", concepts.verdict(finding.present)).items()
+    if finding.threshold is not None:
+        yield "threshold", decimal(finding.threshold, MOST_DIGITS)
+    if finding.probability is not None:
+        yield "probability", beside(finding.probability, finding.threshold)
+    if finding.score is not None:
+        yield "score", f"score={decimal(finding.score)}"
+    for index, each in enumerate(finding.measurements):
+        yield f"measurement.{index}", decimal(each.value)
+    for index, source in enumerate(sources(finding, report)):
+        yield f"source.{index}", source.sop_instance_uid
+        yield f"source.{index}.class", source.sop_class_uid
+    if is_located(finding, report) and finding.centre_mm:
+        yield "frame", report.header.frame_of_reference_uid
+        yield "point", "\\".join(decimal(each) for each in finding.centre_mm)
+
+
+def _code_values(place: str, code: Code) -> dict[str, str]:
+    return {f"{place}.value": code.value, f"{place}.meaning": code.meaning}
+
+
+def summary(report: Report) -> Code:
+    """CID 6047: a document of one model, which succeeded or did not."""
+    if not report.is_analysed:
+        return concepts.NONE_SUCCEEDED
+    found = any(each.present for each in report.findings)
+    return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
+
+
+def reason_code(report: Report) -> Code:
+    """Why there are no findings: a code of the closed list, or that processing failed."""
+    if report.outcome.state is State.FAILED:
+        return concepts.FAILED
+    try:
+        return concepts.REASON_CODES[Reason.parse(report.outcome.reason or "").code]
+    except ValueError:
+        raise UnsoundReport([Fault("reason-agrees", "the reason is not on the closed list")]) from None
+
+
+def decimal(value: float, digits: int = 6) -> str:
+    """A DS: one decimal string, the same on each machine. Raises UnsoundReport for what is no number."""
+    if not math.isfinite(value):
+        raise UnsoundReport([Fault("units", f"a value of a finding is {value}, which is no number")])
+    return f"{float(value):.{digits}g}"
+
+
+def beside(probability: float, threshold: float | None) -> str:
+    """A probability in four digits, or in as many as it takes to stay on its side of the threshold as written."""
+    if threshold is None:
+        return decimal(probability, 4)
+    limit, is_over = float(decimal(threshold, MOST_DIGITS)), probability >= threshold
+    for digits in (4, 6, MOST_DIGITS):
+        said = decimal(probability, digits)
+        if (float(said) >= limit) == is_over:
+            return said
+    return decimal(probability * (1 - 2 * 10**-MOST_DIGITS), MOST_DIGITS)  # below it by less than the last digit

@@ -1,0 +1,145 @@
+"""One study through its models: what the worker does with a job, and `imaging analyse` with files."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from imaging.dicom_node.files import split_part_10
+from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
+from imaging.domain.card import Card
+from imaging.domain.faults import fingerprint
+from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
+from imaging.domain.fitting import fits
+from imaging.domain.header import Header
+from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.source import Source
+from imaging.domain.uids import derived_uid
+from imaging.inference.analyser import Analyser
+from imaging.models.catalogue import Catalogue
+from imaging.results.report import CannotReport, Report
+from imaging.results.sr import write_sr
+
+
+def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") -> Outcome:
+    """The outcome of work that ends with a reason of the closed list."""
+    return Outcome(State.NOT_ANALYSED, reason=str(Reason(code, detail)), images=_refs(sources))
+
+
+def failed(why: str, sources: Sequence[Source]) -> Outcome:
+    """The outcome of work that failed by our fault."""
+    return Outcome(State.FAILED, reason=why, images=_refs(sources))
+
+
+def outcome_of(error: Exception, sources: Sequence[Source]) -> Outcome:
+    """The input's trouble is a reason; ours is a failure with a fingerprint that has no patient's data."""
+    if isinstance(error, NotAnalysable):
+        return not_analysed(error.reason.code, sources, error.reason.detail)
+    if isinstance(error, MemoryError):
+        return not_analysed("memory", sources)
+    return failed(fingerprint(error), sources)
+
+
+def _refs(sources: Sequence[Source]) -> tuple[ImageRef, ...]:
+    return tuple(source.ref for source in sources)
+
+
+def source_header(outcome: Outcome, headers: Sequence[Header]) -> Header:
+    """The header of an image that the outcome names, else the first: a report's patient and study are its."""
+    named = {ref.sop_instance_uid for ref in outcome.images}
+    return next((header for header in headers if header.sop_instance_uid in named), headers[0])
+
+
+def kind_of(outcome: Outcome) -> str:
+    """What a destination may choose by: positive, negative, not_analysed or failed."""
+    if outcome.state is not State.ANALYSED:
+        return str(outcome.state)
+    return "positive" if any(finding.present for finding in outcome.findings) else "negative"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found under some paths. `passed_over`: files that are no DICOM, or cannot be identified."""
+
+    studies: dict[str, list[Source]]
+    passed_over: int
+
+
+def collect(paths: Iterable[Path]) -> Collected:
+    """The DICOM objects in files and folders, by Study Instance UID, in the order of their names."""
+    studies: dict[str, list[Source]] = {}
+    passed_over = 0
+    for file in _files(paths):
+        try:
+            request = split_part_10(file.read_bytes())
+            header = read_header(request.data, request.transfer_syntax_uid)
+        except (Unreadable, Mismatch, OSError):
+            passed_over += 1
+        else:
+            studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
+    return Collected(studies, passed_over)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(each for each in path.rglob("*") if each.is_file())
+        else:
+            yield path
+
+
+class Analysis:
+    """Analyses collected studies without a ledger. `at` stands in every date and time, and in each UID."""
+
+    def __init__(self, catalogue: Catalogue, at: datetime, output: Path | None, threads: int) -> None:
+        self._cards, self._at, self._output = catalogue.models, at, output
+        self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
+
+    def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
+        """Every fitting model's answer, with its SR written where there is a folder for it."""
+        headers = [source.header for source in sources]
+        doubt = _doubt(sources)
+        fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
+        if not fitting:
+            reason = doubt or "no-model"
+            return StudyResults(study_uid, (ModelResult(None, None, State.NOT_ANALYSED, reason, None),))
+        return StudyResults(study_uid, tuple(self._answer(card, sources) for card in fitting))
+
+    def _answer(self, card: Card, sources: Sequence[Source]) -> ModelResult:
+        outcome = self._analysers[card.id].analyse(sources)
+        result = ModelResult(
+            card.id,
+            card.version,
+            outcome.state,
+            outcome.reason,
+            outcome.flag,
+            outcome.findings,
+            outcome.timings_ms,
+        )
+        return replace(result, sr=self._write(card, outcome, sources)) if self._output else result
+
+    def _write(self, card: Card, outcome: Outcome, sources: Sequence[Source]) -> str | None:
+        assert self._output is not None
+        header = source_header(outcome, [source.header for source in sources])
+        try:
+            data = write_sr(Report(header, card, outcome, self._at.isoformat(), self._at))
+        except CannotReport:
+            return None
+        name = derived_uid(header.study_instance_uid, card.id, self._at.isoformat()).removeprefix("2.25.")
+        file = (self._output / f"{card.id}-{name}.dcm").absolute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        return str(file)
+
+
+def _doubt(sources: Sequence[Source]) -> str:
+    """Why it is in doubt whose study this is, or which bytes are its; empty where it is not."""
+    patients = {source.header.patient for source in sources if source.header.patient}
+    if len(patients) > 1:
+        return "mixed-patients"
+    first: dict[str, Source] = {}
+    for source in sources:
+        known = first.setdefault(source.header.sop_instance_uid, source)
+        if known is not source and known.path.read_bytes() != source.path.read_bytes():
+            return "conflict"
+    return ""

@@ -1,0 +1,111 @@
+"""What every child process has: its settings on the command line, a word when it is ready, an end with its parent.
+
+Run as `python -m imaging.roles.child ROLE READY_FD LIFE_FD JSON`.
+"""
+
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from imaging.domain.faults import fingerprint
+from imaging.ledger.store import SchemaDiffers
+
+MODULES: Final = {
+    "node": "imaging.roles.node",
+    "worker": "imaging.roles.worker",
+    "deliver": "imaging.roles.deliver",
+    "web": "imaging.roles.web",
+}
+
+LOOK_S: Final = 5.0
+"""How often a waiter looks without being woken: a lost wake-up costs this much."""
+
+
+CANNOT_RUN: Final = 4
+"""The exit status of a role that cannot be run here."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """How a role and its supervisor speak. `stop` is set when the role shall drain and end."""
+
+    stop: threading.Event
+    ready: Callable[[Mapping[str, Any]], None]
+    on_stop: Callable[[Callable[[], None]], None]
+
+
+class CannotRun(Exception):
+    """The role cannot be run here, and trying again is of no use; the text says why and what to do."""
+
+
+class Role(Protocol):
+    """A module of a role has `run(config, life)`, which returns when it has drained."""
+
+    def run(self, config: Mapping[str, Any], life: Life) -> None: ...
+
+
+def main(arguments: list[str]) -> None:
+    """Runs a role until SIGTERM, or until the supervisor's end of the life pipe is gone."""
+    name, ready_fd, life_fd, config = arguments
+    quiet_logging(name)
+    life = _life(int(ready_fd), int(life_fd))
+    told = json.loads(config)
+    error_file = Path(told["home"]) / "run" / f"{told['name']}.error"
+    status = 0
+    try:
+        module: Role = importlib.import_module(MODULES[name])
+        module.run(told, life)
+    except (CannotRun, SchemaDiffers) as error:
+        error_file.write_text(str(error))
+        status = CANNOT_RUN
+    except Exception as error:
+        logging.exception("role_failed error=%s", type(error).__name__)
+        error_file.write_text(fingerprint(error))
+        status = 1
+    logging.shutdown()
+    os._exit(status)  # threads of libraries may still wait for a peer; what is durable is durable
+
+
+def quiet_logging(name: str) -> None:
+    """Lines are past events with fields, on stderr. Libraries' warnings quote patients' data: they stay out."""
+    form = f"%(asctime)s {name} %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    warnings.simplefilter("ignore")
+    for library in ("pydicom", "pynetdicom", "alembic", "highdicom", "uvicorn", "PIL"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _life(ready_fd: int, life_fd: int) -> Life:
+    stop = threading.Event()
+    wake: list[Callable[[], None]] = []
+
+    def end(*_: object) -> None:
+        stop.set()
+        for each in wake:
+            each()
+
+    def outlived() -> None:
+        os.read(life_fd, 1)  # returns when the supervisor is gone
+        os._exit(3)
+
+    def ready(facts: Mapping[str, Any]) -> None:
+        os.write(ready_fd, json.dumps(dict(facts)).encode() + b"\n")
+        os.close(ready_fd)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=outlived, name="life", daemon=True).start()
+    return Life(stop, ready, wake.append)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

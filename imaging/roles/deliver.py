@@ -1,0 +1,96 @@
+"""Deliver: sends what is due, one thread per destination, so that one's outage never delays another."""
+
+import logging
+import os
+import random
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.domain.peers import Address
+from imaging.domain.retry import Accepted, Answer, Passing, Permanent
+from imaging.ledger import deliveries, migrate, wakeups
+from imaging.ledger.deliveries import Delivery
+from imaging.ledger.store import Ledger
+from imaging.roles.child import LOOK_S, Life
+
+log = logging.getLogger(__name__)
+
+_BURST: Final = 16
+_KEEP_OPEN_S: Final = 1.0
+"""How long an association is kept for the next delivery; an idle one costs both ends 6 % of a core."""
+
+
+def run(config: Mapping[str, Any], life: Life) -> None:
+    """Sends until it is told to stop."""
+    ledger = Ledger(Path(config["home"]), config["database"])
+    migrate.check(ledger)
+    senders = [
+        threading.Thread(target=_send_to, args=(ledger, name, address, config["ae_title"], index, life.stop), name=name)
+        for index, (name, address) in enumerate(config["destinations"])
+    ]
+    life.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
+    for each in senders:
+        each.start()
+    life.ready({})
+    life.stop.wait()
+    for each in senders:
+        each.join()
+
+
+def _send_to(ledger: Ledger, name: str, address: str, ae_title: str, index: int, stop: threading.Event) -> None:
+    owner = f"deliver:{name}:{os.getpid()}:{secrets.token_hex(4)}"
+    sender = Sender(Address.parse(address), ae_title)
+    listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
+    due_tick: float | None = None
+    while not stop.is_set():
+        try:
+            batch, due_tick = deliveries.claim(ledger, name, owner, _BURST)
+            _send(ledger, sender, batch, stop)
+        except Exception as error:
+            log.exception("deliveries_interrupted destination=%s error=%s", name, type(error).__name__)
+            deliveries.give_back(ledger, owner)
+            batch = []
+        if not batch:
+            _rest(ledger, listener, sender, due_tick)
+    sender.close()
+    deliveries.give_back(ledger, owner)
+
+
+def _rest(ledger: Ledger, listener: wakeups.Listener, sender: Sender, due_tick: float | None) -> None:
+    """Waits for the next delivery; an association that is not needed within a second is closed."""
+    seconds = LOOK_S if due_tick is None else max(0.0, due_tick - ledger.clock.tick())
+    if sender.is_open and not listener.wait(min(seconds, _KEEP_OPEN_S)):
+        sender.close()
+    if not sender.is_open:
+        listener.wait(min(seconds, LOOK_S))
+
+
+def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threading.Event) -> None:
+    for each in batch:
+        if stop.is_set():
+            return
+        answer, peer_is_down = _answer(sender, each)
+        deliveries.conclude(ledger, each, answer, random.random(), peer_is_down=peer_is_down)
+        if not isinstance(answer, Accepted):
+            log.warning(
+                "delivery_not_accepted delivery=%d destination=%s why=%s", each.id, each.destination, answer.why
+            )
+        if peer_is_down:
+            for rest in batch[batch.index(each) + 1 :]:
+                deliveries.give_back(ledger, rest.lease)
+            return
+
+
+def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
+    """What the peer said, and whether the peer, not this object, is the trouble."""
+    try:
+        answer = sender.send(delivery.data)
+    except Unreachable as error:
+        return Passing(str(error)), True
+    except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
+        return Permanent(f"{type(error).__name__} while sending"), False
+    return answer, isinstance(answer, Passing) and not sender.is_open

@@ -1,0 +1,147 @@
+"""The node: receives, and settles what may be whole."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
+from imaging.dicom_node.files import StoreRequest
+from imaging.dicom_node.storing import Status, Storing
+from imaging.domain.card import Card
+from imaging.domain.fitting import fits, model_input
+from imaging.domain.peers import Caller
+from imaging.domain.settling import LookAgain, Patience, whole
+from imaging.ledger import migrate, receiving, settling, wakeups
+from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.settling import Candidate, NewJob
+from imaging.ledger.store import Ledger
+from imaging.models.catalogue import load_models, shipped_folder
+from imaging.roles.child import LOOK_S, CannotRun, Life
+from imaging.spool import FolderSpool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What the node is told."""
+
+    name: str
+    home: str
+    database: str
+    ae_title: str
+    host: str
+    port: int
+    accept: Sequence[Sequence[str]]
+    models: Sequence[str]
+    patience: Mapping[str, float]
+    disk_reserve_bytes: int
+
+
+def run(config: Mapping[str, Any], life: Life) -> None:
+    """Receives until it is told to stop."""
+    told = NodeConfig(**config)
+    home, patience = Path(told.home), Patience(**told.patience)
+    ledger = Ledger(home, told.database)
+    migrate.check(ledger)
+    storing = Storing(ledger, FolderSpool(home / "spool", told.disk_reserve_bytes), patience)
+    storing.recover()
+    lost = receiving.end_lost_associations(ledger)
+    if lost:
+        log.info("lost_associations_ended count=%d", lost)
+    accept = [Caller(title, address) for title, address in told.accept]
+    acceptor = Acceptor(told.ae_title, accept, _Receiving(ledger, storing))
+    try:
+        port = acceptor.listen(told.host, told.port)
+    except OSError as error:
+        raise CannotRun(
+            f"--dicom-port {told.port} on {told.host} cannot be had: {error.strerror}. Choose another, or 0 for any "
+            "free one"
+        ) from None
+    models = [Path(each) for each in told.models] or [shipped_folder()]
+    settler = Settler(ledger, load_models(models).models, patience)
+    life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
+    life.ready({"dicom": f"{told.host}:{port}", "port": port})
+    settler.run(life.stop)
+    acceptor.close(drain_s=5.0)
+    storing.close()
+
+
+class _Receiving:
+    """What the acceptor hands over, written down."""
+
+    def __init__(self, ledger: Ledger, storing: Storing) -> None:
+        self._ledger, self._storing = ledger, storing
+
+    def opened(self, who: Opened) -> int:
+        return receiving.begin_association(
+            self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts
+        )
+
+    def store(self, association: int, request: StoreRequest) -> Status:
+        return self._storing.store(request, association)
+
+    def closed(self, association: int, how: str, tally: Tally) -> None:
+        end = AssociationEnd(how, tally.stored, tally.refused, tally.refusals)
+        receiving.end_association(self._ledger, association, end)
+        log.info(
+            "association_ended number=%d how=%r stored=%d refused=%d", association, how, tally.stored, tally.refused
+        )
+
+
+class Settler:
+    """Looks at studies that may be whole, when something ends or their time comes."""
+
+    def __init__(self, ledger: Ledger, cards: Sequence[Card], patience: Patience) -> None:
+        self._ledger, self._cards, self._patience = ledger, cards, patience
+
+    def run(self, stop: threading.Event) -> None:
+        listener = self._ledger.wakeups.listen(wakeups.SETTLE)
+        while not stop.is_set():
+            due_tick = self.look()
+            seconds = LOOK_S if due_tick is None else due_tick - self._ledger.clock.tick()
+            listener.wait(min(max(seconds, 0.0), LOOK_S))
+        listener.close()
+
+    def look(self) -> float | None:
+        """Settles what is whole; the tick at which to look again."""
+        candidates, later = settling.due_studies(self._ledger)
+        for each in candidates:
+            try:
+                again = self._settle(each)
+            except Exception as error:
+                log.exception("study_not_settled study=%d error=%s", each.id, type(error).__name__)
+                again = self._ledger.clock.tick() + LOOK_S
+                settling.look_again(self._ledger, each, again, "an error of ours; see the log")
+            if again is not None:
+                later = again if later is None else min(later, again)
+        return later
+
+    def _settle(self, candidate: Candidate) -> float | None:
+        verdict = whole(candidate.signals, self._patience, self._ledger.clock.tick())
+        if isinstance(verdict, LookAgain):
+            settling.look_again(self._ledger, candidate, verdict.at, verdict.why)
+            return verdict.at
+        jobs, reason = self._work(candidate)
+        if settling.settle(self._ledger, candidate, verdict.signal, jobs, reason):
+            log.info(
+                "study_settled study=%d signal=%r jobs=%d reason=%r", candidate.id, verdict.signal, len(jobs), reason
+            )
+        return None
+
+    def _work(self, candidate: Candidate) -> tuple[list[NewJob], str]:
+        """The jobs of models whose input is new, and why there is none at all."""
+        if candidate.doubt:
+            return [], candidate.doubt
+        headers = list(candidate.instances.values())
+        fitting = [card for card in self._cards if fits(card, headers)]
+        numbers = {header.sop_instance_uid: number for number, header in candidate.instances.items()}
+        jobs = []
+        for card in fitting:
+            taken = frozenset(numbers[uid] for uid in model_input(card, headers))
+            if candidate.inputs.get((card.id, card.version)) != taken:
+                jobs.append(NewJob(card.id, card.version, taken))
+        return jobs, "" if fitting else "no-model"

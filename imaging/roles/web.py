@@ -1,0 +1,74 @@
+"""Web: the worklist's pages, woken by the ledger."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from imaging.ledger import migrate, wakeups
+from imaging.ledger.store import Ledger
+from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.wakeups import Listener
+from imaging.roles.child import LOOK_S, CannotRun, Life
+from imaging.web.app import create_app
+from imaging.web.serving import serve
+from imaging.web.settings import WebSettings
+
+
+def run(config: Mapping[str, Any], life: Life) -> None:
+    """Serves pages until it is told to stop."""
+    asyncio.run(_run(config, life))
+
+
+async def _run(config: Mapping[str, Any], life: Life) -> None:
+    ledger = Ledger(Path(config["home"]), config["database"])
+    migrate.check(ledger)
+    listener = _bound(config["host"], config["port"])
+    port = listener.getsockname()[1]
+    settings = WebSettings(viewer_url=config["viewer_url"], language=config["language"])
+    app = create_app(LedgerWorklist(ledger), _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    life.on_stop(partial(_set_soon, loop, stop))
+    url = f"http://{config['host']}:{port}/"
+    await serve(app, listener, lambda: life.ready({"web": url, "port": port}), stop)
+
+
+def _set_soon(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(stop.set)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        listener = socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        raise CannotRun(
+            f"--web-port {port} on {host} cannot be had: {error.strerror}. Choose another, or 0 for any free one"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+class _Changes:
+    """The ledger's wake-ups as an event loop hears them; looks every few seconds as well, since they may be lost."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._heard = asyncio.Event()
+        self._watched = False
+
+    async def next_change(self) -> None:
+        if not self._watched:
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._heard.set)
+            self._watched = True
+        try:
+            await asyncio.wait_for(self._heard.wait(), LOOK_S)
+        except TimeoutError:
+            pass
+        await asyncio.sleep(_TOGETHER_S)  # what changes at the same time is one change
+        self._listener.drain()
+        self._heard.clear()
+
+
+_TOGETHER_S = 0.05

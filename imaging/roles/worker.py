@@ -1,0 +1,274 @@
+"""The worker: leases jobs in the worklist's order, analyses, reports.
+
+Three stages overlap: reading and preparing the next batch, the engine, and building and writing down the answers.
+What a job does to the process (a crash, a hang) is bounded: a watchdog ends the worker, the lease returns, and a job
+that was there at a death runs alone the next time.
+"""
+
+import logging
+import os
+import queue
+import resource
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from imaging.domain.card import Card
+from imaging.domain.findings import Outcome
+from imaging.domain.source import Source
+from imaging.domain.uids import report_uid, series_uid
+from imaging.inference.analyser import Analyser, Prepared
+from imaging.ledger import jobs, migrate, wakeups
+from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
+from imaging.ledger.store import Ledger
+from imaging.models.catalogue import Catalogue, load_models, shipped_folder
+from imaging.results.expected import SR_CLASS
+from imaging.results.report import CannotReport, Predecessor, Report
+from imaging.results.sr import write_sr
+from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, source_header
+from imaging.roles.child import LOOK_S, Life
+from imaging.spool import FolderSpool
+
+log = logging.getLogger(__name__)
+
+_HANG_S: Final = 20
+"""Seconds after which a worker whose interpreter does not run any more is ended by the kernel."""
+_PIPE_DEPTH: Final = 2
+
+PreparedOrReason = Prepared | Outcome
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A leased job with its sources and, once prepared, what the engine takes (or how it ended already)."""
+
+    job: Job
+    card: Card | None
+    sources: tuple[Source, ...]
+    prepared: PreparedOrReason | None = None
+
+
+def run(config: Mapping[str, Any], life: Life) -> None:
+    """Works until it is told to stop."""
+    ledger = Ledger(Path(config["home"]), config["database"])
+    migrate.check(ledger)
+    _limit_memory(config["memory_mb"])
+    catalogue = load_models([Path(each) for each in config["models"]] or [shipped_folder()])
+    for name, why in catalogue.disabled.items():
+        log.error("model_disabled model=%s why=%s", name, why)
+    worker = Worker(ledger, FolderSpool(Path(config["home"]) / "spool"), catalogue, config)
+    worker.warm()
+    life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
+    life.ready({})
+    worker.work(life.stop)
+
+
+def _limit_memory(megabytes: float) -> None:
+    """Beyond this an allocation fails, in this process alone, and the job that asked ends with a reason."""
+    limit = int(megabytes) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+class Worker:
+    """One worker with its models warm."""
+
+    def __init__(self, ledger: Ledger, spool: FolderSpool, catalogue: Catalogue, config: Mapping[str, Any]) -> None:
+        self._ledger, self._spool, self._catalogue = ledger, spool, catalogue
+        self._owner = f"{config['name']}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._destinations: list[tuple[str, frozenset[str]]] = [
+            (name, frozenset(outcomes)) for name, outcomes in config["destinations"]
+        ]
+        self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
+        self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
+
+    def warm(self) -> None:
+        """Loads every engine, and sees its golden case hold where this machine has not yet."""
+        for card in self._catalogue.models:
+            self._analysers[card.id].warm()
+
+    def work(self, stop: threading.Event) -> None:
+        ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)
+        answered: queue.Queue[Sequence[tuple[_Task, Outcome]] | None] = queue.Queue(_PIPE_DEPTH)
+        stages = [
+            threading.Thread(target=self._run_engines, args=(ready, answered), name="engine"),
+            threading.Thread(target=self._conclude_all, args=(answered,), name="conclude"),
+        ]
+        for stage in stages:
+            stage.start()
+        listener = self._ledger.wakeups.listen(wakeups.JOB)
+        while not stop.is_set():
+            batch = self._lease()
+            if not batch:
+                listener.wait(LOOK_S)
+                continue
+            if batch[0].deaths:  # it was there when a worker died: nothing else runs beside it
+                ready.join()
+                answered.join()
+            ready.put([self._prepare(job) for job in batch])
+            if batch[0].deaths:
+                ready.join()
+                answered.join()
+        ready.put(None)
+        for stage in stages:
+            stage.join()
+        jobs.give_back(self._ledger, self._owner, died=False)
+
+    def _lease(self) -> list[Job]:
+        seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
+        batches = {card.id: card.engine.batch for card in self._catalogue.models if not card.is_volume}
+        try:
+            return jobs.lease(self._ledger, self._owner, seconds, batches)
+        except Exception as error:
+            log.exception("lease_failed error=%s", type(error).__name__)
+            return []
+
+    def _prepare(self, job: Job) -> _Task:
+        card = self._catalogue.model(job.model)
+        sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
+        task = _Task(job, card, sources)
+        if card is None:
+            return _ended(task, not_analysed("model-disabled", sources))
+        if job.deaths >= MOST_DEATHS:
+            return _ended(task, failed("poison", sources))
+        with self._watch.over([task], card.engine.seconds):
+            try:
+                prepared: PreparedOrReason = self._analysers[card.id].prepare(sources)
+            except Exception as error:  # noqa: BLE001 (one job: the others go on)
+                prepared = outcome_of(error, sources)
+        return _ended(task, prepared)
+
+    def _run_engines(
+        self,
+        ready: "queue.Queue[Sequence[_Task] | None]",
+        answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]",
+    ) -> None:
+        while (tasks := ready.get()) is not None:
+            answered.put(self._run(tasks))
+            ready.task_done()
+        answered.put(None)
+
+    def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Outcome]]:
+        ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Outcome)]
+        waiting = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Prepared)]
+        if not waiting:
+            return ended
+        card = waiting[0][0].card
+        assert card is not None
+        with self._watch.over([task for task, _ in waiting], card.engine.seconds * len(waiting)):
+            try:
+                outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting])
+            except Exception as error:  # noqa: BLE001 (one batch: the others go on)
+                outcomes = [outcome_of(error, task.sources) for task, _ in waiting]
+        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
+
+    def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
+        while (ended := answered.get()) is not None:
+            for task, outcome in ended:
+                try:
+                    self._conclude(task, outcome)
+                except Exception as error:
+                    log.exception("job_not_concluded job=%d error=%s", task.job.id, type(error).__name__)
+            answered.task_done()
+
+    def _conclude(self, task: _Task, outcome: Outcome) -> None:
+        job = task.job
+        objects = []
+        report_ms = 0.0
+        if task.card is not None:
+            began = time.perf_counter()
+            objects = self._objects(task, task.card, outcome)
+            report_ms = (time.perf_counter() - began) * 1000
+        outcome = Outcome(
+            **(vars(outcome) | {"timings_ms": dict(outcome.timings_ms) | {"report": round(report_ms, 1)}})
+        )
+        if jobs.conclude(self._ledger, job, outcome, objects):
+            log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.reason)
+        else:
+            log.warning("job_dropped job=%d why=its lease had ended", job.id)
+
+    def _objects(self, task: _Task, card: Card, outcome: Outcome) -> list[NewObject]:
+        """The SR that answers for this job; none where no report may be built of its study."""
+        job, before = task.job, task.job.predecessor
+        header = source_header(outcome, [source.header for source in task.sources] or [job.study])
+        report = Report(
+            header=header,
+            card=card,
+            outcome=outcome,
+            result=str(job.result_number),
+            at=self._ledger.clock.now().astimezone(),
+            predecessor=Predecessor(**vars(before)) if before else None,
+        )
+        try:
+            data = write_sr(report)
+        except CannotReport as error:
+            log.warning("report_not_built job=%d why=%s", job.id, error.why)
+            return []
+        study = header.study_instance_uid
+        return [
+            NewObject(
+                "sr",
+                SR_CLASS,
+                report_uid(study, card.id, report.result),
+                series_uid(study, card.id, card.version, SR_CLASS),
+                data,
+                tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted),
+            )
+        ]
+
+    def _time_out(self, task: _Task) -> None:
+        self._conclude(task, not_analysed("timed-out", task.sources))
+
+
+def _ended(task: _Task, prepared: PreparedOrReason) -> _Task:
+    return _Task(task.job, task.card, task.sources, prepared)
+
+
+class _Watch:
+    """Ends the process when a job takes longer than it may: a native call cannot be interrupted otherwise.
+
+    `time_out` writes down what ran alone first; what else was leased returns, and runs alone the next time.
+    """
+
+    def __init__(self, error_file: Path, time_out: Callable[[_Task], None]) -> None:
+        self._error_file, self._time_out = error_file, time_out
+        self._lock = threading.Lock()
+        self._running: dict[int, tuple[float, Sequence[_Task]]] = {}
+        self._count = 0
+        threading.Thread(target=self._look, name="watch", daemon=True).start()
+
+    @contextmanager
+    def over(self, running: Sequence[_Task], seconds: float) -> Iterator[None]:
+        """Watches over what runs inside."""
+        with self._lock:
+            self._count += 1
+            number = self._count
+            self._running[number] = time.monotonic() + seconds, running
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[number]
+
+    def _look(self) -> None:
+        while True:
+            signal.setitimer(signal.ITIMER_REAL, _HANG_S)  # SIGALRM's default ends a process that cannot run this
+            time.sleep(0.5)
+            now = time.monotonic()
+            with self._lock:
+                late = [running for until, running in self._running.values() if until < now]
+            for running in late:
+                self._end(running)
+
+    def _end(self, running: Sequence[_Task]) -> None:
+        try:
+            if len(running) == 1:
+                self._time_out(running[0])
+        finally:
+            self._error_file.write_text("a job took longer than its card allows")
+            os._exit(5)

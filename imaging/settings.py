@@ -1,0 +1,293 @@
+"""Every setting once: name, type, default, meaning. TOML, environment and flags are three spellings of this table.
+
+Read by the command line and the supervisor only; everything below gets values. All faults are said in one answer.
+"""
+
+import difflib
+import logging
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from imaging.domain.peers import LOOPBACK, Address, Caller
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "IMAGING_"
+ROLES: Final = ("node", "worker", "deliver", "web")
+OUTCOMES: Final = ("positive", "negative", "not_analysed", "failed")
+
+
+class SettingError(Exception):
+    """What was asked wrongly: one line per fault, each with the form wanted."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(faults))
+
+
+class _BadValue(ValueError):
+    """A value that cannot be used; the text says the form wanted."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A peer that results go to, and which of them it takes."""
+
+    name: str
+    address: Address
+    outcomes: frozenset[str] = frozenset(OUTCOMES)
+
+
+def _text(said: str) -> str:
+    return said
+
+
+def _ae_title(said: str) -> str:
+    if not 0 < len(said) <= 16:
+        raise _BadValue(f"has {len(said)} characters; AE titles have 1 to 16 (PS3.5 6.2)")
+    if not said.isascii() or "\\" in said or not said.isprintable() or said != said.strip():
+        raise _BadValue("may hold printable ASCII without backslash, and no space at its ends (PS3.5 6.2)")
+    return said
+
+
+def _port(said: str) -> int:
+    if not said.isdigit() or not 0 <= int(said) < 65536:
+        raise _BadValue("is no port; a number from 0 (any free one) to 65535 is wanted")
+    return int(said)
+
+
+def _number(said: str) -> float:
+    try:
+        value = float(said)
+    except ValueError:
+        raise _BadValue("is no number") from None
+    if not 0 <= value < 1e9:
+        raise _BadValue("must be 0 or more")
+    return value
+
+
+def _count(said: str) -> int:
+    if not said.isdigit() or not 0 < int(said) <= 64:
+        raise _BadValue("is no count; a number from 1 to 64 is wanted")
+    return int(said)
+
+
+def _path(said: str) -> Path:
+    return Path(said).expanduser()
+
+
+def _caller(said: str) -> Caller:
+    title, at, address = said.partition("@")
+    if not title or not at or not address:
+        raise _BadValue("is not of the form AET@ADDRESS, such as CT1@10.0.0.7")
+    return Caller(_ae_title(title), address)
+
+
+def _destination(said: str) -> Destination:
+    name, equals, rest = said.partition("=")
+    if not equals or not name:
+        raise _BadValue("is not of the form NAME=AET@HOST:PORT, such as PACS=PACS@10.0.0.5:104")
+    try:
+        return Destination(name, Address.parse(rest))
+    except ValueError as error:
+        raise _BadValue(f"is not of the form NAME=AET@HOST:PORT: {error}") from None
+
+
+def _outcomes(said: str) -> tuple[str, frozenset[str]]:
+    name, equals, rest = said.partition("=")
+    chosen = frozenset(each for each in rest.split("+") if each)
+    if not equals or not name or not chosen or not chosen <= set(OUTCOMES):
+        raise _BadValue(f"is not of the form NAME=OUTCOME+OUTCOME with outcomes out of {', '.join(OUTCOMES)}")
+    return name, chosen
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(said: str) -> str:
+        if said not in allowed:
+            raise _BadValue(f"is not one of {', '.join(allowed)}")
+        return said
+
+    return parse
+
+
+_DEFAULT_HOME = Path("~/.local/share/imaging").expanduser()
+
+
+def _setting(parse: Callable[[str], Any], default: Any, form: str, meaning: str, *, many: bool = False) -> Any:
+    notes = {"parse": parse, "form": form, "meaning": meaning, "many": many}
+    return field(default=default, metadata=notes)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a home. The comments of the fields are docs/configuration.md and `imaging serve --help`."""
+
+    home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger, spool and logs lie")
+    role: str = _setting(_one_of("all", *ROLES), "all", "ROLE", "what to run: all, node, worker, deliver or web")
+    ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, to be called by and to call with")
+    dicom_host: str = _setting(
+        _text, "127.0.0.1", "HOST", "address to listen on for DICOM; beyond loopback `accept` is needed"
+    )
+    dicom_port: int = _setting(_port, 11112, "PORT", "port to listen on for DICOM; 0: any free one")
+    accept: tuple[Caller, ...] = _setting(
+        _caller, (), "AET@ADDRESS", "who may send to us; none: everybody on loopback", many=True
+    )
+    deliver_to: tuple[Destination, ...] = _setting(
+        _destination, (), "NAME=AET@HOST:PORT", "a PACS that gets the results", many=True
+    )
+    deliver_outcomes: tuple[tuple[str, frozenset[str]], ...] = _setting(
+        _outcomes,
+        (),
+        "NAME=OUTCOME+...",
+        f"which results a destination gets, out of {', '.join(OUTCOMES)}; unnamed ones get all",
+        many=True,
+    )
+    web_host: str = _setting(_text, "127.0.0.1", "HOST", "address of the worklist; loopback until accounts exist")
+    web_port: int = _setting(_port, 8080, "PORT", "port of the worklist; 0: any free one")
+    viewer_url: str = _setting(
+        _text, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
+    )
+    language: str = _setting(_one_of("vi", "fr", "en"), "vi", "LANG", "language of the page at first: vi, fr or en")
+    models: tuple[Path, ...] = _setting(
+        _path, (), "DIR", "folder of model folders to serve in place of the shipped ones", many=True
+    )
+    workers: int = _setting(_count, 1, "N", "worker processes")
+    worker_memory_mb: float = _setting(_number, 6000.0, "MB", "memory that one worker may take")
+    film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image that make a study whole")
+    volume_quiet_s: float = _setting(
+        _number, 2.0, "S", "CT, MR: seconds after the association's end, positions without gap"
+    )
+    volume_gap_s: float = _setting(_number, 10.0, "S", "CT, MR: seconds after the association's end, with a gap")
+    volume_open_s: float = _setting(_number, 60.0, "S", "CT, MR: seconds of silence while the association is open")
+    longest_wait_s: float = _setting(_number, 900.0, "S", "seconds after its first image that a study waits at most")
+    revision_interval_s: float = _setting(_number, 60.0, "S", "seconds between two revisions of a study at least")
+    disk_reserve_mb: float = _setting(
+        _number, 2048.0, "MB", "disk left free: below it (or 5 % if that is less) objects are refused"
+    )
+    database: str = _setting(_text, "", "URL", "SQLAlchemy URL of the ledger; default: SQLite in the home")
+
+    @property
+    def destinations(self) -> tuple[Destination, ...]:
+        """Where results go, with the outcomes that each takes."""
+        chosen = dict(self.deliver_outcomes)
+        return tuple(
+            Destination(each.name, each.address, chosen.get(each.name, each.outcomes)) for each in self.deliver_to
+        )
+
+
+Table = Mapping[str, Field[Any]]
+
+
+def table() -> dict[str, Field[Any]]:
+    """The settings by name."""
+    return {each.name: each for each in fields(Settings)}
+
+
+def flag(name: str) -> str:
+    """A setting's flag."""
+    return "--" + name.replace("_", "-")
+
+
+def load(
+    flags: Mapping[str, str | Sequence[str]], config: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings from flags, environment and file, in this order of strength. Raises SettingError with all faults."""
+    faults: list[str] = []
+    said = dict(_from_file(config, faults))
+    said |= _from_environment(os.environ if environ is None else environ)
+    said |= {name: (flag(name), value) for name, value in flags.items()}
+    values: dict[str, Any] = {}
+    for name, (source, value) in said.items():
+        _parse_into(values, name, source, value, faults)
+    if not faults:
+        settings = Settings(**values)
+        faults = _disagreements(settings)
+        if not faults:
+            return settings
+    raise SettingError(faults)
+
+
+def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tuple[str, Any]]]:
+    if config is None:
+        return
+    try:
+        found = tomllib.loads(config.read_text())
+    except OSError as error:
+        faults.append(f"{config}: cannot be read: {error.strerror}")
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{config}: is no TOML: {error}")
+        return
+    known = table()
+    for name, value in found.items():
+        if name in known:
+            yield name, (f"{config}: {name}", value)
+        else:
+            faults.append(f"{config}: {name} is no setting{_nearest(name, known)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(sorted(known))}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    known, found = table(), {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in known:
+            many = known[name].metadata["many"]
+            found[name] = (variable, [each for each in value.split(",") if each] if many else value)
+        else:
+            log.warning("variable_unknown name=%s%s", variable, _nearest(name, known))
+    return found
+
+
+def _parse_into(values: dict[str, Any], name: str, source: str, value: Any, faults: list[str]) -> None:
+    notes = table()[name].metadata
+    if notes["many"]:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            faults.append(f'{source}: a list is wanted: ["{notes["form"]}", ...]')
+            return
+        values[name] = tuple(_parsed(source, each, notes, faults) for each in value)
+    elif isinstance(value, bool) or not isinstance(value, str | int | float):
+        faults.append(f"{source}: one value of the form {notes['form']} is wanted")
+    else:
+        values[name] = _parsed(source, value, notes, faults)
+
+
+def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]) -> Any:
+    try:
+        return notes["parse"](str(value))
+    except _BadValue as error:
+        faults.append(f"{source} {str(value)!r} {error}")
+        return None
+
+
+def _disagreements(settings: Settings) -> list[str]:
+    """Faults of settings that are well formed each."""
+    faults = []
+    if settings.dicom_host not in LOOPBACK and not settings.accept:
+        faults.append(
+            f"--dicom-host {settings.dicom_host!r} is beyond loopback, where strangers are refused: say who may send, "
+            "by --accept AET@ADDRESS for each"
+        )
+    if settings.web_host not in LOOPBACK:
+        faults.append(
+            f"--web-host {settings.web_host!r} is beyond loopback; pages need accounts there, which this "
+            "version lacks. Use 127.0.0.1 and a tunnel"
+        )
+    names = [each.name for each in settings.deliver_to]
+    faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
+    faults += [
+        f"--deliver-outcomes names {name}, which --deliver-to does not{_nearest(name, names) if names else ''}"
+        for name, _ in settings.deliver_outcomes
+        if name not in names
+    ]
+    return faults

@@ -1,0 +1,136 @@
+"""The spool in a local folder."""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging.domain.header import Header
+
+Buffer = bytes | bytearray | memoryview
+
+
+class SpoolFull(Exception):
+    """The disk is below its watermark, or refuses to be written to; the text says which, for the operator."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A whole object under `incoming/` that has no row yet, or whose row is not known to be committed."""
+
+    path: Path
+    size: int
+
+
+def key_of(header: Header, digest: str = "") -> str:
+    """Where an instance lies, relative to the spool: names from digests, never from text of the wire.
+
+    With `digest` it is the key of an object that is kept apart, since another holds its UID.
+    """
+    study, series, instance = (
+        hashlib.sha256(uid.encode()).hexdigest()[:32]
+        for uid in (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
+    )
+    folder = "apart" if digest else "studies"
+    return f"{folder}/{study[:2]}/{study}/{series[:16]}/{instance}{'-' + digest[:16] if digest else ''}.dcm"
+
+
+class FolderSpool:
+    """Objects as files under `root`. `reserve`: the share and the bytes of the disk that are left free."""
+
+    def __init__(self, root: Path, reserve_bytes: int = 2 << 30, reserve_share: float = 0.05) -> None:
+        self._root = root
+        self._reserve_bytes, self._reserve_share = reserve_bytes, reserve_share
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
+
+    def path(self, key: str) -> Path:
+        """The file of a key."""
+        return self._root / key
+
+    def check_room(self, size: int) -> None:
+        """Raises SpoolFull where writing `size` bytes would go below the watermark."""
+        usage = shutil.disk_usage(self._root)
+        reserve = min(self._reserve_bytes, int(usage.total * self._reserve_share))
+        if usage.free - size < reserve:
+            raise SpoolFull(f"{usage.free >> 20} MiB free, {reserve >> 20} MiB are kept free")
+
+    def write(self, chunks: Sequence[Buffer]) -> Incoming:
+        """Writes an object under `incoming/`; when this returns, its data and its name are on disk.
+
+        Raises SpoolFull where the disk refuses.
+        """
+        name = secrets.token_hex(16)
+        part = self._incoming / f"{name}.part"
+        try:
+            size = _write_synced(part, chunks)
+            whole = part.with_suffix(".dcm")
+            part.rename(whole)
+            os.fsync(self._incoming_fd)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
+        return Incoming(whole, size)
+
+    def link(self, incoming: Incoming, key: str) -> None:
+        """Gives a whole object its final name; a name that exists stays as it is."""
+        final = self.path(key)
+        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            os.link(incoming.path, final)
+        except FileExistsError:
+            return
+
+    def forget(self, incoming: Sequence[tuple[Incoming, str | None]]) -> None:
+        """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
+        folders = {parent for _, key in incoming if key for parent in self._parents(self.path(key))}
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            _sync_folder(folder)
+        for each, _ in incoming:
+            each.path.unlink(missing_ok=True)
+
+    def left_over(self) -> Iterator[Incoming]:
+        """What a crash left under `incoming/`, whole; halves are removed. Only to be asked before receiving."""
+        for path in sorted(self._incoming.iterdir()):
+            if path.suffix == ".part":
+                path.unlink(missing_ok=True)
+            else:
+                yield Incoming(path, path.stat().st_size)
+
+    def remove(self, key: str) -> None:
+        """Removes an object that nothing needs any more."""
+        self.path(key).unlink(missing_ok=True)
+
+    def _parents(self, path: Path) -> Iterator[Path]:
+        for parent in path.parents:
+            yield parent
+            if parent == self._root:
+                return
+
+
+def _write_synced(path: Path, chunks: Sequence[Buffer]) -> int:
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        size = 0
+        for chunk in chunks:
+            view = memoryview(chunk)
+            while view:
+                written = os.write(fd, view)
+                view = view[written:]
+                size += written
+        os.fdatasync(fd)
+        return size
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

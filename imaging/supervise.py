@@ -1,0 +1,283 @@
+"""Starts the roles, restarts and drains them; migrates the ledger before any of them looks at it."""
+
+import fcntl
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from imaging.domain.settling import Patience
+from imaging.ledger import deliveries, jobs, migrate, views
+from imaging.ledger.store import Ledger
+from imaging.settings import ROLES, Settings
+
+log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 8.0
+CANNOT_START: Final = 4
+"""A child's exit status where trying again is of no use: a taken port, another schema."""
+_LONGEST_BACK_OFF_S: Final = 30.0
+
+
+class CannotServe(Exception):
+    """The node cannot be started; the text says why and what to do."""
+
+
+@dataclass
+class _Child:
+    """A role's process. `index` tells workers apart."""
+
+    role: str
+    index: int
+    config: dict[str, Any]
+    process: subprocess.Popen[bytes] | None = None
+    life: int = -1
+    is_ready: bool = False
+    deaths_before_ready: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    start_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.index}" if self.role == "worker" else self.role
+
+
+@dataclass(frozen=True)
+class _Event:
+    """What a child's watcher, or a signal, says: "ready", "ended" or "stop"."""
+
+    kind: str
+    child: _Child | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def serve(settings: Settings, out: IO[str]) -> int:
+    """Runs the roles until SIGTERM. Prints the one line on `out` when all are ready. Raises CannotServe."""
+    home = settings.home.absolute()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as held:
+        for role in chosen_roles(settings):
+            _lock(home, role, held)
+        ledger = Ledger(home, settings.database)
+        migrate.migrate(ledger)
+        ledger.begin_boot()
+        supervisor = _Supervisor(ledger, settings, home)
+        return supervisor.run(out)
+
+
+def chosen_roles(settings: Settings) -> tuple[str, ...]:
+    """The roles that these settings run here."""
+    return ROLES if settings.role == "all" else (settings.role,)
+
+
+def _lock(home: Path, role: str, held: ExitStack) -> None:
+    file = held.enter_context((home / f"lock.{role}").open("a+"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        raise CannotServe(
+            f"{home} is served already: process {file.read().strip() or 'unknown'} runs the role {role}. "
+            "Stop it first, or choose another --home"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+
+
+class _Supervisor:
+    def __init__(self, ledger: Ledger, settings: Settings, home: Path) -> None:
+        self._ledger, self._home = ledger, home
+        self._events: queue.Queue[_Event] = queue.Queue()
+        self._children = [
+            _Child(role, index, child_config(role, index, settings, home))
+            for role in chosen_roles(settings)
+            for index in range(settings.workers if role == "worker" else 1)
+        ]
+        self._announced = False
+
+    def run(self, out: IO[str]) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._events.put(_Event("stop")))
+        self._return_claims()
+        for child in self._children:
+            self._start(child)
+        try:
+            while True:
+                event = self._next_event()
+                if event is None:
+                    self._start_due()
+                elif event.kind == "stop":
+                    return 0
+                elif event.child is not None and event.kind == "ready":
+                    self._on_ready(event.child, event.facts, out)
+                elif event.child is not None:
+                    self._on_ended(event.child)
+        finally:
+            self._drain()
+
+    def _return_claims(self) -> None:
+        """What earlier processes of our roles held: the locks say that none of them lives."""
+        roles = {child.role for child in self._children}
+        if "deliver" in roles:
+            deliveries.give_back(self._ledger)
+        if "worker" in roles:
+            jobs.give_back(self._ledger, "worker-", died=True)
+
+    def _next_event(self) -> _Event | None:
+        due = [child.start_at for child in self._children if child.start_at is not None]
+        try:
+            return self._events.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None)
+        except queue.Empty:
+            return None
+
+    def _start_due(self) -> None:
+        for child in self._children:
+            if child.start_at is not None and child.start_at <= time.monotonic():
+                child.start_at = None
+                self._start(child)
+
+    def _start(self, child: _Child) -> None:
+        ready_read, ready_write = os.pipe()
+        life_read, life_write = os.pipe()
+        command = [sys.executable, "-m", "imaging.roles.child", child.role]
+        command += [str(ready_write), str(life_read), json.dumps(child.config)]
+        child.is_ready = False
+        child.process = subprocess.Popen(
+            command,
+            pass_fds=(ready_write, life_read),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        child.life = life_write
+        os.close(ready_write)
+        os.close(life_read)
+        threading.Thread(target=self._watch, args=(child, ready_read, child.process), daemon=True).start()
+
+    def _watch(self, child: _Child, ready_fd: int, process: subprocess.Popen[bytes]) -> None:
+        with os.fdopen(ready_fd, "rb") as pipe:
+            line = pipe.readline()
+        if line:
+            self._events.put(_Event("ready", child, json.loads(line)))
+        process.wait()
+        self._events.put(_Event("ended", child))
+
+    def _on_ready(self, child: _Child, facts: Mapping[str, Any], out: IO[str]) -> None:
+        child.is_ready, child.deaths_before_ready = True, 0
+        child.facts = dict(facts)
+        if "port" in facts:
+            child.config["port"] = facts["port"]  # a restarted one keeps the port that it was given
+        views.note_role(self._ledger, child.name, "up")
+        if not self._announced and all(each.is_ready for each in self._children):
+            self._announced = True
+            said = {key: value for each in self._children for key, value in each.facts.items() if key != "port"}
+            print("ready", *(f"{key}={value}" for key, value in said.items()), file=out, flush=True)
+
+    def _on_ended(self, child: _Child) -> None:
+        assert child.process is not None
+        code = child.process.returncode
+        os.close(child.life)
+        error = _last_error(self._home, child.name) or f"ended with status {code}"
+        log.error("role_ended name=%s status=%d error=%r", child.name, code, error)
+        if code == CANNOT_START and not self._announced:
+            raise CannotServe(error)
+        if child.role == "worker":
+            jobs.give_back(self._ledger, f"{child.name}:", died=True)
+        if child.role == "deliver":
+            deliveries.give_back(self._ledger)
+        child.deaths_before_ready += not child.is_ready
+        wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
+        state = "crashing" if child.deaths_before_ready > 1 else "down"
+        views.note_role(self._ledger, child.name, state, error, restarted=True)
+        child.process = None
+        child.start_at = time.monotonic() + wait
+
+    def _drain(self) -> None:
+        """Asks all to finish what is begun; who has not in time is killed."""
+        alive = [child for child in self._children if child.process is not None]
+        for child in alive:
+            assert child.process is not None
+            child.process.terminate()
+        until = time.monotonic() + DRAIN_S
+        for child in alive:
+            assert child.process is not None
+            try:
+                child.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("role_killed name=%s why=it did not drain in %d s", child.name, DRAIN_S)
+                child.process.kill()
+                child.process.wait()
+        self._return_claims()
+        for child in self._children:
+            views.note_role(self._ledger, child.name, "stopped")
+
+
+def _last_error(home: Path, name: str) -> str:
+    """What a child wrote down before it ended; without patients' data by its own rule."""
+    file = home / "run" / f"{name}.error"
+    try:
+        said = file.read_text().strip()
+        file.unlink()
+    except OSError:
+        return ""
+    return said
+
+
+def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[str, Any]:
+    """What a child is told of the settings: no more than its role needs."""
+    common = {"name": role, "home": str(home), "database": settings.database}
+    models = [str(each.absolute()) for each in settings.models]
+    if role == "node":
+        return common | {
+            "ae_title": settings.ae_title,
+            "host": settings.dicom_host,
+            "port": settings.dicom_port,
+            "accept": [[each.ae_title, each.address] for each in settings.accept],
+            "models": models,
+            "patience": asdict(patience(settings)),
+            "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
+        }
+    if role == "worker":
+        return common | {
+            "name": f"worker-{index}",
+            "models": models,
+            "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
+            "memory_mb": settings.worker_memory_mb,
+            "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
+            "language": "en",
+        }
+    if role == "deliver":
+        return common | {
+            "ae_title": settings.ae_title,
+            "destinations": [[each.name, str(each.address)] for each in settings.destinations],
+        }
+    return common | {
+        "host": settings.web_host,
+        "port": settings.web_port,
+        "viewer_url": settings.viewer_url,
+        "language": settings.language,
+    }
+
+
+def patience(settings: Settings) -> Patience:
+    """How long a study is waited for."""
+    return Patience(
+        film_s=settings.film_quiet_s,
+        volume_s=settings.volume_quiet_s,
+        volume_with_gap_s=settings.volume_gap_s,
+        volume_open_s=settings.volume_open_s,
+        longest_s=settings.longest_wait_s,
+        between_revisions_s=settings.revision_interval_s,
+    )

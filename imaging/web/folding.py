@@ -1,0 +1,19 @@
+"""Text as a search sees it: no case, no marks, and đ as d, which decomposition alone leaves standing."""
+
+import unicodedata
+from typing import Final
+
+# đ and Đ have no decomposition; eth is what some keyboards and converters put in their place.
+STROKES: Final = str.maketrans({"đ": "d", "Đ": "d", "ð": "d", "Ð": "d"})
+
+
+def fold(text: str) -> str:
+    """`fold("Nguyễn Văn Đức") == "nguyen van duc"`."""
+    letters = unicodedata.normalize("NFKD", text.translate(STROKES))
+    return "".join(each for each in letters if not unicodedata.combining(each)).casefold()
+
+
+def contains_all(text: str, query: str) -> bool:
+    """Whether each word of the query stands somewhere in the text, both folded."""
+    folded = fold(text)
+    return all(word in folded for word in fold(query).split())

@@ -1,0 +1,108 @@
+"""What every answer has: the Host check, the headers of docs/worklist.md 6, and a fault told without patient data."""
+
+import logging
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("imaging.web")
+
+POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "style-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+PAGES: Final = "private, no-store"
+ASSETS: Final = "no-cache"
+"""Kept, but asked for again each time: an upgrade must not leave an old script on a workstation."""
+
+
+class Guard:
+    """Stands before the pages. `hosts`: names without port; `sorry`: what a reader is told of a fault of ours."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], sorry: str) -> None:
+        self.app = app
+        self.hosts = frozenset(host.lower() for host in hosts)
+        self.sorry = sorry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answer = Answer(send, ASSETS if scope["path"].startswith("/static/") else PAGES)
+        refusal = self._refusal(Headers(scope=scope).getlist("host"))
+        if refusal is not None:
+            await refusal(scope, receive, answer)
+            return
+        try:
+            await self.app(scope, receive, answer)
+        except ClientDisconnect:
+            log.info("reader_left")
+        except Exception as fault:  # noqa: BLE001 -- one request: answered and recorded here, without its text
+            log.error("page_failed error=%s at=%s", type(fault).__name__, place(fault))
+            if answer.has_started:
+                raise Broken from None
+            await PlainTextResponse(self.sorry, 500)(scope, receive, answer)
+
+    def _refusal(self, hosts: list[str]) -> PlainTextResponse | None:
+        if len(hosts) != 1 or not hosts[0]:
+            return PlainTextResponse("This request does not name one Host.", 400)
+        if name_of(hosts[0]) not in self.hosts:
+            return PlainTextResponse("These pages are not served under this Host name (setting: hosts).", 421)
+        return None
+
+
+class Broken(Exception):
+    """An answer broke off in the middle; the cause is in the log already."""
+
+
+class Answer:
+    """`send` with the headers put in, that knows whether an answer has begun."""
+
+    def __init__(self, send: Send, caching: str) -> None:
+        self._send = send
+        self._caching = caching
+        self.has_started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
+            headers["Cache-Control"] = self._caching
+        await self._send(message)
+
+
+def name_of(host: str) -> str:
+    """The name in a Host header, without its port: `[::1]:8080` is `[::1]`."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower().rstrip(".")
+
+
+def place(fault: Exception) -> str:
+    """Where a fault arose, as file and line; its message may hold patient data and stays out."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"

@@ -1,0 +1,153 @@
+"""Values of the domain in a reader's words: names, findings, reasons, answers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from imaging.domain.codes import Code
+from imaging.domain.findings import Finding, Measurement, ModelResult, State, TriageClass
+from imaging.domain.priority import STAT_BAND
+from imaging.domain.reasons import REASONS
+from imaging.domain.worklist import PageState, Row
+from imaging.web.languages import Language
+
+AGE_UNITS: Final = "YMWD"
+RAISED: Final = (TriageClass.STAT, TriageClass.URGENT, TriageClass.ROUTINE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that one model says. `tone` names how it is drawn: present, absent, unsure, not_analysed, failed."""
+
+    tone: str
+    text: str
+
+
+def native_name(person_name: str) -> str:
+    """A DICOM person name (PS3.5 6.2.1) as its bearer writes it: the ideographic group where there is one.
+
+    The components stay in their order, so that Vietnamese names stay family-first.
+    """
+    groups = person_name.split("=")
+    chosen = next((group for group in [*groups[1:2], *groups[:1]] if group.strip(" ^")), "")
+    return " ".join(part for part in chosen.replace("^", " ").split() if part)
+
+
+def age(value: str, language: Language) -> str:
+    """A DICOM age (AS, PS3.5 6.2): `056Y` is "56 y"; anything else is shown as it came."""
+    number, unit = value[:-1], value[-1:]
+    if number.isdigit() and unit in AGE_UNITS:
+        return language.say(f"age.{unit}", n=int(number))
+    return value
+
+
+def sex(value: str, language: Language) -> str:
+    return language.say_or(f"sex.{value}", value)
+
+
+def study_day(value: str, language: Language) -> str:
+    """A DICOM date (DA) as the language writes it; anything else as it came."""
+    try:
+        return language.day(datetime.strptime(value, "%Y%m%d").date())
+    except ValueError:
+        return value
+
+
+def region(value: str, language: Language) -> str:
+    return language.say_or(f"body_part.{value.upper()}", value)
+
+
+def meaning(code: Code, language: Language) -> str:
+    """A coded concept in the reader's language, else its English meaning."""
+    return language.say_or(f"finding.{code.scheme}:{code.value}", code.meaning)
+
+
+def within_sentence(term: str) -> str:
+    """A term without the capital that it has on its own; abbreviations keep theirs."""
+    return term[:1].lower() + term[1:] if term[1:2].islower() else term
+
+
+def on_its_own(term: str) -> str:
+    return term[:1].upper() + term[1:]
+
+
+def list_of(findings: Iterable[Finding], language: Language) -> str:
+    return ", ".join(within_sentence(meaning(each.code, language)) for each in findings)
+
+
+def model_name(result: ModelResult) -> str:
+    return " ".join(part for part in (result.model, result.version) if part)
+
+
+def reason(text: str | None, language: Language) -> str:
+    """The sentence of a reason, with its detail in brackets. What is not on the closed list is shown as it stands."""
+    code, _, detail = (text or "").partition(": ")
+    if code not in REASONS:
+        return text or "?"
+    sentence = language.say(f"reason.{code}")
+    return f"{sentence} ({detail})" if detail else sentence
+
+
+def mend(result: ModelResult, language: Language) -> str:
+    """What would mend an answer that is not findings; "" where nothing is to mend."""
+    if result.state is State.FAILED:
+        return language.say("study.failed_mend")
+    code = (result.reason or "").partition(": ")[0]
+    return language.say_or(f"mend.{code}", "") if result.state is State.NOT_ANALYSED else ""
+
+
+def measurement(value: Measurement, language: Language) -> str:
+    return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {value.unit}"
+
+
+def triage_class(row: Row) -> str:
+    """Which class a row is shown in: an ordered STAT stands above what a model asks for."""
+    if row.band == STAT_BAND:
+        return "stat"
+    return f"ai_{row.flag}" if row.flag in RAISED else "none"
+
+
+def answer(result: ModelResult, language: Language) -> list[Line]:
+    """What one model says, the most pressing first.
+
+    It names what was looked for and not found, and never says that a study is normal. A flag that an earlier answer
+    raised stands, and is said where the latest one has nothing to show for it.
+    """
+    lines = plain_answer(result, language)
+    if result.flag in RAISED and not any(line.tone == "present" for line in lines):
+        lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result))))
+    return lines
+
+
+def plain_answer(result: ModelResult, language: Language) -> list[Line]:
+    model = model_name(result)
+    if result.state is State.NOT_ANALYSED:
+        key = "answer.not_analysed" if model else "answer.no_model_name"
+        return [Line("not_analysed", language.say(key, model=model, reason=reason(result.reason, language)))]
+    if result.state is State.FAILED:
+        return [Line("failed", language.say("answer.failed", model=model, reason=result.reason or "?"))]
+    lines = []
+    for tone, present in (("present", True), ("unsure", None), ("absent", False)):
+        findings = [each for each in result.findings if each.present is present]
+        if findings:
+            said = language.say(f"answer.{tone}", model=model, findings=list_of(findings, language))
+            lines.append(Line(tone, on_its_own(said) if present else said))
+    return lines or [Line("unsure", language.say("answer.silent", model=model))]
+
+
+def answers(results: Sequence[ModelResult], language: Language) -> list[Line]:
+    """What all models say: what is there first, then what was not or not fully looked at, then what was not found."""
+    order = ("present", "failed", "not_analysed", "unsure", "absent")
+    lines = [line for result in results for line in answer(result, language)]
+    return sorted(lines, key=lambda line: order.index(line.tone))
+
+
+def row_lines(row: Row, language: Language) -> list[Line]:
+    """What stands in a row's answer cell: what is under way, and every answer that there is."""
+    lines = answers(row.results, language)
+    if row.state in (PageState.RECEIVING, PageState.WAITING, PageState.ANALYSING):
+        return [*lines, Line("under_way", language.say(f"state_says.{row.state}"))]
+    if not lines and row.state is PageState.NOT_ANALYSED:
+        return [Line("not_analysed", language.say("answer.no_model_name", reason=reason(row.reason, language)))]
+    return lines

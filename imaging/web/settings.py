@@ -1,0 +1,53 @@
+"""What the pages need to be told; read and checked by the layers on top, passed down as a value."""
+
+import string
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+VIEWER_PLACEHOLDERS: Final = frozenset({"study_uid", "accession_number", "patient_id"})
+SCRIPT_SCHEMES: Final = frozenset({"", "javascript", "data", "vbscript", "blob", "file"})
+LANGUAGES: Final = ("vi", "fr", "en")
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """How the pages are served.
+
+    `viewer_url`: the address that opens a study's images, with {study_uid}, {accession_number}, {patient_id}, which
+    are put in percent-encoded; "" means that there is no viewer. `hosts`: the names under which the pages may be
+    asked for; a request for another Host is refused (DNS rebinding). `heartbeat_s`: how often an open page hears
+    from the server; after three beats of silence it says that it is stale.
+    """
+
+    viewer_url: str = ""
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    language: str = "vi"
+    heartbeat_s: float = 15.0
+
+    def __post_init__(self) -> None:
+        faults = [*viewer_faults(self.viewer_url)]
+        if self.language not in LANGUAGES:
+            faults.append(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
+        if not self.hosts:
+            faults.append("hosts is empty: every request would be refused; name the host that browsers ask for")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+
+def viewer_faults(template: str) -> list[str]:
+    """What is wrong with a viewer's address; an empty one means that there is none."""
+    if not template:
+        return []
+    try:
+        named = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as fault:
+        return [f"viewer_url {template!r}: {fault}"]
+    faults = [f"viewer_url has {{{name}}}; known are {known()}" for name in sorted(named - VIEWER_PLACEHOLDERS)]
+    if urlsplit(template).scheme.lower() in SCRIPT_SCHEMES:
+        faults.append(f"viewer_url {template!r} must begin with https:, http: or the scheme of a viewer")
+    return faults
+
+
+def known() -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(VIEWER_PLACEHOLDERS))

@@ -1,0 +1,306 @@
+"""The pages as values, ready to be drawn: pure functions of rows, time and language."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from imaging.domain.findings import Finding, ModelResult, TriageClass
+from imaging.domain.worklist import PageState, RoleHealth, Row
+from imaging.web import phrases
+from imaging.web.folding import contains_all
+from imaging.web.languages import Language
+from imaging.web.phrases import Line
+
+HEALTH_STATES: Final = ("up", "down", "crashing")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A small word on a row, in a place of its own: `tone` is conflict or changed, `text` "" where it does not hold."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RowView:
+    """A row as it is drawn. `kept` says that a filter does not match it, and why it stands there all the same."""
+
+    number: int
+    class_key: str
+    class_word: str
+    kept: str
+    due: str
+    is_late: bool
+    wait: str
+    name: str
+    who: str
+    identity: str
+    modality: str
+    region: str
+    description: str
+    place: str
+    state: PageState
+    state_word: str
+    lines: tuple[Line, ...]
+    answers: str
+    images: str
+    chips: tuple[Chip, ...]
+    viewer_url: str
+
+
+@dataclass(frozen=True)
+class StateCount:
+    state: PageState
+    word: str
+    n: str
+
+
+@dataclass(frozen=True)
+class RoleView:
+    word: str
+    state: str
+    state_word: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ListView:
+    """The list page. `news` says what a refresh would bring; "" where the order on the screen is the present one."""
+
+    rows: tuple[RowView, ...]
+    counts: tuple[StateCount, ...]
+    studies: str
+    of_first: str
+    hidden: str
+    more: str
+    news: str
+    has_stat_news: bool
+    roles: tuple[RoleView, ...]
+    query: str
+    at: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class FindingView:
+    meaning: str
+    tone: str
+    result: str
+    probability: str
+    threshold: str
+    measurements: str
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """One model's answer on the page of a study. `triage` is "" where the model was not to say."""
+
+    model: str
+    lines: tuple[Line, ...]
+    findings: tuple[FindingView, ...]
+    triage: str
+    mend: str
+    sr: str
+
+
+@dataclass(frozen=True)
+class StudyView:
+    row: RowView
+    answers: tuple[AnswerView, ...]
+    received: str
+    accession: str
+    institution: str
+    study_date: str
+
+
+def list_view(
+    rows: Sequence[Row],
+    count: int,
+    health: Sequence[RoleHealth],
+    query: str,
+    shown: Sequence[int],
+    viewer_url: str,
+    mark: str,
+    now: datetime,
+    language: Language,
+) -> ListView:
+    """The list page of `rows`, the first of `count`, in their order.
+
+    `query`: the text filter; `shown`: the rows on the reader's screen in their order there, empty for a new page.
+    """
+    kept = [row for row in rows if is_critical(row) or matches(row, query, language)]
+    hidden = len(rows) - len(kept)
+    more = max(0, count - len(rows))
+    return ListView(
+        rows=tuple(row_view(row, query, viewer_url, now, language) for row in kept),
+        counts=state_counts(rows, language),
+        studies=language.count("counts.studies", count),
+        of_first=language.count("counts.of_first", len(rows)) if more else "",
+        hidden=language.count("counts.hidden", hidden) if hidden else "",
+        more=language.count("counts.more", more) if more else "",
+        news=news(kept, shown, language) if shown else "",
+        has_stat_news=bool(shown) and any(row.flag is TriageClass.STAT for row in unseen(kept, shown)),
+        roles=tuple(role_view(role, language) for role in health),
+        query=query,
+        at=now.astimezone().strftime("%H:%M:%S"),
+        mark=mark,
+    )
+
+
+def row_view(row: Row, query: str, viewer_url: str, now: datetime, language: Language) -> RowView:
+    class_key = phrases.triage_class(row)
+    left = row.due_at - now
+    is_late = row.due_at < now
+    return RowView(
+        number=row.number,
+        class_key=class_key,
+        class_word=language.say(f"class.{class_key}"),
+        kept="" if matches(row, query, language) else language.say("chip.kept"),
+        due=language.say("due.late" if is_late else "due.in", time=language.span(abs(left))),
+        is_late=is_late,
+        wait=language.span(max(now, row.received_at) - row.received_at),
+        name=phrases.native_name(row.patient_name) or language.say("patient.unnamed"),
+        who=joined(phrases.sex(row.sex, language), phrases.age(row.age, language)),
+        identity=identity(row, language),
+        modality=row.modality,
+        region=phrases.region(row.body_part, language),
+        description=row.description,
+        place=" · ".join(part for part in (phrases.study_day(row.study_date, language), row.institution) if part),
+        state=row.state,
+        state_word=language.say(f"state.{row.state}"),
+        lines=tuple(phrases.row_lines(row, language)),
+        answers=who_answered(row.results, language),
+        images=language.number(row.instances),
+        chips=chips(row, language),
+        viewer_url=viewer_link(viewer_url, row),
+    )
+
+
+def who_answered(results: Sequence[ModelResult], language: Language) -> str:
+    """The model and its version where one answered, else how many did."""
+    names = [phrases.model_name(result) for result in results]
+    if len(names) > 1:
+        return language.count("counts.answers", len(names))
+    return "".join(names) or language.say("viewer.details")
+
+
+def joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def identity(row: Row, language: Language) -> str:
+    patient_id = row.patient_id or language.say("patient.no_id")
+    return f"{patient_id} @ {row.issuer}" if row.issuer else patient_id
+
+
+def chips(row: Row, language: Language) -> tuple[Chip, ...]:
+    return (
+        Chip("conflict", language.count("counts.conflicts", row.conflicts) if row.conflicts else ""),
+        Chip("changed", language.say("chip.changed") if row.is_changed else ""),
+    )
+
+
+def viewer_link(template: str, row: Row) -> str:
+    """The address of a study in the site's viewer; each value is percent-encoded whole."""
+    for name in ("study_uid", "accession_number", "patient_id"):
+        template = template.replace(f"{{{name}}}", quote(getattr(row, name), safe=""))
+    return template
+
+
+def is_critical(row: Row) -> bool:
+    """Whether a row passes every filter: a model asks for its immediate reading."""
+    return row.flag is TriageClass.STAT
+
+
+def matches(row: Row, query: str, language: Language) -> bool:
+    """Whether each word of the filter stands in what a reader sees of the row, without regard to marks."""
+    return not query or contains_all(" ".join(searched(row, language)), query)
+
+
+def searched(row: Row, language: Language) -> list[str]:
+    return [
+        row.patient_name.replace("^", " "),
+        row.patient_id,
+        row.issuer,
+        row.accession_number,
+        row.institution,
+        row.modality,
+        row.body_part,
+        phrases.region(row.body_part, language),
+        row.description,
+        language.say(f"state.{row.state}"),
+        *(phrases.meaning(each.code, language) for result in row.results for each in result.findings if each.present),
+    ]
+
+
+def state_counts(rows: Sequence[Row], language: Language) -> tuple[StateCount, ...]:
+    """How many rows are in each of the seven states; zeros too, so that the line keeps its place."""
+    found = Counter(row.state for row in rows)
+    return tuple(
+        StateCount(state, language.say(f"state.{state}"), language.number(found[state])) for state in PageState
+    )
+
+
+def unseen(rows: Sequence[Row], shown: Sequence[int]) -> list[Row]:
+    known = frozenset(shown)
+    return [row for row in rows if row.number not in known]
+
+
+def news(rows: Sequence[Row], shown: Sequence[int], language: Language) -> str:
+    """What differs between the order on the screen and the present one."""
+    new = unseen(rows, shown)
+    stat = sum(row.flag is TriageClass.STAT for row in new)
+    known, present = frozenset(shown), {row.number for row in rows}
+    said = [language.count("counts.new", len(new))] if new else []
+    said += [language.count("counts.new_stat", stat)] if stat else []
+    if [row.number for row in rows if row.number in known] != [number for number in shown if number in present]:
+        said.append(language.say("counts.moved"))
+    return ", ".join(said)
+
+
+def role_view(role: RoleHealth, language: Language) -> RoleView:
+    state = role.state if role.state in HEALTH_STATES else "down"
+    return RoleView(language.say_or(f"role.{role.name}", role.name), state, language.say(f"health.{state}"), role.error)
+
+
+def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:
+    return StudyView(
+        row=row_view(row, "", viewer_url, now, language),
+        answers=tuple(answer_view(result, language) for result in row.results),
+        received=language.moment(row.received_at),
+        accession=row.accession_number,
+        institution=row.institution,
+        study_date=phrases.study_day(row.study_date, language),
+    )
+
+
+def answer_view(result: ModelResult, language: Language) -> AnswerView:
+    return AnswerView(
+        model=phrases.model_name(result),
+        lines=tuple(phrases.answer(result, language)),
+        findings=tuple(finding_view(each, language) for each in result.findings),
+        triage=language.say(f"study.triage_{result.flag}") if result.flag else "",
+        mend=phrases.mend(result, language),
+        sr=result.sr or "",
+    )
+
+
+def finding_view(finding: Finding, language: Language) -> FindingView:
+    tone = {True: "present", False: "absent", None: "unsure"}[finding.present]
+    return FindingView(
+        meaning=phrases.meaning(finding.code, language),
+        tone=tone,
+        result=language.say(f"study.{tone}"),
+        probability=share(finding.probability, language),
+        threshold=share(finding.threshold, language),
+        measurements="; ".join(phrases.measurement(each, language) for each in finding.measurements),
+    )
+
+
+def share(value: float | None, language: Language) -> str:
+    """A probability as a decimal: "0,94" in Vietnamese and French."""
+    return "–" if value is None else language.number(value, "0.00")

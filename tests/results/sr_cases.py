@@ -1,0 +1,193 @@
+"""Answers to report, of every kind: what the tests of structured reports share."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from imaging.domain.card import Card, Engine, FindingSpec, Input
+from imaging.domain.codes import Code
+from imaging.domain.findings import Finding, ImageRef, Measurement, Outcome, State, TriageClass
+from imaging.domain.header import Header
+from imaging.results.expected import SR_CLASS
+from imaging.results.report import Predecessor, Report
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+AT = datetime(2025, 3, 1, 10, 20, 30, 125, timezone(timedelta(hours=7)))
+FILM_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
+CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+
+FILM = Header(
+    FILM_CLASS,
+    "2.25.1001",
+    "2.25.1002",
+    "2.25.1003",
+    "1.2.840.10008.1.2.1",
+    modality="DX",
+    patient_id="BN-0001",
+    issuer_of_patient_id="Bệnh viện Giả Định",
+    patient_name="Nguyễn^Thị Thử Nghiệm",
+    patient_birth_date="19700131",
+    patient_sex="F",
+    study_id="S1",
+    study_date="20250301",
+    study_time="101010.5",
+    accession_number="A-0001",
+    referring_physician_name="Trần^Bác Sĩ",
+    study_description="Ngực thẳng",
+)
+NOTHING = Header(FILM_CLASS, "2.25.2001", "2.25.2002", "2.25.2003", "1.2.840.10008.1.2.1")
+CT = replace(FILM, sop_class_uid=CT_CLASS, modality="CT", frame_of_reference_uid="2.25.1004")
+
+EFFUSION = FindingSpec(0, Code("SCT", "60046008", "Pleural effusion"), threshold=0.31)
+CARDIOMEGALY = FindingSpec(1, Code("99IMAGING", "cardiomegaly", "Cardiomegaly"), threshold=0.62)
+BLEED = FindingSpec(
+    1, Code("SCT", "1386000", "Intracranial hemorrhage"), kind="segment", site=Code("SCT", "12738006", "Brain")
+)
+
+
+def card(*findings: FindingSpec, volume: bool = False) -> Card:
+    return Card(
+        id="head-ct-bleed" if volume else "chest-film",
+        version="1.0.0",
+        name="Head CT bleed, synthetic" if volume else "Chest film, demonstration",
+        maker="Nhóm imaging",
+        licence="Apache-2.0",
+        device_uid="2.25.329800735698586629295641978511506172918",
+        status="demonstration",
+        use="Earlier reading. Not a diagnosis.",
+        not_for=("children",),
+        inputs=(Input("image", ("CT",) if volume else ("DX", "CR"), images="all" if volume else "each"),),
+        prepare=(),
+        engine=Engine("onnx", "model.onnx", "0" * 64, "x", "y"),
+        findings=findings,
+        triage=(),
+        evidence=(),
+        golden=None,
+        folder=Path(),
+        digest="c0ffee" * 10 + "cafe",
+    )
+
+
+FILM_CARD = card(EFFUSION, CARDIOMEGALY)
+VOLUME_CARD = card(BLEED, volume=True)
+
+
+def label(spec: FindingSpec, probability: float, **more: Any) -> Finding:
+    return Finding(spec.code, probability >= spec.threshold, probability, spec.threshold, score=probability / 2, **more)
+
+
+def film_refs(header: Header, count: int = 1) -> tuple[ImageRef, ...]:
+    """A film study's images: the second and third lie in a series of their own, as a lateral view may."""
+    own = ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)
+    others = [ImageRef(header.sop_class_uid, f"2.25.30{index}", "2.25.300") for index in range(1, count)]
+    return (own, *others)
+
+
+def film(*probabilities: float, header: Header = FILM, count: int = 1, **more: Any) -> Report:
+    specs = (EFFUSION, CARDIOMEGALY)
+    outcome = Outcome(
+        State.ANALYSED,
+        tuple(map(label, specs, probabilities)),
+        flag=more.pop("flag", None),
+        images=film_refs(header, count),
+        facts=more.pop("facts", {"engine": "onnx f32", "batch": "8"}),
+    )
+    return Report(header, more.pop("card", FILM_CARD), outcome, more.pop("result", "1"), AT, **more)
+
+
+def volume(**more: Any) -> Report:
+    slices = tuple(f"2.25.40{index:03d}" for index in range(30))
+    finding = Finding(
+        BLEED.code,
+        present=True,
+        probability=0.9137,
+        threshold=0.5,
+        measurements=(
+            Measurement(Code("SCT", "118565006", "Volume"), 3.14159265, "ml"),
+            Measurement(Code("SCT", "81827009", "Diameter"), 21.5, "mm"),
+            Measurement(Code("99IMAGING", "mean-hu", "Mean attenuation"), 61.25, "[hnsf'U]"),
+        ),
+        score=0.88,
+        sop_instance_uids=slices[4:17],
+        centre_mm=(1.5, -20.25, 33.125),
+        site=BLEED.site,
+    )
+    outcome = Outcome(
+        State.ANALYSED,
+        (more.pop("finding", finding),),
+        flag=TriageClass.STAT,
+        images=tuple(ImageRef(CT_CLASS, each, "2.25.1003") for each in slices),
+        facts={"slices": "30", "series": "1"},
+    )
+    return Report(more.pop("header", replace(CT, sop_instance_uid=slices[0])), VOLUME_CARD, outcome, "1", AT)
+
+
+def not_analysed(reason: str = "slices-missing: 3", header: Header = CT, **more: Any) -> Report:
+    return Report(header, VOLUME_CARD, Outcome(State.NOT_ANALYSED, reason=reason), "1", AT, **more)
+
+
+def failed(**more: Any) -> Report:
+    return Report(FILM, FILM_CARD, Outcome(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
+
+
+BEFORE = Predecessor(SR_CLASS, "2.25.5001", "2.25.5002")
+
+CASES: Mapping[str, Report] = {
+    "positive": film(0.41, 0.9, flag=TriageClass.URGENT),
+    "negative": film(0.1, 0.2, language="vi"),
+    "three-films-revised": film(0.1, 0.9, count=3, predecessor=BEFORE, result="2", flag=TriageClass.ROUTINE),
+    "undetermined": replace(
+        film(0.1, 0.2),
+        outcome=Outcome(State.ANALYSED, (Finding(EFFUSION.code, None, None, None), label(CARDIOMEGALY, 0.1))),
+    ),
+    "bare-header": film(0.1, 0.2, header=NOTHING, facts={}),
+    "volume": volume(),
+    "volume-without-frame": volume(header=replace(CT, frame_of_reference_uid="")),
+    "volume-negative": volume(finding=Finding(BLEED.code, False, 0.02, 0.5)),
+    "not-analysed": not_analysed(language="fr"),
+    "not-analysed-long-reason": not_analysed("frame-of-reference-differs", NOTHING),
+    "failed": failed(),
+}
+
+
+def many_labels(count: int = 14) -> Report:
+    """As a chest film's model with 14 findings answers."""
+    specs = [
+        FindingSpec(each, Code("99IMAGING", f"label-{each}", f"Label {each}"), threshold=0.31) for each in range(count)
+    ]
+    findings = tuple(label(each, 0.05 + 0.9 * each.channel / count) for each in specs)
+    outcome = Outcome(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, flag=TriageClass.URGENT)
+    return Report(FILM, card(*specs), outcome, "7", AT)
+
+
+def header_of(path: Path) -> Header:
+    """The header facts of a real file, as far as a report needs them."""
+    data = pydicom.dcmread(path, stop_before_pixels=True)
+
+    def said(keyword: str) -> str:
+        value = data.get(keyword)
+        return "" if value is None else str(value)
+
+    return Header(
+        said("SOPClassUID"),
+        said("SOPInstanceUID"),
+        said("StudyInstanceUID"),
+        said("SeriesInstanceUID"),
+        "1.2.840.10008.1.2.1",
+        modality=said("Modality"),
+        patient_id=said("PatientID"),
+        patient_name=said("PatientName"),
+        patient_birth_date=said("PatientBirthDate"),
+        patient_sex=said("PatientSex"),
+        study_id=said("StudyID"),
+        study_date=said("StudyDate"),
+        study_time=said("StudyTime"),
+        accession_number=said("AccessionNumber"),
+        referring_physician_name=said("ReferringPhysicianName"),
+        study_description=said("StudyDescription"),
+        frame_of_reference_uid=said("FrameOfReferenceUID"),
+    )

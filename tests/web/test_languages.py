@@ -1,0 +1,75 @@
+import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from imaging.domain.reasons import REASONS
+from imaging.web.languages import CATALOGUES, CatalogueError, load_languages
+
+LANGUAGES = load_languages()
+WEB = CATALOGUES.parent
+
+
+def test_the_languages_say_the_same_things_and_every_reason_has_a_sentence_and_a_cure():
+    keys = [set(language.texts) for language in LANGUAGES.values()]
+    assert keys[0] == keys[1] == keys[2]
+    for language in LANGUAGES.values():
+        assert all(language.say(f"reason.{code}") and language.say(f"mend.{code}") for code in REASONS)
+
+
+def test_no_text_of_one_language_was_left_in_another():
+    """Sentences that are the same in two languages are terms and numbers only."""
+    for one, other in (("vi", "en"), ("vi", "fr"), ("fr", "en")):
+        a, b = LANGUAGES[one].texts, LANGUAGES[other].texts
+        same = [key for key in a if a[key] == b[key] and isinstance(a[key], str) and len(a[key].split()) > 3]
+        assert not [key for key in same if not key.startswith("answer.present")]
+
+
+@pytest.mark.parametrize(
+    ("tag", "old", "new", "fault"),
+    [
+        ("vi", 'gap = "khoảng cách giữa các lát cắt quá lớn"', "", "vi: reason.gap is missing"),
+        ("fr", 'late = "retard {time}"', 'late = "retard"', "fr: due.late does not have the placeholders of en"),
+        ("fr", 'late = "retard {time}"', 'late = "retard {time}"\nnever = "x"', "fr: due.never is said in no other"),
+        ("en", 'gap = "the gap between slices is too large"', "", "en: reason.gap is missing"),
+    ],
+)
+def test_a_catalogue_that_differs_stops_the_start_and_is_told_by_key(tmp_path, tag, old, new, fault):
+    folder = Path(shutil.copytree(CATALOGUES, tmp_path / "catalogues"))
+    text = (folder / f"{tag}.toml").read_text("utf-8")
+    assert old in text
+    (folder / f"{tag}.toml").write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(CatalogueError, match=re.escape(fault)):
+        load_languages(folder)
+
+
+def test_every_key_that_a_template_or_the_code_names_is_in_the_catalogues():
+    source = "\n".join(path.read_text("utf-8") for path in [*WEB.rglob("*.html"), *WEB.glob("*.py")])
+    named = set(re.findall(r'(?:say|say_or|count)\("([a-z_]+\.[A-Za-z_-]+)"', source))
+    assert len(named) > 40
+    assert named <= set(LANGUAGES["en"].texts)
+
+
+@pytest.mark.parametrize(
+    ("tag", "minutes", "text"),
+    [
+        ("vi", 12, "12 phút"),
+        ("fr", 12, "12\xa0min"),
+        ("en", 1, "1 min"),
+        ("en", 119, "119 min"),
+        ("en", 130, "2 hr 10 min"),
+        ("vi", 180, "3 giờ"),
+        ("en", 3 * 1440, "3 days"),
+    ],
+)
+def test_times_are_counted_as_a_reader_counts_them(tag, minutes, text):
+    assert LANGUAGES[tag].span(timedelta(minutes=minutes, seconds=30)) == text
+
+
+@pytest.mark.parametrize(
+    ("tag", "n", "text"), [("en", 1, "1 study"), ("en", 2, "2 studies"), ("fr", 0, "0 examen"), ("vi", 3, "3 ca")]
+)
+def test_plurals_follow_the_languages_own_rule(tag, n, text):
+    assert LANGUAGES[tag].count("counts.studies", n) == text

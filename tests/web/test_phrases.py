@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import pytest
+from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, refused, row
+
+from imaging.domain.codes import Code
+from imaging.domain.findings import TriageClass
+from imaging.domain.worklist import PageState
+from imaging.web import phrases
+from imaging.web.languages import load_languages
+
+LANGUAGES = load_languages()
+EN, VI, FR = LANGUAGES["en"], LANGUAGES["vi"], LANGUAGES["fr"]
+
+
+@pytest.mark.parametrize(
+    ("person_name", "shown"),
+    [
+        ("NGUYỄN^VĂN ĐỨC", "NGUYỄN VĂN ĐỨC"),
+        ("YAMADA^TAROU=山田^太郎=やまだ^たろう", "山田 太郎"),
+        ("TRẦN^ÁNH==", "TRẦN ÁNH"),
+        ("Lê^Minh^^BS^", "Lê Minh BS"),
+        ("^^^^", ""),
+        ("", ""),
+    ],
+)
+def test_names_are_shown_as_their_bearers_write_them_family_first(person_name, shown):
+    assert phrases.native_name(person_name) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("056Y", "56 tuổi"), ("003M", "3 tháng"), ("", ""), ("56", "56"), ("old", "old")]
+)
+def test_an_age_that_is_no_dicom_age_is_shown_as_it_came(value, shown):
+    assert phrases.age(value, VI) == shown
+
+
+def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_normal():
+    said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, False)), EN)
+    assert [line.text for line in said] == ["chest-film 1.4 found no: pleural effusion, cardiomegaly"]
+    for language, word in ((EN, "normal"), (VI, "bình thường"), (FR, "normal")):
+        lines = phrases.answer(analysed(finding(EFFUSION, False), finding(ABNORMAL, False)), language)
+        assert word not in " ".join(line.text for line in lines).replace("abnormal", "").replace(
+            "anormale", ""
+        ).replace("bất thường", "")
+
+
+def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart():
+    said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, True), finding(ABNORMAL, None)), VI)
+    assert [(line.tone, line.text) for line in said] == [
+        ("present", "Bóng tim to – chest-film 1.4"),
+        ("unsure", "Không kết luận được: phim ngực bất thường (điểm tổng thể) – chest-film 1.4"),
+        ("absent", "chest-film 1.4 không tìm thấy: tràn dịch màng phổi"),
+    ]
+
+
+@pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])
+def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result):
+    lines = phrases.answer(replace(result, flag=TriageClass.URGENT), EN)
+    assert lines[0].text.startswith("The flag stands, though the latest answer has no finding – ")
+    assert len(lines) == 2
+    assert len(phrases.answer(replace(result, flag=TriageClass.NONE), EN)) == 1
+
+
+def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning():
+    assert phrases.meaning(Code("SCT", "1", "Some new finding"), VI) == "Some new finding"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("slices-missing: 12", "il manque des coupes dans la série (12)"),
+        ("gap", "l’écart entre les coupes est trop grand"),
+        ("made-up: 3", "made-up: 3"),
+        (None, "?"),
+    ],
+)
+def test_a_reason_is_a_sentence_with_its_detail(text, shown):
+    assert phrases.reason(text, FR) == shown
+
+
+def test_a_flag_stands_before_another_models_trouble_and_both_are_said():
+    results = (refused("body-part", "bone-age"), failed(), analysed(finding(EFFUSION, True), flag=TriageClass.URGENT))
+    assert [line.tone for line in phrases.answers(results, EN)] == ["present", "failed", "not_analysed"]
+
+
+@pytest.mark.parametrize("state", [PageState.RECEIVING, PageState.WAITING, PageState.ANALYSING])
+def test_a_state_under_way_is_said_in_a_sentence_beside_earlier_answers(state):
+    shown = phrases.row_lines(row(1, state, analysed(finding(EFFUSION, False))), EN)
+    assert [line.tone for line in shown] == ["absent", "under_way"]
+
+
+def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
+    shown = phrases.row_lines(row(1, PageState.NOT_ANALYSED, reason="mixed-patients"), VI)
+    assert [line.text for line in shown] == ["Không phân tích: một ca chụp chứa dữ liệu của nhiều bệnh nhân"]
+
+
+@pytest.mark.parametrize(
+    ("band", "flag", "shown"),
+    [
+        (0, TriageClass.URGENT, "stat"),
+        (1, TriageClass.STAT, "ai_stat"),
+        (1, TriageClass.NONE, "none"),
+        (1, None, "none"),
+    ],
+)
+def test_an_ordered_stat_stands_above_what_a_model_asks_for(band, flag, shown):
+    assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown

@@ -1,0 +1,221 @@
+"""The pages over HTTP, from a real server."""
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from web_site import EFFUSION, analysed, finding, row, seven_states
+
+from imaging.domain.worklist import PageState
+from imaging.web.app import LIMIT, numbers
+
+HOSTILE = "<script>alert(1)</script>^\"onmouseover='x' {{7*7}} &amp;"
+
+
+def test_a_hostile_name_is_text_and_nothing_else(site):
+    for path, form in (("/", None), ("/rows", {}), ("/study/1", None)):
+        site.worklist.listed = [
+            row(
+                1,
+                PageState.FAILED,
+                analysed(finding(EFFUSION, True), model="<b>m"),
+                patient_name=HOSTILE,
+                patient_id=HOSTILE,
+                description=HOSTILE,
+                institution=HOSTILE,
+                sex=HOSTILE,
+                age=HOSTILE,
+                body_part=HOSTILE,
+                modality="<i>",
+            )
+        ]
+        answer, page = site.ask(path, form=form)
+        assert answer.status == 200
+        assert "<script>alert" not in page
+        assert not re.search(r"<[^>]*[\"' ]onmouseover=", page)
+        assert "<b>m" not in page
+        assert "<i>" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert "{{7*7}}" in page
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost@evil.example"]
+)
+@pytest.mark.parametrize("path", ["/", "/rows", "/study/1", "/events", "/healthz", "/static/list.js"])
+def test_another_host_is_refused_everywhere(site, host, path):
+    answer, page = site.ask(path, Host=host)
+    assert answer.status == 421
+    assert "NGUYỄN" not in page
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "[::1]:80", "127.0.0.1"])
+def test_a_configured_host_is_answered_on_any_port(site, host):
+    assert site.ask("/healthz", Host=host)[0].status == 200
+
+
+def test_two_hosts_in_one_request_are_refused(site):
+    connection = site.connect()
+    connection.putrequest("GET", "/", skip_host=True)
+    connection.putheader("Host", "localhost")
+    connection.putheader("Host", "evil.example")
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/study/2", "/study/99", "/healthz", "/nothing", "/static/list.js"])
+def test_every_answer_has_the_headers_of_the_design(site, path):
+    answer, _ = site.ask(path)
+    policy = answer.getheader("Content-Security-Policy")
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert answer.getheader("Referrer-Policy") == "no-referrer"
+    assert answer.getheader("Cross-Origin-Opener-Policy") == "same-origin"
+    assert answer.getheader("Cache-Control") == ("no-cache" if path.startswith("/static") else "private, no-store")
+    assert answer.getheader("Server") is None
+
+
+@pytest.mark.parametrize("path", ["/", "/study/2", "/study/99"])
+def test_a_page_has_no_inline_script_or_style(site, path):
+    _, page = site.ask(path)
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
+
+
+def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site):
+    assert '<html lang="vi">' in site.ask("/", Accept_Language="en")[1]
+    answer, page = site.ask("/?lang=fr")
+    assert '<html lang="fr">' in page
+    cookie = answer.getheader("Set-Cookie")
+    assert "lang=fr" in cookie
+    assert "HttpOnly" in cookie
+    assert '<html lang="fr">' in site.ask("/study/2", Cookie="lang=fr")[1]
+    assert '<html lang="vi">' in site.ask("/?lang=xx", Cookie="lang=../etc")[1]
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        (
+            "vi",
+            ["gắn cờ", "bị lỗi", "không phân tích", "đang phân tích", "chờ phân tích", "đang nhận ảnh", "không gắn cờ"],
+        ),
+        ("fr", ["signalé", "échec", "non analysé", "en analyse", "en attente", "en réception", "non signalé"]),
+        ("en", ["flagged", "failed", "not analysed", "analysing", "waiting", "receiving", "no flag"]),
+    ],
+)
+def test_each_state_has_a_word_and_a_shape_beside_its_colour(site, lang, words):
+    _, page = site.ask("/rows", form={"lang": lang})
+    body = page.split("<tbody")[1]
+    for state, word in zip(PageState, words, strict=True):
+        signs = re.findall(rf'<span class="sign is-{state}"><svg.*?<path.*?</svg><span>(.*?)</span>', body, re.DOTALL)
+        assert signs
+        assert set(signs) == {words[list(PageState).index(state)]}, word
+
+
+def test_the_list_is_a_real_table(site):
+    _, page = site.ask("/")
+    assert page.count('<th scope="col"') == 9
+    assert page.count('<th scope="row"') == 9
+    assert "<caption>" in page
+
+
+def test_without_script_the_form_filters_and_no_name_enters_an_address(site):
+    answer, page = site.ask("/", form={"q": "đức"})
+    assert answer.status == 200
+    assert re.findall(r'<tr id="r(\d+)"', page) == ["2", "4"]
+    assert 'value="đức"' in page
+    assert "bộ lọc ẩn 7 ca" in page
+
+
+def test_no_address_on_the_list_but_the_viewers_holds_an_identifier(site):
+    _, page = site.ask("/")
+    links = [unquote(link) for link in re.findall(r'(?:href|src|action)="([^"]*)"', page)]
+    own = [link for link in links if not link.startswith("https://viewer.example/")]
+    assert not [link for link in own if "1.2.3" in link or "P1" in link or "NGUY" in link]
+    assert sum(link.startswith("https://viewer.example/?study=1.2.3.") for link in links) == 9
+    assert re.search(r"<title>(.*?)</title>", page).group(1) == "Danh sách ca chụp – imaging"
+
+
+def test_a_list_without_viewer_has_no_column_for_it(site_of):
+    _, page = site_of(viewer_url="").ask("/")
+    assert "data-viewer" not in page
+    assert page.count('<th scope="col"') == 8
+
+
+def test_the_page_ends_at_its_limit_and_says_how_many_more_there_are(site):
+    site.worklist.listed = [row(number, PageState.CLEAR) for number in range(LIMIT + 3)]
+    _, page = site.ask("/?lang=en")
+    assert page.count('<tr id="r') == LIMIT
+    assert "3 more studies below these, not shown" in page
+
+
+def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site):
+    answer, page = site.ask("/study/4?lang=fr")
+    assert answer.status == 200
+    for said in (
+        "NGUYỄN VĂN ĐỨC",
+        "chest-film 1.4 n’a pas trouvé\xa0: cardiomégalie",
+        "0,88",
+        "0,50",
+        "bone-age 0.3",
+        "la région n’est pas celle du modèle",
+        "Corriger Body Part Examined",
+        "1.2.826.0.1.99.7",
+    ):
+        assert said in page
+    assert "<title>Examen n° 4 – imaging</title>" in page
+
+
+def test_each_row_has_a_study_page_in_each_language(site):
+    for each in seven_states():
+        for lang in ("vi", "fr", "en"):
+            assert site.ask(f"/study/{each.number}?lang={lang}")[0].status == 200
+
+
+def test_a_study_that_is_not_there_is_said_kindly(site):
+    answer, page = site.ask("/study/99?lang=en")
+    assert answer.status == 404
+    assert "There is no such study." in page
+
+
+def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(site, caplog):
+    site.worklist.fault = KeyError("NGUYỄN VĂN ĐỨC 1.2.3.4")
+    answer, page = site.ask("/")
+    assert answer.status == 500
+    assert answer.getheader("Content-Security-Policy")
+    assert "Lỗi đã được ghi lại" in page
+    assert re.search(r"page_failed error=KeyError at=web_site\.py:\d+", caplog.text)
+    assert "NGUYỄN" not in caplog.text + page
+    assert "1.2.3.4" not in caplog.text + page
+
+
+def test_no_log_holds_what_was_asked_for(site, caplog):
+    caplog.set_level("DEBUG")
+    site.ask("/rows", form={"q": "Đức"})
+    site.ask("/study/4?MARK=NGUYEN")
+    site.ask("/nothing/NGUYEN", "DELETE")
+    assert "NGUYEN" not in caplog.text
+    assert "Đức" not in caplog.text
+
+
+def test_a_form_that_is_too_long_is_not_read(site):
+    assert site.ask("/rows", form={"q": "x" * 100_000})[0].status == 200
+
+
+def test_what_is_on_the_screen_is_read_as_numbers_or_not_at_all():
+    assert numbers("3,1,x,-2,٣,,2") == (3, 1, 3, 2)
+    assert numbers("9" * 50) == ()
+
+
+def test_a_server_with_open_pages_ends_within_its_grace(site_of):
+    site = site_of()
+    connections = [site.connect() for _ in range(3)]
+    for connection in connections:
+        connection.request("GET", "/events?since=")
+        connection.getresponse().readline()
+    site.stop()
+    for connection in connections:
+        connection.close()

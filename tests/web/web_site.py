@@ -1,0 +1,263 @@
+"""A real server on loopback over a worklist in memory. The worklist is the seam: a list of rows."""
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import threading
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from imaging.domain.codes import Code
+from imaging.domain.findings import Finding, ModelResult, State, TriageClass
+from imaging.domain.worklist import PageState, RoleHealth, Row
+from imaging.web.app import create_app
+from imaging.web.serving import serve
+from imaging.web.settings import WebSettings
+
+NOW = datetime(2026, 11, 23, 9, 31, 4, tzinfo=UTC)
+
+EFFUSION = Code("SCT", "60046008", "Pleural effusion")
+CARDIOMEGALY = Code("99IMAGING", "cardiomegaly", "Cardiomegaly")
+ABNORMAL = Code("99IMAGING", "abnormal", "Abnormal chest film")
+BLEED = Code("SCT", "1386000", "Intracranial hemorrhage")
+
+
+def finding(code: Code, present: bool | None, probability: float | None = 0.5) -> Finding:
+    return Finding(code, present, probability, 0.5)
+
+
+def analysed(*findings: Finding, flag: TriageClass | None = None, model: str = "chest-film") -> ModelResult:
+    return ModelResult(model, "1.4", State.ANALYSED, None, flag, findings, sr="1.2.826.0.1.99.7")
+
+
+def refused(reason: str, model: str | None = "head-ct-bleed") -> ModelResult:
+    return ModelResult(model, "0.3" if model else None, State.NOT_ANALYSED, reason, None)
+
+
+def failed() -> ModelResult:
+    return ModelResult("chest-film", "1.4", State.FAILED, "poison: worker died 3 times", None)
+
+
+def row(number: int, state: PageState, *results: ModelResult, **said: Any) -> Row:
+    """A row received 10 minutes ago; what a test does not say is ordinary."""
+    flags = [result.flag for result in results if result.flag]
+    ordinary = Row(
+        number=number,
+        study_uid=f"1.2.3.{number}",
+        patient_name=f"NGUYỄN^VĂN^SỐ {number}",
+        patient_id=f"P{number}",
+        issuer="BV01",
+        sex="M",
+        age="056Y",
+        modality="DX",
+        body_part="CHEST",
+        description="Ngực thẳng",
+        accession_number=f"A{number}",
+        institution="BV Đa khoa Huyện",
+        study_date="20261123",
+        received_at=NOW - timedelta(minutes=10),
+        due_at=NOW + timedelta(minutes=230),
+        band=1,
+        state=state,
+        reason=next((result.reason for result in results if result.state is State.NOT_ANALYSED), None),
+        flag=flags[0] if flags else None,
+        results=results,
+        instances=2,
+        conflicts=0,
+        is_changed=False,
+    )
+    return replace(ordinary, **said)
+
+
+def seven_states() -> list[Row]:
+    """A row in each of the seven states, with the chips, the classes and the names that are hard to draw."""
+    late, soon = NOW - timedelta(minutes=8), NOW + timedelta(minutes=21)
+    head: dict[str, Any] = {"modality": "CT", "body_part": "HEAD", "description": "CT sọ não không thuốc"}
+    return [
+        row(
+            1,
+            PageState.ANALYSING,
+            patient_name="TRẦN^THỊ ÁNH",
+            sex="F",
+            age="067Y",
+            band=0,
+            due_at=soon,
+            instances=312,
+            **head,
+        ),
+        row(
+            2,
+            PageState.FLAGGED,
+            analysed(finding(BLEED, True, 0.94), flag=TriageClass.STAT, model="head-ct-bleed"),
+            patient_name="ĐỖ^THỊ HẠNH",
+            sex="F",
+            age="081Y",
+            due_at=NOW + timedelta(minutes=20),
+            instances=298,
+            is_changed=True,
+            **head,
+        ),
+        row(
+            3,
+            PageState.NOT_ANALYSED,
+            refused("slices-missing: 12"),
+            patient_name="PHẠM^HOA",
+            sex="F",
+            age="040Y",
+            received_at=NOW - timedelta(minutes=248),
+            due_at=late,
+            instances=36,
+            conflicts=2,
+            is_changed=True,
+            **head,
+        ),
+        row(
+            4,
+            PageState.FLAGGED,
+            analysed(
+                finding(EFFUSION, True, 0.88),
+                finding(CARDIOMEGALY, False, 0.2),
+                finding(ABNORMAL, True, 0.91),
+                flag=TriageClass.URGENT,
+            ),
+            refused("body-part", model="bone-age"),
+            patient_name="NGUYỄN^VĂN ĐỨC",
+            due_at=NOW + timedelta(minutes=48),
+        ),
+        row(5, PageState.FAILED, failed(), patient_name="LÊ^MINH", age="008Y", due_at=NOW + timedelta(minutes=130)),
+        row(
+            6,
+            PageState.CLEAR,
+            analysed(finding(EFFUSION, False, 0.03), finding(CARDIOMEGALY, False, 0.11), finding(ABNORMAL, None, 0.4)),
+            patient_name="VÕ^NGỌC BẢO TRÂN",
+            sex="F",
+            age="029Y",
+        ),
+        row(7, PageState.WAITING, patient_name="", patient_id="", issuer="", sex="", age="", description=""),
+        row(
+            8,
+            PageState.RECEIVING,
+            patient_name="YAMADA^TAROU=山田^太郎=やまだ^たろう",
+            age="003M",
+            instances=14,
+            **head,
+        ),
+        row(
+            9,
+            PageState.NOT_ANALYSED,
+            refused("no-model", model=None),
+            modality="MR",
+            body_part="KNEE",
+            description="MRI khớp gối",
+        ),
+    ]
+
+
+HEALTH = [
+    RoleHealth("node", "up"),
+    RoleHealth("worker", "crashing", "OSError: engine chest-film: memory exhausted"),
+    RoleHealth("deliver", "up"),
+    RoleHealth("web", "up"),
+]
+
+
+@dataclass
+class MemoryWorklist:
+    """The seam: what the ledger would answer."""
+
+    listed: list[Row] = field(default_factory=seven_states)
+    roles: list[RoleHealth] = field(default_factory=lambda: list(HEALTH))
+    fault: Exception | None = None
+
+    def rows(self, limit: int) -> list[Row]:
+        if self.fault:
+            raise self.fault
+        return self.listed[:limit]
+
+    def row(self, study_uid: str) -> Row | None:
+        return next((each for each in self.listed if each.study_uid == study_uid), None)
+
+    def numbered(self, number: int) -> Row | None:
+        return next((each for each in self.listed if each.number == number), None)
+
+    def count(self) -> int:
+        return len(self.listed)
+
+    def health(self) -> list[RoleHealth]:
+        return self.roles
+
+    def reset(self) -> None:
+        self.listed, self.roles, self.fault = seven_states(), list(HEALTH), None
+
+    def change(self, number: int, **said: Any) -> None:
+        self.listed = [replace(each, **said) if each.number == number else each for each in self.listed]
+
+
+class WakeUps:
+    """Changes, told from the test's thread."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+
+    async def next_change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+    def tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._changed.set)
+
+
+class Site:
+    """A server in a thread of its own."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self.worklist = MemoryWorklist()
+        self.now = NOW
+        self._wake_ups = WakeUps()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._is_ready = threading.Event()
+        self._app = create_app(self.worklist, self._wake_ups, settings, clock=lambda: self.now)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        await serve(self._app, self._listener, self._is_ready.set, self._stop)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._is_ready.wait(10)
+
+    def stop(self) -> None:
+        """Raises where the server does not end within 10 s."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the server did not end"
+
+    def reset(self) -> None:
+        self.worklist.reset()
+        self.now = NOW
+
+    def announce(self) -> None:
+        self._wake_ups.tell(self._loop)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def ask(
+        self, path: str, method: str = "GET", form: dict[str, str] | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, str]:
+        connection = self.connect()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if form is not None:
+            method, sent["Content-Type"] = "POST", "application/x-www-form-urlencoded"
+        with contextlib.closing(connection):
+            connection.request(method, path, urlencode(form or {}), sent)
+            answer = connection.getresponse()
+            return answer, answer.read().decode()

@@ -95,6 +95,22 @@ def _lock(home: Path, role: str, held: ExitStack) -> None:
     file.flush()
 
 
+def running_roles(home: Path) -> set[str]:
+    """The roles of a home that a supervisor holds now."""
+    return {role for role in ROLES if _is_held(home / f"lock.{role}")}
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 class _Supervisor:
     def __init__(self, ledger: Ledger, settings: Settings, home: Path) -> None:
         self._ledger, self._home = ledger, home

@@ -10,6 +10,7 @@ from typing import Any
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
 from imaging.ledger import views
 from imaging.ledger.store import SQLITE_FILE
+from imaging.supervise import running_roles
 
 
 def options(parser: Parser) -> None:
@@ -27,6 +28,10 @@ def run(asked: Asked) -> int:
     if asked.study:
         return _study(views.story(ledger, asked.study), asked)
     said = views.status(ledger)
+    alive = running_roles(found.home)
+    for each in said["roles"]:
+        if each["name"].partition("-")[0] not in alive:
+            each["state"] = "stopped"
     print(json.dumps(said, indent=2, ensure_ascii=False) if asked.json else _overview(said))
     return 0
 
@@ -48,6 +53,7 @@ NOTHING: dict[str, Any] = {
     "dead_letters": [],
     "peers": [],
     "roles": [],
+    "models": [],
 }
 """What is said of a home that was never served."""
 
@@ -61,6 +67,9 @@ def _overview(said: dict[str, Any]) -> str:
     lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
     lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
     lines += [f"peer {each['name']}: {each['state']} {each['why']}".rstrip() for each in said["peers"]]
+    lines += [
+        f"model {each['name']} {each['version']}: {each['state']} {each['why']}".rstrip() for each in said["models"]
+    ]
     lines += [f"role {each['name']}: {each['state']} {each['error']}".rstrip() for each in said["roles"]]
     return "\n".join(lines).rstrip()
 

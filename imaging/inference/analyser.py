@@ -66,12 +66,7 @@ class Analyser:
 
     def warm(self) -> None:
         """Loads the engine and runs it once, so that the first study does not wait for it."""
-        shape = self._loaded().input_shape[1:]
-        told = self._shape_by_card()
-        sizes = (
-            [fixed or stated for fixed, stated in zip(shape, told, strict=True)] if len(shape) == len(told) else told
-        )
-        self._loaded().run(np.zeros((self._loaded().input_shape[0] or 1, *sizes), np.float32))
+        self._loaded().run(np.zeros((1, *self._shape_by_card()), np.float32))
 
     def close(self) -> None:
         """Gives the engine's memory back; the next run loads it again."""
@@ -218,12 +213,14 @@ class Analyser:
     def _analysed(
         self, prepared: Prepared, findings: tuple[Finding, ...], timings: Mapping[str, float], facts: Mapping[str, str]
     ) -> Outcome:
+        rule = decode.fired(self.card, findings)
+        fired = {"triage": f"{rule.finding} >= {rule.at_least:g}: {rule.triage}"} if rule else {}
         return Outcome(
             State.ANALYSED,
             findings=findings,
-            flag=decode.flag(self.card, findings),
+            flag=rule.triage if rule else None,
             images=prepared.images,
-            facts=self._facts({**prepared.facts, **facts, "engine": self._loaded().description}),
+            facts=self._facts({**prepared.facts, **facts, **fired, "engine": self._loaded().description}),
             timings_ms=_rounded(timings),
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.domain.card import Calibration, Card, FindingSpec
+from imaging.domain.card import Calibration, Card, FindingSpec, TriageRule
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, Measurement, TriageClass
 from imaging.inference.prepare import PreparedVolume
@@ -205,14 +205,17 @@ def _holds(rule: str, value: float) -> bool:
 # Triage ------------------------------------------------------------------------------------------------------
 
 
-def flag(card: Card, findings: Sequence[Finding]) -> TriageClass | None:
-    """The most urgent class that a rule asks for a finding that is present; None where none does. Rules only raise."""
+def fired(card: Card, findings: Sequence[Finding]) -> TriageRule | None:
+    """The rule that asks the most urgent class for a finding that is present; None where none does.
+
+    Rules only raise: a class of "none" asks for nothing.
+    """
     present = {each.code.value: each for each in findings if each.present}
-    asked = [
-        rule.triage
+    asking = [
+        rule
         for rule in card.triage
         if rule.triage is not TriageClass.NONE
         and rule.finding in present
         and (present[rule.finding].probability or 0.0) >= rule.at_least
     ]
-    return min(asked, key=list(TriageClass).index, default=None)
+    return min(asking, key=lambda rule: list(TriageClass).index(rule.triage), default=None)

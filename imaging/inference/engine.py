@@ -64,11 +64,25 @@ class OnnxEngine:
         return tuple(size if isinstance(size, int) else None for size in named[engine.input].shape)
 
     def run(self, batch: Tensor) -> Tensor:
+        """As the Protocol says. A network of a fixed batch size gets it, filled up with zeros."""
+        fixed = self.input_shape[0]
+        if fixed is None or fixed == len(batch):
+            return self._run(batch)
+        parts = []
+        for first in range(0, len(batch), fixed):
+            part = batch[first : first + fixed]
+            full = np.zeros((fixed, *batch.shape[1:]), np.float32)
+            full[: len(part)] = part
+            parts.append(self._run(full)[: len(part)])
+        return np.concatenate(parts)
+
+    def _run(self, batch: Tensor) -> Tensor:
         engine = self.card.engine
         outputs = self._session.run([engine.output], {engine.input: batch}, self._run_options)
         return np.asarray(outputs[0], np.float32)
 
     def close(self) -> None:
+        """As the Protocol says."""
         self._session = None
 
 

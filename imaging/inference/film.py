@@ -111,7 +111,7 @@ def read_film(dataset: Dataset) -> Film:
         raise NotAnalysable("frames-irregular", str(layout.frames))
     if min(layout.rows, layout.columns) < SMALLEST_SIDE:
         raise NotAnalysable("pixels-unreadable", f"{layout.rows} x {layout.columns}")
-    stored = decode(dataset)[0]
+    stored = decode(dataset, layout)[0]
     try:
         film = _toned(dataset, layout, stored)
     except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:

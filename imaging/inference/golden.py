@@ -31,6 +31,7 @@ class GoldenResult:
 
     @property
     def passed(self) -> bool:
+        """Whether the model may be served."""
         return not self.faults
 
 

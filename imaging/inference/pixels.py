@@ -50,6 +50,7 @@ class Layout:
 
     @property
     def values(self) -> int:
+        """How many there are, in all frames."""
         return self.rows * self.columns * self.frames
 
     @property
@@ -124,9 +125,12 @@ def _unreadable(dataset: Dataset) -> NotAnalysable:
     return NotAnalysable("pixels-unreadable", syntax_of(dataset))
 
 
-def decode(dataset: Dataset) -> Array:
-    """Stored values as (frames, rows, columns), of `Layout.dtype`, possibly read-only. Raises NotAnalysable."""
-    layout = layout_of(dataset)
+def decode(dataset: Dataset, layout: Layout | None = None) -> Array:
+    """Stored values as (frames, rows, columns), of `Layout.dtype`, possibly read-only. Raises NotAnalysable.
+
+    `layout`: the data set's, where it is known already.
+    """
+    layout = layout or layout_of(dataset)
     syntax = syntax_of(dataset)
     try:
         if syntax in NATIVE:

@@ -28,6 +28,7 @@ class _Slice:
     """One frame, not yet decoded: where it lies and how its values become units."""
 
     dataset: Dataset
+    layout: Layout
     image: ImageRef
     frame: int
     plane: Plane
@@ -45,13 +46,14 @@ def read_volume(sources: Sequence[Source], card_input: Input, threads: int = 1) 
             raise NotAnalysable("too-few-slices", "0")
         order, laid = stack([each.plane for each in slices], card_input, [each.split for each in slices])
         chosen = [slices[index] for index in order]
-        layouts = [layout_of(dataset) for dataset in datasets]
-        if sum(4 * layout.values for layout in layouts) > MAX_BYTES:
+        layouts = {id(each.dataset): each.layout for each in slices}
+        if sum(4 * layout.values for layout in layouts.values()) > MAX_BYTES:
             raise NotAnalysable("memory")
-        decoded = dict(zip(map(id, datasets), pool.map(decode, datasets), strict=True))
+        stored = pool.map(lambda dataset: decode(dataset, layouts[id(dataset)]), datasets)
+        decoded = dict(zip(map(id, datasets), stored, strict=True))
     frames = [decoded[id(each.dataset)][each.frame] for each in chosen]
     chosen, frames, dropped = _without_repeats(chosen, frames, laid)
-    values, padding = _in_units(chosen, frames, {id(d): one for d, one in zip(datasets, layouts, strict=True)})
+    values, padding = _in_units(chosen, frames)
     if values.min() == values.max():
         raise NotAnalysable("pixels-blank")
     spacing = chosen[0].plane.spacing_mm
@@ -83,7 +85,7 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
     return [slices[at] for at in kept], [frames[at] for at in kept], len(slices) - len(kept)
 
 
-def _in_units(slices: list[_Slice], frames: list[Array], layouts: dict[int, Layout]) -> tuple[Array, int]:
+def _in_units(slices: list[_Slice], frames: list[Array]) -> tuple[Array, int]:
     """Law 7: values in the modality's units with padding at its least, and how many voxels were padding."""
     modality = str(slices[0].dataset.get("Modality", ""))
     is_whole = all(each.slope == 1.0 and each.intercept == round(each.intercept) for each in slices)
@@ -100,7 +102,7 @@ def _in_units(slices: list[_Slice], frames: list[Array], layouts: dict[int, Layo
         else:
             target[:] = each.slope * frame.astype(np.float64) + each.intercept
         if modality != "CT" and each.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            low, high = (each.slope * end + each.intercept for end in layouts[id(each.dataset)].range)
+            low, high = (each.slope * end + each.intercept for end in each.layout.range)
             np.subtract(values.dtype.type(low + high), target, out=target)
         mask = _padding(each.dataset, frame)
         if mask is not None:
@@ -158,7 +160,7 @@ def _slice(dataset: Dataset, source: Source, frame: int, layout: Layout, groups:
     )
     slope, intercept = _rescale(units, str(dataset.get("Modality", "")))
     split = _split_single(dataset) if is_single else _split_frame(groups)
-    return _Slice(dataset, source.ref, frame, plane, split, slope, intercept)
+    return _Slice(dataset, layout, source.ref, frame, plane, split, slope, intercept)
 
 
 def _within(groups: list[Dataset], keyword: str) -> list[Dataset]:

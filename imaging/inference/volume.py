@@ -43,6 +43,7 @@ class Grid:
 
     @property
     def voxel_ml(self) -> float:
+        """The volume of one voxel."""
         return float(np.prod(self.spacing_mm)) / 1000
 
     def to_patient(self, index: NDArray[Any]) -> Vector:

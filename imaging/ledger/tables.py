@@ -281,8 +281,11 @@ role = Table(
 model = Table(
     "model",
     metadata,
-    Column("fingerprint", Text, primary_key=True),
-    _text("name"),
+    Column("name", Text, primary_key=True),
+    _text("version"),
+    _text("fingerprint"),
+    Column("is_served", Boolean, nullable=False),
+    _text("why"),
     Column("checked_at", Instant, nullable=False),
 )
-"""Golden cases that passed: a row per weights, engine, precision and kind of processor."""
+"""What workers said of the models: served, or disabled and why. `fingerprint`: what the golden case passed with."""

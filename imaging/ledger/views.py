@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from imaging.domain.findings import ModelResult, State, StudyResults
+from imaging.domain.findings import ModelResult, State
 from imaging.domain.header import Header
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
@@ -116,12 +116,6 @@ def _result(job: Any) -> ModelResult:
     return ModelResult.from_json(job.outcome)
 
 
-def results(ledger: Ledger, study_uid: str) -> StudyResults | None:
-    """All models' latest answers for a study, in the one JSON shape."""
-    row = LedgerWorklist(ledger).row(study_uid)
-    return StudyResults(study_uid, row.results) if row else None
-
-
 def roles(ledger: Ledger) -> list[RoleHealth]:
     """What the supervisor last said of its children."""
     with ledger.read() as connection:
@@ -140,6 +134,29 @@ def note_role(ledger: Ledger, name: str, state: str, error: str = "", *, restart
         else:
             values["restarts"] = role.c.restarts + int(restarted)
             connection.execute(update(role).where(role.c.name == name).values(values))
+
+
+def note_model(ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "") -> None:
+    """A worker's word on a model: served, or disabled for `why`."""
+    table = tables.model
+    values: dict[str, Any] = {
+        "version": version,
+        "fingerprint": fingerprint,
+        "is_served": not why,
+        "why": why,
+        "checked_at": ledger.clock.now(),
+    }
+    with ledger.write() as connection:
+        if not connection.execute(update(table).where(table.c.name == name).values(values)).rowcount:
+            connection.execute(table.insert().values(name=name, **values))
+
+
+def has_passed(ledger: Ledger, name: str, fingerprint: str) -> bool:
+    """Whether the model's golden case passed already with these weights, on this kind of machine."""
+    table = tables.model
+    known = (table.c.name == name, table.c.fingerprint == fingerprint, table.c.is_served)
+    with ledger.read() as connection:
+        return connection.scalar(select(table.c.name).where(*known)) is not None
 
 
 def status(ledger: Ledger) -> dict[str, Any]:
@@ -165,6 +182,7 @@ def status(ledger: Ledger) -> dict[str, Any]:
             .where(delivery.c.state == DeliveryState.DEAD)
             .group_by(delivery.c.destination, delivery.c.why)
         ).all()
+        models = connection.execute(select(tables.model).order_by(tables.model.c.name)).all()
         found = {
             "studies": _counts(connection, study.c.state, StudyState),
             "jobs": _counts(connection, job.c.state, JobState),
@@ -183,6 +201,15 @@ def status(ledger: Ledger) -> dict[str, Any]:
             for each in peers
         ],
         "roles": [vars(each) for each in roles(ledger)],
+        "models": [
+            {
+                "name": each.name,
+                "version": each.version,
+                "state": "served" if each.is_served else "disabled",
+                "why": each.why,
+            }
+            for each in models
+        ],
     }
 
 

@@ -17,6 +17,7 @@ class Catalogue:
     disabled: Mapping[str, str]
 
     def model(self, model_id: str) -> Card | None:
+        """The served model of that id."""
         return next((card for card in self.models if card.id == model_id), None)
 
 

@@ -22,6 +22,7 @@ class Faults:
         self.lines: list[str] = []
 
     def add(self, key: str, value: object, rule: str, name: str) -> None:
+        """One line; long values are cut."""
         shown = "absent" if value is None else repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         self.lines.append(f"{self.path}: {key} = {shown}: {rule} ({name})")
@@ -39,12 +40,15 @@ class Table:
         self._faults = faults
 
     def fault(self, key: str, value: object, rule: str, name: str) -> None:
+        """Notes a fault of one of the table's keys."""
         self._faults.add(self.key(key), value, rule, name)
 
     def key(self, key: str) -> str:
+        """The key with its path from the top: `input[0].gate[1].tag`."""
         return f"{self.path}.{key}" if self.path else key
 
     def has(self, key: str) -> bool:
+        """Whether the key is given and not yet taken."""
         return key in self._left
 
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], rule: str) -> Any:
@@ -86,6 +90,7 @@ class Table:
         return int(least if value is None else value)
 
     def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
         return bool(self._take(key, default, bool, "true or false"))
 
     def texts(self, key: str, default: Sequence[str] | None = None, among: Iterable[str] = ()) -> tuple[str, ...]:
@@ -110,9 +115,11 @@ class Table:
         return tuple(values) if values is not None else (max(least, 1),) * count
 
     def table(self, key: str) -> "Table":
+        """An inner table; empty where it is absent."""
         return Table(self._take(key, {}, dict, "a table"), self.key(key), self._faults)
 
     def tables(self, key: str) -> list["Table"]:
+        """The tables of an array, in their order."""
         values = self._take(key, [], list, "a list of tables")
         if any(not isinstance(value, dict) for value in values):
             self.fault(key, values, "must be a list of tables", f"{rule_name(key)}-type")
@@ -125,6 +132,7 @@ class Table:
         return left
 
     def done(self, name: str = "key-unknown") -> None:
+        """Ends the reading: what was not taken is no key of a card."""
         for key, value in self._left.items():
             self.fault(key, value, "is no key of a card", name)
 

@@ -57,6 +57,15 @@ def kind_of(outcome: Outcome) -> str:
     return "positive" if any(finding.present for finding in outcome.findings) else "negative"
 
 
+def rehearse(card: Card, analyser: Analyser) -> None:
+    """Takes a card's golden case through analysis and report, for its effects on caches alone."""
+    assert card.golden is not None
+    for sources in collect([card.folder / card.golden.input]).studies.values():
+        outcome = analyser.analyse(sources)
+        header = source_header(outcome, [source.header for source in sources])
+        write_sr(Report(header, card, outcome, "rehearsal", datetime.fromtimestamp(0).astimezone()))
+
+
 @dataclass(frozen=True)
 class Collected:
     """What was found under some paths. `passed_over`: files that are no DICOM, or cannot be identified."""

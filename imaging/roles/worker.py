@@ -5,8 +5,10 @@ What a job does to the process (a crash, a hang) is bounded: a watchdog ends the
 that was there at a death runs alone the next time.
 """
 
+import importlib.metadata
 import logging
 import os
+import platform
 import queue
 import resource
 import secrets
@@ -20,18 +22,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.domain.card import Card
+from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Outcome
 from imaging.domain.source import Source
 from imaging.domain.uids import report_uid, series_uid
+from imaging.inference import golden
 from imaging.inference.analyser import Analyser, Prepared
-from imaging.ledger import jobs, migrate, wakeups
+from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue, load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Predecessor, Report
 from imaging.results.sr import write_sr
-from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, source_header
+from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, rehearse, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.spool import FolderSpool
 
@@ -60,12 +64,11 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     migrate.check(ledger)
     _limit_memory(config["memory_mb"])
     catalogue = load_models([Path(each) for each in config["models"]] or [shipped_folder()])
-    for name, why in catalogue.disabled.items():
-        log.error("model_disabled model=%s why=%s", name, why)
     worker = Worker(ledger, FolderSpool(Path(config["home"]) / "spool"), catalogue, config)
     worker.warm()
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
     life.ready({})
+    worker.rehearse()
     worker.work(life.stop)
 
 
@@ -88,9 +91,30 @@ class Worker:
         self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
 
     def warm(self) -> None:
-        """Loads every engine, and sees its golden case hold where this machine has not yet."""
+        """Loads every engine; a model whose golden case does not hold on this machine is disabled, visibly."""
+        for name, why in self._catalogue.disabled.items():
+            views.note_model(self._ledger, name, "", "", why)
         for card in self._catalogue.models:
+            why = self._why_not(card)
+            if why:
+                log.error("model_disabled model=%s why=%s", card.id, why)
+                del self._analysers[card.id]
+            views.note_model(self._ledger, card.id, card.version, _fingerprint(card), why)
+
+    def _why_not(self, card: Card) -> str:
+        try:
             self._analysers[card.id].warm()
+        except Exception as error:  # noqa: BLE001 (one model: the others are served)
+            return f"its engine cannot be loaded: {fingerprint(error)}"
+        if card.golden is None or views.has_passed(self._ledger, card.id, _fingerprint(card)):
+            return ""
+        return "; ".join(golden.check(card).faults)
+
+    def rehearse(self) -> None:
+        """Takes each golden case through analysis and report once, so that the first study waits for neither."""
+        for card in self._catalogue.models:
+            if card.golden is not None and card.id in self._analysers:
+                rehearse(card, self._analysers[card.id])
 
     def work(self, stop: threading.Event) -> None:
         ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)
@@ -132,7 +156,7 @@ class Worker:
         card = self._catalogue.model(job.model)
         sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
         task = _Task(job, card, sources)
-        if card is None:
+        if card is None or card.id not in self._analysers:
             return _ended(task, not_analysed("model-disabled", sources))
         if job.deaths >= MOST_DEATHS:
             return _ended(task, failed("poison", sources))
@@ -223,6 +247,19 @@ class Worker:
 
     def _time_out(self, task: _Task) -> None:
         self._conclude(task, not_analysed("timed-out", task.sources))
+
+
+def _fingerprint(card: Card) -> str:
+    """What a golden case has to be run again for: weights, card, engine, precision, kind of processor."""
+    engine = f"{card.engine.kind} {importlib.metadata.version('onnxruntime')} {card.engine.precision}"
+    return f"{card.engine.sha256[:16]} {card.digest[:16]} {engine} {_processor()}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def _ended(task: _Task, prepared: PreparedOrReason) -> _Task:

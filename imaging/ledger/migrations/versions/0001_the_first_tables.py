@@ -41,10 +41,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "model",
-        sa.Column("fingerprint", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), server_default="", nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), server_default="", nullable=False),
+        sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
+        sa.Column("is_served", sa.Boolean(), nullable=False),
+        sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.Column("checked_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_model")),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_model")),
     )
     op.create_table(
         "patient",

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import Verification
+from pynetdicom.transport import AssociationSocket
 
 from imaging.dicom_node.files import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, StoreRequest
 from imaging.dicom_node.storing import SUCCESS, Status
@@ -26,6 +27,7 @@ _config.UNRESTRICTED_STORAGE_SERVICE = True
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UIDs and values of the wire
 
 _LARGEST_PDU = 1 << 20
+_LARGEST_READ = 1 << 20
 _NO_DATA_SET = 0x0101
 _CALLING_NOT_RECOGNISED = (0x01, 0x01, 0x03)
 
@@ -171,6 +173,27 @@ def _response(status: Status) -> Dataset:
 def _no_delay(event: evt.Event) -> None:
     """Small messages leave at once; a C-STORE of 9 KB takes 48 ms otherwise."""
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _recv(self: AssociationSocket, size: int) -> bytearray:
+    """Reads `size` bytes, or what there is before the connection ends.
+
+    In place of pynetdicom's, which reads 4096 bytes a call: 6.8 MB cost it 6.6 ms CPU, this 1.4.
+    """
+    received = bytearray(min(size, _LARGEST_READ))
+    at = 0
+    while at < size:
+        if at == len(received):  # what a peer claims is allocated as it comes
+            received.extend(bytes(min(size - at, _LARGEST_READ)))
+        with memoryview(received) as view:
+            count = self.socket.recv_into(view[at:])
+        if not count:
+            return received[:at]
+        at += count
+    return received
+
+
+AssociationSocket.recv = _recv
 
 
 def _answerable(event: evt.Event) -> None:

@@ -15,7 +15,8 @@ MOST_ELEMENTS: Final = 30_000
 MOST_LEVELS: Final = 64
 MOST_INFLATED: Final = 4 << 20
 
-DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"})
+DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+"""Transfer syntaxes whose data set is deflated as a whole (PS3.5 A.5, A.7, A.9); Deflated Image Frame is not one."""
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
 

@@ -160,12 +160,12 @@ def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dic
     for name, uid in said.items():
         if not uid:
             raise Unreadable(f"the data set has no {_KEYWORD[name]}" + (f": {found.fault}" if found.fault else ""))
-    for name, commanded in (("sop_class_uid", sop_class_uid), ("sop_instance_uid", sop_instance_uid)):
-        if commanded and commanded != said[name]:
-            raise Mismatch(f"{_KEYWORD[name]} of the command differs from that of the data set")
     for name, uid in said.items():
         if not is_usable(uid):
             raise Unreadable(f"{_KEYWORD[name]} is no UID: digits and dots, at most 64 characters (PS3.5 9.1)")
+    for name, commanded in (("sop_class_uid", sop_class_uid), ("sop_instance_uid", sop_instance_uid)):
+        if commanded and commanded != said[name]:
+            raise Mismatch(f"{_KEYWORD[name]} of the command differs from that of the data set")
     return said
 
 

@@ -26,11 +26,16 @@ logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
+_MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
 class Unreachable(Exception):
     """There is no association with the peer; the text says why, in its own words where it gave any."""
+
+
+class NothingAccepted(Unreachable):
+    """The peer takes the association, and none of the presentation contexts: it will not tomorrow either."""
 
 
 class Sender:
@@ -49,8 +54,11 @@ class Sender:
     def send(self, data: bytes) -> Answer:
         """Sends one Part 10 object. Raises Unreachable where no association can be had."""
         request = split_part_10(data)
-        self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
-        context = self._context(request)
+        try:
+            self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
+            context = self._context(request)
+        except NothingAccepted:
+            context = None
         if context is None:
             return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
         chosen = str(context.transfer_syntax[0])
@@ -79,6 +87,8 @@ class Sender:
             return
         self.close()
         self._proposed |= set(pairs)
+        if len(_contexts(self._proposed)) > _MOST_CONTEXTS:
+            self._proposed = set(pairs)
         entity = AE(ae_title=self._ae_title)
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -88,11 +98,14 @@ class Sender:
         association = entity.associate(
             self._peer.host,
             self._peer.port,
-            contexts=_contexts(self._proposed),
+            contexts=_contexts(self._proposed)[:_MOST_CONTEXTS],
             ae_title=self._peer.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
         )
         if not association.is_established:
+            said = association.acceptor.primitive
+            if association.is_aborted and said is not None and said.result == 0:
+                raise NothingAccepted("the peer accepts none of the presentation contexts")
             raise Unreachable(_why(association))
         self._association = association
 
@@ -117,7 +130,7 @@ class Sender:
         association = self._association
         association._reactor_checkpoint.clear()
         try:
-            while not association._is_paused:  # as pynetdicom's own send_c_store does
+            while not association._is_paused and association.is_alive():  # as pynetdicom's own send_c_store does
                 association._reactor_checkpoint.wait(0.0005)
             association.dimse.send_msg(primitive, context_id)
             _, response = association.dimse.get_msg(block=True)
@@ -133,7 +146,7 @@ class Sender:
 def _contexts(pairs: set[tuple[str, str]]) -> list[Any]:
     """One context per SOP class and transfer syntax; both native ones where the object is native."""
     wanted = sorted(pairs | {(sop, native) for sop, syntax in pairs if syntax in _NATIVE for native in _NATIVE})
-    return [build_context(sop, syntax) for sop, syntax in wanted][:128]
+    return [build_context(sop, syntax) for sop, syntax in wanted]
 
 
 def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest:
@@ -152,6 +165,4 @@ def _why(association: Any) -> str:
     if association.is_rejected:
         answer = association.acceptor.primitive
         return f"association rejected: {answer.reason_str}" if answer is not None else "association rejected"
-    if association.is_aborted and association.acceptor.primitive is not None:
-        return "the peer accepts none of the presentation contexts"
     return "no connection, or no answer to the request for an association"

@@ -55,13 +55,25 @@ def after_fault(attempt: int, fault: Passing | Permanent, jitter: float) -> Retr
     return RetryIn(wait * (1 - jitter / 2), fault.why)
 
 
+_STATUS_NAMES: Final = {
+    (0x0110, 0xFFFF): "processing failure",
+    (0x0122, 0xFFFF): "SOP class not supported",
+    (0x0124, 0xFFFF): "not authorised",
+    (0xA700, 0xFF00): "out of resources",
+    (0xA900, 0xFF00): "data set does not match the SOP class",
+    (0xC000, 0xF000): "cannot understand",
+}
+"""By status and the bits of it that count."""
+
+
 def judged(status: int) -> Answer:
     """What a C-STORE response status means for a delivery (PS3.4 B.2.3, PS3.7 C)."""
     if status == 0x0000:
         return Accepted()
-    if status & 0xF000 == 0xB000 or status == 0x0111:  # a warning, or a duplicate of what we sent before
+    if status & 0xF000 == 0xB000 or status in (0x0001, 0x0107, 0x0111, 0x0116):  # warnings; 0x0111: it has it already
         return Accepted(f"status 0x{status:04X}")
-    why = f"C-STORE answered with status 0x{status:04X}"
+    named = next((name for code, name in _STATUS_NAMES.items() if status & code[1] == code[0]), "")
+    why = f"C-STORE answered with status 0x{status:04X}" + (f", {named}" if named else "")
     if status & 0xFF00 == 0xA700 or status in (0x0110, 0x0124, 0xFE00):
         return Passing(why)
     return Permanent(why)

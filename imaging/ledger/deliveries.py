@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
 
-from imaging.domain.retry import Accepted, Answer, Dead, after_fault
+from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
 from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.store import Ledger
@@ -34,31 +34,39 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
     """Up to `limit` due deliveries for one destination, and the tick at which the next is due where there is none.
 
     A destination gets one study's answers in order: later ones wait for the earlier. A peer that is down is probed
-    by one delivery, when its own waiting time is over.
+    by one delivery, when its own waiting time is over: the one that was tried least, so that a single object that the
+    peer chokes on does not hold up the others.
     """
     peer = tables.peer
     with ledger.write() as connection:
         tick = ledger.clock.tick()
-        _return_leases(connection, tables.delivery.c.lease_tick < tick)
+        table = tables.delivery
+        _return_leases(connection, (table.c.destination == destination) & (table.c.lease_tick < tick))
         down = connection.execute(
             select(peer.c.probe_tick).where(peer.c.name == destination, peer.c.is_up.is_(False))
         ).first()
         if down is not None and down.probe_tick > tick:
             return [], (down.probe_tick if _anything_unsent(connection, destination) else None)
-        found = _due(connection, destination, owner, tick, 1 if down is not None else limit)
+        found = _due(connection, destination, owner, tick, limit if down is None else None)
         return found, None if found else _next_due(connection, destination)
 
 
-def _due(connection: Connection, destination: str, owner: str, tick: float, limit: int) -> list[Delivery]:
-    table, object_, earlier = tables.delivery, tables.object_, tables.delivery.alias()
-    blocked = exists().where(
-        and_(
-            earlier.c.study_id == table.c.study_id,
-            earlier.c.destination == table.c.destination,
-            earlier.c.id < table.c.id,
-            earlier.c.state.in_(_UNSENT),
-        )
+def _is_next(destination: str) -> ColumnElement[bool]:
+    """Whether a delivery waits for nothing but its time: none of its study's is before it."""
+    table, earlier = tables.delivery, tables.delivery.alias()
+    before = and_(
+        earlier.c.study_id == table.c.study_id,
+        earlier.c.destination == table.c.destination,
+        earlier.c.state.in_(_UNSENT),
+        earlier.c.id < table.c.id,
     )
+    return and_(table.c.destination == destination, table.c.state == DeliveryState.WAITING, ~exists().where(before))
+
+
+def _due(connection: Connection, destination: str, owner: str, tick: float, limit: int | None) -> list[Delivery]:
+    """The due ones, claimed; without a limit the one that was tried least."""
+    table, object_ = tables.delivery, tables.object_
+    order = (table.c.due_tick, table.c.id)
     query = (
         select(
             table.c.id,
@@ -69,14 +77,9 @@ def _due(connection: Connection, destination: str, owner: str, tick: float, limi
             object_.c.data,
         )
         .join(object_, object_.c.id == table.c.object_id)
-        .where(
-            table.c.destination == destination,
-            table.c.state == DeliveryState.WAITING,
-            table.c.due_tick <= tick,
-            ~blocked,
-        )
-        .order_by(table.c.due_tick, table.c.id)
-        .limit(limit)
+        .where(_is_next(destination), table.c.due_tick <= tick)
+        .order_by(*((table.c.attempts, *order) if limit is None else order))
+        .limit(limit or 1)
     )
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True, of=table)
@@ -106,25 +109,22 @@ def _anything_unsent(connection: Connection, destination: str) -> bool:
 def _next_due(connection: Connection, destination: str) -> float | None:
     table = tables.delivery
     due: float | None = connection.scalar(
-        select(func.min(table.c.due_tick)).where(
-            table.c.destination == destination, table.c.state == DeliveryState.WAITING
-        )
+        select(table.c.due_tick).where(_is_next(destination)).order_by(table.c.due_tick, table.c.id).limit(1)
     )
     return due
 
 
 def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, *, peer_is_down: bool) -> bool:
-    """Notes what the peer answered. `peer_is_down`: the fault is of the peer, not of this object.
+    """Notes what the peer answered. `peer_is_down`: the fault seems to be of the peer, not of this object.
 
     False where the claim had ended: somebody else has the delivery now.
     """
-    table = tables.delivery
+    table, now = tables.delivery, ledger.clock.now()
+    if isinstance(answer, Accepted):
+        event, values = DeliveryEvent.ACCEPTED, {"why": answer.note, "ended_at": now}
+    else:
+        event, values = _after_fault(ledger, delivery, answer, jitter)
     with ledger.write() as connection:
-        tick = ledger.clock.tick()
-        if isinstance(answer, Accepted):
-            event, values = DeliveryEvent.ACCEPTED, {"why": answer.note, "ended_at": ledger.clock.now()}
-        else:
-            event, values = _after_fault(ledger, connection, delivery, answer, jitter, tick, peer_is_down)
         changed = connection.execute(
             update(table)
             .where(
@@ -134,53 +134,61 @@ def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, 
             )
             .values(state=DELIVERY[DeliveryState.SENDING, event], lease="", lease_tick=None, **values)
         ).rowcount
-        if not peer_is_down:
-            _note_peer(ledger, connection, delivery.destination, True, "", 0.0, 0)
+        if changed and peer_is_down and isinstance(answer, Passing):
+            _note_down(ledger, connection, delivery.destination, answer, jitter)
+        elif changed and not isinstance(answer, Passing):
+            _note_up(ledger, connection, delivery.destination)
     ledger.wakeups.notify(wakeups.STUDY)
     return changed == 1
 
 
 def _after_fault(
-    ledger: Ledger,
-    connection: Connection,
-    delivery: Delivery,
-    fault: Answer,
-    jitter: float,
-    tick: float,
-    peer_is_down: bool,
-) -> tuple[DeliveryEvent, dict[str, object]]:
-    assert not isinstance(fault, Accepted)
-    attempts = delivery.attempts
-    if peer_is_down:
-        peer = tables.peer
-        known = connection.scalar(select(peer.c.attempts).where(peer.c.name == delivery.destination)) or 0
-        attempts = known
-    next_step = after_fault(attempts, fault, jitter)
+    ledger: Ledger, delivery: Delivery, fault: Passing | Permanent, jitter: float
+) -> tuple[DeliveryEvent, dict[str, Any]]:
+    next_step = after_fault(delivery.attempts, fault, jitter)
     if isinstance(next_step, Dead):
         return DeliveryEvent.REFUSED, {"why": next_step.why, "ended_at": ledger.clock.now()}
-    due = tick + next_step.wait.total_seconds()
-    if peer_is_down:
-        _note_peer(ledger, connection, delivery.destination, False, next_step.why, due, attempts + 1)
-        due = 0.0
-    return DeliveryEvent.FAILED_FOR_NOW, {
-        "why": next_step.why,
-        "due_tick": due,
-        "attempts": delivery.attempts + 1,
-    }
+    due = ledger.clock.tick() + next_step.wait.total_seconds()
+    return DeliveryEvent.FAILED_FOR_NOW, {"why": next_step.why, "due_tick": due, "attempts": delivery.attempts + 1}
 
 
-def _note_peer(
-    ledger: Ledger, connection: Connection, name: str, is_up: bool, why: str, probe_tick: float, attempts: int
-) -> None:
+def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing, jitter: float) -> None:
+    """The peer is probed again after a time of its own."""
     peer = tables.peer
-    row = connection.execute(select(peer.c.is_up).where(peer.c.name == name)).first()
-    values: dict[str, object] = {"is_up": is_up, "why": why, "probe_tick": probe_tick, "attempts": attempts}
+    row = connection.execute(select(peer.c.is_up, peer.c.attempts).where(peer.c.name == name)).first()
+    attempts = row.attempts if row is not None else 0
+    next_step = after_fault(attempts, fault, jitter)
+    assert isinstance(next_step, RetryIn)
+    values: dict[str, Any] = {
+        "is_up": False,
+        "why": fault.why,
+        "probe_tick": ledger.clock.tick() + next_step.wait.total_seconds(),
+        "attempts": attempts + 1,
+    }
     if row is None:
         connection.execute(insert(peer).values(name=name, since_at=ledger.clock.now(), **values))
-    elif not (row.is_up and is_up):
-        if row.is_up != is_up:
-            values["since_at"] = ledger.clock.now()
+    else:
+        values |= {"since_at": ledger.clock.now()} if row.is_up else {}
         connection.execute(update(peer).where(peer.c.name == name).values(values))
+
+
+def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
+    """What waited because the peer was down is due at once, in its order."""
+    peer, table = tables.peer, tables.delivery
+    is_up = connection.scalar(select(peer.c.is_up).where(peer.c.name == name))
+    values: dict[str, Any] = {
+        "is_up": True,
+        "why": "",
+        "probe_tick": 0.0,
+        "attempts": 0,
+        "since_at": ledger.clock.now(),
+    }
+    if is_up is None:
+        connection.execute(insert(peer).values(name=name, **values))
+    elif not is_up:
+        connection.execute(update(peer).where(peer.c.name == name).values(values))
+        waiting = (table.c.destination == name) & (table.c.state == DeliveryState.WAITING)
+        connection.execute(update(table).where(waiting).values(due_tick=0.0))
 
 
 def give_back(ledger: Ledger, owner: str | None = None) -> int:

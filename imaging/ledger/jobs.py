@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, TriageClass
 from imaging.domain.header import Header
@@ -59,7 +59,7 @@ def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Map
     """The best job, and with it as many of the same model as `batches` says: the best first.
 
     `seconds`: how long a model may take for one job; those of other models get `OTHER_SECONDS`. A model's job waits
-    while an earlier one for the same study is still leased. A job that was there when a worker died comes alone.
+    while an earlier one for the same study has not ended. A job that was there when a worker died comes alone.
     """
     with ledger.write() as connection:
         _return_leases(connection, tables.job.c.lease_tick < ledger.clock.tick(), deaths=1)
@@ -85,10 +85,13 @@ def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Map
 def _queued(connection: Connection, limit: int, model: str | None) -> Sequence[Any]:
     """The best queued jobs; with `model`, those of it that were never there when a worker died."""
     job, other = tables.job, tables.job.alias()
-    busy = exists().where(
-        and_(other.c.study_id == job.c.study_id, other.c.model == job.c.model, other.c.state == JobState.LEASED)
+    earlier = exists().where(
+        other.c.study_id == job.c.study_id,
+        other.c.model == job.c.model,
+        other.c.result_number < job.c.result_number,
+        other.c.state.in_([JobState.QUEUED, JobState.LEASED]),
     )
-    query = select(job).where(job.c.state == JobState.QUEUED, ~busy)
+    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier)
     if model is not None:
         query = query.where(job.c.model == model, job.c.attempts == 0)
     query = query.order_by(job.c.band, job.c.due_at, job.c.received_at, job.c.id).limit(limit)
@@ -138,7 +141,12 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
     with ledger.write() as connection:
         ended = connection.execute(
             update(table)
-            .where(table.c.id == job.id, table.c.state == JobState.LEASED, table.c.lease == job.lease)
+            .where(
+                table.c.id == job.id,
+                table.c.state == JobState.LEASED,
+                table.c.lease == job.lease,
+                table.c.result_number == job.result_number,
+            )
             .values(
                 state=JOB[JobState.LEASED, event],
                 reason=outcome.reason,
@@ -170,15 +178,14 @@ def _as_result(job: Job, outcome: Outcome) -> ModelResult:
 
 
 def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:
-    """A flag may only shorten the due time, of the study and of what is still queued for it."""
+    """A flag may only shorten the due time, of the study and of what is still to be done for it."""
     study, job = tables.study, tables.job
     row = connection.execute(select(study.c.due_at, study.c.received_at).where(study.c.id == study_id)).one()
     due_at = due_after_flag(row.due_at, row.received_at, flag)
     if due_at < row.due_at:
         connection.execute(update(study).where(study.c.id == study_id).values(due_at=due_at))
-        connection.execute(
-            update(job).where(job.c.study_id == study_id, job.c.state == JobState.QUEUED).values(due_at=due_at)
-        )
+        undone = (job.c.study_id == study_id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
+        connection.execute(update(job).where(undone).values(due_at=due_at))
 
 
 def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime) -> None:
@@ -236,18 +243,21 @@ def _return_leases(connection: Connection, which: ColumnElement[bool], deaths: i
 def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
     """Queues failed jobs again, each as its model's next answer; with `study_uids` also what was not analysed there.
 
-    Superseded ones stay: a later revision has answered for them.
+    Only a model's last job for a study: where a later revision came, that one answers.
     """
-    job, study = tables.job, tables.study
+    job, study, later = tables.job, tables.study, tables.job.alias()
+    is_last = ~exists().where(
+        later.c.study_id == job.c.study_id,
+        later.c.model == job.c.model,
+        later.c.result_number > job.c.result_number,
+    )
     which = job.c.state == JobState.FAILED
     if study_uids is not None:
         ids = select(study.c.id).where(study.c.study_instance_uid.in_(study_uids))
         which = job.c.state.in_([JobState.NOT_ANALYSED, JobState.FAILED]) & job.c.study_id.in_(ids)
     with ledger.write() as connection:
         rows = connection.execute(
-            select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(
-                which, job.c.reason.is_distinct_from("superseded")
-            )
+            select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(which, is_last)
         ).all()
         for row in rows:
             connection.execute(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, Select, delete, exists, select
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
 from imaging.ledger import tables, wakeups
@@ -15,23 +15,26 @@ def removable(ledger: Ledger, before: datetime) -> list[int]:
 
     What holds a study: being received, a job that is not ended, a delivery that is not delivered, an open conflict.
     """
+    with ledger.read() as connection:
+        return list(connection.scalars(_removable(before).order_by(tables.study.c.id)))
+
+
+def _removable(before: datetime) -> Select[tuple[int]]:
     study, job, delivery, conflict = tables.study, tables.job, tables.delivery, tables.conflict
-    query = select(study.c.id).where(
+    return select(study.c.id).where(
         study.c.last_image_at < before,
         study.c.state == StudyState.SETTLED,
         ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
         ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state == "open"),
     )
-    with ledger.read() as connection:
-        return list(connection.scalars(query.order_by(study.c.id)))
 
 
 def remove(ledger: Ledger, study_id: int, before: datetime) -> list[str]:
     """Removes a study's rows, if it may still be removed; the spool keys that nothing names any more."""
-    if study_id not in removable(ledger, before):
-        return []
     with ledger.write() as connection:
+        if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
+            return []
         keys = _keys(connection, study_id)
         for table in (
             tables.delivery,

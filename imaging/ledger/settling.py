@@ -106,7 +106,7 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
         changed = connection.execute(
             update(study)
             .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
-            .where(study.c.settle_tick.is_not(None))
+            .where(study.c.state == StudyState.RECEIVING)
             .values(state=state, settle_tick=None, settle_why=signal, reason=reason)
         ).rowcount
         if not changed:

@@ -28,7 +28,7 @@ class Ledger:
         self.clock: Clock = clock or SystemClock()
         self.wakeups = WakeUps(home / "run")
         self.url = url or f"sqlite:///{home / SQLITE_FILE}"
-        self.engine = create_engine(self.url, pool_size=4, max_overflow=60)
+        self.engine = create_engine(self.url, pool_size=4, max_overflow=60, hide_parameters=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._lock = threading.Lock()
         self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -77,13 +77,14 @@ class Ledger:
 
 def _forget_ticks(connection: Connection, now: float) -> None:
     study, job, delivery, peer = tables.study, tables.job, tables.delivery, tables.peer
+    is_waited_for = study.c.settle_tick.is_not(None)
     connection.execute(
-        update(study).values(first_tick=now, last_tick=now, revised_tick=None).where(study.c.settle_tick.is_not(None))
+        update(study).where(is_waited_for).values(first_tick=now, last_tick=now, ended_tick=now, settle_tick=now)
     )
     connection.execute(update(study).values(revised_tick=None))
-    connection.execute(update(study).values(settle_tick=now).where(study.c.settle_tick.is_not(None)))
     connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
-    connection.execute(update(delivery).values(due_tick=0.0, lease_tick=None))
+    connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
+    connection.execute(update(delivery).values(due_tick=0.0))
     connection.execute(update(peer).values(probe_tick=0.0))
 
 

@@ -160,6 +160,8 @@ instance = Table(
     sqlite_autoincrement=True,
 )
 
+Index("ix_instance_association", instance.c.association_id, instance.c.study_id)
+
 conflict = Table(
     "conflict",
     metadata,
@@ -238,7 +240,7 @@ delivery = Table(
     "delivery",
     metadata,
     _id(),
-    _to("study", index=True),
+    _to("study"),
     _to("object", index=True),
     _text("destination"),
     Column("state", Text, _one_of("state", DeliveryState), nullable=False),
@@ -252,6 +254,7 @@ delivery = Table(
     UniqueConstraint("object_id", "destination"),
     sqlite_autoincrement=True,
 )
+Index("ix_delivery_study", delivery.c.study_id, delivery.c.destination, delivery.c.state, delivery.c.id)
 Index("ix_delivery_outbox", delivery.c.destination, delivery.c.state, delivery.c.due_tick, delivery.c.id)
 
 peer = Table(

@@ -76,12 +76,16 @@ def main(arguments: list[str]) -> None:
 
 
 def quiet_logging(name: str) -> None:
-    """Lines are past events with fields, on stderr. Libraries' warnings quote patients' data: they stay out."""
+    """Lines are past events with fields, on stderr. What libraries say quotes patients' data: it stays out."""
     form = f"%(asctime)s {name} %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     warnings.simplefilter("ignore")
-    for library in ("pydicom", "pynetdicom", "alembic", "highdicom", "uvicorn", "PIL"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_ours)  # a level would not do: libraries set theirs when they are imported
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name == "root" or record.name.partition(".")[0] == "imaging"
 
 
 def _life(ready_fd: int, life_fd: int) -> Life:

@@ -80,17 +80,20 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
                 "delivery_not_accepted delivery=%d destination=%s why=%s", each.id, each.destination, answer.why
             )
         if peer_is_down:
-            for rest in batch[batch.index(each) + 1 :]:
-                deliveries.give_back(ledger, rest.lease)
+            deliveries.give_back(ledger, each.lease)
             return
 
 
 def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
-    """What the peer said, and whether the peer, not this object, is the trouble."""
+    """What the peer said, and whether the peer, not this object, seems to be the trouble.
+
+    A peer that has no room, fails or hangs up is taken for down. If it did so before with this object, it may be the
+    object that it chokes on: then only this one waits.
+    """
     try:
         answer = sender.send(delivery.data)
     except Unreachable as error:
         return Passing(str(error)), True
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
         return Permanent(f"{type(error).__name__} while sending"), False
-    return answer, isinstance(answer, Passing) and not sender.is_open
+    return answer, isinstance(answer, Passing) and not delivery.attempts

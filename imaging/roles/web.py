@@ -60,15 +60,19 @@ class _Changes:
 
     async def next_change(self) -> None:
         if not self._watched:
-            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._heard.set)
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._on_wakeup)
             self._watched = True
         try:
             await asyncio.wait_for(self._heard.wait(), LOOK_S)
         except TimeoutError:
             pass
-        await asyncio.sleep(_TOGETHER_S)  # what changes at the same time is one change
-        self._listener.drain()
+        await asyncio.sleep(_TOGETHER_S)
         self._heard.clear()
 
+    def _on_wakeup(self) -> None:
+        self._listener.drain()  # at once: the loop calls this for as long as there is something to read
+        self._heard.set()
 
-_TOGETHER_S = 0.05
+
+_TOGETHER_S = 0.2
+"""What changes within this time is one change: a busy node would make the pages read all the time otherwise."""

@@ -1,0 +1,298 @@
+"""The door: what goes in as instances comes out as an outcome, alone or in batches, the same each time."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inference_cases import (
+    answer,
+    film_card,
+    shared,
+    sources_in,
+    volume_card,
+    write_film,
+    write_film_network,
+    write_series,
+)
+
+from imaging.domain.card import Calibration, Golden, Step, Window
+from imaging.domain.findings import State, TriageClass
+from imaging.domain.reasons import NotAnalysable
+from imaging.domain.source import Source
+from imaging.inference import analyser as door
+from imaging.inference.analyser import Analyser
+from imaging.inference.engine import Engine, NetworkDiffers, load
+from imaging.inference.golden import check
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> list[Source]:
+    draw = np.random.default_rng(7)
+    return [write_film(tmp_path / f"film{n}.dcm", draw.integers(0, 4096, (60 + n, 50))) for n in range(6)]
+
+
+def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: list[Source]):
+    outcome = Analyser(film_card(tmp_path / "model")).analyse(films[:1])
+    assert outcome.state is State.ANALYSED
+    one, two = outcome.findings
+    # The network gives the mean of the squares of a z-score, which is 1: logits 1 and 2.
+    assert one.probability == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-4)
+    assert one.present is True
+    assert one.sop_instance_uids == (films[0].header.sop_instance_uid,)
+    assert two.present is False
+    assert outcome.flag is TriageClass.URGENT  # "stat" is asked by a finding that is absent
+    assert outcome.images == (films[0].ref,)
+    assert outcome.facts["images"] == "1"
+    assert outcome.facts["triage"] == "one >= 0.7: urgent"
+    assert outcome.facts["engine"].startswith("onnxruntime ")
+    assert set(outcome.timings_ms) == {"select", "read", "prepare", "infer", "decode"}
+
+
+def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[Source]):
+    analyser = Analyser(film_card(tmp_path / "model"))
+    studies = [films[:1], films[1:3], films[3:6]]
+    alone = [answer(analyser.analyse(study)) for study in studies]
+    together = [answer(each) for each in analyser.run([analyser.prepare(study) for study in studies])]
+    assert together == alone
+
+
+def test_a_study_of_several_films_has_the_largest_probability_and_names_those_that_reach_it(tmp_path: Path):
+    dark, grey = (
+        np.random.default_rng(1).integers(0, 100, (64, 64)),
+        np.random.default_rng(2).integers(0, 4096, (64, 64)),
+    )
+    sources = [write_film(tmp_path / "a.dcm", dark), write_film(tmp_path / "b.dcm", grey)]
+    card = film_card(tmp_path / "model")
+    card = replace(card, prepare=(*card.prepare[:1], Step("scale", {"factor": 3.0, "offset": 0.0})))
+    outcome = Analyser(card).analyse(sources)
+    assert outcome.findings[0].probability == max(
+        Analyser(card).analyse([source]).findings[0].probability or 0.0 for source in sources
+    )
+    assert outcome.findings[0].sop_instance_uids == (sources[1].header.sop_instance_uid,)
+    assert len(outcome.images) == 2
+
+
+class Failing:
+    """A network that cannot bear bright films, and no more than two at once. Stands in for a real fault."""
+
+    description = "failing 1"
+    input_shape: tuple[int | None, ...] = (None, 1, 32, 32)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        if len(batch) > 2:
+            raise MemoryError
+        if (batch > 0.9).any():
+            raise RuntimeError("patient NGUYEN^VAN A")
+        return np.zeros((len(batch), 2), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
+    tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(door.engine, "load", lambda card, threads: Failing())
+    card = replace(film_card(tmp_path / "model"), prepare=(Step("resize", {"shape": (32, 32), "aspect": "stretch"}),))
+    bright = np.zeros((64, 64), int)
+    bright[:40] = 4095
+    studies = [[films[0]], [write_film(tmp_path / "bright.dcm", bright)], [films[1]], [films[2]]]
+    analyser = Analyser(card)
+    outcomes = analyser.run([analyser.prepare(study) for study in studies])
+    assert [each.state for each in outcomes] == [State.ANALYSED, State.FAILED, State.ANALYSED, State.ANALYSED]
+    assert outcomes[1].reason is not None
+    assert outcomes[1].reason.startswith("RuntimeError at inference/analyser.py:")
+    assert "NGUYEN" not in outcomes[1].reason
+
+
+def test_a_network_that_gives_no_number_gives_no_finding(
+    tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
+):
+    class Nan(Failing):
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            return np.full((len(batch), 2), np.nan, np.float32)
+
+    monkeypatch.setattr(door.engine, "load", lambda card, threads: Nan())
+    outcome = Analyser(film_card(tmp_path / "model")).analyse(films[:1])
+    assert outcome.state is State.FAILED
+    assert outcome.findings == ()
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("OutputFault at inference/decode.py:")
+
+
+def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, films: list[Source]):
+    analyser = Analyser(film_card(tmp_path / "model"))
+    blank = write_film(tmp_path / "blank.dcm", np.full((64, 64), 5))
+    outcome = analyser.analyse([blank])
+    assert (outcome.state, outcome.reason, outcome.flag) == (State.NOT_ANALYSED, "pixels-blank", None)
+    assert outcome.images == (blank.ref,)
+    with pytest.raises(NotAnalysable, match="pixels-blank"):
+        analyser.prepare([blank])
+    beside = analyser.analyse([blank, films[0]])
+    assert beside.state is State.ANALYSED
+    assert beside.facts["images_left_out"] == "pixels-blank"
+    assert beside.images == (films[0].ref,)
+
+
+def test_a_model_whose_network_differs_from_its_card_fails_with_a_fingerprint(tmp_path: Path, films: list[Source]):
+    card = film_card(tmp_path / "model")
+    card = replace(card, engine=replace(card.engine, input="image"))
+    outcome = Analyser(card).analyse(films[:1])
+    assert outcome.state is State.FAILED
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("NetworkDiffers at inference/engine.py:")
+    with pytest.raises(NetworkDiffers):
+        Analyser(card).warm()
+
+
+def test_platt_scaling_moves_the_probability_and_keeps_the_score(tmp_path: Path, films: list[Source]):
+    card = film_card(tmp_path / "model")
+    first = replace(card.findings[0], calibration=Calibration("platt", a=0.5, b=-1.0))
+    finding = Analyser(replace(card, findings=(first,))).analyse(films[:1]).findings[0]
+    assert finding.score == pytest.approx(1 / (1 + np.exp(-1.0)), abs=1e-4)
+    assert finding.probability == pytest.approx(1 / (1 + np.exp(-(0.5 * 1.0 - 1.0))), abs=1e-4)
+
+
+# Volumes -----------------------------------------------------------------------------------------------------
+
+
+def head(bleed: bool) -> np.ndarray:
+    """20 slices of 40 x 40: water, and where asked a block of 60 HU."""
+    values = np.zeros((20, 40, 40), int)
+    values[2:18, 4:36, 4:36] = 5
+    if bleed:
+        values[8:14, 10:20, 20:32] = 60
+    return values
+
+
+def head_series(folder: Path, bleed: bool) -> list[Source]:
+    return write_series(folder, head(bleed), np.arange(20) * 3.0, spacing=(1.0, 1.0), start=(-10.0, -20.0, 5.0))
+
+
+def test_a_segment_is_measured_where_it_lies_in_the_patient(tmp_path: Path):
+    sources = head_series(tmp_path / "s", bleed=True)
+    outcome = Analyser(volume_card(tmp_path / "model")).analyse(sources)
+    (finding,) = outcome.findings
+    assert outcome.state is State.ANALYSED
+    assert outcome.flag is TriageClass.STAT
+    assert finding.present is True
+    assert finding.probability is not None
+    assert finding.probability > 0.9
+    measured = {each.unit: each.value for each in finding.measurements}
+    assert measured["ml"] == pytest.approx(6 * 3 * 10 * 12 / 1000, rel=0.05)
+    assert measured["[hnsf'U]"] == pytest.approx(60, abs=2)
+    assert measured["mm"] == pytest.approx(np.sqrt(15**2 + 9**2 + 11**2), abs=2.5)
+    assert finding.centre_mm is not None
+    assert np.allclose(finding.centre_mm, (-10 + 25.5, -20 + 14.5, 5 + 3 * 10.5), atol=0.6)
+    held = {sources[at].header.sop_instance_uid for at in range(8, 14)}
+    assert len(finding.sop_instance_uids) == 3
+    assert set(finding.sop_instance_uids) <= held
+    assert len(outcome.images) == 20
+    assert outcome.facts["volume"] == "even"
+    assert outcome.facts["prepared_mm"] == "2x1x1"
+
+
+def test_a_clean_volume_has_an_absent_finding_without_measurements(tmp_path: Path):
+    outcome = Analyser(volume_card(tmp_path / "model")).analyse(head_series(tmp_path / "s", bleed=False))
+    (finding,) = outcome.findings
+    assert (finding.present, finding.probability, finding.measurements) == (False, 0.0, ())
+    assert outcome.flag is None
+
+
+def test_components_that_are_too_small_are_dropped(tmp_path: Path):
+    card = volume_card(tmp_path / "model")
+    card = replace(card, findings=(replace(card.findings[0], min_ml=50.0),))
+    assert Analyser(card).analyse(head_series(tmp_path / "s", bleed=True)).findings[0].present is False
+
+
+def test_the_same_input_gives_the_same_answer_in_any_order(tmp_path: Path):
+    sources = head_series(tmp_path / "s", bleed=True)
+    card = volume_card(tmp_path / "model")
+    answers = {
+        answer(Analyser(card, threads).analyse(order)) for threads in (1, 2) for order in (sources, sources[::-1])
+    }
+    assert len(answers) == 1
+
+
+def test_a_window_of_patches_gives_what_the_whole_volume_gives(tmp_path: Path):
+    sources = head_series(tmp_path / "s", bleed=True)
+    card = volume_card(tmp_path / "model")
+    whole = replace(card, engine=replace(card.engine, window=None))
+    patched, at_once = (Analyser(each).analyse(sources).findings[0] for each in (card, whole))
+    assert patched.measurements == at_once.measurements
+    assert patched.probability == pytest.approx(at_once.probability, abs=1e-5)
+
+
+def test_the_real_head_runs_through_a_whole_model(tmp_path: Path):
+    card = volume_card(tmp_path / "model")
+    card = replace(card, engine=replace(card.engine, window=Window((40, 128, 128))))
+    outcome = Analyser(card, threads=2).analyse(sources_in(shared("ct/ge_head_human")))
+    assert outcome.state is State.ANALYSED  # skull is brighter than 40 HU: this network finds it
+    assert outcome.facts["volume"] == "uneven"
+    assert outcome.facts["tilt_degrees"] == "18.5"
+
+
+# Golden cases and engines ------------------------------------------------------------------------------------
+
+
+def golden_card(folder: Path, probability: float):
+    card = film_card(folder)
+    write_film(folder / "film.dcm", np.random.default_rng(7).integers(0, 4096, (64, 64)))
+    expected = {"findings": [{"code": "one", "probability": probability, "present": True}]}
+    (folder / "expected.json").write_text(json.dumps(expected))
+    return replace(card, golden=Golden("film.dcm", "expected.json", 1e-3))
+
+
+def test_a_golden_case_passes_where_the_known_answer_comes_out(tmp_path: Path):
+    assert check(golden_card(tmp_path / "right", 0.731059)).passed
+    wrong = check(golden_card(tmp_path / "wrong", 0.9))
+    assert not wrong.passed
+    assert "one: probability is 0.731" in wrong.faults[0]
+
+
+def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path):
+    card = golden_card(tmp_path / "model", 0.7)
+    assert check(replace(card, golden=None)).faults == ("the card has no golden case",)
+    (tmp_path / "model" / "expected.json").write_text("{}")
+    assert check(card).faults[0].startswith("KeyError at inference/golden.py:")
+    assert not check(replace(card, engine=replace(card.engine, output="z"))).passed
+
+
+@pytest.fixture(params=["onnxruntime"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    return load(film_card(tmp_path / "model"), 1)
+
+
+def test_an_engine_gives_a_row_per_input_and_the_same_one_each_time(engine: Engine):
+    batch = np.random.default_rng(1).normal(size=(3, 1, 32, 32)).astype(np.float32)
+    first = engine.run(batch)
+    assert first.shape == (3, 2)
+    assert first.dtype == np.float32
+    assert np.array_equal(engine.run(batch), first)
+    assert np.allclose(engine.run(batch[1:2]), first[1:2], atol=1e-6)
+    assert engine.input_shape[1:] == (1, 32, 32)
+    engine.close()
+
+
+def test_a_network_of_a_fixed_batch_size_takes_any_number_of_films(tmp_path: Path):
+    card = film_card(tmp_path / "model")
+    batch = np.random.default_rng(1).normal(size=(5, 1, 32, 32)).astype(np.float32)
+    free = load(card, 1).run(batch)
+    write_film_network(tmp_path / "model", batch=3)
+    assert np.allclose(load(card, 1).run(batch), free, atol=1e-6)
+
+
+def test_several_threads_may_use_one_analyser(tmp_path: Path, films: list[Source]):
+    from concurrent.futures import ThreadPoolExecutor
+
+    analyser = Analyser(film_card(tmp_path / "model"))
+
+    def answers(study: Sequence[Source]) -> str:
+        return answer(analyser.analyse(study))
+
+    with ThreadPoolExecutor(4) as pool:
+        several = list(pool.map(answers, [[film] for film in films * 3]))
+    assert several == [answers([film]) for film in films] * 3

@@ -1,0 +1,54 @@
+"""The sliding window covers each voxel, weighs overlaps alike, and changes nothing that needs no context."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imaging.domain.card import Window
+from imaging.inference.window import importance, places, slide
+
+SIDE = st.integers(1, 20)
+
+
+def doubled(batch: np.ndarray) -> np.ndarray:
+    return np.concatenate([2 * batch, -batch], axis=1)
+
+
+@settings(deadline=None)  # machines are shared
+@given(st.tuples(SIDE, SIDE, SIDE), st.tuples(SIDE, SIDE, SIDE), st.sampled_from([0.0, 0.25, 0.5]), st.integers(1, 4))
+def test_a_pointwise_network_gives_the_same_by_patches(shape, roi, overlap, batch):
+    values = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
+    outputs, patches = slide(doubled, values, Window(roi, overlap, batch=batch))
+    assert patches >= 1
+    assert np.allclose(outputs, doubled(values[None])[0], atol=1e-5)
+
+
+@settings(deadline=None)  # machines are shared
+@given(st.tuples(SIDE, SIDE, SIDE), st.sampled_from([0.0, 0.25, 0.625]))
+def test_patches_cover_all_and_end_with_the_volume(roi, overlap):
+    shape = tuple(span + extra for span, extra in zip(roi, (0, 3, 17), strict=True))
+    seen = np.zeros(shape, int)
+    for place in places(shape, Window(roi, overlap)):
+        assert seen[place].shape == roi
+        seen[place] += 1
+    assert seen.min() >= 1
+
+
+def test_overlap_and_padding_are_as_the_card_says():
+    assert len(places((96, 96, 96), Window((48, 48, 48), 0.0))) == 8
+    assert len(places((84, 48, 48), Window((48, 48, 48), 0.25))) == 2
+    seen = []
+
+    def remember(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch.copy())
+        return batch
+
+    slide(remember, np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2) - 3, Window((2, 2, 4)))
+    assert (seen[0][0, 0, :, :, 2:] == -3).all()  # padded with the least value
+
+
+def test_weights_fall_from_the_middle_and_never_vanish():
+    weight = importance(Window((16, 16, 16)))
+    assert weight.max() == weight[7, 7, 7]
+    assert weight.min() >= np.float32(1e-3)
+    assert (importance(Window((4, 4, 4), blend="constant")) == 1).all()

@@ -1,0 +1,274 @@
+"""Cards are read whole or not at all, and a bad one says everything that is wrong with it at once."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from imaging.domain.card import Gate, Step
+from imaging.domain.findings import TriageClass
+from imaging.inference.prepare import SHAPES, VALUES
+from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.reading import read_card
+from imaging.models.steps import STEPS
+from imaging.models.tables import CardError
+
+WEIGHTS = b"weights"
+DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
+RESIZE = '[[prepare]]\ndo = "resize"'
+
+CHEST = f"""
+card = 1
+id = "chest-film"
+version = "1.0.0"
+name = "Chest film"
+maker = "somebody"
+licence = "Apache-2.0"
+device_uid = "2.25.1"
+status = "demonstration"
+use = "Earlier reading of frontal adult films. Not a diagnosis."
+not_for = ["children"]
+
+[[input]]
+role = "film"
+modality = ["DX", "CR"]
+images = "each"
+sop_class = ["DigitalXRayImageStorageForPresentation", "ComputedRadiographyImageStorage"]
+gate = [
+  {{tag = "BodyPartExamined", any = ["CHEST", "THORAX"], absent = "doubt"}},
+  {{tag = "PatientAge", min = 18, absent = "pass"}},
+]
+
+[[prepare]]
+do = "resize"
+shape = [224, 224]
+aspect = "pad"
+antialias = true
+
+[[prepare]]
+do = "zscore"
+
+[engine]
+kind = "onnx"
+file = "model.onnx"
+sha256 = "{DIGEST}"
+input = "x"
+output = "y"
+precision = "f32"
+batch = 8
+memory_mb = 250
+seconds = 10
+
+[[finding]]
+channel = 0
+activation = "sigmoid"
+as = "label"
+code = {{scheme = "99IMAGING", value = "abnormal", meaning = "Abnormal chest film"}}
+calibration = {{kind = "platt", a = 0.83, b = -0.41, data = "out of fold"}}
+threshold = 0.31
+chosen = "sensitivity 0.90 on out-of-fold scores"
+
+[[triage]]
+when = {{finding = "abnormal", probability = ">=0.8"}}
+class = "urgent"
+
+[[evidence]]
+finding = "abnormal"
+auc = 0.7
+ci95 = [0.6, 0.8]
+anything_else = "is free"
+
+[golden]
+input = "golden/film.dcm"
+output = "golden/expected.json"
+tolerance = 1e-3
+"""
+
+HEAD = f"""
+card = 1
+id = "head"
+version = "1.0.0"
+name = "Head CT"
+maker = "somebody"
+licence = "Apache-2.0"
+device_uid = "2.25.2"
+status = "research"
+use = "Tests."
+
+[[input]]
+role = "ct"
+modality = ["CT"]
+images = "best"
+weighting = ""
+gate = [{{tag = "BodyPartExamined", any = ["HEAD", "BRAIN"], absent = "doubt"}}]
+slices = {{min = 12, max = 600}}
+extent_mm = {{min = 100}}
+max_gap_mm = 7.5
+missing = "refuse"
+contrast = "no"
+prefer = ["axial", "kernel:soft", "thin"]
+
+[[prepare]]
+do = "orient"
+to = "RAS"
+[[prepare]]
+do = "resample"
+spacing = [1, 1, 2]
+mode = "linear"
+[[prepare]]
+do = "window"
+low = 0
+high = 80
+
+[engine]
+kind = "onnx"
+file = "model.onnx"
+sha256 = "{DIGEST}"
+input = "x"
+output = "y"
+[engine.window]
+roi = [48, 96, 96]
+overlap = 0.25
+blend = "gaussian"
+batch = 2
+
+[[finding]]
+channel = 1
+activation = "softmax"
+as = "segment"
+code = {{scheme = "SCT", value = "1386000", meaning = "Intracranial hemorrhage"}}
+site = {{scheme = "SCT", value = "12738006", meaning = "Brain"}}
+mask_at = 0.5
+min_ml = 0.5
+measure = ["volume_ml", "max_diameter_mm", "centroid", "mean_hu"]
+present = {{volume_ml = ">=1.0"}}
+probability = "max-component-mean"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "golden").mkdir(parents=True)
+    for name in ("golden/film.dcm", "golden/expected.json"):
+        (folder / name).touch()
+    (folder / "model.onnx").write_bytes(WEIGHTS)
+    (folder / "card.toml").write_text(text)
+    return folder
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(CardError) as error:
+        read_card(written(tmp_path / "model", text))
+    path = tmp_path / "model" / "card.toml"
+    assert all(line.startswith(f"{path}: ") for line in error.value.faults)
+    return [line.removeprefix(f"{path}: ") for line in error.value.faults]
+
+
+def test_a_film_card_is_read_as_it_stands(tmp_path: Path):
+    card = read_card(written(tmp_path / "chest-film", CHEST))
+    assert (card.id, card.status, card.is_volume) == ("chest-film", "demonstration", False)
+    assert card.inputs[0].sop_class_uids == ("1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1")
+    assert card.inputs[0].gates[1] == Gate("PatientAge", min=18.0, absent="pass")
+    assert card.prepare == (Step("resize", {"shape": (224, 224), "aspect": "pad"}), Step("zscore", {"nonzero": False}))
+    assert card.findings[0].calibration is not None
+    assert card.findings[0].calibration.a == 0.83
+    assert (card.triage[0].at_least, card.triage[0].triage) == (0.8, TriageClass.URGENT)
+    assert card.evidence[0]["anything_else"] == "is free"
+    assert card.golden is not None
+    assert card.digest == hashlib.sha256((tmp_path / "chest-film" / "card.toml").read_bytes()).hexdigest()
+
+
+def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
+    card = read_card(written(tmp_path / "head", HEAD))
+    assert card.is_volume
+    assert (card.inputs[0].slices, card.inputs[0].extent_mm) == ((12, 600), (100.0, 1e6))
+    assert card.engine.window is not None
+    assert card.engine.window.roi == (48, 96, 96)
+    assert card.prepare[1].options == {"spacing": (1, 1, 2), "mode": "linear"}
+    assert card.findings[0].present == {"volume_ml": ">=1.0"}
+    assert card.findings[0].site is not None
+
+
+def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
+    text = (
+        CHEST.replace("threshold = 0.31", "threshold = 1.4")
+        .replace('do = "zscore"', 'do = "sharpen"')
+        .replace('status = "demonstration"', 'status = "certified"')
+        .replace('tag = "PatientAge"', 'tag = "ShoeSize"')
+        .replace("batch = 8", 'batch = "eight"')
+        .replace('value = "abnormal"', 'value = "abnormal-chest-film"')
+        .replace('maker = "somebody"\n', "")
+    )
+    said = faults(tmp_path, text)
+    assert "finding[0].threshold = 1.4: must lie in 0..1 (threshold-range)" in said
+    assert any(line.startswith("prepare[1].do = 'sharpen': must be one of resize") for line in said)
+    assert "status = 'certified': must be one of demonstration, research, validated-here (status-unknown)" in said
+    assert any(line.startswith("input[0].gate[1].tag = 'ShoeSize'") for line in said)
+    assert "engine.batch = 'eight': must be a whole number (batch-type)" in said
+    assert any("value-length" in line for line in said)
+    assert "maker = absent: must be given: text (maker-absent)" in said
+    assert "triage[0].when.finding = 'abnormal': is no finding's code value (triage-finding)" in said
+    assert len(said) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('use = "Earlier', 'usage = "typo"\nuse = "Earlier', "usage = 'typo': is no key of a card (key-unknown)"),
+        ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is no key of a card (key-unknown)"),
+        ('as = "label"', 'as = "boxes"', "finding[0].as = 'boxes': is not yet supported (as-unsupported)"),
+        ('as = "label"', 'as = "segment"', "(as-dimensions)"),
+        ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
+        ('do = "zscore"', 'do = "crop-foreground"', "is not yet supported (do-unsupported)"),
+        (RESIZE, f'[[prepare]]\ndo = "scale"\n{RESIZE}', "(prepare-order)"),
+        (DIGEST, "0" * 64, f"model.onnx has the digest {DIGEST} (sha256-differs)"),
+        ('file = "model.onnx"', 'file = "../model.onnx"', "must lie in the model's folder (file-outside)"),
+        ('file = "model.onnx"', 'file = "other.onnx"', "is not in the model's folder (file-missing)"),
+        ('"ComputedRadiographyImageStorage"', '"ChestImageStorage"', "(sop-class-unknown)"),
+        ('"ComputedRadiographyImageStorage"', '"ExplicitVRLittleEndian"', "(sop-class-unknown)"),
+        ('device_uid = "2.25.1"', 'device_uid = "2.25.01"', "(device-uid-form)"),
+        ('probability = ">=0.8"', 'probability = ">=80"', "(triage-probability)"),
+        ("min = 18, ", "", "input[0].gate[1].any = absent: a gate needs any, min or max (gate-empty)"),
+        ("card = 1", "card = 2", "card = 2: must lie in 1..1 (card-range)"),
+        ("card = 1", 'card = 1\nbundle = "spleen"', "MONAI bundles are not yet supported (bundle-unsupported)"),
+    ],
+)  # fmt: skip
+def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str):
+    assert old in CHEST
+    said = faults(tmp_path, CHEST.replace(old, new))
+    assert any(fault in line for line in said), said
+
+
+def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path):
+    assert "(not-readable)" in faults(tmp_path, "card = ")[0]
+    with pytest.raises(CardError, match="not-readable"):
+        read_card(tmp_path / "nowhere")
+
+
+def test_the_steps_of_cards_are_those_that_preparation_has():
+    assert set(STEPS) == {"resize", "orient", "resample", *VALUES, *SHAPES}
+
+
+def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):
+    written(tmp_path / "models" / "good", CHEST)
+    written(tmp_path / "models" / "bad", HEAD.replace("mask_at = 0.5", "mask_at = 5"))
+    (tmp_path / "models" / "no-model").mkdir()
+    catalogue = load_models([tmp_path / "models"])
+    assert [card.id for card in catalogue.models] == ["chest-film"]
+    assert list(catalogue.disabled) == ["bad"]
+    assert "finding[0].mask_at = 5: must lie in 0..1 (mask-at-range)" in catalogue.disabled["bad"]
+    assert catalogue.model("chest-film") is catalogue.models[0]
+    assert catalogue.model("bad") is None
+
+
+def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path):
+    for site in ("a", "b"):
+        written(tmp_path / site / "model", CHEST)
+    catalogue = load_models([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
+    assert [card.folder for card in catalogue.models] == [tmp_path / "a" / "model"]
+    assert any("id-repeated" in text for text in catalogue.disabled.values())
+    assert "is no folder" in catalogue.disabled["c"]
+
+
+def test_the_shipped_models_can_all_be_served():
+    catalogue = load_models([shipped_folder()])
+    assert catalogue.disabled == {}

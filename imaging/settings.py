@@ -7,11 +7,12 @@ import difflib
 import logging
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from imaging import crash
 from imaging.domain.peers import LOOPBACK, Address, Caller
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def _ae_title(said: str) -> str:
 
 
 def _port(said: str) -> int:
-    if not said.isdigit() or not 0 <= int(said) < 65536:
+    if not said.isdecimal() or not 0 <= int(said) < 65536:
         raise _BadValue("is no port; a number from 0 (any free one) to 65535 is wanted")
     return int(said)
 
@@ -71,7 +72,7 @@ def _number(said: str) -> float:
 
 
 def _count(said: str) -> int:
-    if not said.isdigit() or not 0 < int(said) <= 64:
+    if not said.isdecimal() or not 0 < int(said) <= 64:
         raise _BadValue("is no count; a number from 1 to 64 is wanted")
     return int(said)
 
@@ -203,12 +204,11 @@ def load(
     values: dict[str, Any] = {}
     for name, (source, value) in said.items():
         _parse_into(values, name, source, value, faults)
-    if not faults:
-        settings = Settings(**values)
-        faults = _disagreements(settings)
-        if not faults:
-            return settings
-    raise SettingError(faults)
+    settings = Settings(**values)
+    faults += _disagreements(settings, said)
+    if faults:
+        raise SettingError(faults)
+    return settings
 
 
 def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tuple[str, Any]]]:
@@ -227,10 +227,11 @@ def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tu
         if name in known:
             yield name, (f"{config}: {name}", value)
         else:
-            faults.append(f"{config}: {name} is no setting{_nearest(name, known)}")
+            faults.append(f"{config}: {name} is no setting{nearest(name, known)}")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message on a name that is unknown: what may have been meant."""
     near = difflib.get_close_matches(name, known, 1, 0.5)
     return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(sorted(known))}"
 
@@ -238,42 +239,45 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
     known, found = table(), {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable == crash.VARIABLE:
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name in known:
             many = known[name].metadata["many"]
             found[name] = (variable, [each for each in value.split(",") if each] if many else value)
         else:
-            log.warning("variable_unknown name=%s%s", variable, _nearest(name, known))
+            log.warning("variable_unknown name=%s%s", variable, nearest(name, known))
     return found
 
 
 def _parse_into(values: dict[str, Any], name: str, source: str, value: Any, faults: list[str]) -> None:
+    """What can be used of a value; its faults are noted, and leave the default."""
     notes = table()[name].metadata
     if notes["many"]:
         if isinstance(value, str) or not isinstance(value, Sequence):
             faults.append(f'{source}: a list is wanted: ["{notes["form"]}", ...]')
             return
-        values[name] = tuple(_parsed(source, each, notes, faults) for each in value)
+        values[name] = tuple(one for each in value for one in _parsed(source, each, notes, faults))
     elif isinstance(value, bool) or not isinstance(value, str | int | float):
         faults.append(f"{source}: one value of the form {notes['form']} is wanted")
     else:
-        values[name] = _parsed(source, value, notes, faults)
+        for one in _parsed(source, value, notes, faults):
+            values[name] = one
 
 
-def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]) -> Any:
+def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]) -> list[Any]:
+    """The value, or nothing and one fault more."""
     try:
-        return notes["parse"](str(value))
+        return [notes["parse"](str(value))]
     except _BadValue as error:
         faults.append(f"{source} {str(value)!r} {error}")
-        return None
+        return []
 
 
-def _disagreements(settings: Settings) -> list[str]:
-    """Faults of settings that are well formed each."""
+def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
+    """Faults of settings that are well formed each. `said`: those that were said, well formed or not."""
     faults = []
-    if settings.dicom_host not in LOOPBACK and not settings.accept:
+    if settings.dicom_host not in LOOPBACK and "accept" not in said:
         faults.append(
             f"--dicom-host {settings.dicom_host!r} is beyond loopback, where strangers are refused: say who may send, "
             "by --accept AET@ADDRESS for each"
@@ -286,8 +290,8 @@ def _disagreements(settings: Settings) -> list[str]:
     names = [each.name for each in settings.deliver_to]
     faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
     faults += [
-        f"--deliver-outcomes names {name}, which --deliver-to does not{_nearest(name, names) if names else ''}"
+        f"--deliver-outcomes names {name}, which --deliver-to does not{nearest(name, names) if names else ''}"
         for name, _ in settings.deliver_outcomes
-        if name not in names
+        if name not in names and (names or "deliver_to" not in said)
     ]
     return faults

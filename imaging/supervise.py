@@ -64,7 +64,10 @@ class _Event:
 def serve(settings: Settings, out: IO[str]) -> int:
     """Runs the roles until SIGTERM. Prints the one line on `out` when all are ready. Raises CannotServe."""
     home = settings.home.absolute()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise CannotServe(f"--home {home} cannot be made: {error.strerror}") from None
     with ExitStack() as held:
         for role in chosen_roles(settings):
             _lock(home, role, held)
@@ -109,6 +112,15 @@ def _is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_served(home: Path, role: str) -> bool:
+    """Whether the supervisor that last ran this role here is alive: what the ledger says of it outlives a kill -9."""
+    try:
+        pid = int((home / f"lock.{role}").read_text())
+        return b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return False
 
 
 class _Supervisor:

@@ -13,7 +13,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, moment
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, moment, refuse
 from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.analysis import Analysis, collect
@@ -33,8 +33,8 @@ def run(asked: Asked) -> int:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
     faults += [f"--models {folder}: there is no such folder" for folder in asked.models or () if not folder.is_dir()]
-    if faults or at is None:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
+    assert at is not None
     collected = collect(asked.paths)
     if not collected.studies:
         raise Wrong(f"nothing readable: {collected.passed_over} files are no DICOM")

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, TypeVar
 
 from imaging import settings
 from imaging.ledger import migrate
-from imaging.ledger.store import SQLITE_FILE, Ledger
-from imaging.settings import SettingError, Settings
+from imaging.ledger.store import SQLITE_FILE, Ledger, Unusable
+from imaging.settings import SettingError, Settings, nearest
 
 Asked = argparse.Namespace
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Failed(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says every unknown option and every missing argument, not the first alone."""
+    """An argument parser that says every unknown option and every missing value, not the first alone."""
 
     def __init__(self, prog: str, description: str | None) -> None:
         super().__init__(
@@ -37,19 +37,35 @@ class Parser(argparse.ArgumentParser):
         self.faults: list[str] = []
 
     def asked(self, arguments: Sequence[str]) -> Asked:
-        """Raises Wrong with all faults."""
-        found, unknown = self.parse_known_args(list(arguments))
+        """What was asked, with its faults so far: the command adds its own and says them together by `refuse`."""
+        found, unknown = self.parse_known_args(self._with_values(arguments))
         options = [name for action in self._actions for name in action.option_strings]
         for each in unknown:
-            near = settings._nearest(each.partition("=")[0], options) if each.startswith("-") else ""
+            near = nearest(each.partition("=")[0], options) if each.startswith("-") else ""
             self.faults.append(f"{each}: unknown{near}")
         found.faults = self.faults
-        if self.faults and not hasattr(found, "_settings"):
-            raise Wrong("\n".join(self.faults))
         return found
+
+    def _with_values(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments without options that lack their value; argparse would say the first and end."""
+        wanting = {name: action for action in self._actions if action.nargs is None for name in action.option_strings}
+        kept = []
+        for each, after in zip(arguments, [*arguments[1:], "--"], strict=True):
+            if each in wanting and after.startswith("--"):
+                self.faults.append(f"{each}: {wanting[each].metavar} is wanted after it")
+            else:
+                kept.append(each)
+        return kept
 
     def error(self, message: str) -> NoReturn:
         raise Wrong("\n".join([*self.faults, message]))
+
+
+def refuse(asked: Asked, faults: Sequence[str] = ()) -> None:
+    """Raises Wrong with all faults of the arguments, where there are any."""
+    said = [*asked.faults, *faults]
+    if said:
+        raise Wrong("\n".join(said))
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +81,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Every setting as an option; values are checked together by `settings_of`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as these flags, _ for -")
-    parser.set_defaults(_settings=True)
     for name, each in settings.table().items():
         notes = each.metadata
         default = "" if each.default in ("", ()) else f" (default {each.default})"
@@ -78,26 +93,30 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def settings_of(asked: Asked) -> Settings:
-    """The settings that flags, environment and file give together. Raises Wrong with all faults."""
+def settings_of(asked: Asked, faults: Sequence[str] = ()) -> Settings:
+    """The settings that flags, environment and file give together. Raises Wrong with all faults, `faults` too."""
     flags = {name: value for name in settings.table() if (value := getattr(asked, name, None)) is not None}
-    faults: list[str] = list(getattr(asked, "faults", []))
     try:
         found = settings.load(flags, asked.config)
     except SettingError as error:
-        raise Wrong("\n".join([*faults, *error.faults])) from None
-    if faults:
-        raise Wrong("\n".join(faults))
+        raise Wrong("\n".join([*asked.faults, *faults, *error.faults])) from None
+    refuse(asked, faults)
     return found
 
 
-def ledger_of(asked: Asked) -> Ledger:
-    """The ledger of the home that is asked about. Raises Failed where it was never served or is of another version."""
-    found = settings_of(asked)
+def ledger_of(asked: Asked, faults: Sequence[str] = ()) -> Ledger:
+    """The ledger of the home that is asked about.
+
+    Raises Wrong with all faults, and Failed where the home was never served or its ledger cannot be used.
+    """
+    found = settings_of(asked, faults)
     if not found.database and not (found.home / SQLITE_FILE).exists():
         raise Failed(f"{found.home} was never served; `imaging serve --home {found.home}` begins it")
-    ledger = Ledger(found.home, found.database)
-    migrate.check(ledger)
+    try:
+        ledger = Ledger(found.home, found.database)
+        migrate.check(ledger)
+    except Unusable as error:
+        raise Failed(str(error)) from None
     return ledger
 
 

@@ -6,7 +6,7 @@ For the service engineer whose modality "cannot send": what it proposed stands h
 import json
 from typing import Any
 
-from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, table
+from imaging.cli.asking import Asked, Parser, add_home, add_json, ledger_of, table
 from imaging.ledger import views
 
 
@@ -17,9 +17,9 @@ def options(parser: Parser) -> None:
 
 
 def run(asked: Asked) -> int:
-    if not asked.last.isdigit() or not int(asked.last):
-        raise Wrong(f"--last {asked.last!r}: a number from 1 is wanted")
-    found = views.associations(ledger_of(asked), int(asked.last))
+    is_number = asked.last.isdecimal() and int(asked.last)
+    faults = [] if is_number else [f"--last {asked.last!r}: a number from 1 is wanted"]
+    found = views.associations(ledger_of(asked, faults), int(asked.last))
     if asked.json:
         print(json.dumps({"associations": found}, indent=2))
     else:

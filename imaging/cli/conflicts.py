@@ -9,7 +9,7 @@ for good; the study is looked at again either way.
 
 import json
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, settings_of, table
 from imaging.ledger import receiving
 from imaging.supervise import patience
 
@@ -28,13 +28,11 @@ def run(asked: Asked) -> int:
     faults += [
         f"{each!r}: a number that `imaging conflicts list` shows is wanted"
         for each in asked.numbers
-        if not each.isdigit()
+        if not each.isdecimal()
     ]
     if asked.what in ("use", "drop") and not asked.numbers:
         faults.append(f"{asked.what}: say which, by number")
-    if faults:
-        raise Wrong("\n".join(faults))
-    ledger = ledger_of(asked)
+    ledger = ledger_of(asked, faults)
     if asked.what == "list":
         found = [each | {"received_at": each["received_at"].isoformat()} for each in receiving.conflicts(ledger)]
         head = ["number", "why", "study", "object", "received"]

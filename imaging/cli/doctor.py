@@ -18,7 +18,7 @@ from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_o
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.inference.golden import check
 from imaging.ledger import migrate
-from imaging.ledger.store import SQLITE_FILE, Ledger
+from imaging.ledger.store import SQLITE_FILE, Ledger, Unusable
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.settings import Settings
 
@@ -75,7 +75,10 @@ def _disk(settings: Settings) -> Finding:
 def _ledger(settings: Settings) -> Finding:
     if not settings.database and not (settings.home / SQLITE_FILE).exists():
         return Finding("ledger", True, "none yet; `imaging serve` makes it")
-    found = migrate.version(Ledger(settings.home, settings.database))
+    try:
+        found = migrate.version(Ledger(settings.home, settings.database))
+    except Unusable as error:
+        return Finding("ledger", False, str(error), "mend --database, or start the database's server")
     is_well = found == migrate.HEAD
     return Finding(
         "ledger", is_well, f"schema {found}", "" if is_well else "`imaging migrate`, while nothing serves it"

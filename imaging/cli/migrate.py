@@ -1,8 +1,8 @@
 """Bring the ledger of a home to this version's schema. `imaging serve` does so by itself."""
 
-from imaging.cli.asking import Asked, Parser, add_home, settings_of
+from imaging.cli.asking import Asked, Failed, Parser, add_home, settings_of
 from imaging.ledger import migrate
-from imaging.ledger.store import Ledger
+from imaging.ledger.store import Ledger, Unusable
 
 
 def options(parser: Parser) -> None:
@@ -12,8 +12,11 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     found = settings_of(asked)
     found.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ledger = Ledger(found.home, found.database)
-    before = migrate.version(ledger)
-    migrate.migrate(ledger)
+    try:
+        ledger = Ledger(found.home, found.database)
+        before = migrate.version(ledger)
+        migrate.migrate(ledger)
+    except Unusable as error:
+        raise Failed(str(error)) from None
     print(f"schema {before or 'none'} -> {migrate.HEAD}")
     return 0

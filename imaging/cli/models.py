@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, table
+from imaging.cli.asking import Asked, Failed, Parser, add_json, refuse, table
 from imaging.domain.card import Card
 from imaging.models.catalogue import Catalogue, load_models, shipped_folder
 
@@ -30,8 +30,7 @@ def run(asked: Asked) -> int:
         for each in asked.ids
         if catalogue.model(each) is None
     ]
-    if faults:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
     chosen = [card for card in catalogue.models if not asked.ids or card.id in asked.ids]
     if asked.what == "check":
         return _check(chosen, asked)

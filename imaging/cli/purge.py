@@ -6,7 +6,7 @@ imaging purge --older-than 30d
 import json
 import sys
 
-from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.cli.asking import Asked, Parser, add_home, add_json, checked, ledger_of, period, settings_of
 from imaging.ledger import retention
 from imaging.spool import FolderSpool
 
@@ -21,9 +21,8 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     faults: list[str] = []
     age = checked(faults, period, "--older-than", asked.older_than or "")
-    if age is None:
-        raise Wrong("\n".join(faults))
-    ledger = ledger_of(asked)
+    ledger = ledger_of(asked, faults)
+    assert age is not None
     spool = FolderSpool(settings_of(asked).home / "spool")
     before = ledger.clock.now() - age
     studies = retention.removable(ledger, before)

@@ -24,7 +24,11 @@ def options(parser: Parser) -> None:
 
 
 def run(asked: Asked) -> int:
-    ledger = ledger_of(asked)
+    chosen = [
+        name for name, value in (("--to", asked.to), ("--study", asked.study), ("--failed", asked.failed)) if value
+    ]
+    faults = [f"{' and '.join(chosen)}: one of them is wanted"] if len(chosen) > 1 else []
+    ledger = ledger_of(asked, faults)
     sent = worked = 0
     if asked.study:
         stories = views.story(ledger, asked.study)

@@ -5,10 +5,11 @@ imaging send study/ --to PACS@10.0.0.5:104
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked
-from imaging.dicom_node.files import StoreRequest, split_part_10
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse
+from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
@@ -29,8 +30,8 @@ def run(asked: Asked) -> int:
     if not asked.to:
         faults.append("--to is needed: AET@HOST:PORT")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    if faults or peer is None:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
+    assert peer is not None
     files, passed_over = _readable(asked.paths)
     if not files:
         raise Wrong(f"nothing readable: {passed_over} files are no DICOM")
@@ -46,22 +47,25 @@ def run(asked: Asked) -> int:
     return 1 if refused else 0
 
 
-def _readable(paths: list[Path]) -> tuple[list[tuple[Path, StoreRequest]], int]:
-    files, passed_over = [], 0
+def _readable(paths: list[Path]) -> tuple[dict[Path, tuple[str, str]], int]:
+    """SOP class and transfer syntax of each DICOM file, and how many are none."""
+    files: dict[Path, tuple[str, str]] = {}
+    passed_over = 0
     for path in paths:
         for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
             try:
                 with file.open("rb") as opened:
-                    files.append((file, split_part_10(opened.read(1 << 20))))
+                    head = split_part_10(opened.read(1 << 16))
+                    files[file] = head.sop_class_uid, head.transfer_syntax_uid
             except (Unreadable, OSError):
                 passed_over += 1
     return files, passed_over
 
 
-def _send(sender: Sender, files: list[tuple[Path, StoreRequest]]) -> dict[str, str]:
+def _send(sender: Sender, files: Mapping[Path, tuple[str, str]]) -> dict[str, str]:
     refused: dict[str, str] = {}
-    sender.propose({(request.sop_class_uid, request.transfer_syntax_uid) for _, request in files})
-    for number, (file, _) in enumerate(files, 1):
+    sender.propose(set(files.values()))
+    for number, file in enumerate(files, 1):
         print(f"\r{number} of {len(files)}", end="", file=sys.stderr, flush=True)
         answer = sender.send(file.read_bytes())
         if not isinstance(answer, Accepted):

@@ -10,6 +10,7 @@ folder under --home; a home that exists is used as it is.
 import sys
 
 from imaging.cli.asking import Asked, Failed, Parser, add_settings, settings_of
+from imaging.ledger.store import Unusable
 from imaging.roles.child import quiet_logging
 from imaging.supervise import CannotServe
 from imaging.supervise import serve as supervise
@@ -23,5 +24,5 @@ def run(asked: Asked) -> int:
     quiet_logging("supervisor")
     try:
         return supervise(settings_of(asked), sys.stdout)
-    except CannotServe as error:
+    except (CannotServe, Unusable) as error:
         raise Failed(str(error)) from None

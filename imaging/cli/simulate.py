@@ -14,7 +14,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked
+from imaging.cli.asking import Asked, Failed, Parser, add_json, checked, refuse
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
@@ -39,15 +39,14 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     faults: list[str] = []
     for option, said in (("--studies", asked.studies), ("--seed", asked.seed)):
-        if not said.isdigit() or not int(said):
+        if not said.isdecimal() or not int(said):
             faults.append(f"{option} {said!r}: a number from 1 is wanted")
     faults += [f"--kind {each!r}: film, head or brain is wanted" for each in asked.kind or () if each not in KINDS]
     rate = checked(faults, float, "--rate", asked.rate)
     if (asked.output is None) == (asked.to is None):
         faults.append("say where to: either --output DIR or --to AET@HOST:PORT")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    if faults or rate is None:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
     told = []
     sender = Sender(peer, "SIMULATE") if peer else None
     began = time.monotonic()

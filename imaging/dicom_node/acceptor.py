@@ -18,7 +18,7 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket
 
 from imaging.dicom_node.files import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, StoreRequest
-from imaging.dicom_node.storing import SUCCESS, Status
+from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.domain.peers import Caller
 
 log = logging.getLogger(__name__)
@@ -135,12 +135,21 @@ class Acceptor:
             self._numbers[id(event.assoc)] = self._receiver.opened(who), Tally()
 
     def _on_store(self, event: evt.Event) -> Dataset:
-        number, tally = self._numbers[id(event.assoc)]
+        with self._lock:
+            known = self._numbers.get(id(event.assoc))
+        if known is None:  # its row could not be written
+            return _response(Status(OUT_OF_RESOURCES, "the ledger cannot be written"))
+        number, tally = known
         request = event.request
-        said = getattr(request, "said_uids", None) or (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
         data = request.DataSet.getbuffer() if request.DataSet is not None else memoryview(b"")
         status = self._receiver.store(
-            number, StoreRequest(str(said[0]), str(said[1]), str(event.context.transfer_syntax), data)
+            number,
+            StoreRequest(
+                str(request.AffectedSOPClassUID),
+                str(request.AffectedSOPInstanceUID),
+                str(event.context.transfer_syntax),
+                data,
+            ),
         )
         if status.code == SUCCESS:
             tally.stored += 1

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from imaging import crash
 from imaging.dicom_node.files import StoreRequest, part_10_head, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.header import Header
@@ -95,12 +96,13 @@ class Storing:
         self._waiting.put((receipt, answer))
         try:
             recorded = answer.result()
-            if recorded.key:
-                self._spool.link(incoming, recorded.key)
         except BaseException:
             if association_id is not None:  # the sender keeps it, so nothing is lost
                 self._linked.put((incoming, None))
             raise
+        if recorded.key:  # where this fails its row names it all the same: the first name stays until the next start
+            self._spool.link(incoming, recorded.key)
+        crash.point("linked")
         self._linked.put((incoming, recorded.key))
         if recorded.conflict:
             log.warning("object_kept_apart study=%d why=%s", recorded.study_id, recorded.conflict)
@@ -109,6 +111,7 @@ class Storing:
         while (batch := _batch(self._waiting)) is not None:
             try:
                 results = receiving.record(self._ledger, [receipt for receipt, _ in batch], self._patience)
+                crash.point("recorded")
             except Exception as error:  # noqa: BLE001 (each waiting request is answered with it)
                 results = [error] * len(batch)
             for (_, answer), result in zip(batch, results, strict=True):

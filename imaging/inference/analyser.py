@@ -7,7 +7,6 @@ for its timings: nothing here reads a clock for anything else, or draws a number
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.card import Card
+from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Finding, ImageRef, Outcome, State
 from imaging.domain.fitting import model_input, select
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -283,16 +283,3 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
 
 def _rounded(timings: Mapping[str, float]) -> dict[str, float]:
     return {stage: round(spent, 2) for stage, spent in timings.items()}
-
-
-def fingerprint(error: BaseException) -> str:
-    """An error's type and the last line of ours that it passed. Never its text, which may quote a patient's data."""
-    ours = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).resolve().is_relative_to(PACKAGE)
-    ]
-    if not ours:
-        return type(error).__name__
-    place = Path(ours[-1].filename).resolve().relative_to(PACKAGE)
-    return f"{type(error).__name__} at {place}:{ours[-1].lineno} in {ours[-1].name}"

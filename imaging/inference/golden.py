@@ -13,11 +13,12 @@ from typing import Any
 import pydicom
 
 from imaging.domain.card import Card
+from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Finding, Outcome, State
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
-from imaging.inference.analyser import Analyser, fingerprint
+from imaging.inference.analyser import Analyser
 from imaging.inference.decode import MEASURES
 
 

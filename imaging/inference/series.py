@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from imaging.domain.card import Input
 from imaging.domain.findings import ImageRef
-from imaging.domain.fitting import SAME_PLACE_MM, Plane, Stack, stack
+from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, stack
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference.pixels import Layout, decode, layout_of, read_file

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.findings import ImageRef
-from imaging.domain.fitting import Stack
+from imaging.domain.geometry import Stack
 from imaging.domain.reasons import NotAnalysable
 
 Array = NDArray[Any]

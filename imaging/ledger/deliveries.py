@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
 
+from imaging import crash
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
 from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
@@ -138,6 +139,7 @@ def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, 
             _note_down(ledger, connection, delivery.destination, answer, jitter)
         elif changed and not isinstance(answer, Passing):
             _note_up(ledger, connection, delivery.destination)
+        crash.point("answer-not-committed")
     ledger.wakeups.notify(wakeups.STUDY)
     return changed == 1
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 
+from imaging import crash
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.priority import due_after_flag
@@ -78,6 +79,8 @@ def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Map
             .values(state=JOB[JobState.QUEUED, JobEvent.LEASED], lease=owner, lease_tick=tick)
         )
         found = [_job(connection, row, owner) for row in rows]
+        crash.point("lease-not-committed")
+    crash.point("leased")
     ledger.wakeups.notify(wakeups.STUDY)
     return found
 
@@ -161,6 +164,8 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
         _raise_study(connection, job.study_id, outcome.flag)
         for each in objects:
             _add_object(connection, job, each, now)
+        crash.point("conclusion-not-committed")
+    crash.point("concluded")
     ledger.wakeups.notify(wakeups.STUDY, *([wakeups.DELIVERY] if objects else []))
     return True
 

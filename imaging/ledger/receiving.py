@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import VOLUME_MODALITIES, Patience
@@ -73,6 +74,8 @@ def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
     """Notes the end; studies of which no other open association sends are looked at at once."""
     with ledger.write() as connection:
         _end_associations(ledger, connection, [number], end)
+        crash.point("association-end-not-committed")
+    crash.point("association-ended")
     ledger.wakeups.notify(wakeups.SETTLE)
 
 
@@ -123,19 +126,20 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
                     results.append(_record(ledger, connection, receipt, patience))
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
                 results.append(error)
+        crash.point("record-not-committed")
     return results
 
 
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
     header, instance = receipt.header, tables.instance
     known = connection.execute(
-        select(instance.c.digest, instance.c.header, instance.c.study_id).where(
+        select(instance.c.digest, instance.c.key, instance.c.header, instance.c.study_id).where(
             instance.c.sop_instance_uid == header.sop_instance_uid
         )
     ).first()
     if known is not None:
         if known.digest == receipt.digest:
-            return Recorded(receipt.key, known.study_id)
+            return Recorded(known.key, known.study_id)
         harmless = is_same_image(header, Header.from_json(known.header))
         return _keep_apart(ledger, connection, receipt, known.study_id, "" if harmless else OTHER_CONTENT)
     study = _study_of(connection, header)
@@ -145,7 +149,25 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     _add_instance(ledger, connection, receipt, study_id)
     if study is not None:
         _extend_study(ledger, connection, study, header, patience)
+    if _is_over(connection, receipt.association_id):
+        _look_now(ledger, connection, study_id)
     return Recorded(receipt.key, study_id)
+
+
+def _is_over(connection: Connection, association_id: int | None) -> bool:
+    """Whether nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
+    table = tables.association
+    ended = select(table.c.ended_at).where(table.c.id == association_id)
+    return association_id is None or connection.scalar(ended) is not None
+
+
+def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
+    study, tick = tables.study, ledger.clock.tick()
+    connection.execute(
+        update(study)
+        .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
+        .values(ended_tick=tick, settle_tick=tick)
+    )
 
 
 def is_same_image(one: Header, other: Header) -> bool:
@@ -261,11 +283,16 @@ def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, stud
 def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
     study, tick = tables.study, ledger.clock.tick()
+    first = Header.from_json(known.header)
+    values: dict[str, Any] = {"instances": study.c.instances + 1}
+    if header.patient and not first.patient:  # whoever is named first is the study's patient
+        values |= {"header": header.to_json(), "patient_id": _patient(connection, header)}
+    elif header.has_pixels and not first.has_pixels and header.patient == first.patient:
+        values |= {"header": header.to_json()}
     if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
-        connection.execute(update(study).where(study.c.id == known.id).values(instances=study.c.instances + 1))
+        connection.execute(update(study).where(study.c.id == known.id).values(values))
         return
-    values: dict[str, Any] = {
-        "instances": study.c.instances + 1,
+    values |= {
         "last_image_at": ledger.clock.now(),
         "last_tick": tick,
         "ended_tick": None,
@@ -274,8 +301,6 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     if known.state == StudyState.SETTLED:
         state = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE]
         values |= {"state": state, "first_tick": tick, "settle_why": "late images"}
-    if not Header.from_json(known.header).has_pixels:
-        values |= {"header": header.to_json()}
     connection.execute(update(study).where(study.c.id == known.id).values(values))
 
 
@@ -288,7 +313,7 @@ def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_
     """Notes an object that must not take its UID's place; `conflict` is empty where it is harmless."""
     table, study = tables.conflict, tables.study
     known = connection.scalar(
-        select(table.c.id).where(
+        select(table.c.key).where(
             table.c.sop_instance_uid == receipt.header.sop_instance_uid, table.c.digest == receipt.digest
         )
     )
@@ -308,7 +333,7 @@ def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_
         )
         if conflict:
             connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + 1))
-    return Recorded(receipt.apart, study_id, conflict)
+    return Recorded(known or receipt.apart, study_id, conflict)
 
 
 def _key(done: Any) -> int:
@@ -340,7 +365,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) 
 
     The study is looked at again. False where there is no such open conflict.
     """
-    table, study, instance = tables.conflict, tables.study, tables.instance
+    table, study = tables.conflict, tables.study
     with ledger.write() as connection:
         row = connection.execute(select(table).where(table.c.id == number, table.c.state == "open")).first()
         if row is None:
@@ -348,11 +373,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) 
         connection.execute(update(table).where(table.c.id == number).values(state="used" if use else "dropped"))
         connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
         if use:
-            values = {"digest": row.digest, "key": row.key, "size": row.size, "header": row.header}
-            same = instance.c.sop_instance_uid == row.sop_instance_uid
-            if connection.execute(update(instance).where(same).values(values)).rowcount == 0:
-                receipt = Receipt(Header.from_json(row.header), row.digest, row.size, None, row.key, row.key)
-                _add_instance(ledger, connection, receipt, row.study_id)
+            _use(ledger, connection, row)
         tick = ledger.clock.tick()
         connection.execute(
             update(study)
@@ -369,3 +390,25 @@ def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) 
         )
     ledger.wakeups.notify(wakeups.SETTLE)
     return True
+
+
+def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
+    """Puts an object that was kept apart in its UID's place, under a new row number: it is another input.
+
+    What was there before is kept apart in its turn.
+    """
+    table, instance = tables.conflict, tables.instance
+    same = instance.c.sop_instance_uid == chosen.sop_instance_uid
+    before = connection.execute(select(instance).where(same)).first()
+    if before is None:
+        study = tables.study
+        connection.execute(update(study).where(study.c.id == chosen.study_id).values(instances=study.c.instances + 1))
+    else:
+        names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at")
+        values = {name: before._mapping[name] for name in names}
+        was_apart = (table.c.sop_instance_uid == before.sop_instance_uid) & (table.c.digest == before.digest)
+        connection.execute(delete(table).where(was_apart))
+        connection.execute(insert(table).values(why=OTHER_CONTENT, state="dropped", **values))
+        connection.execute(delete(instance).where(same))
+    receipt = Receipt(Header.from_json(chosen.header), chosen.digest, chosen.size, None, chosen.key, chosen.key)
+    _add_instance(ledger, connection, receipt, chosen.study_id)

@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.settling import Signals, has_gap, is_volume
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT
 from imaging.ledger.store import Ledger
+
+_AT_ONCE: Final = 50
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,16 @@ class NewJob:
 
 
 def due_studies(ledger: Ledger) -> tuple[list[Candidate], float | None]:
-    """The studies to look at now, and the tick at which the next one is due."""
+    """The first studies to look at now, and the tick at which the next one is due."""
     study = tables.study
     with ledger.read() as connection:
         tick = ledger.clock.tick()
         due = connection.scalars(
-            select(study.c.id).where(study.c.settle_tick <= tick).order_by(study.c.settle_tick).limit(50)
+            select(study.c.id).where(study.c.settle_tick <= tick).order_by(study.c.settle_tick).limit(_AT_ONCE)
         )
         found = [_candidate(connection, each) for each in due]
+        if len(found) == _AT_ONCE:
+            return found, tick
         later = connection.scalar(select(func.min(study.c.settle_tick)).where(study.c.settle_tick > tick))
     return found, later
 
@@ -98,10 +104,12 @@ def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> Non
 def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[NewJob], reason: str) -> bool:
     """Takes the study as whole: one revision with its jobs, or none where no model's input changed.
 
-    `reason`: why no model is asked, or empty. False where another image came meanwhile.
+    `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     study = tables.study
     with ledger.write() as connection:
+        if _doubt(connection, candidate.id) != candidate.doubt:
+            return False
         state = STUDY[StudyState.RECEIVING, StudyEvent.WHOLE]
         changed = connection.execute(
             update(study)
@@ -113,6 +121,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
             return False
         if jobs:
             _add_revision(ledger, connection, candidate.id, signal, jobs)
+        crash.point("settle-not-committed")
+    crash.point("settled")
     ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if jobs else []))
     return True
 

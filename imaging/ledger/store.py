@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
+from sqlalchemy.exc import ArgumentError
 
 from imaging.ledger import tables
 from imaging.ledger.clock import Clock, SystemClock
@@ -17,21 +18,28 @@ from imaging.ledger.wakeups import WakeUps
 SQLITE_FILE: Final = "ledger.sqlite"
 
 
-class SchemaDiffers(Exception):
+class Unusable(Exception):
+    """The database cannot be used: a wrong URL, nobody who answers, no ledger; the text says which."""
+
+
+class SchemaDiffers(Unusable):
     """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
 
 
 class Ledger:
-    """The database of a home. `url` defaults to SQLite in the home's folder."""
+    """The database of a home. `url` defaults to SQLite in the home's folder. Raises Unusable."""
 
     def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
-        self.wakeups = WakeUps(home / "run")
         self.url = url or f"sqlite:///{home / SQLITE_FILE}"
-        self.engine = create_engine(self.url, pool_size=4, max_overflow=60, hide_parameters=True)
+        self.engine = _engine(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._lock = threading.Lock()
-        self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            self.wakeups = WakeUps(home / "run")
+            self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unusable(f"{error.filename} cannot be used: {error.strerror}") from error
         if self.is_sqlite:
             _own_transactions(self.engine)
 
@@ -86,6 +94,16 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0))
     connection.execute(update(peer).values(probe_tick=0.0))
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_size=4, max_overflow=60, hide_parameters=True)
+    except (ArgumentError, ModuleNotFoundError) as error:
+        raise Unusable(
+            "the database's URL cannot be used: one such as postgresql+psycopg://user@host/name is wanted, and "
+            f"`pip install 'imaging[postgresql]'` for it ({type(error).__name__})"
+        ) from error
 
 
 def _own_transactions(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from imaging import crash
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
@@ -49,6 +50,8 @@ def _send_to(ledger: Ledger, name: str, address: str, ae_title: str, index: int,
     while not stop.is_set():
         try:
             batch, due_tick = deliveries.claim(ledger, name, owner, _BURST)
+            if batch:
+                crash.point("claimed")
             _send(ledger, sender, batch, stop)
         except Exception as error:
             log.exception("deliveries_interrupted destination=%s error=%s", name, type(error).__name__)
@@ -74,6 +77,7 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
         if stop.is_set():
             return
         answer, peer_is_down = _answer(sender, each)
+        crash.point("peer-answered")
         deliveries.conclude(ledger, each, answer, random.random(), peer_is_down=peer_is_down)
         if not isinstance(answer, Accepted):
             log.warning(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging import crash
 from imaging.domain.header import Header
 
 Buffer = bytes | bytearray | memoryview
@@ -68,9 +69,11 @@ class FolderSpool:
         part = self._incoming / f"{name}.part"
         try:
             size = _write_synced(part, chunks)
+            crash.point("spool-data-synced")
             whole = part.with_suffix(".dcm")
             part.rename(whole)
             os.fsync(self._incoming_fd)
+            crash.point("spool-name-synced")
         except OSError as error:
             part.unlink(missing_ok=True)
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
@@ -90,6 +93,7 @@ class FolderSpool:
         folders = {parent for _, key in incoming if key for parent in self._parents(self.path(key))}
         for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
             _sync_folder(folder)
+        crash.point("final-names-synced")
         for each, _ in incoming:
             each.path.unlink(missing_ok=True)
 

@@ -1,0 +1,288 @@
+"""Which models fit, what they take, and why they take nothing; whatever order instances come in."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imaging.domain.card import Card, Engine, Gate, Input
+from imaging.domain.fitting import Selection, fits, has_contrast, model_input, select, weighting
+from imaging.domain.header import Header
+from imaging.domain.reasons import Reason
+
+DX, CR, CT, MR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1.1", "1", "2", "4"))
+CHEST = Gate("BodyPartExamined", any=("CHEST", "THORAX"), absent="doubt")
+FRONTAL = Gate("ViewPosition", any=("PA", "AP"), absent="doubt")
+ADULT = Gate("PatientAge", min=18, absent="pass")
+FILM = Input("film", ("DX", "CR"), (DX, CR), "each", (CHEST, FRONTAL, ADULT))
+HEAD = Input(
+    "ct",
+    ("CT",),
+    (CT,),
+    "best",
+    (Gate("BodyPartExamined", any=("HEAD", "BRAIN"), absent="doubt"),),
+    slices=(5, 40),
+    extent_mm=(20, 300),
+    max_gap_mm=7.5,
+    contrast="no",
+    prefer=("axial", "kernel:soft", "thin"),
+)
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+
+
+def card(*inputs: Input) -> Card:
+    engine = Engine("onnx", "m", "", "x", "y")
+    return Card("m", "1", "", "", "", "2.25.1", "research", "", (), inputs, (), engine, (), (), (), None, Path(), "")
+
+
+CHEST_CARD, HEAD_CARD = card(FILM), card(HEAD)
+
+
+def film(uid: str, **changes: Any) -> Header:
+    facts: dict[str, Any] = {
+        "modality": "DX", "body_part_examined": "CHEST", "view_position": "PA", "patient_age": "045Y",
+        "image_type": ("DERIVED", "PRIMARY"), "patient_id": "P1", "rows": 1024, "columns": 1024,
+    }  # fmt: skip
+    return Header(DX, uid, "1.2", "1.2.1", "1.2.840.10008.1.2.1", **{**facts, **changes})
+
+
+def series(name: str, along: Any, **changes: Any) -> list[Header]:
+    """Axial head CT slices at these heights."""
+    facts: dict[str, Any] = {
+        "modality": "CT", "body_part_examined": "HEAD", "image_type": ("ORIGINAL", "PRIMARY", "AXIAL"), "rows": 64,
+        "columns": 64, "pixel_spacing": (0.5, 0.5), "image_orientation": AXIAL, "has_rescale": True,
+        "frame_of_reference_uid": "1.9", "convolution_kernel": "STANDARD", "patient_id": "P1",
+    }  # fmt: skip
+    facts.update(changes)
+    normal = np.cross(facts["image_orientation"][:3], facts["image_orientation"][3:])
+    syntax = "1.2.840.10008.1.2.1"
+    headers = []
+    for at, height in enumerate(along):
+        place = tuple(float(each) for each in normal * height)
+        here = {"image_position": place, "instance_number": 99 - at, **facts}
+        headers.append(Header(CT, f"{name}.{at}", "1.2", name, syntax, **here))
+    return headers
+
+
+def reason(card: Card, headers: list[Header]) -> str:
+    refused = select(card, headers)
+    assert isinstance(refused, Reason)
+    return str(refused)
+
+
+def taken(card: Card, headers: list[Header]) -> list[str]:
+    selected = select(card, headers)
+    assert isinstance(selected, Selection), selected
+    return [header.sop_instance_uid for header in selected.headers]
+
+
+# Fitting -----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_fits_by_modality_sop_class_and_body_part():
+    assert fits(CHEST_CARD, [film("1")])
+    assert not fits(CHEST_CARD, series("s", range(3)))
+    assert not fits(CHEST_CARD, [film("1", body_part_examined="KNEE")])
+    assert not fits(CHEST_CARD, [replace(film("1"), sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1.1")])
+    assert fits(CHEST_CARD, [film("1", body_part_examined="KNEE"), film("2")])
+
+
+@pytest.mark.parametrize("part", ["", "CHESTPA AP", "  chest "])
+def test_an_absent_or_doubtful_body_part_fits_and_is_the_gates_matter(part: str):
+    assert fits(CHEST_CARD, [film("1", body_part_examined=part)])
+
+
+def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
+    assert reason(CHEST_CARD, [film("1", body_part_examined="")]) == "body-part"
+    assert reason(CHEST_CARD, [film("1", view_position="")]) == "view"
+
+
+# Films -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"view_position": "LL"}, "view"),
+        ({"patient_age": "009Y"}, "age"),
+        ({"patient_age": "", "patient_birth_date": "20200101", "study_date": "20260101"}, "age"),
+        ({"quality_control_image": "YES"}, "quality-control"),
+        ({"series_description": "Daily QC"}, "quality-control"),
+        ({"image_type": ("DERIVED", "SECONDARY")}, "derived"),
+    ],
+)
+def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any], why: str):
+    assert reason(CHEST_CARD, [film("1", **changes)]) == why
+
+
+def test_a_missing_age_passes_where_the_card_says_so():
+    assert taken(CHEST_CARD, [film("1", patient_age="")]) == ["1"]
+
+
+def test_each_frontal_film_is_taken_and_laterals_are_left():
+    assert taken(CHEST_CARD, [film("2"), film("3", view_position="LL"), film("1")]) == ["1", "2"]
+
+
+def test_of_several_refused_films_the_one_that_came_furthest_speaks():
+    assert reason(CHEST_CARD, [film("1", quality_control_image="YES"), film("2", patient_age="004Y")]) == "age"
+
+
+def test_two_patients_in_one_study_are_refused_but_an_empty_id_contradicts_nobody():
+    assert reason(CHEST_CARD, [film("1"), film("2", patient_id="P2")]) == "mixed-patients"
+    assert taken(CHEST_CARD, [film("1"), film("2", patient_id="")]) == ["1", "2"]
+
+
+def test_what_does_not_fit_at_all_says_in_what():
+    assert reason(CHEST_CARD, series("s", range(3))) == "modality"
+    assert reason(CHEST_CARD, [film("1", body_part_examined="KNEE")]) == "body-part"
+    assert reason(CHEST_CARD, [replace(film("1"), sop_class_uid=CT)]) == "sop-class"
+
+
+# Series ------------------------------------------------------------------------------------------------------
+
+
+def test_slices_come_in_the_order_of_their_positions():
+    slices = series("s", [15, 0, 5, 20, 10])
+    assert taken(HEAD_CARD, slices) == ["s.1", "s.2", "s.4", "s.0", "s.3"]
+
+
+@pytest.mark.parametrize(
+    ("along", "changes", "why"),
+    [
+        (range(0, 20, 5), {}, "too-few-slices: 4"),
+        (range(0, 205, 5), {}, "too-many-slices: 41"),
+        (range(6), {}, "extent: 6 mm"),
+        (range(0, 80, 8), {}, "gap: 8.0 mm"),
+        ([0, 5, 10, 15, 25, 30, 35], {}, "slices-missing: 1"),
+        ([0, 5, 10, 15, 20, 30, 40, 50, 60], {}, "gap: 10.0 mm"),
+        ([0, 5, 10, 15, 23, 28], {}, "gap: 8.0 mm"),
+        (range(0, 50, 5), {"image_position": None}, "positions-absent"),
+        (range(0, 50, 5), {"pixel_spacing": None}, "pixel-size-absent"),
+        (range(0, 50, 5), {"has_rescale": False}, "rescale-absent"),
+        (range(0, 50, 5), {"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "localizer"),
+        (range(0, 50, 5), {"image_type": ("DERIVED", "SECONDARY", "MPR")}, "derived"),
+        (range(0, 50, 5), {"contrast_bolus_agent": "Iohexol"}, "contrast"),
+        (range(0, 50, 5), {"series_description": "Head +C"}, "contrast"),
+        (range(0, 50, 5), {"image_orientation": (1.0, 0.0, 0.0, 0.5, 0.9, 0.0)}, "orientation-invalid"),
+    ],
+)
+def test_a_series_that_is_no_volume_for_the_card_gives_the_reason(along: Any, changes: dict[str, Any], why: str):
+    assert reason(HEAD_CARD, series("s", along, **changes)) == why
+
+
+def test_uneven_slices_pass_up_to_the_cards_gap():
+    assert len(taken(HEAD_CARD, series("s", [0, 4, 8, 9.1, 16, 23, 30]))) == 7
+
+
+def test_without_contrast_is_not_with_contrast():
+    assert not has_contrast(series("s", [0], series_description="Head WITHOUT contrast"))
+    assert not has_contrast(series("s", [0], contrast_bolus_agent="NONE"))
+    assert not has_contrast(series("s", [0], series_description="HEAD+CSPINE"))
+
+
+def test_three_orientations_of_equal_size_are_mixed_and_a_stray_one_is_left_out():
+    axial, stray = series("s", range(0, 50, 5)), series("t", [0], image_orientation=SAGITTAL)
+    together = [*axial, *(replace(each, series_instance_uid="s") for each in stray)]
+    assert taken(HEAD_CARD, together) == [header.sop_instance_uid for header in axial]
+    three = [series(n, range(0, 10, 5), image_orientation=o) for n, o in (("a", AXIAL), ("b", SAGITTAL))]
+    mixed = [replace(header, series_instance_uid="s") for part in three for header in part]
+    assert reason(HEAD_CARD, mixed) == "orientation-mixed"
+
+
+def test_two_frames_of_reference_are_no_volume():
+    halves = series("s", range(0, 25, 5)), series("t", range(25, 50, 5), frame_of_reference_uid="1.8")
+    together = [replace(header, series_instance_uid="s") for half in halves for header in half]
+    assert reason(HEAD_CARD, together) == "frame-of-reference-differs"
+
+
+def test_positions_that_wander_from_a_line_are_refused():
+    slices = series("s", range(0, 50, 5))
+    slices[4] = replace(slices[4], image_position=(7.0, 0.0, 20.0))
+    assert reason(HEAD_CARD, slices) == "positions"
+
+
+def test_of_several_series_the_preferred_one_is_taken():
+    soft, thin, bone = (
+        series("soft", range(0, 100, 5), series_number=2),
+        series("thin", np.arange(0, 100, 3), series_number=3),
+        series("bone", np.arange(0, 100, 2.5), convolution_kernel="BONE", series_number=1),
+    )
+    assert taken(HEAD_CARD, [*soft, *bone])[0].startswith("soft")
+    assert taken(HEAD_CARD, [*soft, *thin, *bone])[0].startswith("thin")
+    assert taken(HEAD_CARD, [*bone])[0].startswith("bone")
+
+
+def test_alike_series_are_ranked_by_slices_then_series_number_then_uid():
+    one, two = series("b", range(0, 100, 5), series_number=4), series("a", range(0, 100, 5), series_number=9)
+    longer = series("c", range(0, 120, 5), series_number=20)
+    assert taken(HEAD_CARD, [*one, *two])[0].startswith("b")
+    assert taken(HEAD_CARD, [*one, *two, *longer])[0].startswith("c")
+    same = [replace(each, series_number=4) for each in two]
+    assert taken(HEAD_CARD, [*one, *same])[0].startswith("a")
+
+
+@pytest.mark.parametrize(
+    ("times", "description", "said"),
+    [
+        ((110.0, 9000.0, 2500.0), "", "flair"),
+        ((12.0, 500.0, None), "", "t1"),
+        ((100.0, 5000.0, None), "", "t2"),
+        ((10.0, 2000.0, 800.0), "T1 FLAIR", "t1"),
+        ((None, None, None), "AX FLAIR", "flair"),
+        ((None, None, None), "ep2d_diff", ""),
+    ],
+)
+def test_the_weighting_is_told_by_times_then_by_the_description(times: Any, description: str, said: str):
+    echo, repetition, inversion = times
+    header = Header(MR, "1", "1", "1", "", echo_time=echo, repetition_time=repetition, inversion_time=inversion)
+    assert weighting(replace(header, series_description=description)) == said
+
+
+def test_a_role_that_nobody_plays_is_named():
+    both = card(replace(HEAD, role="ct"), replace(HEAD, role="mr", modality=("MR",), sop_class_uids=(MR,)))
+    assert reason(both, series("s", range(0, 50, 5))) == "input-missing: mr"
+
+
+# Revisions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_what_the_model_takes_else_all_that_it_considered():
+    assert model_input(CHEST_CARD, [film("1"), film("2", view_position="LL")]) == {"1"}
+    assert model_input(CHEST_CARD, [film("2", view_position="LL"), *series("s", [0])]) == {"2"}
+
+
+HEADERS = [
+    film("f1"), film("f2", view_position="LL"), film("f3", patient_age="002Y"),
+    *series("soft", range(0, 50, 5)), *series("bone", range(0, 50, 5), convolution_kernel="BONE"),
+    *series("scout", [0, 1, 2], image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
+    *series("lost", [0, 5, 10, 20, 25, 30, 35]), *series("twice", [0, 5, 5, 10, 15, 20]),
+]  # fmt: skip
+
+
+@settings(deadline=None)  # machines are shared
+@given(st.sets(st.sampled_from(HEADERS), max_size=len(HEADERS)), st.data())
+def test_order_and_repetition_of_instances_change_nothing(some: set[Header], data: st.DataObject):
+    headers = sorted(some, key=lambda header: header.sop_instance_uid)
+    repeated = data.draw(st.lists(st.sampled_from(headers), max_size=5)) if headers else []
+    again = data.draw(st.permutations([*headers, *repeated]))
+    for each in (CHEST_CARD, HEAD_CARD):
+        assert select(each, again) == select(each, headers)
+        assert model_input(each, again) == model_input(each, headers)
+        assert fits(each, again) == fits(each, headers)
+
+
+@settings(deadline=None)  # machines are shared
+@given(st.sets(st.sampled_from(HEADERS)))
+def test_what_is_taken_fits_and_what_does_not_fit_has_a_reason(some: set[Header]):
+    for each in (CHEST_CARD, HEAD_CARD):
+        selected = select(each, list(some))
+        if isinstance(selected, Selection):
+            assert fits(each, list(some))
+            assert set(selected.headers) <= some
+        else:
+            assert str(selected)

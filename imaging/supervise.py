@@ -114,15 +114,6 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def is_served(home: Path, role: str) -> bool:
-    """Whether the supervisor that last ran this role here is alive: what the ledger says of it outlives a kill -9."""
-    try:
-        pid = int((home / f"lock.{role}").read_text())
-        return b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return False
-
-
 class _Supervisor:
     def __init__(self, ledger: Ledger, settings: Settings, home: Path) -> None:
         self._ledger, self._home = ledger, home
@@ -160,7 +151,7 @@ class _Supervisor:
         if "deliver" in roles:
             deliveries.give_back(self._ledger)
         if "worker" in roles:
-            jobs.give_back(self._ledger, "worker-", died=True)
+            jobs.give_back(self._ledger, "worker-", died=False)
 
     def _next_event(self) -> _Event | None:
         due = [child.start_at for child in self._children if child.start_at is not None]

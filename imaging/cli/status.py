@@ -5,13 +5,11 @@ imaging status --study 1.2.840.113619.2.1 --json
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
 from imaging.ledger import views
 from imaging.ledger.store import SQLITE_FILE
-from imaging.supervise import is_served
 from imaging.supervise import running_roles
 
 
@@ -30,21 +28,12 @@ def run(asked: Asked) -> int:
     if asked.study:
         return _study(views.story(ledger, asked.study), asked)
     said = views.status(ledger)
-    if ledger.is_sqlite:  # all roles are on this machine
-        said["roles"] = [_as_it_is(each, found.home) for each in said["roles"]]
     alive = running_roles(found.home)
     for each in said["roles"]:
         if each["name"].partition("-")[0] not in alive:
             each["state"] = "stopped"
     print(json.dumps(said, indent=2, ensure_ascii=False) if asked.json else _overview(said))
     return 0
-
-
-def _as_it_is(role: dict[str, Any], home: Path) -> dict[str, Any]:
-    """A role whose supervisor was killed is down, whatever stands in the ledger."""
-    if role["state"] == "stopped" or is_served(home, role["name"].partition("-")[0]):
-        return role
-    return role | {"state": "down", "error": role["error"] or "its supervisor does not live any more"}
 
 
 def _study(stories: list[dict[str, Any]], asked: Asked) -> int:

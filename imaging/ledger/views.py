@@ -298,7 +298,9 @@ def _said(row: Any) -> dict[str, Any]:
 
 
 def _told(job: Any) -> dict[str, Any]:
-    return _result(job).to_json() | {
+    """A job in the JSON shape of a result; one that is not ended has no findings yet."""
+    ended = _result(job) if job.state in ENDED else ModelResult(job.model, job.version, State.NOT_ANALYSED, None, None)
+    return ended.to_json() | {
         "state": job.state,
         "result_number": job.result_number,
         "queued_at": _iso(job.queued_at),

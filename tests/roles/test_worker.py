@@ -1,0 +1,148 @@
+"""What a job may do to a worker, and what becomes of it: nobody else's study waits for long."""
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import program
+from onnx import TensorProto, helper, numpy_helper
+from peers import Node, eventually
+from small_models import CARD, FILM, write_models
+
+from imaging.phantoms.study import film_study
+
+
+def write_endless(folder: Path, seconds: float) -> Path:
+    """A film model whose network never ends, under a card that allows it `seconds`."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_in"], ["go"]),
+            helper.make_node("Add", ["held", "one"], ["more"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("held", TensorProto.FLOAT, ["n", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]),
+        ],
+        [numpy_helper.from_array(np.float32(1), "one")],
+    )
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("ReduceMax", ["size"], ["highest"], keepdims=0),
+        # Zeros, by which the worker warms the engine, end at once: only a film turns for ever.
+        helper.make_node("Greater", ["highest", "nothing"], ["is_film"]),
+        helper.make_node("Loop", ["turns", "is_film", "flat"], ["y"], body=body),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "endless",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        [numpy_helper.from_array(np.int64(1 << 60), "turns"), numpy_helper.from_array(np.float32(0), "nothing")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    path = folder / "endless-film"
+    path.mkdir(parents=True)
+    onnx.save(model, path / "model.onnx")
+    digest = hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest()
+    text = CARD.format(name="endless-film", number=3) + FILM.format(sha256=digest)
+    (path / "card.toml").write_text(
+        text.replace("seconds = 10", f"seconds = {seconds}").replace('modality = ["DX", "CR"]', 'modality = ["CR"]')
+    )
+    return folder
+
+
+def send(node: Node, folder: Path, seed: int) -> str:
+    """Sends one drawn film: a DX of an even seed, a CR of an odd one. Returns its Study Instance UID."""
+    study = film_study(seed, frozenset(), datetime.now(UTC), run=str(folder), rows=256, columns=256)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{seed}.dcm"
+    study.instances[0].save_as(file, enforce_file_format=True)
+    subprocess.run(
+        [program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port), str(file)], check=True, capture_output=True
+    )
+    return study.study_instance_uid
+
+
+def results(node: Node, study_uid: str) -> dict[str, Any]:
+    """Each model's answer for a study, as the status tells its story."""
+    story = node.status("--study", study_uid)["studies"][0]
+    return {each["model"]: each for each in story["results"]}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return write_models(tmp_path / "models")
+
+
+def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_seconds(
+    serve: Callable[..., Node], models: Path, tmp_path: Path
+) -> None:
+    node = serve("--models", str(write_endless(models, seconds=1.0)))
+    before = node.children()["worker"]
+    held = send(node, tmp_path / "films", seed=1)
+
+    eventually(
+        lambda: results(node, held).get("endless-film", {}).get("state") == "not_analysed", 20, "the end of the job"
+    )
+    assert results(node, held)["endless-film"]["reason"] == "timed-out"
+    eventually(lambda: node.children().get("worker", before) != before, 5, "another worker")
+
+    other = send(node, tmp_path / "films", seed=2)
+    eventually(lambda: results(node, other)["small-film"]["state"] == "analysed", 20, "another study's answer")
+    assert node.stop() == 0
+
+
+def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again(
+    serve: Callable[..., Node], models: Path, tmp_path: Path
+) -> None:
+    node = serve("--models", str(write_endless(models, seconds=100.0)))
+    uid = send(node, tmp_path / "films", seed=1)
+    for death in range(3):
+
+        def begun(deaths: int = death) -> bool:
+            found = results(node, uid).get("endless-film", {})
+            return bool(found.get("state") == "leased" and found["deaths"] == deaths and "worker" in node.children())
+
+        eventually(begun, 30, f"try {death + 1}")
+        os.kill(node.children()["worker"], signal.SIGKILL)
+
+    eventually(lambda: results(node, uid)["endless-film"]["state"] == "failed", 30, "giving up")
+    assert results(node, uid)["endless-film"]["reason"] == "poison"
+    assert results(node, uid)["small-film"]["state"] == "analysed"
+
+
+def test_a_model_whose_golden_case_does_not_hold_is_disabled_visibly_and_the_others_go_on(
+    serve: Callable[..., Node], models: Path, tmp_path: Path
+) -> None:
+    card = models / "small-film" / "card.toml"
+    card.write_text(card.read_text() + '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n')
+    study = film_study(2, frozenset(), datetime.now(UTC), rows=64, columns=64)
+    study.instances[0].save_as(models / "small-film" / "film.dcm", enforce_file_format=True)
+    (models / "small-film" / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.25}]}')
+
+    node = serve("--models", str(models))
+    told = {each["name"]: each for each in node.status()["models"]}
+    assert told["small-film"]["state"] == "disabled"
+    assert "0.25" in told["small-film"]["why"]
+    assert told["small-volume"]["state"] == "served"
+
+    uid = send(node, tmp_path / "films", seed=2)
+    eventually(lambda: results(node, uid).get("small-film", {}).get("state") == "not_analysed", 20, "the reason")
+    assert results(node, uid)["small-film"]["reason"] == "model-disabled"

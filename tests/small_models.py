@@ -1,0 +1,146 @@
+"""Models that cost nothing, under cards that take almost everything: for tests of what is around a model."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CARD = """card = 1
+id = "{name}"
+version = "1"
+name = "{name}"
+maker = "tests"
+licence = "Apache-2.0"
+device_uid = "2.25.{number}"
+status = "demonstration"
+use = "Tests. Its findings mean nothing."
+"""
+
+FILM = """
+[[input]]
+role = "film"
+modality = ["DX", "CR"]
+images = "each"
+
+[[prepare]]
+do = "resize"
+shape = [32, 32]
+aspect = "stretch"
+[[prepare]]
+do = "zscore"
+
+[engine]
+kind = "onnx"
+file = "model.onnx"
+sha256 = "{sha256}"
+input = "x"
+output = "y"
+batch = 4
+memory_mb = 200
+seconds = 10
+
+[[finding]]
+channel = 0
+as = "label"
+code = {{scheme = "99IMAGING", value = "abnormal", meaning = "Abnormal film"}}
+threshold = 0.6
+[[triage]]
+when = {{finding = "abnormal", probability = ">=0.7"}}
+class = "urgent"
+"""
+
+VOLUME = """
+[[input]]
+role = "volume"
+modality = ["CT", "MR"]
+images = "best"
+slices = {{min = 3, max = 600}}
+max_gap_mm = 20
+
+[[prepare]]
+do = "orient"
+to = "RAS"
+[[prepare]]
+do = "resample"
+spacing = [4, 4, 4]
+mode = "linear"
+[[prepare]]
+do = "window"
+low = 0
+high = 80
+
+[engine]
+kind = "onnx"
+file = "model.onnx"
+sha256 = "{sha256}"
+input = "x"
+output = "y"
+memory_mb = 400
+seconds = 10
+[engine.window]
+roi = [8, 16, 16]
+overlap = 0.25
+blend = "constant"
+batch = 4
+
+[[finding]]
+channel = 1
+activation = "softmax"
+as = "segment"
+code = {{scheme = "SCT", value = "1386000", meaning = "Intracranial hemorrhage"}}
+min_ml = 0.5
+measure = ["volume_ml"]
+present = {{volume_ml = ">=1.0"}}
+probability = "max-component-mean"
+"""
+
+
+def write_models(folder: Path) -> Path:
+    """A folder to serve by `--models`: `small-film` takes DX and CR, `small-volume` CT and MR."""
+    _write(folder / "small-film", FILM, 1, _film_network(folder / "small-film"))
+    _write(folder / "small-volume", VOLUME, 2, _volume_network(folder / "small-volume"))
+    return folder
+
+
+def _write(folder: Path, text: str, number: int, sha256: str) -> None:
+    (folder / "card.toml").write_text(CARD.format(name=folder.name, number=number) + text.format(sha256=sha256))
+
+
+def _film_network(folder: Path) -> str:
+    """x (n, 1, 32, 32) to y (n, 1): the mean of the square, which is 1."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["square"]),
+        helper.make_node("GlobalAveragePool", ["square"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["y"]),
+    ]
+    return _save(folder, nodes, [], ["n", 1, 32, 32], ["n", 1])
+
+
+def _volume_network(folder: Path) -> str:
+    """x (n, 1, d, h, w) to y (n, 2, d, h, w): the softmax of channel 1 is above one half where x is."""
+    nodes = [
+        helper.make_node("Sub", ["x", "at"], ["over"]),
+        helper.make_node("Neg", ["over"], ["under"]),
+        helper.make_node("Concat", ["under", "over"], ["y"], axis=1),
+    ]
+    return _save(
+        folder,
+        nodes,
+        [numpy_helper.from_array(np.float32(0.5), "at")],
+        ["n", 1, "d", "h", "w"],
+        ["n", 2, "d", "h", "w"],
+    )
+
+
+def _save(folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any]) -> str:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)]
+    graph = helper.make_graph(nodes, "small", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    return hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()

@@ -6,35 +6,26 @@ import, and by nobody else: it has to reach every child, and is no setting that 
 
 import os
 import signal
+from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "IMAGING_CRASH_AT"
-"""`NAME:N:FILE`: the process that passes NAME for the N-th time is killed and leaves FILE; while FILE is there none
-is, so that what is started again goes on."""
+"""Names a folder. A file in it arms the point of its name: the process that passes removes it and is killed, so that
+what is started again goes on."""
+
+_FOLDER: Final = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
 
 
 def point(name: str) -> None:
-    """Passes, and costs nothing, unless this very point was chosen."""
-    if _CHOSEN is not None and name == _CHOSEN.name:
-        _CHOSEN.passed()
+    """Passes, and costs nothing, unless a test armed this very point."""
+    if _FOLDER is not None and _disarmed(_FOLDER / name):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Chosen:
-    def __init__(self, said: str) -> None:
-        self.name, number, self._file = said.split(":", 2)
-        self._left = int(number)
-
-    def passed(self) -> None:
-        self._left -= 1
-        if self._left == 0 and self._is_first():
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def _is_first(self) -> bool:
-        try:
-            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            return False
-        return True
-
-
-_CHOSEN: Final = _Chosen(os.environ[VARIABLE]) if VARIABLE in os.environ else None
+def _disarmed(file: Path) -> bool:
+    """Whether it was armed; of several processes that pass at the same time one is told so."""
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True

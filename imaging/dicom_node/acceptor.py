@@ -24,6 +24,7 @@ from imaging.domain.peers import Caller
 log = logging.getLogger(__name__)
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
+_config.LOG_HANDLER_LEVEL = "none"  # its own handlers come first, raise on odd commands, and keep ours from being asked
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UIDs and values of the wire
 
 _LARGEST_PDU = 1 << 20

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_context, evt
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
@@ -22,6 +22,7 @@ from imaging.dicom_node.files import (
 from imaging.domain.peers import Address
 from imaging.domain.retry import Answer, Passing, Permanent, judged
 
+_config.LOG_HANDLER_LEVEL = "none"
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 CONNECT_S: Final = 5.0

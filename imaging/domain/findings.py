@@ -16,6 +16,11 @@ class TriageClass(StrEnum):
     ROUTINE = "routine"
     NONE = "none"
 
+    @property
+    def is_flag(self) -> bool:
+        """Whether it asks for earlier reading than a study gets anyway."""
+        return self in (TriageClass.STAT, TriageClass.URGENT)
+
 
 class State(StrEnum):
     """How a model's work on a study ended."""
@@ -102,22 +107,30 @@ class Outcome:
     """What a model's run over its input came to.
 
     `reason` is the text of a `Reason` where not analysed, a fingerprint without patient data where failed.
-    `images` are the instances that were looked at; `facts` go into the report as "key=value" parameters
-    (PS3.16 TID 4019), sorted by key.
+    `triage` is what the card's rules propose. `images` are the instances that were looked at; `facts` go into the
+    report as "key=value" parameters (PS3.16 TID 4019), sorted by key.
     """
 
     state: State
     findings: tuple[Finding, ...] = ()
     reason: str | None = None
-    flag: TriageClass | None = None
+    triage: TriageClass | None = None
     images: tuple[ImageRef, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def flag(self) -> TriageClass | None:
+        """The proposed class where it is a flag."""
+        return self.triage if self.triage is not None and self.triage.is_flag else None
+
 
 @dataclass(frozen=True)
 class ModelResult:
-    """A model's answer for a study, as it is shown and printed. `model` is None where no model fits."""
+    """A model's answer for a study, as it is shown and printed. `model` is None where no model fits.
+
+    `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID; None where there is none.
+    """
 
     model: str | None
     version: str | None

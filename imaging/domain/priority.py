@@ -39,10 +39,10 @@ def first_due(received_at: datetime) -> datetime:
 
 def due_after_flag(due_at: datetime, received_at: datetime, flag: TriageClass | None) -> datetime:
     """The due time once a model has said `flag`; never later than it was."""
-    return due_at if flag is None else min(due_at, received_at + TARGETS[flag])
+    return due_at if flag is None or not flag.is_flag else min(due_at, received_at + TARGETS[flag])
 
 
 def most_urgent(*flags: TriageClass | None) -> TriageClass | None:
     """The most urgent of the flags, or None where there is none."""
-    raised = [flag for flag in flags if flag is not None and flag is not TriageClass.NONE]
+    raised = [flag for flag in flags if flag is not None and flag.is_flag]
     return min(raised, key=URGENCY.index, default=None)

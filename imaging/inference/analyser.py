@@ -218,7 +218,7 @@ class Analyser:
         return Outcome(
             State.ANALYSED,
             findings=findings,
-            flag=rule.triage if rule else None,
+            triage=rule.triage if rule else None,
             images=prepared.images,
             facts=self._facts({**prepared.facts, **facts, **fired, "engine": self._loaded().description}),
             timings_ms=_rounded(timings),

@@ -1,6 +1,7 @@
 """What people ask of the ledger: the worklist, the status, a study's story, the associations."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +43,8 @@ class LedgerWorklist:
     def _one(self, which: ColumnElement[bool]) -> Row | None:
         with self._ledger.read() as connection:
             found = connection.execute(select(tables.study).where(which)).all()
-            return next(iter(_rows(connection, found)), None)
+            row = next(iter(_rows(connection, found)), None)
+            return _with_reports(connection, row) if row else None
 
     def count(self) -> int:
         with self._ledger.read() as connection:
@@ -97,6 +99,14 @@ def _row(study: Any, jobs: Sequence[Any]) -> Row:
     )
 
 
+def _with_reports(connection: Connection, row: Row) -> Row:
+    """The row with the SOP Instance UID of each model's last SR."""
+    table = tables.object_
+    query = select(table.c.model, table.c.sop_instance_uid).where(table.c.study_id == row.number, table.c.kind == "sr")
+    reports = {each.model: each.sop_instance_uid for each in connection.execute(query.order_by(table.c.id))}
+    return replace(row, results=tuple(replace(each, sr=reports.get(each.model or "")) for each in row.results))
+
+
 def _answers(jobs: Iterable[Any]) -> list[ModelResult]:
     """The latest answer of each model; a flag once raised stays on it."""
     latest: dict[str, ModelResult] = {}
@@ -106,7 +116,7 @@ def _answers(jobs: Iterable[Any]) -> list[ModelResult]:
         result = _result(each)
         before = latest.get(each.model)
         flag = most_urgent(result.flag, before.flag if before else None)
-        latest[each.model] = ModelResult(**(vars(result) | {"flag": flag}))
+        latest[each.model] = replace(result, flag=flag)
     return list(latest.values())
 
 

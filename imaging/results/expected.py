@@ -62,7 +62,7 @@ def summary_code(report: Report) -> Code:
 
 
 def priority_code(report: Report) -> Code:
-    return concepts.PRIORITIES[report.outcome.flag or TriageClass.NONE]
+    return concepts.PRIORITIES[report.outcome.triage or TriageClass.NONE]
 
 
 def reason_code(report: Report) -> Code:

@@ -40,7 +40,7 @@ def values_of(report: Report) -> dict[str, str]:
     values |= {f"fact.{index}": each for index, each in enumerate(facts(report))}
     if report.is_analysed:
         values |= _code_values("summary", summary(report))
-        values |= _code_values("priority", concepts.PRIORITIES[outcome.flag or TriageClass.NONE])
+        values |= _code_values("priority", concepts.PRIORITIES[outcome.triage or TriageClass.NONE])
     else:
         values |= _code_values("reason", reason_code(report))
     for index, finding in enumerate(report.findings):

@@ -10,10 +10,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, Protocol
 
 from imaging.domain.faults import fingerprint
@@ -77,11 +79,31 @@ def main(arguments: list[str]) -> None:
 
 def quiet_logging(name: str) -> None:
     """Lines are past events with fields, on stderr. What libraries say quotes patients' data: it stays out."""
-    form = f"%(asctime)s {name} %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     warnings.simplefilter("ignore")
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(_WithoutTexts(f"%(asctime)s {name} %(levelname)s %(message)s"))
         handler.addFilter(_is_ours)  # a level would not do: libraries set theirs when they are imported
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if error is not None:
+        logging.error("uncaught error=%s", kind.__name__, exc_info=(kind, error, trace))
+
+
+class _WithoutTexts(logging.Formatter):
+    """Says of an error, and of those it came from, type and place; never the text, which may quote patients' data."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (the library's name)
+        lines: list[str] = []
+        error: BaseException | None = ei[1]
+        while error is not None:
+            lines += [*traceback.format_list(traceback.extract_tb(error.__traceback__)), f"{type(error).__name__}\n"]
+            error = error.__cause__ or error.__context__
+        return "".join(lines).rstrip()
 
 
 def _is_ours(record: logging.LogRecord) -> bool:

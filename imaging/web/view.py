@@ -264,7 +264,9 @@ def news(rows: Sequence[Row], shown: Sequence[int], language: Language) -> str:
 
 def role_view(role: RoleHealth, language: Language) -> RoleView:
     state = role.state if role.state in HEALTH_STATES else "down"
-    return RoleView(language.say_or(f"role.{role.name}", role.name), state, language.say(f"health.{state}"), role.error)
+    kind, _, index = role.name.partition("-")
+    name = language.say_or(f"role.{kind}", kind) + ("" if index in ("", "0") else f" {int(index) + 1}")
+    return RoleView(name, state, language.say(f"health.{state}"), role.error)
 
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:

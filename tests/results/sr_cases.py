@@ -92,7 +92,7 @@ def film(*probabilities: float, header: Header = FILM, count: int = 1, **more: A
     outcome = Outcome(
         State.ANALYSED,
         tuple(map(label, specs, probabilities)),
-        flag=more.pop("flag", None),
+        triage=more.pop("triage", None),
         images=film_refs(header, count),
         facts=more.pop("facts", {"engine": "onnx f32", "batch": "8"}),
     )
@@ -119,7 +119,7 @@ def volume(**more: Any) -> Report:
     outcome = Outcome(
         State.ANALYSED,
         (more.pop("finding", finding),),
-        flag=TriageClass.STAT,
+        triage=TriageClass.STAT,
         images=tuple(ImageRef(CT_CLASS, each, "2.25.1003") for each in slices),
         facts={"slices": "30", "series": "1"},
     )
@@ -137,9 +137,9 @@ def failed(**more: Any) -> Report:
 BEFORE = Predecessor(SR_CLASS, "2.25.5001", "2.25.5002")
 
 CASES: Mapping[str, Report] = {
-    "positive": film(0.41, 0.9, flag=TriageClass.URGENT),
+    "positive": film(0.41, 0.9, triage=TriageClass.URGENT),
     "negative": film(0.1, 0.2, language="vi"),
-    "three-films-revised": film(0.1, 0.9, count=3, predecessor=BEFORE, result="2", flag=TriageClass.ROUTINE),
+    "three-films-revised": film(0.1, 0.9, count=3, predecessor=BEFORE, result="2", triage=TriageClass.ROUTINE),
     "undetermined": replace(
         film(0.1, 0.2),
         outcome=Outcome(State.ANALYSED, (Finding(EFFUSION.code, None, None, None), label(CARDIOMEGALY, 0.1))),
@@ -160,7 +160,7 @@ def many_labels(count: int = 14) -> Report:
         FindingSpec(each, Code("99IMAGING", f"label-{each}", f"Label {each}"), threshold=0.31) for each in range(count)
     ]
     findings = tuple(label(each, 0.05 + 0.9 * each.channel / count) for each in specs)
-    outcome = Outcome(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, flag=TriageClass.URGENT)
+    outcome = Outcome(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, triage=TriageClass.URGENT)
     return Report(FILM, card(*specs), outcome, "7", AT)
 
 

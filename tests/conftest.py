@@ -4,23 +4,11 @@ Data lies beside the checkout and peers are installed by `scripts/peers`; a test
 skipped, or fails where REQUIRE_PEERS=1 asks for all of them.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from peers import Node, Orthanc
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def lacking(what: str) -> NoReturn:
-    """Skips the test by name, or fails it where everything is required."""
-    if os.environ.get("REQUIRE_PEERS") == "1":
-        pytest.fail(f"{what} is missing, and REQUIRE_PEERS=1 asks for it")
-    pytest.skip(f"{what} is missing")
+from peers import ROOT, Node, Orthanc, lacking, program
 
 
 @pytest.fixture(scope="session")
@@ -39,14 +27,6 @@ def tools() -> Path:
     if not folder.is_dir():
         lacking("../shared/tools")
     return folder
-
-
-def program(path: str) -> str:
-    """A peer's program, by its full path: pynetdicom's scripts hide DCMTK's names."""
-    found = shutil.which(path)
-    if found is None:
-        lacking(path)
-    return found
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,10 +12,28 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+import pytest
 
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
 LONGEST_S = 60.0
+
+
+def lacking(what: str) -> NoReturn:
+    """Skips the test by name, or fails it where everything is required."""
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(f"{what} is missing, and REQUIRE_PEERS=1 asks for it")
+    pytest.skip(f"{what} is missing")
+
+
+def program(path: str) -> str:
+    """A peer's program, by its full path: pynetdicom's scripts hide DCMTK's names."""
+    found = shutil.which(path)
+    if found is None:
+        lacking(path)
+    return found
 
 
 def eventually(look: Callable[[], T | None], seconds: float = LONGEST_S, what: str = "the condition") -> T:
@@ -54,7 +73,7 @@ class Node:
             )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
-        if not self.ready_line.startswith("ready "):
+        if self.ready_line.split()[:1] != ["ready"]:  # a role without a port says no more
             self.process.wait()
             raise AssertionError(f"the node did not get ready: {self.log.read_text()[-3000:]}")
         facts = dict(each.split("=", 1) for each in self.ready_line.split()[1:])
@@ -89,7 +108,8 @@ class Node:
 
 def imaging(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command as a user does."""
-    return subprocess.run([sys.executable, "-m", "imaging", *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "imaging", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def imaging_json(*arguments: str) -> Any:

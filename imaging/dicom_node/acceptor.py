@@ -70,7 +70,7 @@ class Acceptor:
 
     def __init__(self, ae_title: str, accept: Sequence[Caller], receiver: Receiver) -> None:
         self._accept, self._receiver = accept, receiver
-        self._numbers: dict[int, tuple[int, Tally]] = {}
+        self._open: dict[Any, tuple[int, Tally]] = {}
         self._lock = threading.Lock()
         self._ae = AE(ae_title=ae_title)
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -132,12 +132,15 @@ class Acceptor:
             tuple(_context(each, "accepted") for each in event.assoc.accepted_contexts)
             + tuple(_context(each, "refused") for each in event.assoc.rejected_contexts),
         )
+        number = self._receiver.opened(who)
         with self._lock:
-            self._numbers[id(event.assoc)] = self._receiver.opened(who), Tally()
+            self._open[event.assoc] = number, Tally()
+            died = [each for each in self._open if each is not event.assoc and not each.is_alive()]
+        for each in died:  # by a command that pynetdicom cannot read; it says nothing of their end
+            self._end(each, "connection lost")
 
     def _on_store(self, event: evt.Event) -> Dataset:
-        with self._lock:
-            known = self._numbers.get(id(event.assoc))
+        known = self._open.get(event.assoc)
         if known is None:  # its row could not be written
             return _response(Status(OUT_OF_RESOURCES, "the ledger cannot be written"))
         number, tally = known
@@ -161,8 +164,11 @@ class Acceptor:
         return _response(status)
 
     def _on_end(self, event: evt.Event, how: str) -> None:
+        self._end(event.assoc, how)
+
+    def _end(self, association: Any, how: str) -> None:
         with self._lock:
-            number, tally = self._numbers.pop(id(event.assoc), (None, None))
+            number, tally = self._open.pop(association, (None, None))
         if number is not None and tally is not None:
             self._receiver.closed(number, how, tally)
 
@@ -218,8 +224,13 @@ def _answerable(event: evt.Event) -> None:
         said = str(command.get(keyword, "") or "")
         if not 0 < len(said) <= 64:
             setattr(command, keyword, _PLACEHOLDER)
+    for keyword in ("MoveOriginatorApplicationEntityTitle", "MoveOriginatorMessageID"):  # nobody asks for them
+        if keyword in command:
+            delattr(command, keyword)
     if command.get("Priority") not in (0, 1, 2):
         command.Priority = 0
+    if not isinstance(command.get("MessageID"), int):
+        command.MessageID = 0
 
 
 _PLACEHOLDER = "0.0"

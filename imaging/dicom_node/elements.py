@@ -92,6 +92,22 @@ def read_elements(data: bytes | memoryview, transfer_syntax_uid: str, wanted: Co
     return _Reader(data, explicit, order, wanted).top_level()
 
 
+def read_file_meta(data: bytes | memoryview, at: int) -> tuple[dict[int, bytes], int]:
+    """The file meta information that begins at `at` (group 0002, PS3.10 7.1), and where the data set begins.
+
+    Raises ValueError where it cannot be read.
+    """
+    reader = _Reader(data, True, "<", ())
+    values = {}
+    try:
+        while reader.is_group(at, 0x0002):
+            tag, value, at = reader.element(at)
+            values[tag] = value
+    except _Stop as stop:
+        raise ValueError(str(stop)) from None
+    return values, at
+
+
 class _Stop(Exception):
     """Reading cannot go on; the text is the fault."""
 
@@ -122,6 +138,16 @@ class _Reader:
         except _Stop as stop:
             self._found.fault = str(stop)
         return self._found
+
+    def is_group(self, at: int, group: int) -> bool:
+        return at + 2 <= len(self._data) and self._short.unpack_from(self._data, at)[0] == group
+
+    def element(self, at: int) -> tuple[int, bytes, int]:
+        """(tag, value, where the next one begins) of an element of defined length."""
+        tag, _, length, start = self._header(at, self._explicit)
+        if start + length > len(self._data):
+            raise _Stop(f"{_named(tag)} claims {length} bytes, {len(self._data) - start} follow")
+        return tag, bytes(self._data[start : start + length]), start + length
 
     def _read(self, at: int, end: int) -> None:
         while at < end:

@@ -5,10 +5,10 @@ from typing import Final
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_partial
 from pydicom.filewriter import write_file_meta_info
 
 from imaging import __version__
+from imaging.dicom_node.elements import read_file_meta
 from imaging.dicom_node.headers import Unreadable
 from imaging.domain.header import Header
 from imaging.domain.uids import derived_uid
@@ -46,13 +46,15 @@ def split_part_10(data: bytes) -> StoreRequest:
     """A whole file's parts. Raises Unreadable where it is no DICOM file or its head lacks what a command needs."""
     if data[128:132] != b"DICM":
         raise Unreadable("no DICM at offset 128: this is no DICOM file (PS3.10 7.1)")
-    buffer = DicomBytesIO(data)
     try:
-        file_meta = read_partial(buffer, stop_when=lambda *_: True).file_meta
-        said = [
-            str(file_meta[keyword].value or "")
-            for keyword in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
-        ]
-    except Exception as error:
-        raise Unreadable(f"the file meta information cannot be read ({type(error).__name__})") from error
-    return StoreRequest(said[0], said[1], said[2], memoryview(data)[buffer.tell() :])
+        found, at = read_file_meta(data, 132)
+    except ValueError as error:
+        raise Unreadable(f"the file meta information cannot be read: {error}") from None
+    said = [found.get(tag, b"").decode("latin-1").rstrip("\0 ") for tag in _NAMED]
+    if not said[2]:
+        raise Unreadable("the file meta information names no transfer syntax")
+    return StoreRequest(said[0], said[1], said[2], memoryview(data)[at:])
+
+
+_NAMED: Final = (0x00020002, 0x00020003, 0x00020010)
+"""SOP Class, SOP Instance, Transfer Syntax."""

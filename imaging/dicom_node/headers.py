@@ -104,6 +104,9 @@ _OTHERS: Final = (
 _DELIMITERS: Final = {0x0D, 0x0A, 0x09, 0x0C, 0x5E, 0x3D, 0x5C}
 """Where the default character set comes back (PS3.5 6.1.2.5.3)."""
 
+_LEFT_BY_PYDICOM: Final = "\x1b$)A"
+"""The escape sequence of ISO 2022 IR 58, which it leaves in the text that it decodes."""
+
 _KEYWORDS = [*_TEXT.values(), *_PLAIN.values(), *_LISTS.values(), *_SHORTS.values(), *_INTEGERS.values()]
 _KEYWORDS += [*_DECIMALS.values(), *(keyword for keyword, _ in _VECTORS.values()), *_OTHERS]
 _WANTED: Final = frozenset(_tag(keyword) for keyword in _KEYWORDS)
@@ -208,7 +211,7 @@ class _Values:
         return self._found.values.get(_tag(keyword), b"")
 
     def _plain(self, keyword: str) -> str:
-        return _clean(self._raw(keyword).decode("latin-1"))[:64].strip()
+        return _clean(self._raw(keyword)[:LONGEST_TEXT].decode("latin-1"))[:64].strip()
 
     def _list(self, keyword: str) -> tuple[str, ...]:
         said = self._raw(keyword)[:LONGEST_TEXT].decode("latin-1")
@@ -229,12 +232,14 @@ class _Values:
             # Bytes beyond ASCII mean nothing without a declaration; in practice they are UTF-8 or cannot be known.
             return raw.decode("utf-8", errors="replace")
         try:
-            return str(decode_bytes(raw, self._encodings, _DELIMITERS))
+            return str(decode_bytes(raw, self._encodings, _DELIMITERS)).replace(_LEFT_BY_PYDICOM, "")
         except (LookupError, UnicodeError, ValueError):
             return raw.decode("ascii", errors="replace")
 
     def _known_encodings(self) -> list[str]:
-        terms = [term.strip() for term in self._raw("SpecificCharacterSet").decode("latin-1").split("\\")][:16]
+        terms = [
+            term.strip() for term in self._raw("SpecificCharacterSet")[:LONGEST_TEXT].decode("latin-1").split("\\")
+        ][:16]
         terms = [term.rstrip("\0") for term in terms]
         known = [term for term in terms if term in python_encoding]
         if len(known) < len(terms) and terms != ["ISO_IR 6"]:

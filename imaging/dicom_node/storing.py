@@ -55,8 +55,11 @@ class Storing:
             thread.start()
 
     def recover(self) -> int:
-        """Gives a row to each whole object that a crash left under `incoming/`. To be called before receiving."""
-        found = 0
+        """Gives a row to each whole object that a crash left under `incoming/`, and removes halves.
+
+        To be called before receiving.
+        """
+        found, halves = 0, self._spool.remove_halves()
         for incoming in self._spool.left_over():
             found += 1
             try:
@@ -64,8 +67,8 @@ class Storing:
                 self._keep(request, read_header(request.data, request.transfer_syntax_uid), incoming, None)
             except (Unreadable, Mismatch, ValueError) as error:
                 log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, error)
-        if found:
-            log.info("left_over_objects_recorded count=%d", found)
+        if found or halves:
+            log.info("left_over_objects_recorded count=%d halves_removed=%d", found, halves)
         return found
 
     def store(self, request: StoreRequest, association_id: int | None) -> Status:

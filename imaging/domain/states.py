@@ -50,6 +50,7 @@ class DeliveryEvent(StrEnum):
     FAILED_FOR_NOW = "failed for now"
     REFUSED = "refused"
     LEASE_ENDED = "lease ended"
+    DESTINATION_GONE = "destination gone"
     REPLAYED = "replayed"
 
 
@@ -71,6 +72,7 @@ JOB: Final[Mapping[tuple[JobState, JobEvent], JobState]] = {
 
 DELIVERY: Final[Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState]] = {
     (DeliveryState.WAITING, DeliveryEvent.CLAIMED): DeliveryState.SENDING,
+    (DeliveryState.WAITING, DeliveryEvent.DESTINATION_GONE): DeliveryState.DEAD,
     (DeliveryState.SENDING, DeliveryEvent.ACCEPTED): DeliveryState.DELIVERED,
     (DeliveryState.SENDING, DeliveryEvent.FAILED_FOR_NOW): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.REFUSED): DeliveryState.DEAD,

@@ -1,7 +1,7 @@
 """A series as one array with its place in the patient: the Volume (docs/models.md, "laws").
 
 Lengths in mm, frame LPS, float64. Index order is (slice, row, column), zero-based, voxel centres; slices run along
-the normal (row x column), from low to high. The laws of geometry themselves stand in `imaging.domain.fitting`.
+the normal (row x column), from low to high. The laws of geometry themselves stand in `imaging.domain.geometry`.
 """
 
 from collections.abc import Sequence

@@ -220,6 +220,21 @@ def _return_leases(connection: Connection, which: ColumnElement[bool]) -> int:
     ).rowcount
 
 
+def give_up(ledger: Ledger, configured: Sequence[str]) -> int:
+    """Lets go of what waits for destinations that are not configured any more: nothing waits for ever, unsaid."""
+    table = tables.delivery
+    with ledger.write() as connection:
+        return connection.execute(
+            update(table)
+            .where(table.c.state == DeliveryState.WAITING, table.c.destination.not_in(configured))
+            .values(
+                state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.DESTINATION_GONE],
+                why="no destination of this name is configured; `imaging replay` once it is",
+                ended_at=ledger.clock.now(),
+            )
+        ).rowcount
+
+
 def replay(ledger: Ledger, destinations: Sequence[str] = ()) -> int:
     """Sends dead letters again, of the named destinations or of all."""
     table = tables.delivery

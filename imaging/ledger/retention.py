@@ -47,6 +47,8 @@ def remove(ledger: Ledger, study_id: int, before: datetime) -> list[str]:
         ):
             connection.execute(delete(table).where(table.c.study_id == study_id))
         connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
+        others = select(tables.study.c.patient_id).where(tables.study.c.patient_id.is_not(None))
+        connection.execute(delete(tables.patient).where(tables.patient.c.id.not_in(others)))
     ledger.wakeups.notify(wakeups.STUDY)
     return keys
 

@@ -67,11 +67,14 @@ class WakeUps:
 
     def notify(self, *topics: str) -> None:
         """Tells every listener whose name holds one of the topics. Never waits and never fails."""
-        with _ShortName(self._folder) as prefix:
-            for name in os.listdir(self._folder):  # noqa: PTH208 (names only, and often)
-                for topic in topics:
-                    if topic in name.partition(".")[0].split("+"):
-                        self._send(f"{prefix}/{name}", topic, self._folder / name)
+        try:
+            with _ShortName(self._folder) as prefix:
+                for name in os.listdir(self._folder):  # noqa: PTH208 (names only, and often)
+                    for topic in topics:
+                        if topic in name.partition(".")[0].split("+"):
+                            self._send(f"{prefix}/{name}", topic, self._folder / name)
+        except OSError:  # no descriptor is free, or the home is gone: the waiters look of themselves
+            return
 
     def _send(self, address: str, topic: str, path: Path) -> None:
         try:

@@ -22,6 +22,7 @@ HEIGHT_MM: Final = 150.0
 WIDEST_GAP_MM: Final = 7.0  # few slices cover less of the head rather than lie far apart
 REACH_MM: Final = 14.0  # oedema and blur around a bleed end within this
 BLEED_ML: Final = (1.5, 60.0)
+RANGE_ML: Final = {"subdural": (5.0, 60.0), "subarachnoid": (1.5, 20.0), "intraventricular": (1.5, 20.0)}
 LOWEST_MM: Final = -38.0  # bleeds stay above the skull base
 
 HU: Final = np.zeros(len(Tissue), np.float32)
@@ -79,8 +80,8 @@ def _dense_spots(rng: np.random.Generator, head: Head) -> Floats:
 def _bleed_into(rng: np.random.Generator, head: Head, hu: Floats) -> tuple[str, Bools]:
     """Choose a kind of bleed, write its HU into `hu` and return kind and mask."""
     kind = str(rng.choice(sorted(BLEEDS)))
-    largest = 20.0 if kind in ("subarachnoid", "intraventricular") else BLEED_ML[1]
-    ml = float(np.exp(rng.uniform(np.log(BLEED_ML[0]), np.log(largest))))
+    least, most = RANGE_ML.get(kind, BLEED_ML)
+    ml = float(np.exp(rng.uniform(np.log(least), np.log(most))))
     level = rng.uniform(55, 80) * (0.85 if kind == "subarachnoid" else 1.0)
     score, allowed = BLEEDS[kind](rng, head)
     mask = fullest(score, allowed, max(1, round(ml / head.grid.voxel_ml)))
@@ -120,13 +121,14 @@ def _epidural(rng: np.random.Generator, head: Head) -> Score:
 
 
 def _subdural(rng: np.random.Generator, head: Head) -> Score:
-    """A crescent: thin along the inner table, thickest toward one direction."""
+    """A crescent along the inner table; spread wider, it would be thinner than a pixel and unseen."""
     side = either_side(rng)
     way = _toward(rng, side)
+    edge = np.float32(rng.uniform(0.78, 0.9))  # cosine of the crescent's half angle
     length = np.sqrt(head.x**2 + head.y**2 + head.z**2 + 1)
     cosine = (head.x * way[0] + head.y * way[1] + head.z * way[2]) / length
     depth = head.inner + np.float32(0.4) * smooth_noise(rng, head.grid, 14)
-    return -depth / np.clip(cosine - np.float32(0.3), 0.02, 1), _room(head) & (head.x * side > 2)
+    return -depth / np.clip(cosine - edge, 0.01, 1), _room(head) & (head.x * side > 2) & (cosine > edge)
 
 
 def _intraparenchymal(rng: np.random.Generator, head: Head) -> Score:

@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> None:
     life = _life(int(ready_fd), int(life_fd))
     told = json.loads(config)
     error_file = Path(told["home"]) / "run" / f"{told['name']}.error"
+    threading.excepthook = partial(_thread_died, error_file)
     status = 0
     try:
         module: Role = importlib.import_module(MODULES[name])
@@ -75,6 +77,19 @@ def main(arguments: list[str]) -> None:
         status = 1
     logging.shutdown()
     os._exit(status)  # threads of libraries may still wait for a peer; what is durable is durable
+
+
+def _thread_died(error_file: Path, args: threading.ExceptHookArgs) -> None:
+    """A thread of ours that dies ends its process: half a role is worse than none, which is started again."""
+    _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    began = [Path(frame.filename) for frame in traceback.extract_tb(args.exc_traceback)]
+    first = next((file for file in began if file.name != "threading.py"), None)
+    if args.exc_value is not None and first is not None and first.resolve().is_relative_to(_PACKAGE):
+        error_file.write_text(fingerprint(args.exc_value))
+        os._exit(1)
+
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
 def quiet_logging(name: str) -> None:
@@ -134,4 +149,6 @@ def _life(ready_fd: int, life_fd: int) -> Life:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from imaging.roles import child  # this very module by its own name: the roles raise its CannotRun, not __main__'s
+
+    child.main(sys.argv[1:])

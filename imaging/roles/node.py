@@ -115,10 +115,16 @@ class Settler:
             except Exception as error:
                 log.exception("study_not_settled study=%d error=%s", each.id, type(error).__name__)
                 again = self._ledger.clock.tick() + LOOK_S
-                settling.look_again(self._ledger, each, again, "an error of ours; see the log")
+                self._put_off(each, again)
             if again is not None:
                 later = again if later is None else min(later, again)
         return later
+
+    def _put_off(self, candidate: Candidate, until: float) -> None:
+        try:
+            settling.look_again(self._ledger, candidate, until, "an error of ours; see the log")
+        except Exception as error:  # a full disk, say: it stays due
+            log.exception("study_not_put_off study=%d error=%s", candidate.id, type(error).__name__)
 
     def _settle(self, candidate: Candidate) -> float | None:
         verdict = whole(candidate.signals, self._patience, self._ledger.clock.tick())

@@ -87,6 +87,7 @@ class Worker:
         self._destinations: list[tuple[str, frozenset[str]]] = [
             (name, frozenset(outcomes)) for name, outcomes in config["destinations"]
         ]
+        self._language = config["language"]
         self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
         self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
 
@@ -227,6 +228,7 @@ class Worker:
             result=str(job.result_number),
             at=self._ledger.clock.now().astimezone(),
             predecessor=Predecessor(**vars(before)) if before else None,
+            language=self._language,
         )
         try:
             data = write_sr(report)

@@ -48,6 +48,8 @@ class FolderSpool:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
+        for folder in (root, root.parent):  # a new folder's own name has to be on disk as well
+            _sync_folder(folder)
 
     def path(self, key: str) -> Path:
         """The file of a key."""
@@ -98,12 +100,16 @@ class FolderSpool:
             each.path.unlink(missing_ok=True)
 
     def left_over(self) -> Iterator[Incoming]:
-        """What a crash left under `incoming/`, whole; halves are removed. Only to be asked before receiving."""
-        for path in sorted(self._incoming.iterdir()):
-            if path.suffix == ".part":
-                path.unlink(missing_ok=True)
-            else:
-                yield Incoming(path, path.stat().st_size)
+        """What a crash left under `incoming/`, whole. Only to be asked before receiving."""
+        for path in sorted(self._incoming.glob("*.dcm")):
+            yield Incoming(path, path.stat().st_size)
+
+    def remove_halves(self) -> int:
+        """Removes what was not yet whole at a crash, and so never acknowledged. Only to be asked before receiving."""
+        halves = list(self._incoming.glob("*.part"))
+        for path in halves:
+            path.unlink(missing_ok=True)
+        return len(halves)
 
     def remove(self, key: str) -> None:
         """Removes an object that nothing needs any more."""

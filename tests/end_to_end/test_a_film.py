@@ -7,8 +7,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-from conftest import program
-from peers import Node, Orthanc, eventually
+from peers import Node, Orthanc, eventually, program
 from pydicom import Dataset, dcmread
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import program
 from onnx import TensorProto, helper, numpy_helper
-from peers import Node, eventually
+from peers import Node, eventually, program
 from small_models import CARD, FILM, write_models
 
 from imaging.phantoms.study import film_study

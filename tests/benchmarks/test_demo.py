@@ -1,0 +1,117 @@
+"""What a newcomer sees first: `make demo`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peers import eventually
+
+from benchmarks.demo import as_table
+
+DEMO = [sys.executable, "-m", "benchmarks.demo"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def demo(*options: str) -> Any:
+    """What `--once --json` prints."""
+    done = subprocess.run([*DEMO, "--once", "--json", *options], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_each_drawn_study_is_answered_once_and_told_beside_its_truth() -> None:
+    said = demo("--studies", "3")
+    assert [each["modality"] for each in said["studies"]] == ["CR", "CT", "MR"]
+    assert [each["truth"] for each in said["studies"]] == ["effusion", "bleed", "lesion"]
+    assert said["lost"] == said["duplicates"] == 0
+    assert said["url"].startswith("http://127.0.0.1:")
+    film = said["studies"][0]
+    assert film["seconds"] > 0
+    assert film["flag"] == "urgent"
+    assert said["latency_s"]["p50"] <= said["latency_s"]["p95"]
+    effusion = next(each for each in film["findings"] if each["code"] == "60046008")
+    assert effusion == {
+        "code": "60046008",
+        "scheme": "SCT",
+        "meaning": "Pleural effusion",
+        "present": True,
+        "probability": pytest.approx(0.8, abs=0.2),
+    }
+    for each in said["studies"]:
+        assert set(each) == {"study_uid", "modality", "truth", "flag", "findings", "reason", "seconds"}
+        assert (each["reason"] is None) == bool(each["findings"])
+
+
+def test_a_folder_of_files_is_sent_in_place_of_drawn_studies_and_ctrl_c_leaves_nothing_behind(
+    shared: Path, tmp_path: Path
+) -> None:
+    data, scratch, said = tmp_path / "data", tmp_path / "scratch", tmp_path / "said"
+    data.mkdir()
+    scratch.mkdir()
+    (data / "film.dcm").write_bytes((shared / "cxr" / "dicom" / "dx01.dcm").read_bytes())
+    (data / "notes.txt").write_text("no DICOM")
+    with said.open("w") as lines, (tmp_path / "progress").open("w") as progress:
+        command = [*DEMO, "--json", "--data", str(data)]
+        process = subprocess.Popen(
+            command, stdout=lines, stderr=progress, cwd=ROOT, env=os.environ | {"TMPDIR": str(scratch)}
+        )
+    eventually(
+        lambda: process.poll() is not None or "until Ctrl-C" in (tmp_path / "progress").read_text(),
+        what="the demonstration's last word",
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    (study,) = json.loads(said.read_text())["studies"]
+    assert study["modality"] == "DX"
+    assert study["truth"] is None
+    assert study["seconds"] is not None
+    assert not list(scratch.glob("imaging-*"))
+    assert not [each for each in _command_lines() if str(scratch) in each]
+
+
+def test_what_is_asked_wrongly_is_said_at_once_and_starts_nothing() -> None:
+    done = subprocess.run(
+        [*DEMO, "--studies", "none", "--data", "/nowhere"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert "--studies 'none'" in done.stderr
+    assert "--data /nowhere" in done.stderr
+
+
+def test_the_table_has_a_line_for_each_finding_that_is_present() -> None:
+    finding = {"code": "1", "scheme": "SCT", "meaning": "Effusion", "present": True, "probability": 0.9}
+    film = {
+        "study_uid": "2.25.123456789012345",
+        "modality": "DX",
+        "truth": "effusion",
+        "flag": "urgent",
+        "seconds": 0.2,
+    }
+    film |= {"findings": [finding, finding | {"meaning": "Mass"}, finding | {"present": False}], "reason": None}
+    head = film | {"modality": "CT", "flag": None, "findings": [], "reason": "no-model", "seconds": None}
+    told = {
+        "studies": [film, head],
+        "latency_s": {"p50": 0.2, "p95": 0.2},
+        "lost": 0,
+        "duplicates": 0,
+        "url": "http://x",
+    }
+    lines = [line.split() for line in as_table(told).splitlines()]
+    assert ["...456789012345", "DX", "effusion", "Effusion", "0.90", "urgent", "0.20"] in lines
+    assert ["Mass", "0.90"] in lines
+    assert ["...456789012345", "CT", "effusion", "not", "analysed:", "no-model", "-", "-", "no", "report"] in lines
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(each.read_text())
+        except OSError:  # it ended meanwhile
+            continue
+    return found

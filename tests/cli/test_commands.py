@@ -1,0 +1,535 @@
+"""The commands as people and scripts use them: exit 0 done, 1 failed, 2 asked wrongly, with all faults at once."""
+
+import json
+import logging
+import os
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledger_cases import FAULTY, NEGATIVE, answered, claim, film, lease_one, queued, receive
+from peers import Node, free_port, imaging
+from pydicom import Dataset
+from small_models import write_models
+from storage_peer import StoragePeer
+
+from imaging.cli import main
+from imaging.cli.main import COMMANDS
+from imaging.domain.retry import Permanent
+from imaging.ledger import deliveries, jobs, migrate, receiving
+from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.store import Ledger
+from imaging.phantoms.study import film_study
+
+READ_THE_LEDGER = ["status", "associations", "conflicts", "replay", "purge", "migrate"]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No variables, and the umask that `serve` sets ends with the test."""
+    for name in os.environ:
+        if name.startswith("IMAGING_"):
+            monkeypatch.delenv(name)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    yield
+    os.umask(mask)
+
+
+class Said:
+    """What a command printed, and its exit status."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs a command in this process."""
+
+    def call(*arguments: object) -> Said:
+        capsys.readouterr()
+        status = main([str(each) for each in arguments])
+        return Said(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home that was served."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    ledger = Ledger(folder)
+    migrate.migrate(ledger)
+    ledger.close()
+    return folder
+
+
+@pytest.fixture
+def ledger(home: Path) -> Iterator[Ledger]:
+    found = Ledger(home)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a film and a file that is no DICOM."""
+    folder = tmp_path_factory.mktemp("films")
+    write(folder / "film.dcm", drawn())
+    (folder / "readme.txt").write_text("no DICOM")
+    return folder
+
+
+def drawn() -> Dataset:
+    now = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    return film_study(1, frozenset(), now, run="commands", rows=128, columns=128).instances[0]
+
+
+def write(file: Path, dataset: Dataset) -> None:
+    dataset.save_as(file, enforce_file_format=True)
+
+
+# Asking ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: imaging {command}")
+    assert len(said.splitlines()) > 5
+
+
+def test_without_a_command_all_are_listed(run: Callable[..., Said]) -> None:
+    for arguments, status in (([], 2), (["--help"], 0), (["nonsense"], 2)):
+        said = run(*arguments)
+        assert said.status == status
+        assert all(f"  {name} " in said.out + said.err for name in COMMANDS)
+    assert "'nonsense' is no command" in said.err
+    assert run("--version").out.startswith("imaging ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option_is_refused_by_every_command_before_it_does_anything(
+    run: Callable[..., Said], tmp_path: Path, command: str
+) -> None:
+    said = run(command, "--hom", tmp_path / "nowhere", "--jsn")
+    assert said.status == 2
+    assert "--hom: unknown" in said.err
+    assert "--jsn: unknown" in said.err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_all_faults_come_in_one_answer_each_with_the_form_wanted(run: Callable[..., Said], tmp_path: Path) -> None:
+    said = run(
+        *("serve", "--home", tmp_path / "home", "--dicom-prt", "1", "--dicom-port", "eleven", "--web-port", "70000"),
+        *("--ae-title", "DISTRICT-HOSPITAL-1", "--accept", "CT1", "--deliver-to", "PACS=PACS@10.0.0.5"),
+        *("--deliver-outcomes", "PACS=good", "--role", "all-of-it", "--workers", "0", "--film-quiet-s", "soon"),
+        *("--dicom-host", "0.0.0.0", "--web-host", "0.0.0.0", "--language"),
+    )
+    assert said.status == 2
+    for fault in (
+        "--dicom-prt: unknown; the nearest is --dicom-port",
+        "--dicom-port 'eleven' is no port; a number from 0",
+        "--web-port '70000' is no port",
+        "--ae-title 'DISTRICT-HOSPITAL-1' has 19 characters",
+        "--accept 'CT1' is not of the form AET@ADDRESS, such as CT1@10.0.0.7",
+        "is not of the form NAME=AET@HOST:PORT",
+        "is not of the form NAME=OUTCOME+OUTCOME",
+        "--role 'all-of-it' is not one of all, node, worker, deliver, web",
+        "--workers '0' is no count",
+        "--film-quiet-s 'soon' is no number",
+        "--web-host '0.0.0.0' is beyond loopback",
+        "--language: LANG is wanted after it",
+    ):
+        assert fault in said.err, said.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Callable[..., Said], tmp_path: Path) -> None:
+    said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--web-host", "192.168.1.5")
+    assert said.status == 2
+    assert "--accept AET@ADDRESS for each" in said.err
+    assert "pages need accounts" in said.err
+
+
+def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path: Path) -> None:
+    twice = ["--deliver-to", "PACS=A@10.0.0.5:104", "--deliver-to", "PACS=B@10.0.0.6:104"]
+    said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")
+    assert said.status == 2
+    assert "--deliver-to names PACS twice" in said.err
+    assert "--deliver-outcomes names PAC, which --deliver-to does not; the nearest is PACS" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "faults"),
+    [
+        (["send", "--to", "nobody", "--jsom"], ["--jsom", "PATH: name", "AET@HOST:PORT"]),
+        (["send", "/none", "--to"], ["--to: AET@HOST:PORT is wanted after it", "/none: there is no such"]),
+        (
+            ["analyse", "/none", "--at", "noon", "--models", "/none"],
+            ["/none: there is", "2026-11-24T", "--models /none"],
+        ),
+        (
+            ["simulate", "--studies", "0", "--kind", "foot", "--rate", "fast"],
+            ["--studies", "--kind", "--rate", "--output"],
+        ),
+        (
+            ["purge", "--older-than", "a while", "--config", "/none.toml"],
+            ["30d, 12h or 90m", "/none.toml: cannot be read"],
+        ),
+        (["associations", "--last", "²"], ["--last '²': a number from 1"]),
+        (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
+        (["conflicts", "use"], ["use: say which"]),
+        (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
+        (["models", "tell", "nonsense"], ["'tell': list, show or check", "'nonsense': no such model"]),
+    ],
+    ids=lambda each: each[0],
+)
+def test_faults_of_arguments_come_together(
+    run: Callable[..., Said], home: Path, arguments: list[str], faults: list[str]
+) -> None:
+    place = ["--home", str(home)] if arguments[0] in READ_THE_LEDGER else []
+    said = run(*arguments, *place)
+    assert said.status == 2
+    assert said.err.startswith(f"usage: imaging {arguments[0]}")
+    for each in faults:
+        assert each in said.err, said.err
+
+
+def test_a_command_on_a_home_that_was_never_served_says_how_to_begin_and_makes_nothing(
+    run: Callable[..., Said], tmp_path: Path
+) -> None:
+    for command in ("associations", "conflicts", "replay"):
+        said = run(command, "--home", tmp_path / "none")
+        assert said.status == 1
+        assert f"imaging serve --home {tmp_path / 'none'}" in said.err
+    assert not (tmp_path / "none").exists()
+
+
+# Settings --------------------------------------------------------------------------------------------------
+
+
+def test_settings_may_stand_in_a_file(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text(
+        f'home = "{home}"\ndicom_port = 11112\ndeliver_to = ["PACS=PACS@10.0.0.5:104"]\nfilm_quiet_s = 1.5\n'
+    )
+    said = run("status", "--config", file, "--json")
+    assert (said.status, said.json["studies"]["settled"]) == (0, 0)
+
+
+def test_a_file_with_faults_has_them_all_named_and_the_nearest_key_with_each(
+    run: Callable[..., Said], tmp_path: Path
+) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text('dicom_prt = 11112\naccept = "CT1@10.0.0.7"\nae_title = ["A"]\nweb_port = "eighty"\n')
+    said = run("status", "--config", file)
+    assert said.status == 2
+    for fault in (
+        f"{file}: dicom_prt is no setting; the nearest is dicom_port",
+        f'{file}: accept: a list is wanted: ["AET@ADDRESS", ...]',
+        f"{file}: ae_title: one value of the form AET is wanted",
+        f"{file}: web_port 'eighty' is no port",
+    ):
+        assert fault in said.err
+    file.write_text("dicom_port = \n")
+    assert f"{file}: is no TOML" in run("status", "--config", file).err
+
+
+def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
+    run: Callable[..., Said], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text(f'home = "{tmp_path / "of-the-file"}"\n')
+    assert run("status", "--config", file).status == 1
+    monkeypatch.setenv("IMAGING_HOME", str(home))
+    assert run("status", "--config", file).status == 0
+    assert run("status", "--config", file, "--home", tmp_path / "of-the-flag").status == 1
+
+
+def test_an_unknown_variable_is_a_warning(
+    run: Callable[..., Said], home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("IMAGING_DICOM_PRT", "11112")
+    with caplog.at_level(logging.WARNING):
+        assert run("status", "--home", home).status == 0
+    assert "IMAGING_DICOM_PRT" in caplog.text
+    assert "the nearest is dicom_port" in caplog.text
+
+
+def test_a_variable_that_cannot_be_used_is_named(
+    run: Callable[..., Said], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGING_WEB_PORT", "eighty")
+    said = run("status", "--home", home)
+    assert (said.status, "IMAGING_WEB_PORT 'eighty' is no port" in said.err) == (2, True)
+
+
+# Status ----------------------------------------------------------------------------------------------------
+
+
+def test_the_status_of_a_home_never_served_is_zeros_and_exit_1(run: Callable[..., Said], tmp_path: Path) -> None:
+    said = run("status", "--home", tmp_path / "none", "--json")
+    assert said.status == 1
+    assert said.json["studies"] == {"receiving": 0, "settled": 0}
+    assert said.json["deliveries"] == {"waiting": 0, "sending": 0, "delivered": 0, "dead": 0}
+    assert run("status", "--home", tmp_path / "none").status == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_status_has_one_shape_served_or_not(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+    served, never = (run("status", "--home", each, "--json").json for each in (home, tmp_path / "none"))
+    assert {key: type(value) for key, value in served.items()} == {key: type(value) for key, value in never.items()}
+    for key in ("studies", "jobs", "deliveries", "oldest_s"):
+        assert served[key].keys() == never[key].keys()
+
+
+def test_the_status_in_words_names_dead_letters_peers_and_roles(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    answered(ledger)
+    deliveries.conclude(ledger, claim(ledger)[0], Permanent("SOP class not supported"), 0.0, peer_is_down=False)
+    said = run("status", "--home", home)
+    assert said.status == 0
+    assert "dead: 1 for PACS: SOP class not supported" in said.out
+    assert "peer PACS: up" in said.out
+
+
+def test_a_study_is_told_from_its_receipt_to_its_deliveries(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    receive(ledger, film(), association=number)
+    receiving.end_association(ledger, number, AssociationEnd("released", 1, 0))
+    for name in ("1.2.3", "A1"):
+        (story,) = run("status", "--home", home, "--study", name, "--json").json["studies"]
+        assert (story["study_uid"], story["received"][0]["calling_ae_title"]) == ("1.2.3", "CT1")
+    said = run("status", "--home", home, "--study", "A1")
+    assert "received 1 instances from CT1 at 10.0.0.7" in said.out
+    unknown = run("status", "--home", home, "--study", "9.9")
+    assert (unknown.status, "'9.9'" in unknown.err) == (2, True)
+
+
+def test_associations_show_what_was_refused_and_why(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    refused = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused"}]
+    number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", refused)
+    receiving.end_association(ledger, number, AssociationEnd("aborted by the peer", 1, 2, {"0xA900: UIDs differ": 2}))
+    said = run("associations", "--home", home)
+    assert said.status == 0
+    assert "aborted by the peer" in said.out
+    assert "context refused: 1.2.840.10008.5.1.4.1.1.2" in said.out
+    assert "answered 2 x 0xA900: UIDs differ" in said.out
+    (told,) = run("associations", "--home", home, "--last", "1", "--json").json["associations"]
+    assert (told["calling_ae_title"], told["address"], told["stored"]) == ("CT1", "10.0.0.7", 1)
+
+
+# Work ------------------------------------------------------------------------------------------------------
+
+
+def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    answered(ledger, "1.2.1")
+    deliveries.conclude(ledger, claim(ledger)[0], Permanent("refused"), 0.0, peer_is_down=False)
+    queued(ledger, "1.2.2")
+    jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
+    assert run("replay", "--home", home, "--to", "RIS", "--json").json == {"deliveries": 0, "jobs": 0}
+    assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0}
+    assert run("replay", "--home", home, "--study", "1.2.2", "--json").json == {"deliveries": 0, "jobs": 1}
+    assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are tried again\n"
+    assert run("replay", "--home", home, "--study", "9.9").status == 2
+
+
+def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    queued(ledger, "1.2.1")
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    answered(ledger, "1.2.2")
+    purge = ["purge", "--home", home, "--older-than", "0m", "--json"]
+    assert run(*purge, "--dry-run").json == {"removable": 1, "removed": 0}
+    assert run(*purge).json == {"removable": 1, "removed": 1}
+    assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}
+
+
+def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    receive(ledger, film(), "one")
+    receive(ledger, film(patient_id="P2"), "other")
+    (found,) = run("conflicts", "--home", home, "--json").json["conflicts"]
+    assert found["study_instance_uid"] == "1.2.3"
+    assert run("conflicts", "drop", "4711", "--home", home).status == 1
+    assert run("conflicts", "drop", found["id"], "--home", home).status == 0
+    assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
+
+
+def test_migrate_makes_a_ledger_and_says_from_where_to_where(run: Callable[..., Said], tmp_path: Path) -> None:
+    assert run("migrate", "--home", tmp_path / "new").out == f"schema none -> {migrate.HEAD}\n"
+    assert run("migrate", "--home", tmp_path / "new").out == f"schema {migrate.HEAD} -> {migrate.HEAD}\n"
+
+
+def test_a_ledger_that_cannot_be_used_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
+    for command in ("status", "migrate"):
+        said = run(command, "--home", tmp_path)
+        assert (said.status, "not a database" in said.err) == (1, True)
+
+
+# Files -----------------------------------------------------------------------------------------------------
+
+RESULT = {"model", "version", "state", "reason", "flag", "findings", "timings_ms", "sr"}
+FINDING = {"code", "scheme", "meaning", "present", "probability", "threshold", "measurements"}
+
+
+def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+) -> None:
+    said = run("analyse", films, "--models", models, "--output", tmp_path / "out", "--json")
+    assert said.status == 0
+    assert "1 files passed over" in said.err
+    assert said.json.keys() == {"studies"}
+    (study,) = said.json["studies"]
+    assert study.keys() == {"study_uid", "results"}
+    (result,) = study["results"]
+    assert result.keys() == RESULT
+    assert (result["model"], result["state"], result["flag"]) == ("small-film", "analysed", "urgent")
+    (finding,) = result["findings"]
+    assert finding.keys() == FINDING
+    assert (finding["present"], finding["measurements"]) == (True, [])
+    assert Path(result["sr"]).is_absolute()
+    assert Path(result["sr"]).is_file()
+    in_words = run("analyse", films, "--models", models)
+    assert "small-film 1: analysed, flag urgent" in in_words.out
+    assert "not a medical device" in in_words.out
+
+
+def test_the_same_files_models_and_at_give_the_same_bytes(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+) -> None:
+    at = ["--at", "2026-11-24T09:30:00+07:00", "--models", models]
+    one, other = (
+        Path(run("analyse", films, *at, "--output", tmp_path / name, "--json").json["studies"][0]["results"][0]["sr"])
+        for name in ("one", "other")
+    )
+    assert one.read_bytes() == other.read_bytes()
+    assert one.name == other.name
+
+
+def test_what_no_model_fits_is_a_result_and_no_failure(run: Callable[..., Said], models: Path, tmp_path: Path) -> None:
+    ultrasound = drawn()
+    ultrasound.Modality = "US"
+    write(tmp_path / "us.dcm", ultrasound)
+    said = run("analyse", tmp_path / "us.dcm", "--models", models, "--json")
+    assert said.status == 0
+    (result,) = said.json["studies"][0]["results"]
+    assert result == {
+        "model": None,
+        "version": None,
+        "state": "not_analysed",
+        "reason": "no-model",
+        "flag": None,
+        "findings": [],
+        "timings_ms": {},
+        "sr": None,
+    }
+
+
+def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:
+    for command in (["analyse", "--models", models], ["send", "--to", "PACS@127.0.0.1:104"]):
+        said = run(*command, films / "readme.txt")
+        assert (said.status, "nothing readable: 1 files are no DICOM" in said.err) == (2, True)
+
+
+def test_send_shows_its_progress_and_fails_where_anything_is_refused(run: Callable[..., Said], films: Path) -> None:
+    peer = StoragePeer(sop_classes=[drawn().SOPClassUID]).start()
+    sent = run("send", films, "--to", peer.address, "--json")
+    assert (sent.status, sent.json) == (0, {"sent": 1, "refused": {}, "passed_over": 1})
+    assert "1 of 1" in sent.err
+    peer.status = 0xC000
+    refused = run("send", films, "--to", peer.address, "--json")
+    assert (refused.status, list(refused.json["refused"])) == (1, [str(films / "film.dcm")])
+    peer.stop()
+    away = run("send", films, "--to", peer.address)
+    assert (away.status, f"{peer.address}: no connection" in away.err) == (1, True)
+
+
+def test_send_to_a_node_that_takes_no_such_object_is_a_refusal(run: Callable[..., Said], films: Path) -> None:
+    peer = StoragePeer(sop_classes=()).start()
+    said = run("send", films, "--to", peer.address, "--json")
+    peer.stop()
+    assert said.status == 1
+    assert "presentation context" in said.out + said.err
+
+
+def test_simulate_draws_studies_with_their_truth(run: Callable[..., Said], tmp_path: Path) -> None:
+    said = run("simulate", "--studies", "1", "--kind", "film", "--output", tmp_path, "--json")
+    assert said.status == 0
+    (study,) = said.json["studies"]
+    assert study.keys() == {"study_uid", "modality", "truth"}
+    assert len(list(tmp_path.rglob("*.dcm"))) == 1
+
+
+def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: Path) -> None:
+    assert "small-film" in run("models", "--models", models).out
+    said = run("models", "show", "small-film", "--models", models, "--json").json
+    assert [each["id"] for each in said["models"]] == ["small-film"]
+    assert run("models", "show", "small-film", "--models", models).out.startswith("small-film 1: small-film")
+
+
+def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
+    run: Callable[..., Said], home: Path, models: Path
+) -> None:
+    options = ["doctor", "--home", home, "--models", models, "--dicom-port", "0", "--web-port", "0"]
+    well = run(*options, "--json")
+    assert (well.status, [each["what"] for each in well.json["findings"] if not each["is_well"]]) == (0, [])
+    away = run(*options, "--deliver-to", f"PACS=PACS@127.0.0.1:{free_port()}", "--json")
+    (wrong,) = [each for each in away.json["findings"] if not each["is_well"]]
+    assert (away.status, wrong["what"]) == (1, "peer PACS")
+    assert "does it know our AE title IMAGING?" in wrong["mend"]
+    no_database = run(*options, "--database", "nonsense")
+    assert (no_database.status, "mend --database" in no_database.out) == (1, True)
+
+
+# Serving ---------------------------------------------------------------------------------------------------
+
+
+def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pages_open(
+    serve: Callable[..., Node], run: Callable[..., Said], tmp_path: Path
+) -> None:
+    node = serve("--role", "web")
+    assert node.ready_line == f"ready web={node.url}\n"
+    second = run("serve", "--home", node.home, "--role", "web", "--web-port", "0")
+    assert second.status == 1
+    assert f"{node.home} is served already: process {node.process.pid}" in second.err
+
+    port = node.url.rstrip("/").rpartition(":")[2]
+    taken = imaging("serve", "--home", str(tmp_path / "other"), "--role", "web", "--web-port", port)
+    assert (taken.returncode, taken.stdout) == (1, "")
+    assert f"--web-port {port} on 127.0.0.1 cannot be had" in taken.stderr
+
+    with urllib.request.urlopen(f"{node.url}events", timeout=10):
+        began = time.monotonic()
+        assert node.stop() == 0
+        assert time.monotonic() - began < 10
+    assert run("status", "--home", node.home, "--json").json["roles"][0]["state"] == "stopped"
+
+
+def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = run("serve", "--home", tmp_path / "file" / "home")
+    assert (said.status, "cannot be made" in said.err) == (1, True)

@@ -1,0 +1,73 @@
+"""Header facts: what the ledger keeps of them comes back as it was."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imaging.domain.header import Header, PatientId, age_at, years
+
+_NUMBERS = st.floats(-1e4, 1e4)
+_BY_TYPE = {
+    "str": st.text(max_size=20),
+    "int": st.integers(1, 9999),
+    "int | None": st.none() | st.integers(0, 9999),
+    "float | None": st.none() | _NUMBERS,
+    "bool": st.booleans(),
+    "tuple[str, ...]": st.lists(st.text(max_size=8), max_size=3).map(tuple),
+    "tuple[float, float] | None": st.none() | st.tuples(*[_NUMBERS] * 2),
+    "tuple[float, float, float] | None": st.none() | st.tuples(*[_NUMBERS] * 3),
+    "tuple[float, float, float, float, float, float] | None": st.none() | st.tuples(*[_NUMBERS] * 6),
+}
+
+
+def _said(kind: object) -> str:
+    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+
+
+HEADERS = st.builds(Header, **{each.name: _BY_TYPE[_said(each.type)] for each in fields(Header)})
+
+
+@given(HEADERS)
+def test_a_header_comes_back_from_the_ledger_as_it_went_in(header: Header) -> None:
+    assert Header.from_json(json.loads(json.dumps(header.to_json()))) == header
+
+
+def test_only_what_is_said_is_kept() -> None:
+    assert set(Header("1", "2", "3", "4", "5", modality="DX").to_json()) == {
+        "sop_class_uid",
+        "sop_instance_uid",
+        "study_instance_uid",
+        "series_instance_uid",
+        "transfer_syntax_uid",
+        "modality",
+    }
+
+
+def test_an_empty_patient_id_is_not_a_key() -> None:
+    assert not PatientId("", "HANOI")
+    assert PatientId("1", "HANOI") != PatientId("1", "HUE")
+
+
+@pytest.mark.parametrize(
+    ("said", "in_years"), [("045Y", 45), ("018M", 1.5), ("000D", 0), ("45Y", None), ("", None), ("Y045", None)]
+)
+def test_age_strings_are_read_as_the_standard_says(said: str, in_years: float | None) -> None:
+    assert years(said) == in_years
+
+
+def test_an_age_is_taken_from_the_dates_where_it_is_not_stated() -> None:
+    header = Header("1", "2", "3", "4", "5", patient_birth_date="20000101", study_date="20200101")
+    age = age_at(header)
+    assert age is not None
+    assert abs(age - 20) < 0.01
+    assert age_at(Header("1", "2", "3", "4", "5", patient_birth_date="20300101", study_date="20200101")) is None
+    assert age_at(Header("1", "2", "3", "4", "5", patient_birth_date="x", study_date="20200101")) is None
+
+
+@given(st.text(max_size=6))
+def test_no_age_string_fails(said: str) -> None:
+    found = years(said)
+    assert found is None or found >= 0

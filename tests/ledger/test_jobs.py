@@ -1,0 +1,285 @@
+"""The queue: order of work, leases and fencing, deaths and poison, replay, and answers with what they leave."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from ledger_cases import (
+    FAULTY,
+    LONGEST_LEASE_S,
+    MODEL,
+    NEGATIVE,
+    POSITIVE,
+    REFUSED,
+    TurnedClock,
+    answered,
+    film,
+    force,
+    job_states,
+    lease,
+    lease_one,
+    queued,
+    receive,
+    report,
+    rows,
+    settle,
+)
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from imaging.domain.findings import TriageClass
+from imaging.domain.priority import STAT_BAND, TARGETS
+from imaging.ledger import jobs, tables, wakeups
+from imaging.ledger.store import Ledger
+
+
+def test_the_study_that_came_first_is_leased_first(ledger: Ledger, clock: TurnedClock) -> None:
+    first = queued(ledger, "1.2.1")
+    clock.advance(1)
+    second = queued(ledger, "1.2.2")
+    assert [lease_one(ledger).study_id, lease_one(ledger).study_id] == [first, second]
+    assert lease(ledger) == []
+
+
+def test_an_ordered_stat_is_leased_before_whatever_is_due_earlier(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger, "1.2.1")
+    clock.advance(1)
+    ordered = queued(ledger, "1.2.2")
+    with ledger.write() as connection:
+        connection.execute(update(tables.job).where(tables.job.c.study_id == ordered).values(band=STAT_BAND))
+    assert lease_one(ledger).study_id == ordered
+
+
+def test_a_flag_brings_the_studys_other_jobs_forward(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger, "1.2.1")
+    clock.advance(1)
+    flagged = queued(ledger, "1.2.2", [MODEL, "other"])
+    first, second = lease_one(ledger), lease_one(ledger)
+    assert (first.study_id, second.study_id) != (flagged, flagged)
+    assert jobs.conclude(ledger, second, POSITIVE, [])
+    other = lease_one(ledger)
+    assert (other.study_id, other.model) == (flagged, "other")
+
+
+def test_a_flag_shortens_the_due_time_and_nothing_lengthens_it(ledger: Ledger) -> None:
+    queued(ledger, models=[MODEL, "second", "third"])
+    received = rows(ledger, tables.study)[0]["received_at"]
+    for flag, due_in in ((TriageClass.STAT, 30), (TriageClass.ROUTINE, 30), (None, 30)):
+        job = lease_one(ledger)
+        outcome = type(POSITIVE)(**vars(POSITIVE) | {"triage": flag})
+        assert jobs.conclude(ledger, job, outcome, [])
+        assert rows(ledger, tables.study)[0]["due_at"] == received + timedelta(minutes=due_in)
+    assert TARGETS[TriageClass.STAT] == timedelta(minutes=30)
+
+
+def test_a_batch_holds_one_models_jobs_the_best_first(ledger: Ledger, clock: TurnedClock) -> None:
+    studies = []
+    for number in range(4):
+        studies.append(queued(ledger, f"1.2.{number}", ["other"] if number == 1 else [MODEL]))
+        clock.advance(1)
+    batch = lease(ledger, batch=8)
+    assert [each.study_id for each in batch] == [studies[0], studies[2], studies[3]]
+    assert [each.model for each in lease(ledger, batch=8)] == ["other"]
+
+
+def test_a_job_carries_what_a_worker_needs(ledger: Ledger) -> None:
+    study_id = receive(ledger, film(), "d1").study_id
+    receive(ledger, film(number=2), "d2")
+    settle(ledger, study_id)
+    job = lease_one(ledger)
+    assert [key for key, _ in job.instances] == ["key-d1", "key-d2"]
+    assert [header for _, header in job.instances] == [film(), film(number=2)]
+    assert (job.study, job.predecessor, job.result_number, job.deaths) == (film(), None, 1, 0)
+
+
+def test_a_dead_workers_job_is_leased_again_once_its_lease_ends(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    job = lease_one(ledger, "worker-0:1")
+    assert lease(ledger, "worker-1:1") == []
+    clock.advance(LONGEST_LEASE_S)
+    again = lease_one(ledger, "worker-1:1")
+    assert (again.id, again.deaths) == (job.id, 1)
+
+
+def test_a_lease_outlives_the_time_that_its_models_card_allows(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    lease_one(ledger)
+    clock.advance(30)
+    assert lease(ledger, "worker-1:1") == []
+
+
+def test_a_worker_whose_lease_ran_out_can_write_nothing(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    late = lease_one(ledger, "worker-0:1")
+    clock.advance(LONGEST_LEASE_S)
+    current = lease_one(ledger, "worker-1:1")
+    assert not jobs.conclude(ledger, late, POSITIVE, [report(late)])
+    assert (rows(ledger, tables.object_), rows(ledger, tables.delivery), job_states(ledger)) == ([], [], ["leased"])
+    assert rows(ledger, tables.study)[0]["due_at"] == rows(ledger, tables.job)[0]["due_at"]
+    assert jobs.conclude(ledger, current, NEGATIVE, [report(current)])
+    assert not jobs.conclude(ledger, late, POSITIVE, [report(late)])
+    assert (job_states(ledger), len(rows(ledger, tables.object_))) == (["analysed"], 1)
+
+
+def test_an_answer_to_an_earlier_turn_of_the_same_job_is_dropped(ledger: Ledger) -> None:
+    queued(ledger)
+    earlier = lease_one(ledger)
+    assert jobs.conclude(ledger, earlier, FAULTY, [report(earlier)])
+    assert jobs.replay(ledger) == 1
+    lease_one(ledger)
+    assert not jobs.conclude(ledger, earlier, POSITIVE, [])
+    assert job_states(ledger) == ["leased"]
+
+
+def test_a_workers_death_gives_back_its_own_leases_alone(ledger: Ledger) -> None:
+    queued(ledger, "1.2.1")
+    queued(ledger, "1.2.2")
+    lease_one(ledger, "worker-1:5")
+    lease_one(ledger, "worker-10:6")
+    assert jobs.give_back(ledger, "worker-1:", died=True) == 1
+    assert job_states(ledger) == ["queued", "leased"]
+
+
+def test_only_deaths_count_as_attempts_and_a_worker_that_drains_is_none(ledger: Ledger) -> None:
+    queued(ledger)
+    for died, deaths in ((False, 0), (True, 1), (False, 1), (True, 2)):
+        lease_one(ledger)
+        jobs.give_back(ledger, "worker-0:", died=died)
+        assert rows(ledger, tables.job)[0]["attempts"] == deaths
+
+
+def test_a_job_that_was_there_when_a_worker_died_comes_alone(ledger: Ledger) -> None:
+    for number in range(3):
+        queued(ledger, f"1.2.{number}")
+    assert len(lease(ledger, batch=8)) == 3
+    jobs.give_back(ledger, "worker-0:", died=True)
+    assert [len(lease(ledger, batch=8)) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_suspect_does_not_join_the_batch_of_others(ledger: Ledger, clock: TurnedClock) -> None:
+    for number in range(3):
+        queued(ledger, f"1.2.{number}")
+        clock.advance(1)
+    with ledger.write() as connection:
+        connection.execute(update(tables.job).where(tables.job.c.id == 2).values(attempts=1))
+    assert [each.id for each in lease(ledger, batch=8)] == [1, 3]
+
+
+def test_a_models_job_waits_while_its_earlier_one_for_the_study_is_leased(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    first = lease_one(ledger)
+    receive(ledger, film(number=2))
+    settle(ledger, study_id)
+    assert lease(ledger, "worker-1:1") == []
+    jobs.conclude(ledger, first, POSITIVE, [report(first)])
+    second = lease_one(ledger, "worker-1:1")
+    assert (second.result_number, len(second.instances)) == (2, 2)
+    assert second.predecessor is not None
+    assert second.predecessor.sop_instance_uid == report(first).sop_instance_uid
+
+
+def test_a_returned_job_of_an_earlier_revision_still_comes_before_the_later(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    first = lease_one(ledger)
+    receive(ledger, film(number=2))
+    settle(ledger, study_id)
+    jobs.give_back(ledger, "worker-0:", died=False)
+    assert [each.id for each in lease(ledger, batch=8)] == [first.id]
+
+
+def test_two_workers_never_hold_the_same_job(open_ledger: Callable[[], Ledger]) -> None:
+    one, other = open_ledger(), open_ledger()
+    for number in range(4):
+        queued(one, f"1.2.{number}")
+    held = [lease_one(each, f"worker-{index}:1").id for _ in range(2) for index, each in enumerate((one, other))]
+    assert sorted(held) == [1, 2, 3, 4]
+    assert lease(one) == lease(other) == []
+
+
+def test_a_result_and_its_deliveries_appear_together_or_not_at_all(ledger: Ledger) -> None:
+    queued(ledger)
+    job = lease_one(ledger)
+    twice = [report(job, ["PACS"]), report(job, ["RIS"])]  # one UID: the second cannot be written
+    with pytest.raises(IntegrityError):
+        jobs.conclude(ledger, job, POSITIVE, twice)
+    assert job_states(ledger) == ["leased"]
+    assert rows(ledger, tables.object_) == rows(ledger, tables.delivery) == []
+    assert rows(ledger, tables.study)[0]["due_at"] == rows(ledger, tables.job)[0]["due_at"]
+    assert jobs.conclude(ledger, job, POSITIVE, [report(job, ["PACS", "RIS"])])
+    assert job_states(ledger) == ["analysed"]
+    assert [each["destination"] for each in rows(ledger, tables.delivery)] == ["PACS", "RIS"]
+
+
+def test_an_answer_without_destination_is_kept_and_delivered_nowhere(ledger: Ledger) -> None:
+    answered(ledger, destinations=[])
+    assert len(rows(ledger, tables.object_)) == 1
+    assert rows(ledger, tables.delivery) == []
+
+
+def test_failed_work_is_replayed_as_the_next_answer(ledger: Ledger) -> None:
+    queued(ledger)
+    job = lease_one(ledger)
+    jobs.conclude(ledger, job, FAULTY, [report(job)])
+    assert jobs.replay(ledger) == 1
+    again = lease_one(ledger)
+    assert (again.id, again.result_number, again.deaths) == (job.id, 2, 0)
+    assert again.predecessor is not None
+    assert jobs.conclude(ledger, again, NEGATIVE, [report(again)])
+    assert len({each["sop_instance_uid"] for each in rows(ledger, tables.object_)}) == 2
+
+
+def test_replay_of_all_takes_what_failed_and_replay_of_a_study_also_what_was_not_analysed(ledger: Ledger) -> None:
+    for study, outcome in (("1.2.1", FAULTY), ("1.2.2", REFUSED), ("1.2.3", NEGATIVE)):
+        queued(ledger, study)
+        jobs.conclude(ledger, lease_one(ledger), outcome, [])
+    assert jobs.replay(ledger) == 1
+    assert jobs.replay(ledger, ["1.2.2", "1.2.3"]) == 1
+    assert job_states(ledger) == ["queued", "queued", "analysed"]
+
+
+def test_work_for_which_a_later_revision_answers_is_not_replayed(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
+    receive(ledger, film(number=2))
+    settle(ledger, study_id)
+    receive(ledger, film(number=3))
+    settle(ledger, study_id)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    assert job_states(ledger) == ["failed", "not_analysed", "analysed"]
+    assert jobs.replay(ledger) == jobs.replay(ledger, ["1.2.3"]) == 0
+
+
+def test_a_new_boot_ends_every_lease_and_every_waiting_time(ledger: Ledger, clock: TurnedClock) -> None:
+    ledger.begin_boot()
+    queued(ledger)
+    lease_one(ledger)
+    waiting = receive(ledger, film("1.2.4", modality="CT")).study_id
+    force(ledger, tables.study, ended_tick=clock.tick() + 5)
+    clock.reboot()
+    ledger.begin_boot()
+    assert lease_one(ledger, "worker-1:1").deaths == 1
+    study = next(each for each in rows(ledger, tables.study) if each["id"] == waiting)
+    for name in ("first_tick", "last_tick", "ended_tick", "settle_tick"):
+        assert study[name] == clock.tick(), name
+
+
+def test_the_same_boot_leaves_leases_as_they_are(ledger: Ledger) -> None:
+    ledger.begin_boot()
+    queued(ledger)
+    lease_one(ledger)
+    ledger.begin_boot()
+    assert lease(ledger, "worker-1:1") == []
+
+
+def test_workers_are_woken_by_new_and_by_returned_and_by_replayed_work(ledger: Ledger) -> None:
+    listener = ledger.wakeups.listen(wakeups.JOB)
+    queued(ledger)
+    assert listener.drain() == {wakeups.JOB}
+    job = lease_one(ledger)
+    jobs.give_back(ledger, "worker-0:", died=True)
+    assert listener.drain() == {wakeups.JOB}
+    jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
+    jobs.replay(ledger)
+    assert listener.drain() == {wakeups.JOB}
+    assert job.id == 1
+    listener.close()

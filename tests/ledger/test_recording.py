@@ -1,0 +1,98 @@
+"""Associations and instances as rows: what one more object means for its study."""
+
+from ledger_cases import TurnedClock, answered, film, receive, rows, settle
+
+from imaging.domain.settling import Patience
+from imaging.ledger import receiving, tables, views
+from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
+from imaging.ledger.store import Ledger
+
+
+def begin(ledger: Ledger) -> int:
+    contexts = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused"}]
+    return receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", contexts)
+
+
+def settle_tick(ledger: Ledger) -> float | None:
+    tick: float | None = rows(ledger, tables.study)[0]["settle_tick"]
+    return tick
+
+
+def test_an_association_is_told_with_its_contexts_counts_and_end(ledger: Ledger) -> None:
+    begin(ledger)
+    newest = begin(ledger)
+    receiving.end_association(ledger, newest, AssociationEnd("released", 3, 2, {"0xA900: the UIDs differ": 2}))
+    ended, still_open = views.associations(ledger, 20)
+    assert (ended["id"], ended["calling_ae_title"], ended["address"]) == (newest, "CT1", "10.0.0.7")
+    assert (ended["stored"], ended["refused"], ended["refusals"]) == (3, 2, {"0xA900: the UIDs differ": 2})
+    assert (ended["contexts"][0]["result"], ended["ended_how"]) == ("refused", "released")
+    assert still_open["ended_at"] is None
+    assert [each["id"] for each in views.associations(ledger, 1)] == [newest]
+
+
+def test_the_end_of_an_association_makes_its_studies_due_unless_another_one_still_sends(ledger: Ledger) -> None:
+    one, other = begin(ledger), begin(ledger)
+    receive(ledger, film(number=1), association=one)
+    receive(ledger, film(number=2), association=other)
+    waits_until = settle_tick(ledger)
+    receiving.end_association(ledger, one, AssociationEnd("released", 1, 0))
+    assert settle_tick(ledger) == waits_until
+    receiving.end_association(ledger, other, AssociationEnd("aborted", 1, 0))
+    assert settle_tick(ledger) == ledger.clock.tick()
+
+
+def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -> None:
+    receive(ledger, film(), association=begin(ledger))
+    begin(ledger)
+    assert receiving.end_lost_associations(ledger) == 2
+    assert receiving.end_lost_associations(ledger) == 0
+    assert settle_tick(ledger) == ledger.clock.tick()
+    assert {each["ended_how"] for each in views.associations(ledger, 9)} == {"cut by a restart"}
+
+
+def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> None:
+    good, bad = film(number=1), film(number=2)
+    receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (good, bad, film(number=3))]
+    receipts[1] = Receipt(bad, "d", 10, 4711, "key", "apart")  # there is no such association
+    done = receiving.record(ledger, receipts, Patience())
+    assert [isinstance(each, Recorded) for each in done] == [True, False, True]
+    assert len(rows(ledger, tables.instance)) == 2
+
+
+def test_a_study_is_one_row_however_often_its_objects_come(ledger: Ledger) -> None:
+    for _ in range(3):
+        receive(ledger, film(number=1))
+    receive(ledger, film(number=2))
+    (study,) = rows(ledger, tables.study)
+    assert (study["instances"], len(rows(ledger, tables.instance)), len(rows(ledger, tables.patient))) == (2, 2, 1)
+
+
+def test_an_object_without_pixels_does_not_open_a_settled_study_again(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = receive(ledger, film()).study_id
+    settle(ledger, study_id)
+    clock.advance(5)
+    receive(ledger, film(number=2, has_pixels=False))
+    (study,) = rows(ledger, tables.study)
+    assert (study["state"], study["settle_tick"], study["instances"]) == ("settled", None, 2)
+
+
+def test_our_own_result_sent_back_makes_nothing(ledger: Ledger) -> None:
+    answered(ledger)
+    (ours,) = rows(ledger, tables.object_)
+    back = film(modality="SR", has_pixels=False)
+    receive(ledger, type(back)(**vars(back) | {"sop_instance_uid": ours["sop_instance_uid"]}), "its digest")
+    assert rows(ledger, tables.study)[0]["state"] == "settled"
+
+
+def test_an_empty_identifier_names_nobody(ledger: Ledger) -> None:
+    receive(ledger, film("1.2.1", patient_id=""))
+    receive(ledger, film("1.2.2", patient_id=""))
+    assert rows(ledger, tables.patient) == []
+    assert receive(ledger, film("1.2.1", number=2, patient_id="P7")).conflict == ""
+
+
+def test_the_same_identifier_of_another_issuer_is_another_patient(ledger: Ledger) -> None:
+    receive(ledger, film("1.2.1", issuer_of_patient_id="HANOI"))
+    receive(ledger, film("1.2.2", issuer_of_patient_id="HUE"))
+    assert len(rows(ledger, tables.patient)) == 2
+    assert receive(ledger, film("1.2.1", number=2, issuer_of_patient_id="HUE")).conflict == "mixed-patients"

@@ -1,0 +1,165 @@
+"""What people ask of the ledger: the worklist in its order, the status, a study's story."""
+
+import json
+
+import pytest
+from ledger_cases import (
+    FAULTY,
+    MODEL,
+    NEGATIVE,
+    POSITIVE,
+    REFUSED,
+    TurnedClock,
+    answered,
+    film,
+    lease_one,
+    queued,
+    receive,
+    report,
+    rows,
+    settle,
+)
+
+from imaging.domain.findings import Outcome, State, TriageClass
+from imaging.domain.priority import sort_key
+from imaging.domain.worklist import PageState
+from imaging.ledger import jobs, retention, tables, views
+from imaging.ledger.store import Ledger
+from imaging.ledger.views import LedgerWorklist
+
+
+def state(ledger: Ledger, study: str = "1.2.3") -> PageState:
+    row = LedgerWorklist(ledger).row(study)
+    assert row is not None
+    return row.state
+
+
+def test_a_study_passes_through_the_pages_states(ledger: Ledger) -> None:
+    study_id = receive(ledger, film()).study_id
+    seen = [state(ledger)]
+    settle(ledger, study_id)
+    seen.append(state(ledger))
+    job = lease_one(ledger)
+    seen.append(state(ledger))
+    jobs.conclude(ledger, job, NEGATIVE, [])
+    seen.append(state(ledger))
+    assert seen == [PageState.RECEIVING, PageState.WAITING, PageState.ANALYSING, PageState.CLEAR]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [(POSITIVE, PageState.FLAGGED), (REFUSED, PageState.NOT_ANALYSED), (FAULTY, PageState.FAILED)],
+)
+def test_a_row_shows_how_the_work_ended(ledger: Ledger, outcome: Outcome, shown: PageState) -> None:
+    queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), outcome, [])
+    row = LedgerWorklist(ledger).row("1.2.3")
+    assert row is not None
+    assert (row.state, row.flag) == (shown, outcome.flag)
+    assert row.reason == (outcome.reason if outcome.state is State.NOT_ANALYSED else None)
+
+
+def test_a_study_that_no_model_fits_says_so_in_a_result_without_model(ledger: Ledger) -> None:
+    settle(ledger, receive(ledger, film()).study_id, [])
+    row = LedgerWorklist(ledger).row("1.2.3")
+    assert row is not None
+    (result,) = row.results
+    assert (result.model, result.state, result.reason) == (None, State.NOT_ANALYSED, "no-model")
+
+
+def test_a_flag_once_raised_stays_though_the_next_answer_finds_nothing(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), POSITIVE, [])
+    due_at = rows(ledger, tables.study)[0]["due_at"]
+    receive(ledger, film(number=2))
+    settle(ledger, study_id)
+    assert state(ledger) is PageState.FLAGGED
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    row = LedgerWorklist(ledger).row("1.2.3")
+    assert row is not None
+    assert (row.state, row.flag, row.due_at) == (PageState.FLAGGED, TriageClass.URGENT, due_at)
+    assert row.results[0].findings == ()
+
+
+def test_images_after_an_answer_are_shown_as_a_change(ledger: Ledger) -> None:
+    answered(ledger)
+    receive(ledger, film(number=2))
+    row = LedgerWorklist(ledger).row("1.2.3")
+    assert row is not None
+    assert row.is_changed
+
+
+def test_rows_come_in_the_order_of_the_one_key(ledger: Ledger, clock: TurnedClock) -> None:
+    for number in range(6):
+        queued(ledger, f"1.2.{number}")
+        clock.advance(60)
+    for outcome in (NEGATIVE, NEGATIVE, POSITIVE):
+        jobs.conclude(ledger, lease_one(ledger), outcome, [])
+    found = LedgerWorklist(ledger).rows(4)
+    assert [each.study_uid for each in found] == ["1.2.2", "1.2.0", "1.2.1", "1.2.3"]
+    keys = [sort_key(each.band, each.due_at, each.received_at, each.study_uid) for each in found]
+    assert keys == sorted(keys)
+    assert LedgerWorklist(ledger).count() == 6
+
+
+def test_a_row_is_found_by_its_uid_and_by_our_own_number(ledger: Ledger) -> None:
+    study_id = queued(ledger, patient_name="Nguyễn^Văn An")
+    row = LedgerWorklist(ledger).row("1.2.3")
+    assert row is not None
+    assert (row.patient_name, row.number) == ("Nguyễn^Văn An", study_id)
+    assert LedgerWorklist(ledger).numbered(study_id) == row
+    assert LedgerWorklist(ledger).row("1.2.4") is None
+
+
+def test_the_status_counts_every_state_and_says_how_old_the_oldest_is(ledger: Ledger, clock: TurnedClock) -> None:
+    receive(ledger, film("1.2.1"))
+    queued(ledger, "1.2.2")
+    clock.advance(30)
+    lease_one(ledger)
+    answered(ledger, "1.2.3")
+    clock.advance(12)
+    said = views.status(ledger)
+    assert said["studies"] == {"receiving": 1, "settled": 2}
+    assert said["jobs"] == {"queued": 0, "leased": 1, "analysed": 1, "not_analysed": 0, "failed": 0}
+    assert said["deliveries"] == {"waiting": 1, "sending": 0, "delivered": 0, "dead": 0}
+    assert said["oldest_s"] == {"receiving": 42.0, "job": 42.0, "delivery": 12.0}
+    assert said["instances"] == 3
+    json.dumps(said)
+
+
+def test_a_story_is_found_by_uid_and_by_accession_number(ledger: Ledger) -> None:
+    answered(ledger)
+    answered(ledger, "1.2.4")
+    (by_uid,) = views.story(ledger, "1.2.3")
+    assert [each["study_uid"] for each in views.story(ledger, "A1")] == ["1.2.3", "1.2.4"]
+    assert by_uid["revisions"][0]["signal"] == "end of the association"
+    assert by_uid["received"][0]["instances"] == 1
+    assert [(each["model"], each["state"]) for each in by_uid["results"]] == [(MODEL, "analysed")]
+    assert [(each["destination"], each["state"]) for each in by_uid["deliveries"]] == [("PACS", "waiting")]
+    assert views.story(ledger, "9.9") == []
+    json.dumps(by_uid)
+
+
+def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, clock: TurnedClock) -> None:
+    receive(ledger, film("1.2.1"))
+    queued(ledger, "1.2.2")
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    answered(ledger, "1.2.3")
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [2]
+    assert retention.remove(ledger, 3, before) == []
+    assert retention.remove(ledger, 2, before) == ["key-"]
+    assert [each["id"] for each in rows(ledger, tables.study)] == [1, 3]
+
+
+def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = queued(ledger)
+    job = lease_one(ledger)
+    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [study_id]
+    clock.advance(1)
+    receive(ledger, film(number=2))
+    assert retention.remove(ledger, study_id, before) == []

@@ -1,0 +1,107 @@
+"""A wake-up that is lost costs seconds, never a study: each waiter looks of itself."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from peers import Node, Orthanc, eventually
+from small_models import write_models
+
+from imaging.dicom_node.files import part_10_head, split_part_10
+from imaging.dicom_node.headers import read_header
+from imaging.domain.findings import Outcome, State
+from imaging.domain.settling import Patience
+from imaging.ledger import jobs, receiving, settling, views
+from imaging.ledger.jobs import NewObject
+from imaging.ledger.receiving import Receipt
+from imaging.ledger.settling import NewJob
+from imaging.ledger.store import Ledger
+from imaging.phantoms.study import film_study
+from imaging.roles.child import LOOK_S
+from imaging.spool.folder import FolderSpool, key_of
+
+SLACK_S = 2.0
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Ledger]:
+    """The ledger of a home, whose wake-ups reach nobody."""
+
+    def opened(home: Path) -> Ledger:
+        ledger = Ledger(home)
+        monkeypatch.setattr(ledger.wakeups, "notify", lambda *_: None)
+        return ledger
+
+    return opened
+
+
+def a_film() -> bytes:
+    (image,) = film_study(2, frozenset(), datetime.now(UTC), run="wake-ups", rows=256, columns=256).instances
+    buffer = BytesIO()
+    image.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def receive(ledger: Ledger, home: Path) -> None:
+    """A film in spool and ledger, as a node that was killed before it could say so would leave it."""
+    request = split_part_10(a_film())
+    header = read_header(request.data, request.transfer_syntax_uid)
+    spool = FolderSpool(home / "spool")
+    incoming = spool.write([part_10_head(header), request.data])
+    receipt = Receipt(header, "digest", incoming.size, None, key_of(header), key_of(header, "digest"))
+    receiving.record(ledger, [receipt], Patience())
+    spool.link(incoming, receipt.key)
+
+
+def settle(ledger: Ledger) -> None:
+    (candidate,) = settling.due_studies(ledger)[0]
+    assert settling.settle(ledger, candidate, "test", [NewJob("small-film", "1", frozenset(candidate.instances))], "")
+
+
+def conclude(ledger: Ledger) -> None:
+    (job,) = jobs.lease(ledger, "test", {}, {})
+    request = split_part_10(a_film())
+    sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", a_film(), ("PACS",))
+    assert jobs.conclude(ledger, job, Outcome(State.NOT_ANALYSED, reason="age"), [sent])
+
+
+def seconds_until(look: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    eventually(look, LOOK_S + SLACK_S)
+    return time.monotonic() - began
+
+
+def test_the_node_settles_a_study_that_nobody_told_it_of(
+    serve: Callable[..., Node], quiet: Callable[[Path], Ledger], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    serve("--role", "node", "--models", str(write_models(tmp_path / "models")), home=home)
+    ledger = quiet(home)
+    receive(ledger, home)
+    assert seconds_until(lambda: views.status(ledger)["studies"]["settled"] == 1) < LOOK_S + SLACK_S
+
+
+def test_the_worker_does_a_job_that_nobody_told_it_of(
+    serve: Callable[..., Node], quiet: Callable[[Path], Ledger], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    serve("--role", "worker", "--models", str(write_models(tmp_path / "models")), home=home)
+    ledger = quiet(home)
+    receive(ledger, home)
+    settle(ledger)
+    assert seconds_until(lambda: views.status(ledger)["jobs"]["analysed"] == 1) < LOOK_S + SLACK_S
+
+
+def test_delivery_sends_an_object_that_nobody_told_it_of(
+    serve: Callable[..., Node], quiet: Callable[[Path], Ledger], pacs: Orthanc, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    serve("--role", "deliver", "--deliver-to", f"PACS={pacs.address}", home=home)
+    ledger = quiet(home)
+    receive(ledger, home)
+    settle(ledger)
+    conclude(ledger)
+    assert seconds_until(lambda: bool(pacs.instances("DX"))) < LOOK_S + SLACK_S

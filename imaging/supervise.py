@@ -1,5 +1,6 @@
 """Starts the roles, restarts and drains them; migrates the ledger before any of them looks at it."""
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 DRAIN_S: Final = 8.0
 CANNOT_START: Final = 4
 """A child's exit status where trying again is of no use: a taken port, another schema."""
+MOST_FALSE_STARTS: Final = 3
+"""Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
 _LONGEST_BACK_OFF_S: Final = 30.0
 
 
@@ -96,17 +100,27 @@ def chosen_roles(settings: Settings) -> tuple[str, ...]:
 
 def _lock(home: Path, role: str, held: ExitStack) -> None:
     file = held.enter_context((home / f"lock.{role}").open("a+"))
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _taken(file):
         file.seek(0)
         raise CannotServe(
             f"{home} is served already: process {file.read().strip() or 'unknown'} runs the role {role}. "
             "Stop it first, or choose another --home"
-        ) from None
+        )
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
+
+
+def _taken(file: IO[str]) -> bool:
+    """Takes the lock; a `status` that looks at it just now is waited for."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            threading.Event().wait(0.05)
+        else:
+            return True
+    return False
 
 
 def running_roles(home: Path) -> set[str]:
@@ -117,7 +131,7 @@ def running_roles(home: Path) -> set[str]:
 def _is_held(path: Path) -> bool:
     try:
         with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -128,7 +142,7 @@ def _is_held(path: Path) -> bool:
 class _Supervisor:
     def __init__(self, ledger: Ledger, settings: Settings, home: Path) -> None:
         self._ledger, self._home = ledger, home
-        self._events: queue.Queue[_Event] = queue.Queue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()  # the one that a signal may put into
         self._children = [
             _Child(role, index, child_config(role, index, settings, home))
             for role in chosen_roles(settings)
@@ -183,16 +197,19 @@ class _Supervisor:
         ready_read, ready_write = os.pipe()
         life_read, life_write = os.pipe()
         command = [sys.executable, "-m", "imaging.roles.child", child.role]
-        command += [str(ready_write), str(life_read), json.dumps(child.config)]
+        command += [str(ready_write), str(life_read)]
         child.is_ready = False
         child.process = subprocess.Popen(
             command,
             pass_fds=(ready_write, life_read),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=sys.stderr,
             start_new_session=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
+        assert child.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), child.process.stdin as told:
+            told.write(json.dumps(child.config).encode())
         child.life = life_write
         os.close(ready_write)
         os.close(life_read)
@@ -211,7 +228,7 @@ class _Supervisor:
         child.facts = dict(facts)
         if "port" in facts:
             child.config["port"] = facts["port"]  # a restarted one keeps the port that it was given
-        views.note_role(self._ledger, child.name, "up")
+        self._tell(partial(views.note_role, name=child.name, state="up"))
         if not self._announced and all(each.is_ready for each in self._children):
             self._announced = True
             said = {key: value for each in self._children for key, value in each.facts.items() if key != "port"}
@@ -223,16 +240,18 @@ class _Supervisor:
         os.close(child.life)
         error = _last_error(self._home, child.name) or f"ended with status {code}"
         log.error("role_ended name=%s status=%d error=%r", child.name, code, error)
-        if code == CANNOT_START and not self._announced:
-            raise CannotServe(error)
-        if child.role == "worker":
-            jobs.give_back(self._ledger, f"{child.name}:", died=True)
-        if child.role == "deliver":
-            deliveries.give_back(self._ledger)
         child.deaths_before_ready += not child.is_ready
+        if not self._announced and code == CANNOT_START:
+            raise CannotServe(error)
+        if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
+            raise CannotServe(f"the role {child.name} does not start: {error}")
+        if child.role == "worker":
+            self._tell(partial(jobs.give_back, owner=f"{child.name}:", died=True))
+        if child.role == "deliver":
+            self._tell(deliveries.give_back)
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
-        views.note_role(self._ledger, child.name, state, error, restarted=True)
+        self._tell(partial(views.note_role, name=child.name, state=state, error=error, restarted=True))
         child.process = None
         child.start_at = time.monotonic() + wait
 
@@ -251,9 +270,16 @@ class _Supervisor:
                 log.error("role_killed name=%s why=it did not drain in %d s", child.name, DRAIN_S)
                 child.process.kill()
                 child.process.wait()
-        self._return_claims()
+        self._tell(lambda _: self._return_claims())
         for child in self._children:
-            views.note_role(self._ledger, child.name, "stopped")
+            self._tell(partial(views.note_role, name=child.name, state="stopped"))
+
+    def _tell(self, note: Callable[[Ledger], object]) -> None:
+        """Writes down what became of a child. A full disk must not end the supervisor; leases end of themselves."""
+        try:
+            note(self._ledger)
+        except Exception as error:
+            log.exception("ledger_not_told error=%s", type(error).__name__)
 
 
 def _last_error(home: Path, name: str) -> str:

@@ -58,11 +58,16 @@ class StoragePeer:
         self._server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         return self
 
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
-            _config.UNRESTRICTED_STORAGE_SERVICE = self._unrestricted
+    def stop(self, *, wait: bool = True) -> None:
+        """Ends it; `wait` until its port is free, which takes half a second."""
+        if self._server is None:
+            return
+        _config.UNRESTRICTED_STORAGE_SERVICE = self._unrestricted
+        ending = threading.Thread(target=self._server.shutdown, daemon=True)
+        self._server = None
+        ending.start()
+        if wait:
+            ending.join()
 
     def uids(self) -> list[str]:
         return [str(each.SOPInstanceUID) for each in self.stored]

@@ -118,12 +118,13 @@ def _peers(settings: Settings) -> Iterator[Finding]:
         sender = Sender(each.address, settings.ae_title)
         try:
             sender.echo()
-            sender.close()
         except Unreachable as error:
             mend = f"is it on, is {each.address} right, and does it know our AE title {settings.ae_title}?"
             yield Finding(f"peer {each.name}", False, str(error), mend)
         else:
             yield Finding(f"peer {each.name}", True, "answers C-ECHO")
+        finally:
+            sender.close()
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

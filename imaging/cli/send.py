@@ -35,10 +35,13 @@ def run(asked: Asked) -> int:
     files, passed_over = _readable(asked.paths)
     if not files:
         raise Wrong(f"nothing readable: {passed_over} files are no DICOM")
+    sender = Sender(peer, asked.ae_title)
     try:
-        refused = _send(Sender(peer, asked.ae_title), files)
+        refused = _send(sender, files)
     except Unreachable as error:
         raise Failed(f"{peer}: {error}") from None
+    finally:
+        sender.close()  # an open association would hold the process's end for its time-out
     sent = len(files) - len(refused)
     if asked.json:
         print(json.dumps({"sent": sent, "refused": refused, "passed_over": passed_over}, indent=2))
@@ -72,5 +75,4 @@ def _send(sender: Sender, files: Mapping[Path, tuple[str, str]]) -> dict[str, st
             refused[str(file)] = answer.why
             print(f"\n{file}: {answer.why}", file=sys.stderr)
     print(file=sys.stderr)
-    sender.close()
     return refused

@@ -98,6 +98,7 @@ def _hand_over(study: PhantomStudy, sender: Sender | None, output: Path | None) 
                 answer = sender.send(data)
                 if not isinstance(answer, Accepted):
                     raise Failed(f"the node refused an object: {answer.why}")
-            sender.close()
         except Unreachable as error:
             raise Failed(str(error)) from None
+        finally:
+            sender.close()

@@ -1,5 +1,6 @@
 """What runs weights: a narrow Protocol, and ONNX Runtime behind it."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,21 +46,19 @@ class OnnxEngine:
     threads: int
 
     def __post_init__(self) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         onnxruntime.set_default_logger_severity(3)
         self._session = self._load(self.threads)
         together = self.threads > 1 and self.card.engine.batch > 1 and not self.card.is_volume
         self._narrow = self._load(1) if together else self._session
         self._run_options: Any = onnxruntime.RunOptions()
-        if self.card.is_volume:  # an arena keeps what its largest job took: hundreds of MB for a volume
-            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        # An arena keeps what its largest job took: hundreds of MB for a volume, or for films that came together.
+        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.description = f"onnxruntime {onnxruntime.__version__}"
         self.input_shape = self._input_shape()
 
     def _load(self, threads: int) -> Any:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -96,6 +95,18 @@ class OnnxEngine:
     def close(self) -> None:
         """As the Protocol says."""
         self._session = self._narrow = None
+
+
+def _onnxruntime() -> Any:
+    """The engine's module, imported when the first network is loaded.
+
+    Its wheel reports its use to its maker; the variable, set before the import, is what stops that (its own call
+    does not). Nothing leaves a hospital that was not configured.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
 
 
 def load(card: Card, threads: int) -> Engine:

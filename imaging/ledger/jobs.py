@@ -133,6 +133,8 @@ def _job(connection: Connection, row: Any, owner: str) -> Job:
 def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewObject]) -> bool:
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
+    `job.version` is that of the model that answered: an upgrade may lie between queueing and answering.
+
     False where the lease had ended: somebody else has the job now, and nothing is written.
     """
     table, now = tables.job, ledger.clock.now()
@@ -152,6 +154,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
             )
             .values(
                 state=JOB[JobState.LEASED, event],
+                version=job.version,
                 reason=outcome.reason,
                 flag=str(outcome.flag) if outcome.flag else None,
                 outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts)},

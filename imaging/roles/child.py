@@ -1,6 +1,6 @@
-"""What every child process has: its settings on the command line, a word when it is ready, an end with its parent.
+"""What every child process has: its settings on stdin, a word when it is ready, an end with its parent.
 
-Run as `python -m imaging.roles.child ROLE READY_FD LIFE_FD JSON`.
+Run as `python -m imaging.roles.child ROLE READY_FD LIFE_FD`, its settings as JSON on stdin: they may hold a password.
 """
 
 import importlib
@@ -58,10 +58,10 @@ class Role(Protocol):
 
 def main(arguments: list[str]) -> None:
     """Runs a role until SIGTERM, or until the supervisor's end of the life pipe is gone."""
-    name, ready_fd, life_fd, config = arguments
+    name, ready_fd, life_fd = arguments
     quiet_logging(name)
     life = _life(int(ready_fd), int(life_fd))
-    told = json.loads(config)
+    told = json.load(sys.stdin)
     error_file = Path(told["home"]) / "run" / f"{told['name']}.error"
     threading.excepthook = partial(_thread_died, error_file)
     status = 0

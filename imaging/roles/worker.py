@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -202,16 +202,14 @@ class Worker:
             answered.task_done()
 
     def _conclude(self, task: _Task, outcome: Outcome) -> None:
-        job = task.job
+        job = replace(task.job, version=task.card.version) if task.card is not None else task.job
         objects = []
         report_ms = 0.0
         if task.card is not None:
             began = time.perf_counter()
             objects = self._objects(task, task.card, outcome)
             report_ms = (time.perf_counter() - began) * 1000
-        outcome = Outcome(
-            **(vars(outcome) | {"timings_ms": dict(outcome.timings_ms) | {"report": round(report_ms, 1)}})
-        )
+        outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
         if jobs.conclude(self._ledger, job, outcome, objects):
             log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.reason)
         else:

@@ -99,7 +99,7 @@ class Sample:
     kind: str
     spacing_mm: tuple[float, float, float]
     drawn_mask: Array = field(repr=False)  # on the drawing's own grid, oriented RAS
-    visible: bool = True  # whether more than half of the drawn bleed is not hidden in the skull's blur
+    visible: bool = True  # whether more than half of a bleed is darker than BONE; CT alone
 
 
 # Preparation, as the runtime does it ------------------------------------------------------
@@ -480,7 +480,7 @@ def score(recipe: Recipe, session: onnxruntime.InferenceSession, samples: Iterat
 
 
 def choose_threshold(recipe: Recipe, rows: list[Scored]) -> float:
-    """The highest probability, in steps of 0.01, that meets the stated sensitivity for visible lesions."""
+    """The highest probability, in steps of 0.01, that meets the stated sensitivity for lesions apart from bone."""
     lesions = [row for row in rows if row.has_lesion and row.visible]
     for threshold in np.arange(0.99, 0.5, -0.01):
         if np.mean([is_present(recipe, row, threshold) for row in lesions]) >= recipe.sensitivity:
@@ -546,15 +546,15 @@ def figures_of(recipe: Recipe, rows: list[Scored], threshold: float) -> dict[str
     ratio = [row.volume_ml / row.ml for row in found]
     return {"n": len(rows), "positives": len(lesions), "auc": round(auc_of(rows), 3), "ci95": bootstrap(rows),
             "sensitivity": round(len(found) / len(lesions), 3), "sensitivity_ci95": wilson(len(found), len(lesions)),
-            "visible": len(seen), "sensitivity_visible": round(seen_found / max(len(seen), 1), 3),
-            "sensitivity_visible_ci95": wilson(seen_found, len(seen)),
+            "apart": len(seen), "sensitivity_apart": round(seen_found / max(len(seen), 1), 3),
+            "sensitivity_apart_ci95": wilson(seen_found, len(seen)),
             "specificity": round(1 - len(alarms) / len(clean), 3),
             "specificity_ci95": wilson(len(clean) - len(alarms), len(clean)),
             "dice": round(float(np.mean([row.dice for row in lesions])), 3), "by_volume": by_volume, "kinds": kinds,
             "volume_ratio": [round(float(v), 2) for v in np.percentile(ratio, (10, 50, 90))] if ratio else []}
 
 
-HARDER = 3
+HARDER = 5
 
 
 def stressed(recipe: Recipe, synthetic: ModuleType) -> Iterator[tuple[str, Iterator[Sample]]]:
@@ -681,9 +681,9 @@ data = "synthetic: {source}"
 split = "seed"
 sensitivity = {figures["sensitivity"]}
 sensitivity_ci95 = {toml_list(figures["sensitivity_ci95"])}
-visible = {figures["visible"]}                         # lesions that the drawing's blur does not hide in bone
-sensitivity_visible = {figures["sensitivity_visible"]}
-sensitivity_visible_ci95 = {toml_list(figures["sensitivity_visible_ci95"])}
+apart_from_bone = {figures["apart"]}                         # more than half below 105 HU, apart from bone
+sensitivity_apart = {figures["sensitivity_apart"]}
+sensitivity_apart_ci95 = {toml_list(figures["sensitivity_apart_ci95"])}
 specificity = {figures["specificity"]}
 specificity_ci95 = {toml_list(figures["specificity_ci95"])}
 dice = {figures["dice"]}
@@ -695,12 +695,12 @@ sensitivity_by_volume = [
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """Figures of the test seeds, as Markdown."""
-    lines = ["| drawings | n (with lesion) | AUC [95 %] | sensitivity [95 %] | of the visible | specificity [95 %] | Dice | volume found / drawn, 10-50-90 % | found by kind |",
+    lines = ["| drawings | n (with lesion) | AUC [95 %] | sensitivity [95 %] | of those apart from bone | specificity [95 %] | Dice | volume found / drawn, 10-50-90 % | found by kind |",
              "|---|--:|---|---|---|---|--:|---|---|"]
     for source, f in figures.items():
         kinds = ", ".join(f"{kind} {share}" for kind, share in f["kinds"].items())
         lines.append(f"| {source} | {f['n']} ({f['positives']}) | {f['auc']} {list(f['ci95'])} | {f['sensitivity']} "
-                     f"{list(f['sensitivity_ci95'])} | {f['sensitivity_visible']} of {f['visible']} | {f['specificity']} {list(f['specificity_ci95'])} | {f['dice']} | "
+                     f"{list(f['sensitivity_ci95'])} | {f['sensitivity_apart']} of {f['apart']} | {f['specificity']} {list(f['specificity_ci95'])} | {f['dice']} | "
                      f"{f['volume_ratio']} | {kinds} |")
     lines += ["", "Sensitivity by drawn volume, all lesions:", "", "| drawings | ml | n | sensitivity [95 %] |", "|---|---|--:|---|"]
     for source, f in figures.items():
@@ -805,8 +805,8 @@ drawn lesions from drawn mimics, and nothing of how it would do in a hospital.
 - Training: seeds {first} and up of `imaging.phantoms` and of `synthetic.py`, from each {lesions} drawings with and
   {clean} without a lesion; {steps} steps of 4 crops {CROP} on one CPU thread in bfloat16.
 - Validation: seeds 200000 and up ({SPLITS["validation"][1]} with, {SPLITS["validation"][2]} without, each source):
-  threshold {threshold}, the highest that reaches a sensitivity of {recipe.sensitivity} for lesions that can be
-  seen (below), never below 0.5.
+  threshold {threshold}, the highest that reaches a sensitivity of {recipe.sensitivity} for lesions apart
+  from bone (see the end), never below 0.5.
 - Test: seeds 300000 and up. {recipe.slices[0]} to {recipe.slices[1]} slices of {recipe.sizes[0]} to {recipe.sizes[-1]} pixels.
 - The network's file: {size:.1f} MB. One window {recipe.roi} takes {seconds:.2f} s on one thread of a busy machine;
   a head of 150 mm in a field of 250 mm is one window.

@@ -114,6 +114,10 @@ tolerance = 1e-2
 """
 
 NOTES = """
+The test seeds were not quite blind: after a first measurement on them the batch statistics were taken anew and the
+least volumes lowered (from 0.5 and 1.0 ml), judged on seeds 350000 and up. The shipped file was trained before later
+changes to the shared script moved the order of the random crops; a plain run of `train.py` was not made.
+
 ## What it does not know
 
 No real FLAIR was at hand, so it was looked at on none. Lesions drawn are tumours with oedema and fresh strokes

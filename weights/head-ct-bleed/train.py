@@ -98,7 +98,7 @@ measure = ["volume_ml", "max_diameter_mm", "centroid", "mean_hu"]
 present = {volume_ml = ">=@PRESENT_ML@"}
 probability = "max-component-mean"
 threshold = @THRESHOLD@
-chosen = "highest with sensitivity @SENSITIVITY@ for visible bleeds of validation seeds, at least 0.5"
+chosen = "highest with sensitivity @SENSITIVITY@ on validation seeds, bleeds within the skull's blur left out, at least 0.5"
 
 [[triage]]
 when = {finding = "1386000", probability = ">=@THRESHOLD@"}
@@ -113,11 +113,27 @@ tolerance = 1e-2
 """
 
 NOTES = """
+**It misses subdurals.** "Of those apart from bone" leaves out bleeds of which less than half of the voxels are darker
+than 105 HU: nearly all of `synthetic.py`'s subdurals and most of our own, which lie thin along the inner table in
+the skull's blur. That is a limit of this model, not of the pictures: in four of `synthetic.py`'s (21 to 28 ml) the
+bleed made 88 to 99 % of its voxels more than 15 HU brighter, but to 220 to 300 HU on average, and the model's window
+ends at 140 HU. A wider window or a finer grid was not tried. All of them count as missed in "sensitivity", and the
+AUC is of all bleeds; only the threshold was chosen without them.
+
+The test seeds were not blind: earlier versions were measured on them, and what they missed led to dropping such
+bleeds from training, to the split above, and to a thicker drawn subdural. So the figures are somewhat too good.
+The weights' starting point had also learnt from the dropped bleeds.
+
+How the shipped file differs from a plain run of `train.py`: the first two stages were trained before such bleeds
+were dropped from training and before the drawn subdural was made thicker, and the last two used 80 and 45 of the
+120 and 80 drawings. A plain run was not made.
+
 ## What it does not know
 
 `ct/ge_head_human` is the only real head looked at: tilted 18.5 degrees, uneven gaps, blanked face, no diagnosis
-supplied and not normal. The line above is what the model says of it, right or wrong unknown; one study shows
-neither sensitivity nor specificity. Never shown to it: calcified or dense vessels, tumours, contrast, metal,
+supplied and not normal. Called present, and that is a false alarm: the largest part that
+it marks is the chewing muscle outside the skull, which no drawing has. Expect the same of other patients. One study
+shows neither sensitivity nor specificity. Never shown to it: calcified or dense vessels, tumours, contrast, metal,
 movement, post-operative heads, children, old blood (darker than 55 HU), bleeds below the tentorium, jaw and neck.
 """
 

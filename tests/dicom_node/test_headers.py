@@ -1,0 +1,163 @@
+"""Header facts of bytes from strangers: decoded as they declare, refused by name, never slow."""
+
+import contextlib
+import csv
+import struct
+import time
+import unicodedata
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imaging.dicom_node.elements import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, MOST_ELEMENTS, read_elements
+from imaging.dicom_node.files import split_part_10
+from imaging.dicom_node.headers import _WANTED, Mismatch, Unreadable, read_header
+from imaging.domain.header import Header
+
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+SYNTAXES = [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, *sorted(DEFLATED)]
+UIDS = {0x00080016: b"1.2.840.10008.5.1.4.1.1.2\0", 0x00080018: b"1.2.3\0", 0x0020000D: b"1.2\0", 0x0020000E: b"1.4\0"}
+BOUND_S = 1.0
+
+bounded = settings(deadline=timedelta(seconds=2), max_examples=200)
+
+
+def implicit(elements: dict[int, bytes]) -> bytes:
+    """An implicit little endian data set."""
+    return b"".join(
+        struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(value)) + value for tag, value in sorted(elements.items())
+    )
+
+
+def explicit(elements: dict[int, bytes], vr: bytes = b"UI") -> bytes:
+    """An explicit little endian data set, all in one VR with a short length."""
+    return b"".join(
+        struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+        for tag, value in sorted(elements.items())
+    )
+
+
+def header_or_refusal(data: bytes, syntax: str) -> Header | Unreadable | Mismatch:
+    try:
+        return read_header(data, syntax, "1.2.840.10008.5.1.4.1.1.2", "1.2.3")
+    except (Unreadable, Mismatch) as refusal:
+        return refusal
+
+
+@bounded
+@given(st.binary(max_size=2000), st.sampled_from(SYNTAXES))
+def test_random_bytes_are_refused_by_name(data: bytes, syntax: str) -> None:
+    refusal = header_or_refusal(data, syntax)
+    assert isinstance(refusal, Unreadable | Mismatch)
+    assert str(refusal)
+
+
+@bounded
+@given(st.data(), st.sampled_from([EXPLICIT_LITTLE, IMPLICIT_LITTLE]))
+def test_random_values_of_wanted_elements_give_a_header_or_a_refusal(data: st.DataObject, syntax: str) -> None:
+    values = data.draw(st.dictionaries(st.sampled_from(sorted(_WANTED)), st.binary(max_size=80)))
+    encode = implicit if syntax == IMPLICIT_LITTLE else explicit
+    header_or_refusal(encode(values | UIDS if data.draw(st.booleans()) else UIDS | values), syntax)
+
+
+@bounded
+@given(st.data())
+def test_a_damaged_object_gives_a_header_or_a_refusal(data: st.DataObject) -> None:
+    sound = bytearray(explicit(UIDS | {0x00100010: b"A^B ", 0x00080005: b"ISO_IR 192"}))
+    for at in data.draw(st.lists(st.integers(0, len(sound) - 1), max_size=8)):
+        sound[at] = data.draw(st.integers(0, 255))
+    header_or_refusal(bytes(sound[: data.draw(st.integers(0, len(sound)))]), EXPLICIT_LITTLE)
+
+
+@pytest.mark.parametrize("tag", sorted(_WANTED - set(UIDS)))
+def test_a_value_of_many_megabytes_takes_no_time(tag: int) -> None:
+    data = implicit(UIDS | {tag: b"\\\x1b$B" * (4 << 20)})
+    began = time.process_time()
+    header_or_refusal(data, IMPLICIT_LITTLE)
+    assert time.process_time() - began < BOUND_S
+
+
+BOMBS = {
+    "a million elements": explicit(UIDS) + explicit({0x00091001: b""}, b"LO") * 1_000_000,
+    "a hundred thousand levels": explicit(UIDS) + struct.pack("<HH2sHI", 9, 0x1001, b"SQ", 0, 0xFFFFFFFF) * 100_000,
+    "items that never end": explicit(UIDS)
+    + struct.pack("<HH2sHI", 9, 0x1001, b"SQ", 0, 0xFFFFFFFF)
+    + struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 1_000_000,
+    "a length of four gigabytes": explicit(UIDS) + struct.pack("<HH2sHI", 9, 0x1001, b"OB", 0, 0xFFFFFFFE),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_read_to_a_bound_and_its_fault_is_said(name: str) -> None:
+    began = time.process_time()
+    found = read_elements(BOMBS[name], EXPLICIT_LITTLE, set(UIDS))
+    assert time.process_time() - began < BOUND_S
+    assert found.fault
+    assert len(found.values) == 4
+
+
+def test_objects_of_the_shared_bombs_are_read_in_no_time(shared: Path) -> None:
+    for file in sorted((shared / "malformed" / "bombs").glob("*.dcm")):
+        request = split_part_10(file.read_bytes())
+        began = time.process_time()
+        header_or_refusal(bytes(request.data), request.transfer_syntax_uid)
+        assert time.process_time() - began < BOUND_S, file.name
+
+
+def test_as_many_elements_as_may_be_are_read() -> None:
+    many = (
+        explicit(UIDS) + explicit({0x00211001: b""}, b"LO") * (MOST_ELEMENTS - 5) + explicit({0x7FE00010: b""}, b"US")
+    )
+    assert read_elements(many, EXPLICIT_LITTLE, set(UIDS)).fault == ""
+
+
+def test_a_deflated_file_is_split_without_being_inflated(shared: Path) -> None:
+    deflated = [file for file in sorted((shared / "transfer_syntaxes").glob("*.dcm")) if "deflate" in file.name]
+    assert deflated
+    for file in deflated:
+        request = split_part_10(file.read_bytes())
+        assert bytes(request.data) == file.read_bytes()[-len(request.data) :]
+        header = read_header(request.data, request.transfer_syntax_uid)
+        assert header.sop_instance_uid == request.sop_instance_uid
+
+
+@bounded
+@given(st.binary(max_size=300))
+def test_a_damaged_file_is_split_or_refused(data: bytes) -> None:
+    with contextlib.suppress(Unreadable):
+        split_part_10(bytes(128) + b"DICM" + data)
+
+
+def test_a_data_set_that_names_another_object_than_its_command_is_a_mismatch() -> None:
+    with pytest.raises(Mismatch, match="SOPInstanceUID"):
+        read_header(explicit(UIDS), EXPLICIT_LITTLE, "1.2.840.10008.5.1.4.1.1.2", "1.2.4")
+
+
+def test_a_uid_that_comes_twice_with_other_values_is_refused() -> None:
+    data = explicit(UIDS) + explicit({0x0020000E: b"1.5\0"})
+    with pytest.raises(Unreadable, match="twice"):
+        read_header(data, EXPLICIT_LITTLE)
+
+
+def charset_rows() -> list[dict[str, str]]:
+    index = Path(__file__).resolve().parents[3] / "shared" / "data" / "charsets" / "INDEX.csv"
+    if not index.is_file():
+        return []
+    with index.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", charset_rows(), ids=lambda row: row["file"])
+def test_text_is_decoded_as_its_character_set_says(shared: Path, row: dict[str, str]) -> None:
+    """Where the declaration is at fault the text may differ; then it is no worse than replaced, and still a header."""
+    request = split_part_10((shared / "charsets" / row["file"]).read_bytes())
+    header = read_header(request.data, request.transfer_syntax_uid)
+    expected = [unicodedata.normalize("NFC", row[key]) for key in ("patient_name_expected", "institution_expected")]
+    if not row["fault"]:
+        assert [header.patient_name, header.institution_name] == expected
+        assert header.faults == ()
+    assert unicodedata.is_normalized("NFC", header.patient_name)
+    assert "\x1b" not in header.patient_name

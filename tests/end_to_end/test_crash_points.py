@@ -1,0 +1,149 @@
+"""A kill between any two steps of a study's way: nothing is lost, and no report comes twice."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from end_to_end.films import a_film, doubled, reports, send_until_acknowledged
+from peers import Node, Orthanc, eventually, program
+from small_models import write_models
+
+from imaging import crash
+from imaging.ledger import migrate
+from imaging.ledger.store import Ledger
+
+POINTS = {
+    "node": [
+        "spool-data-synced",
+        "spool-name-synced",
+        "record-not-committed",
+        "recorded",
+        "linked",
+        "final-names-synced",
+        "association-end-not-committed",
+        "association-ended",
+        "settle-not-committed",
+        "settled",
+    ],
+    "worker": ["lease-not-committed", "leased", "conclusion-not-committed", "concluded"],
+    "deliver": ["claimed", "peer-answered", "answer-not-committed"],
+}
+"""The points that a process passes with each study, in this order."""
+
+
+class Site(NamedTuple):
+    node: Node
+    pacs: Orthanc
+    armed: Path
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("crash")
+    armed = folder / "armed"
+    armed.mkdir()
+    pacs = Orthanc(program("/usr/sbin/Orthanc"), folder / "orthanc")
+    options = ["--models", str(write_models(folder / "models")), "--deliver-to", f"PACS={pacs.address}"]
+    node = Node(folder / "home", options, {crash.VARIABLE: str(armed)})
+    yield Site(node, pacs, armed)
+    node.stop()
+    pacs.stop()
+
+
+@pytest.mark.parametrize(("role", "point"), [(role, point) for role, points in POINTS.items() for point in points])
+def test_a_kill_there_loses_nothing_and_doubles_nothing(site: Site, role: str, point: str) -> None:
+    pid = site.node.children()[role]
+    (site.armed / point).touch()
+    study_uid, film = a_film(2, point)
+    send_until_acknowledged(lambda: site.node.dicom_port, film)
+
+    def is_reported() -> bool:
+        return study_uid in reports(site.pacs)
+
+    eventually(is_reported, 30.0, "the report in the PACS")
+    eventually(lambda: site.node.children().get(role, pid) != pid, 10.0, f"another {role}")
+    assert not (site.armed / point).exists()
+    assert doubled(reports(site.pacs)[study_uid]) == 0
+
+
+def test_after_all_those_kills_nothing_waits(site: Site) -> None:
+    def at_rest() -> bool:
+        said = site.node.status()
+        waiting = said["deliveries"]["waiting"] + said["deliveries"]["sending"] + said["jobs"]["leased"]
+        return waiting + said["jobs"]["queued"] + said["studies"]["receiving"] == 0
+
+    eventually(at_rest, what="an end of the work")
+    assert all(doubled(found) == 0 for found in reports(site.pacs).values())
+    assert list((site.node.home / "spool" / "incoming").iterdir()) == []
+
+
+def test_points_that_no_test_names_are_none() -> None:
+    """Each point of the code is passed by a test above, or below for migrations."""
+    root = Path(crash.__file__).parent
+    named = {
+        line.split('"')[1]
+        for file in root.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if line.strip().startswith("crash.point(")
+    }
+    assert named == {point for points in POINTS.values() for point in points} | {"migration-not-committed"}
+
+
+def test_a_kill_inside_a_migration_leaves_an_empty_ledger_that_can_be_migrated(tmp_path: Path) -> None:
+    home, armed = tmp_path / "home", tmp_path / "armed"
+    home.mkdir()
+    armed.mkdir()
+    (armed / "migration-not-committed").touch()
+    command = [sys.executable, "-m", "imaging", "migrate", "--home", str(home)]
+    environment = os.environ | {crash.VARIABLE: str(armed)}
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert schema(home) is None
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    assert schema(home) == migrate.HEAD
+
+
+KILLED_AT_A_STATEMENT = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from imaging.ledger import migrate
+from imaging.ledger.store import Ledger
+
+left = int(sys.argv[2])
+
+def count(*_):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ledger = Ledger(Path(sys.argv[1]))
+migrate.version(ledger)
+event.listen(ledger.engine, "after_cursor_execute", count)
+migrate.migrate(ledger)
+"""
+
+
+@pytest.mark.parametrize("statement", [3, 11, 30])
+def test_a_kill_after_any_statement_of_a_migration_leaves_an_empty_ledger(tmp_path: Path, statement: int) -> None:
+    command = [sys.executable, "-c", KILLED_AT_A_STATEMENT, str(tmp_path), str(statement)]
+    killed = subprocess.run(command, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert schema(tmp_path) is None
+    ledger = Ledger(tmp_path)
+    migrate.migrate(ledger)
+    ledger.close()
+    assert schema(tmp_path) == migrate.HEAD
+
+
+def schema(home: Path) -> str | None:
+    ledger = Ledger(home)
+    found = migrate.version(ledger)
+    ledger.close()
+    return found

@@ -114,8 +114,12 @@ class Worker:
     def rehearse(self) -> None:
         """Takes each golden case through analysis and report once, so that the first study waits for neither."""
         for card in self._catalogue.models:
-            if card.golden is not None and card.id in self._analysers:
+            if card.golden is None or card.id not in self._analysers:
+                continue
+            try:
                 rehearse(card, self._analysers[card.id])
+            except Exception as error:
+                log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
 
     def work(self, stop: threading.Event) -> None:
         ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)

@@ -1,6 +1,8 @@
 """The worker: leases jobs in the worklist's order, analyses, reports.
 
 Three stages overlap: reading and preparing the next batch, the engine, and building and writing down the answers.
+The engine's stage has a thread per core: batches of films run side by side, each on one core, where one batch on all
+cores would lose to what receives and sends beside it. Volumes run one at a time, on all cores: memory is their bound.
 What a job does to the process (a crash, a hang) is bounded: a watchdog ends the worker, the lease returns, and a job
 that was there at a death runs alone the next time.
 """
@@ -16,7 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +89,8 @@ class Worker:
         self._destinations: list[tuple[str, frozenset[str]]] = [
             (name, frozenset(outcomes)) for name, outcomes in config["destinations"]
         ]
-        self._language = config["language"]
+        self._language, self._threads = config["language"], int(config["threads"])
+        self._one_volume = threading.Lock()
         self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
         self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
 
@@ -124,11 +127,12 @@ class Worker:
     def work(self, stop: threading.Event) -> None:
         ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)
         answered: queue.Queue[Sequence[tuple[_Task, Outcome]] | None] = queue.Queue(_PIPE_DEPTH)
-        stages = [
-            threading.Thread(target=self._run_engines, args=(ready, answered), name="engine"),
-            threading.Thread(target=self._conclude_all, args=(answered,), name="conclude"),
+        engines = [
+            threading.Thread(target=self._run_engines, args=(ready, answered), name=f"engine-{index}")
+            for index in range(self._threads)
         ]
-        for stage in stages:
+        conclusion = threading.Thread(target=self._conclude_all, args=(answered,), name="conclude")
+        for stage in (*engines, conclusion):
             stage.start()
         listener = self._ledger.wakeups.listen(wakeups.JOB)
         while not stop.is_set():
@@ -143,9 +147,12 @@ class Worker:
             if batch[0].deaths:
                 ready.join()
                 answered.join()
-        ready.put(None)
-        for stage in stages:
+        for _ in engines:
+            ready.put(None)
+        for stage in engines:
             stage.join()
+        answered.put(None)
+        conclusion.join()
         jobs.give_back(self._ledger, self._owner, died=False)
 
     def _lease(self) -> list[Job]:
@@ -180,7 +187,6 @@ class Worker:
         while (tasks := ready.get()) is not None:
             answered.put(self._run(tasks))
             ready.task_done()
-        answered.put(None)
 
     def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Outcome]]:
         ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Outcome)]
@@ -189,12 +195,16 @@ class Worker:
             return ended
         card = waiting[0][0].card
         assert card is not None
+        with self._one_volume if card.is_volume else nullcontext():
+            outcomes = self._run_watched(card, waiting)
+        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
+
+    def _run_watched(self, card: Card, waiting: Sequence[tuple[_Task, Prepared]]) -> list[Outcome]:
         with self._watch.over([task for task, _ in waiting], card.engine.seconds * len(waiting)):
             try:
-                outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting])
+                return self._analysers[card.id].run([prepared for _, prepared in waiting])
             except Exception as error:  # noqa: BLE001 (one batch: the others go on)
-                outcomes = [outcome_of(error, task.sources) for task, _ in waiting]
-        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
+                return [outcome_of(error, task.sources) for task, _ in waiting]
 
     def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
         while (ended := answered.get()) is not None:

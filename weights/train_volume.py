@@ -36,6 +36,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pydicom
 import SimpleITK as sitk
@@ -444,6 +445,17 @@ def export(recipe: Recipe, net: SmallUNet, path: Path) -> None:
     batch = torch.export.Dim("n", min=1, max=64)
     torch.onnx.export(net, (example,), path, input_names=["x"], output_names=["y"], dynamo=True,
                       external_data=False, dynamic_shapes={"x": {0: batch}}, opset_version=18, verbose=False)
+    without_traces(path)
+
+
+def without_traces(path: Path) -> None:
+    """The network without the exporter's stack traces, which name the folders of the machine that trained it."""
+    model = onnx.load(path)
+    values = [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]
+    for part in [model, model.graph, *model.graph.node, *values]:
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)
 
 
 # Measuring ----------------------------------------------------------------------------------

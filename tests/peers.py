@@ -56,6 +56,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def command_of(pid: int) -> bytes:
+    """A process's command line, empty where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 class Node:
     """`imaging serve` on free ports. `dicom_port`, `url`: where it is, once ready."""
 
@@ -89,7 +97,7 @@ class Node:
         found = {}
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for pid in children:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            words = command_of(int(pid)).decode().split("\0")
             if "imaging.roles.child" in words:
                 found[words[words.index("imaging.roles.child") + 1]] = int(pid)
         return found

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from end_to_end.films import a_film, doubled, encoded, predecessors, reports, send_until_acknowledged
-from peers import Node, Orthanc, eventually
+from peers import Node, Orthanc, command_of, eventually
 from pydicom import Dataset, dcmread
 from small_models import write_models
 
@@ -87,7 +87,7 @@ class Site:
     def orphans(self) -> list[int]:
         """Children of supervisors that are dead, still there."""
         ours = set(self.node.children().values())
-        return [pid for pid in self.children - ours if b"imaging.roles.child" in _command(pid)]
+        return [pid for pid in self.children - ours if b"imaging.roles.child" in command_of(pid)]
 
     def is_at_rest(self) -> dict[str, Any] | None:
         said: dict[str, Any] = self.node.status()
@@ -146,13 +146,6 @@ def _figures(site: Site, modalities: list[Modality], said: dict[str, Any]) -> di
         "dead_letters": said["deliveries"]["dead"],
         "orphans": len(site.orphans()),
     }
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def main(arguments: list[str]) -> int:

@@ -111,15 +111,23 @@ class Analyser:
         """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable."""
         return self._prepare_volume(sources) if self.card.is_volume else self._prepare_films(sources)
 
-    def run(self, prepared: Sequence[Prepared]) -> list[Outcome]:
-        """The outcomes of prepared studies, in their order. One that fails does so alone."""
+    @property
+    def together(self) -> int:
+        """How many studies had best be run at once."""
+        return 1 if self.card.is_volume else self._loaded().together
+
+    def run(self, prepared: Sequence[Prepared], *, is_alone: bool = True) -> list[Outcome]:
+        """The outcomes of prepared studies, in their order. One that fails does so alone.
+
+        `is_alone`: no other run is expected meanwhile, so that this one may take all cores.
+        """
         try:
             loaded = self._loaded()
         except Exception as error:  # noqa: BLE001 - without an engine all of them have failed, and say so
             return [self._failed(each, error, each.timings_ms) for each in prepared]
         if self.card.is_volume:
             return [self._guarded(each, partial(self._volume_outcome, each, loaded)) for each in prepared]
-        return self._run_films(prepared, loaded)
+        return self._run_films(prepared, loaded, is_alone)
 
     def _guarded(self, prepared: Prepared, work: Callable[[], Outcome]) -> Outcome:
         try:
@@ -149,16 +157,15 @@ class Analyser:
             facts["images_left_out"] = "; ".join(sorted({str(each.reason) for each in refused}))
         return Prepared(tuple(images), films=tuple(films), facts=facts, timings_ms=timings)
 
-    def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine) -> list[Outcome]:
+    def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine, is_alone: bool) -> list[Outcome]:
         """Batches mix studies; each study's findings come from its own rows."""
         rows: list[Tensor | Exception] = []
         spent: list[float] = []
         films = [film for each in prepared for film in each.films]
-        size = loaded.input_shape[0] or self.card.engine.batch
-        for first in range(0, len(films), size):
-            batch = films[first : first + size]
+        for first in range(0, len(films), loaded.together):
+            batch = films[first : first + loaded.together]
             began = time.perf_counter()
-            rows += _run_batch(loaded, batch)
+            rows += _run_batch(partial(loaded.run, is_alone=is_alone), batch)
             spent += [1000 * (time.perf_counter() - began) / len(batch)] * len(batch)
         outcomes, at = [], 0
         for each in prepared:
@@ -259,16 +266,16 @@ class Analyser:
         return [channels, *shape]
 
 
-def _run_batch(loaded: engine.Engine, films: Sequence[Tensor]) -> list[Tensor | Exception]:
+def _run_batch(run: Callable[[Tensor], Tensor], films: Sequence[Tensor]) -> list[Tensor | Exception]:
     """A row per film. A batch that fails is halved until what fails is alone: it may be memory, or one film."""
     try:
-        outputs = loaded.run(np.stack(films))
+        outputs = run(np.stack(films))
         return list(outputs.reshape(len(films), -1))
     except Exception as error:  # noqa: BLE001 - it becomes the outcome of whom it concerns
         if len(films) == 1:
             return [error]
         half = len(films) // 2
-        return _run_batch(loaded, films[:half]) + _run_batch(loaded, films[half:])
+        return _run_batch(run, films[:half]) + _run_batch(run, films[half:])
 
 
 @contextmanager

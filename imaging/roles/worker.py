@@ -1,8 +1,8 @@
 """The worker: leases jobs in the worklist's order, analyses, reports.
 
 Three stages overlap: reading and preparing the next batch, the engine, and building and writing down the answers.
-The engine's stage has a thread per core: batches of films run side by side, each on one core, where one batch on all
-cores would lose to what receives and sends beside it. Volumes run one at a time, on all cores: memory is their bound.
+The engine's stage has a thread per core: films that wait run side by side, each on one core, where one on all cores
+would lose to what receives and sends beside it. Volumes run one at a time, on all cores: memory is their bound.
 What a job does to the process (a crash, a hang) is bounded: a watchdog ends the worker, the lease returns, and a job
 that was there at a death runs alone the next time.
 """
@@ -52,11 +52,15 @@ PreparedOrReason = Prepared | Outcome
 
 @dataclass(frozen=True)
 class _Task:
-    """A leased job with its sources and, once prepared, what the engine takes (or how it ended already)."""
+    """A leased job with its sources and, once prepared, what the engine takes (or how it ended already).
+
+    `is_alone`: no other was waiting for the engine, as it seemed.
+    """
 
     job: Job
     card: Card | None
     sources: tuple[Source, ...]
+    is_alone: bool
     prepared: PreparedOrReason | None = None
 
 
@@ -143,7 +147,7 @@ class Worker:
             if batch[0].deaths:  # it was there when a worker died: nothing else runs beside it
                 ready.join()
                 answered.join()
-            ready.put([self._prepare(job) for job in batch])
+            self._prepare_all(batch, ready)
             if batch[0].deaths:
                 ready.join()
                 answered.join()
@@ -164,20 +168,27 @@ class Worker:
             log.exception("lease_failed error=%s", type(error).__name__)
             return []
 
-    def _prepare(self, job: Job) -> _Task:
+    def _prepare_all(self, leased: Sequence[Job], ready: "queue.Queue[Sequence[_Task] | None]") -> None:
+        """Hands leased jobs of one model on, as many together as its engine takes at once."""
+        analyser = self._analysers.get(leased[0].model)
+        together = analyser.together if analyser is not None else 1
+        for first in range(0, len(leased), together):
+            ready.put([self._prepare(job, is_alone=len(leased) == 1) for job in leased[first : first + together]])
+
+    def _prepare(self, job: Job, *, is_alone: bool) -> _Task:
         card = self._catalogue.model(job.model)
         sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
-        task = _Task(job, card, sources)
+        task = _Task(job, card, sources, is_alone)
         if card is None or card.id not in self._analysers:
-            return _ended(task, not_analysed("model-disabled", sources))
+            return replace(task, prepared=not_analysed("model-disabled", sources))
         if job.deaths >= MOST_DEATHS:
-            return _ended(task, failed("poison", sources))
+            return replace(task, prepared=failed("poison", sources))
         with self._watch.over([task], card.engine.seconds):
             try:
                 prepared: PreparedOrReason = self._analysers[card.id].prepare(sources)
             except Exception as error:  # noqa: BLE001 (one job: the others go on)
                 prepared = outcome_of(error, sources)
-        return _ended(task, prepared)
+        return replace(task, prepared=prepared)
 
     def _run_engines(
         self,
@@ -202,7 +213,8 @@ class Worker:
     def _run_watched(self, card: Card, waiting: Sequence[tuple[_Task, Prepared]]) -> list[Outcome]:
         with self._watch.over([task for task, _ in waiting], card.engine.seconds * len(waiting)):
             try:
-                return self._analysers[card.id].run([prepared for _, prepared in waiting])
+                is_alone = waiting[0][0].is_alone
+                return self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
             except Exception as error:  # noqa: BLE001 (one batch: the others go on)
                 return [outcome_of(error, task.sources) for task, _ in waiting]
 
@@ -274,10 +286,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _ended(task: _Task, prepared: PreparedOrReason) -> _Task:
-    return _Task(task.job, task.card, task.sources, prepared)
 
 
 class _Watch:

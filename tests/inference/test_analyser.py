@@ -80,8 +80,9 @@ class Failing:
 
     description = "failing 1"
     input_shape: tuple[int | None, ...] = (None, 1, 32, 32)
+    together = 4
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray, *, is_alone: bool = True) -> np.ndarray:
         if len(batch) > 2:
             raise MemoryError
         if (batch > 0.9).any():
@@ -112,7 +113,7 @@ def test_a_network_that_gives_no_number_gives_no_finding(
     tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
 ):
     class Nan(Failing):
-        def run(self, batch: np.ndarray) -> np.ndarray:
+        def run(self, batch: np.ndarray, *, is_alone: bool = True) -> np.ndarray:
             return np.full((len(batch), 2), np.nan, np.float32)
 
     monkeypatch.setattr(door.engine, "load", lambda card, threads: Nan())

@@ -1,7 +1,6 @@
 """The Storage SCU (PS3.4 B): encoded objects to a peer, unchanged, over an association that is kept for a burst."""
 
 import logging
-import socket
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any, Final
@@ -19,6 +18,7 @@ from imaging.dicom_node.files import (
     StoreRequest,
     split_part_10,
 )
+from imaging.dicom_node.reactors import no_delay
 from imaging.domain.peers import Address
 from imaging.domain.retry import Answer, Passing, Permanent, judged
 
@@ -101,7 +101,7 @@ class Sender:
             self._peer.port,
             contexts=_contexts(self._proposed)[:_MOST_CONTEXTS],
             ae_title=self._peer.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
         )
         if not association.is_established:
             said = association.acceptor.primitive
@@ -156,10 +156,6 @@ def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest
     if encoded is None:
         raise ValueError("the object cannot be encoded in the peer's transfer syntax")
     return StoreRequest(request.sop_class_uid, request.sop_instance_uid, syntax, encoded)
-
-
-def _no_delay(event: evt.Event) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _why(association: Any) -> str:

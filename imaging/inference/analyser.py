@@ -68,6 +68,11 @@ class Analyser:
         """Loads the engine and runs it once, so that the first study does not wait for it."""
         self._loaded().run(np.zeros((1, *self._shape_by_card()), np.float32))
 
+    def of_nothing(self, image: ImageRef) -> Outcome:
+        """What a film's network says of an empty film: an answer of the form that real ones have."""
+        empty = np.zeros(self._shape_by_card(), np.float32)
+        return self.run([Prepared((image,), films=(empty,), facts={"images": "1"})])[0]
+
     def close(self) -> None:
         """Gives the engine's memory back; the next run loads it again."""
         with self._loading:
@@ -221,13 +226,13 @@ class Analyser:
         self, prepared: Prepared, findings: tuple[Finding, ...], timings: Mapping[str, float], facts: Mapping[str, str]
     ) -> Outcome:
         rule = decode.fired(self.card, findings)
-        fired = {"triage": f"{rule.finding} >= {rule.at_least:g}: {rule.triage}"} if rule else {}
+        fired = f"{rule.finding} >= {rule.at_least:g}: {rule.triage}" if rule else "no rule applies"
         return Outcome(
             State.ANALYSED,
             findings=findings,
             triage=rule.triage if rule else None,
             images=prepared.images,
-            facts=self._facts({**prepared.facts, **facts, **fired, "engine": self._loaded().description}),
+            facts=self._facts({**prepared.facts, **facts, "triage": fired, "engine": self._loaded().description}),
             timings_ms=_rounded(timings),
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from highdicom.sr import Comprehensive3DSR, ContentItem
 from pydicom import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from imaging import __version__
 from imaging.domain.codes import Code
@@ -100,7 +100,7 @@ def _references(content: Dataset) -> Iterator[Dataset]:
 
 def _nobodys_image(reference: Dataset) -> Dataset:
     source = Dataset()
-    source.SOPClassUID, source.SOPInstanceUID = reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID
+    source.SOPClassUID, source.SOPInstanceUID = SecondaryCaptureImageStorage, reference.ReferencedSOPInstanceUID
     source.StudyInstanceUID = source.SeriesInstanceUID = UID("2.25.3")
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
                     "StudyDate", "StudyTime", "Modality"):  # fmt: skip
@@ -146,12 +146,12 @@ def _evidence(shape: Shape, pen: Pen) -> Dataset:
     study = Dataset()
     put(study, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
     study.ReferencedSeriesSequence = []
-    for number_of_series in range(1 + max(series for _, series in shape.images)):
-        members = [index for index, (_, series) in enumerate(shape.images) if series == number_of_series]
+    for number_of_series in range(1 + max(shape.images)):
+        members = [index for index, series in enumerate(shape.images) if series == number_of_series]
         series = Dataset()
         put(series, "SeriesInstanceUID", "UI", pen.uid(f"image.{members[0]}.series"))
         series.ReferencedSOPSequence = [
-            _instance(shape.images[index][0], pen.uid(f"image.{index}")) for index in members
+            _instance(pen.uid(f"image.{index}.class"), pen.uid(f"image.{index}")) for index in members
         ]
         study.ReferencedSeriesSequence.append(series)
     return study
@@ -218,7 +218,10 @@ def _image_library(shape: Shape, pen: Pen) -> ContentItem:
     """TID 1600: one group, since all are of one model's input."""
     modality = concepts.MODALITIES.get(shape.modality)
     descriptors = [coded(concepts.MODALITY, modality, "HAS ACQ CONTEXT")] if modality else []
-    images = [image(concepts.SOURCE, name, pen.uid(f"image.{index}")) for index, (name, _) in enumerate(shape.images)]
+    images = [
+        image(concepts.SOURCE, pen.uid(f"image.{index}.class"), pen.uid(f"image.{index}"))
+        for index in range(len(shape.images))
+    ]
     return container(concepts.IMAGE_LIBRARY, [container(concepts.IMAGE_LIBRARY_GROUP, [*descriptors, *images])])
 
 

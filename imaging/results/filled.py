@@ -106,6 +106,7 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     series: set[str] = set()
     for index, image in enumerate(named_images(report)):
         wanted[f"image.{index}"] = ("evidence-of-report", image.sop_instance_uid)
+        wanted[f"image.{index}.class"] = ("evidence-of-report", image.sop_class_uid)
         if image.series_instance_uid not in series:
             wanted[f"image.{index}.series"] = ("evidence-of-report", image.series_instance_uid)
         series.add(image.series_instance_uid)

@@ -46,13 +46,13 @@ class GroupShape:
 
 @dataclass(frozen=True)
 class Shape:
-    """All that decides which elements a document has. `images`: SOP class and number of its series, each."""
+    """All that decides which elements a document has. `images`: the number of each one's series."""
 
     algorithm: Algorithm
     is_analysed: bool
     language: str
     modality: str
-    images: tuple[tuple[str, int], ...]
+    images: tuple[int, ...]
     groups: tuple[GroupShape, ...]
     facts: int
     has_predecessor: bool
@@ -66,7 +66,7 @@ def shape_of(report: Report) -> Shape:
         is_analysed=report.is_analysed,
         language=report.language,
         modality=report.header.modality,
-        images=tuple((each.sop_class_uid, series.index(each.series_instance_uid)) for each in images),
+        images=tuple(series.index(each.series_instance_uid) for each in images),
         groups=tuple(_group_shape(each, report) for each in report.findings),
         facts=len(facts(report)),
         has_predecessor=report.predecessor is not None,

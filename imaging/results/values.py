@@ -36,6 +36,7 @@ def values_of(report: Report) -> dict[str, str]:
         values |= {f"predecessor.{keyword}": value for keyword, value in vars(report.predecessor).items()}
     for index, each in enumerate(named_images(report)):
         values[f"image.{index}"] = each.sop_instance_uid
+        values[f"image.{index}.class"] = each.sop_class_uid
         values[f"image.{index}.series"] = each.series_instance_uid
     values |= {f"fact.{index}": each for index, each in enumerate(facts(report))}
     if report.is_analysed:

@@ -35,9 +35,9 @@ from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue, load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
-from imaging.results.report import CannotReport, Predecessor, Report
+from imaging.results.report import CannotReport, Language, Predecessor, Report
 from imaging.results.sr import write_sr
-from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, rehearse, source_header
+from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.spool import FolderSpool
 
@@ -93,7 +93,8 @@ class Worker:
         self._destinations: list[tuple[str, frozenset[str]]] = [
             (name, frozenset(outcomes)) for name, outcomes in config["destinations"]
         ]
-        self._language, self._threads = config["language"], int(config["threads"])
+        self._language: Language = config["language"]
+        self._threads = int(config["threads"])
         self._one_volume = threading.Lock()
         self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
         self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
@@ -108,6 +109,12 @@ class Worker:
                 log.error("model_disabled model=%s why=%s", card.id, why)
                 del self._analysers[card.id]
             views.note_model(self._ledger, card.id, card.version, _fingerprint(card), why)
+        for card in self._served():
+            if not card.is_volume:
+                self._rehearse(rehearse_report, card)
+
+    def _served(self) -> list[Card]:
+        return [card for card in self._catalogue.models if card.id in self._analysers]
 
     def _why_not(self, card: Card) -> str:
         try:
@@ -120,13 +127,15 @@ class Worker:
 
     def rehearse(self) -> None:
         """Takes each golden case through analysis and report once, so that the first study waits for neither."""
-        for card in self._catalogue.models:
-            if card.golden is None or card.id not in self._analysers:
-                continue
-            try:
-                rehearse(card, self._analysers[card.id])
-            except Exception as error:
-                log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
+        for card in self._served():
+            if card.golden is not None:
+                self._rehearse(rehearse, card)
+
+    def _rehearse(self, play: Callable[[Card, Analyser, Language], None], card: Card) -> None:
+        try:
+            play(card, self._analysers[card.id], self._language)
+        except Exception as error:
+            log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
 
     def work(self, stop: threading.Event) -> None:
         ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)

@@ -16,7 +16,7 @@ from imaging.dicom_node.files import StoreRequest, part_10_head, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
-from imaging.ledger import receiving, wakeups
+from imaging.ledger import receiving
 from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.store import Ledger
 from imaging.spool import FolderSpool, Incoming, SpoolFull
@@ -122,7 +122,6 @@ class Storing:
                     answer.set_result(result)
                 else:
                     answer.set_exception(result)
-            self._ledger.wakeups.notify(wakeups.STUDY, wakeups.SETTLE)
 
     def _forget(self) -> None:
         """Drops first names behind the acknowledgement: until the final name is synced there are two."""

@@ -6,7 +6,7 @@ is empty or None, and what was wrong with it stands in `faults`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 
@@ -97,8 +97,7 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """Only what differs from its default, to keep the ledger small."""
-        plain = asdict(self)
-        return {key: value for key, value in plain.items() if value != _DEFAULTS.get(key)}
+        return {key: value for key, value in vars(self).items() if value != _DEFAULTS.get(key)}
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:

@@ -34,12 +34,14 @@ class Receipt:
 class Recorded:
     """What became of a receipt. `key` is its final name, None where the object is there already.
 
-    `conflict` says why it is kept apart; empty where it is not, or harmlessly so.
+    `conflict` says why it is kept apart; empty where it is not, or harmlessly so. `is_over`: nothing more comes from
+    where it came from, so that its study is looked at at once.
     """
 
     key: str | None
     study_id: int
     conflict: str = ""
+    is_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
                 results.append(error)
         crash.point("record-not-committed")
+    is_over = any(isinstance(each, Recorded) and each.is_over for each in results)
+    ledger.wakeups.notify(wakeups.STUDY, *([wakeups.SETTLE] if is_over else []))
     return results
 
 
@@ -149,9 +153,10 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     _add_instance(ledger, connection, receipt, study_id)
     if study is not None:
         _extend_study(ledger, connection, study, header, patience)
-    if _is_over(connection, receipt.association_id):
+    is_over = _is_over(connection, receipt.association_id)
+    if is_over:
         _look_now(ledger, connection, study_id)
-    return Recorded(receipt.key, study_id)
+    return Recorded(receipt.key, study_id, is_over=is_over)
 
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:

@@ -100,10 +100,12 @@ class Settler:
 
     def run(self, stop: threading.Event) -> None:
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
+        # A study that comes meanwhile is due no sooner, so that nobody has to wake this for it.
+        longest = max(0.1, min(LOOK_S, self._patience.film_s, self._patience.volume_open_s))
         while not stop.is_set():
             due_tick = self.look()
-            seconds = LOOK_S if due_tick is None else due_tick - self._ledger.clock.tick()
-            listener.wait(min(max(seconds, 0.0), LOOK_S))
+            seconds = longest if due_tick is None else due_tick - self._ledger.clock.tick()
+            listener.wait(min(max(seconds, 0.0), longest))
         listener.close()
 
     def look(self) -> float | None:

@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
+from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class _Supervisor:
             deliveries.give_back(self._ledger)
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
-            jobs.give_back(self._ledger, "worker-", died=False)
+            jobs.give_back(self._ledger, "worker-")
 
     def _next_event(self) -> _Event | None:
         due = [child.start_at for child in self._children if child.start_at is not None]
@@ -246,7 +247,8 @@ class _Supervisor:
         if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
             raise CannotServe(f"the role {child.name} does not start: {error}")
         if child.role == "worker":
-            self._tell(partial(jobs.give_back, owner=f"{child.name}:", died=True))
+            was_there = under_way(self._home / "run", child.name)
+            self._tell(partial(jobs.give_back, owner=f"{child.name}:", under_way=was_there))
         if child.role == "deliver":
             self._tell(deliveries.give_back)
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))

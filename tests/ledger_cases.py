@@ -12,7 +12,7 @@ from imaging.domain.header import Header
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, receiving, settling, tables
 from imaging.ledger.deliveries import Delivery
-from imaging.ledger.jobs import Job, NewObject
+from imaging.ledger.jobs import Job, NewObject, Wanted
 from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
@@ -99,7 +99,7 @@ def queued(ledger: Ledger, study: str = "1.2.3", models: Sequence[str] = (MODEL,
 
 
 def lease(ledger: Ledger, owner: str = "worker-0:1", batch: int = 1) -> list[Job]:
-    return jobs.lease(ledger, owner, SECONDS, {MODEL: batch})
+    return jobs.lease(ledger, owner, Wanted(seconds=SECONDS, batches={MODEL: batch}))
 
 
 def lease_one(ledger: Ledger, owner: str = "worker-0:1") -> Job:

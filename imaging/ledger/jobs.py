@@ -1,7 +1,7 @@
 """The queue of work: jobs are leased in the worklist's order, ended once, and returned when their worker dies."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -56,23 +56,38 @@ class NewObject:
     destinations: tuple[str, ...]
 
 
-def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Mapping[str, int]) -> list[Job]:
-    """The best job, and with it as many of the same model as `batches` says: the best first.
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs a worker takes: of `models`, or where `are_others` of all but those.
 
-    `seconds`: how long a model may take for one job; those of other models get `OTHER_SECONDS`. A model's job waits
-    while an earlier one for the same study has not ended. A job that was there when a worker died comes alone.
+    `seconds`: how long a model may take for one job; those of other models get `OTHER_SECONDS`. `batches`: how many
+    jobs of a model are taken together.
+    """
+
+    models: Collection[str] = ()
+    are_others: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    batches: Mapping[str, int] = field(default_factory=dict)
+
+
+def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
+    """The best job that is wanted, and with it as many of the same model as belong together: the best first.
+
+    A model's job waits while an earlier one for the same study has not ended. A job that was there when a worker died
+    comes alone.
     """
     with ledger.write() as connection:
         _return_leases(connection, tables.job.c.lease_tick < ledger.clock.tick(), deaths=1)
-        rows = _queued(connection, 1, None)
+        job = tables.job
+        is_wanted = job.c.model.not_in(wanted.models) if wanted.are_others else job.c.model.in_(wanted.models)
+        rows = _queued(connection, 1, is_wanted)
         if not rows:
             return []
         model = rows[0].model
-        if not rows[0].attempts and batches.get(model, 1) > 1:
-            rows = _queued(connection, batches[model], model)
+        if not rows[0].attempts and wanted.batches.get(model, 1) > 1:
+            rows = _queued(connection, wanted.batches[model], (job.c.model == model) & (job.c.attempts == 0))
         ids = [row.id for row in rows]
-        tick = ledger.clock.tick() + seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(ids))
-        job = tables.job
+        tick = ledger.clock.tick() + wanted.seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(ids))
         connection.execute(
             update(job)
             .where(job.c.id.in_(ids), job.c.state == JobState.QUEUED)
@@ -85,8 +100,8 @@ def lease(ledger: Ledger, owner: str, seconds: Mapping[str, float], batches: Map
     return found
 
 
-def _queued(connection: Connection, limit: int, model: str | None) -> Sequence[Any]:
-    """The best queued jobs; with `model`, those of it that were never there when a worker died."""
+def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> Sequence[Any]:
+    """The best queued jobs."""
     job, other = tables.job, tables.job.alias()
     earlier = exists().where(
         other.c.study_id == job.c.study_id,
@@ -94,9 +109,7 @@ def _queued(connection: Connection, limit: int, model: str | None) -> Sequence[A
         other.c.result_number < job.c.result_number,
         other.c.state.in_([JobState.QUEUED, JobState.LEASED]),
     )
-    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier)
-    if model is not None:
-        query = query.where(job.c.model == model, job.c.attempts == 0)
+    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier, which)
     query = query.order_by(job.c.band, job.c.due_at, job.c.received_at, job.c.id).limit(limit)
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True, of=job)
@@ -224,11 +237,13 @@ def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime)
         )
 
 
-def give_back(ledger: Ledger, owner: str, *, died: bool) -> int:
-    """Returns the leases of a worker that ends; `died`: during its work, which counts against the jobs."""
+def give_back(ledger: Ledger, owner: str, *, under_way: Collection[int] = ()) -> int:
+    """Returns the leases of a worker that ended; that it died counts against the jobs that were `under_way`."""
     job = tables.job
+    is_its = job.c.lease.startswith(owner, autoescape=True)
     with ledger.write() as connection:
-        returned = _return_leases(connection, job.c.lease.startswith(owner, autoescape=True), deaths=int(died))
+        returned = _return_leases(connection, is_its & job.c.id.in_(under_way), deaths=1)
+        returned += _return_leases(connection, is_its, deaths=0)
     if returned:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
     return returned

@@ -1,10 +1,10 @@
 """The worker: leases jobs in the worklist's order, analyses, reports.
 
-Three stages overlap: reading and preparing the next batch, the engine, and building and writing down the answers.
-The engine's stage has a thread per core: films that wait run side by side, each on one core, where one on all cores
-would lose to what receives and sends beside it. Volumes run one at a time, on all cores: memory is their bound.
-What a job does to the process (a crash, a hang) is bounded: a watchdog ends the worker, the lease returns, and a job
-that was there at a death runs alone the next time.
+There are two lanes, so that a film never waits for a volume: each leases for itself, and in each reading and preparing
+the next, the engine, and building and writing down the answers overlap. Films that wait run side by side, each on one
+core, where one on all cores would lose to what receives and sends beside it. Volumes run one at a time, on all cores:
+memory is their bound. What a job does to the process (a crash, a hang) is bounded: a watch ends the worker, the lease
+returns, and a job that was there at a death runs alone the next time.
 """
 
 import importlib.metadata
@@ -14,11 +14,9 @@ import platform
 import queue
 import resource
 import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +29,7 @@ from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser, Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
-from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
+from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue, load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
@@ -39,13 +37,15 @@ from imaging.results.report import CannotReport, Language, Predecessor, Report
 from imaging.results.sr import write_sr
 from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
+from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
 
-_HANG_S: Final = 20
-"""Seconds after which a worker whose interpreter does not run any more is ended by the kernel."""
-_PIPE_DEPTH: Final = 2
+_FILMS_READY: Final = 2
+_VOLUMES_READY: Final = 1
+"""How many wait for an engine, prepared."""
+_REHEARSAL_S: Final = 120.0
 
 PreparedOrReason = Prepared | Outcome
 
@@ -80,8 +80,9 @@ def run(config: Mapping[str, Any], life: Life) -> None:
 
 def _limit_memory(megabytes: float) -> None:
     """Beyond this an allocation fails, in this process alone, and the job that asked ends with a reason."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = int(megabytes) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 class Worker:
@@ -95,9 +96,10 @@ class Worker:
         ]
         self._language: Language = config["language"]
         self._threads = int(config["threads"])
-        self._one_volume = threading.Lock()
         self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
-        self._watch = _Watch(Path(config["home"]) / "run" / f"{config['name']}.error", self._time_out)
+        self._watch = Watch(Path(config["home"]) / "run", config["name"], self._time_out)
+        self._tasks: dict[int, _Task] = {}
+        self._turns = _Turns()
 
     def warm(self) -> None:
         """Loads every engine; a model whose golden case does not hold on this machine is disabled, visibly."""
@@ -133,80 +135,77 @@ class Worker:
 
     def _rehearse(self, play: Callable[[Card, Analyser, Language], None], card: Card) -> None:
         try:
-            play(card, self._analysers[card.id], self._language)
+            with self._watch.over([], _REHEARSAL_S):
+                play(card, self._analysers[card.id], self._language)
         except Exception as error:
             log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
 
     def work(self, stop: threading.Event) -> None:
-        ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(_PIPE_DEPTH)
-        answered: queue.Queue[Sequence[tuple[_Task, Outcome]] | None] = queue.Queue(_PIPE_DEPTH)
+        seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
+        batches = {card.id: card.engine.batch for card in self._catalogue.models if not card.is_volume}
+        volumes = frozenset(card.id for card in self._catalogue.models if card.is_volume)
+        lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY)]
+        if volumes:
+            lanes.append(_Lane("volumes", Wanted(volumes, False, seconds), 1, _VOLUMES_READY))
+        answered: queue.Queue[Sequence[tuple[_Task, Outcome]] | None] = queue.Queue(_FILMS_READY)
+        feeders = [threading.Thread(target=self._feed, args=(lane, stop), name=lane.name) for lane in lanes]
         engines = [
-            threading.Thread(target=self._run_engines, args=(ready, answered), name=f"engine-{index}")
-            for index in range(self._threads)
+            threading.Thread(target=self._run_engine, args=(lane, answered), name=f"{lane.name}-{index}")
+            for lane in lanes
+            for index in range(lane.engines)
         ]
         conclusion = threading.Thread(target=self._conclude_all, args=(answered,), name="conclude")
-        for stage in (*engines, conclusion):
+        for stage in (*feeders, *engines, conclusion):
             stage.start()
-        listener = self._ledger.wakeups.listen(wakeups.JOB)
-        while not stop.is_set():
-            batch = self._lease()
-            if not batch:
-                listener.wait(LOOK_S)
-                continue
-            if batch[0].deaths:  # it was there when a worker died: nothing else runs beside it
-                ready.join()
-                answered.join()
-            self._prepare_all(batch, ready)
-            if batch[0].deaths:
-                ready.join()
-                answered.join()
-        for _ in engines:
-            ready.put(None)
-        for stage in engines:
+        for stage in (*feeders, *engines):
             stage.join()
         answered.put(None)
         conclusion.join()
-        jobs.give_back(self._ledger, self._owner, died=False)
+        jobs.give_back(self._ledger, self._owner)
 
-    def _lease(self) -> list[Job]:
-        seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
-        batches = {card.id: card.engine.batch for card in self._catalogue.models if not card.is_volume}
+    def _feed(self, lane: "_Lane", stop: threading.Event) -> None:
+        """Leases and prepares what the lane's engines take, as many together as one takes at once."""
+        listener = self._ledger.wakeups.listen(f"{wakeups.JOB}.{lane.name}")
+        while not stop.is_set():
+            leased = self._lease(lane)
+            if not leased:
+                listener.wait(LOOK_S)
+                continue
+            analyser = self._analysers.get(leased[0].model)
+            together = analyser.together if analyser is not None else 1
+            for first in range(0, len(leased), together):
+                part = leased[first : first + together]
+                self._turns.begin(len(part), is_exclusive=part[0].deaths > 0)
+                lane.ready.put([self._prepare(job, is_alone=len(leased) == 1) for job in part])
+        for _ in range(lane.engines):
+            lane.ready.put(None)
+
+    def _lease(self, lane: "_Lane") -> list[Job]:
         try:
-            return jobs.lease(self._ledger, self._owner, seconds, batches)
+            return jobs.lease(self._ledger, self._owner, lane.wanted)
         except Exception as error:
             log.exception("lease_failed error=%s", type(error).__name__)
             return []
-
-    def _prepare_all(self, leased: Sequence[Job], ready: "queue.Queue[Sequence[_Task] | None]") -> None:
-        """Hands leased jobs of one model on, as many together as its engine takes at once."""
-        analyser = self._analysers.get(leased[0].model)
-        together = analyser.together if analyser is not None else 1
-        for first in range(0, len(leased), together):
-            ready.put([self._prepare(job, is_alone=len(leased) == 1) for job in leased[first : first + together]])
 
     def _prepare(self, job: Job, *, is_alone: bool) -> _Task:
         card = self._catalogue.model(job.model)
         sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
         task = _Task(job, card, sources, is_alone)
+        self._tasks[job.id] = task
         if card is None or card.id not in self._analysers:
             return replace(task, prepared=not_analysed("model-disabled", sources))
         if job.deaths >= MOST_DEATHS:
             return replace(task, prepared=failed("poison", sources))
-        with self._watch.over([task], card.engine.seconds):
+        with self._watch.over([job.id], card.engine.seconds):
             try:
                 prepared: PreparedOrReason = self._analysers[card.id].prepare(sources)
             except Exception as error:  # noqa: BLE001 (one job: the others go on)
                 prepared = outcome_of(error, sources)
         return replace(task, prepared=prepared)
 
-    def _run_engines(
-        self,
-        ready: "queue.Queue[Sequence[_Task] | None]",
-        answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]",
-    ) -> None:
-        while (tasks := ready.get()) is not None:
+    def _run_engine(self, lane: "_Lane", answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
+        while (tasks := lane.ready.get()) is not None:
             answered.put(self._run(tasks))
-            ready.task_done()
 
     def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Outcome]]:
         ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Outcome)]
@@ -215,26 +214,24 @@ class Worker:
             return ended
         card = waiting[0][0].card
         assert card is not None
-        with self._one_volume if card.is_volume else nullcontext():
-            outcomes = self._run_watched(card, waiting)
-        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
-
-    def _run_watched(self, card: Card, waiting: Sequence[tuple[_Task, Prepared]]) -> list[Outcome]:
-        with self._watch.over([task for task, _ in waiting], card.engine.seconds * len(waiting)):
+        with self._watch.over([task.job.id for task, _ in waiting], card.engine.seconds * len(waiting)):
             try:
                 is_alone = waiting[0][0].is_alone
-                return self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
+                outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
             except Exception as error:  # noqa: BLE001 (one batch: the others go on)
-                return [outcome_of(error, task.sources) for task, _ in waiting]
+                outcomes = [outcome_of(error, task.sources) for task, _ in waiting]
+        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
 
     def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
         while (ended := answered.get()) is not None:
             for task, outcome in ended:
                 try:
-                    self._conclude(task, outcome)
+                    with self._watch.over([task.job.id], float("inf")):
+                        self._conclude(task, outcome)
                 except Exception as error:
                     log.exception("job_not_concluded job=%d error=%s", task.job.id, type(error).__name__)
-            answered.task_done()
+                del self._tasks[task.job.id]
+                self._turns.end(is_exclusive=task.job.deaths > 0)
 
     def _conclude(self, task: _Task, outcome: Outcome) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
@@ -280,8 +277,41 @@ class Worker:
             )
         ]
 
-    def _time_out(self, task: _Task) -> None:
+    def _time_out(self, job: int) -> None:
+        task = self._tasks[job]
         self._conclude(task, not_analysed("timed-out", task.sources))
+
+
+class _Lane:
+    """Jobs of one kind on their way to `engines` threads. `ready`: prepared, those together that run at once."""
+
+    def __init__(self, name: str, wanted: Wanted, engines: int, depth: int) -> None:
+        self.name, self.wanted, self.engines = name, wanted, engines
+        self.ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(depth)
+
+
+class _Turns:
+    """Jobs run beside each other, but nothing beside an exclusive one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running, self._is_exclusive = 0, False
+
+    def begin(self, jobs: int, *, is_exclusive: bool) -> None:
+        """Waits until these may run."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_exclusive)
+            self._is_exclusive = is_exclusive
+            self._changed.wait_for(lambda: not is_exclusive or not self._running)
+            self._running += jobs
+
+    def end(self, *, is_exclusive: bool) -> None:
+        """One has ended."""
+        with self._changed:
+            self._running -= 1
+            if is_exclusive:
+                self._is_exclusive = False
+            self._changed.notify_all()
 
 
 def _fingerprint(card: Card) -> str:
@@ -295,48 +325,3 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-class _Watch:
-    """Ends the process when a job takes longer than it may: a native call cannot be interrupted otherwise.
-
-    `time_out` writes down what ran alone first; what else was leased returns, and runs alone the next time.
-    """
-
-    def __init__(self, error_file: Path, time_out: Callable[[_Task], None]) -> None:
-        self._error_file, self._time_out = error_file, time_out
-        self._lock = threading.Lock()
-        self._running: dict[int, tuple[float, Sequence[_Task]]] = {}
-        self._count = 0
-        threading.Thread(target=self._look, name="watch", daemon=True).start()
-
-    @contextmanager
-    def over(self, running: Sequence[_Task], seconds: float) -> Iterator[None]:
-        """Watches over what runs inside."""
-        with self._lock:
-            self._count += 1
-            number = self._count
-            self._running[number] = time.monotonic() + seconds, running
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._running[number]
-
-    def _look(self) -> None:
-        while True:
-            signal.setitimer(signal.ITIMER_REAL, _HANG_S)  # SIGALRM's default ends a process that cannot run this
-            time.sleep(0.5)
-            now = time.monotonic()
-            with self._lock:
-                late = [running for until, running in self._running.values() if until < now]
-            for running in late:
-                self._end(running)
-
-    def _end(self, running: Sequence[_Task]) -> None:
-        try:
-            if len(running) == 1:
-                self._time_out(running[0])
-        finally:
-            self._error_file.write_text("a job took longer than its card allows")
-            os._exit(5)

@@ -30,6 +30,7 @@ from sqlalchemy.exc import IntegrityError
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import STAT_BAND, TARGETS
 from imaging.ledger import jobs, tables, wakeups
+from imaging.ledger.jobs import Wanted
 from imaging.ledger.store import Ledger
 
 
@@ -136,24 +137,34 @@ def test_a_workers_death_gives_back_its_own_leases_alone(ledger: Ledger) -> None
     queued(ledger, "1.2.2")
     lease_one(ledger, "worker-1:5")
     lease_one(ledger, "worker-10:6")
-    assert jobs.give_back(ledger, "worker-1:", died=True) == 1
+    assert jobs.give_back(ledger, "worker-1:") == 1
     assert job_states(ledger) == ["queued", "leased"]
 
 
-def test_only_deaths_count_as_attempts_and_a_worker_that_drains_is_none(ledger: Ledger) -> None:
-    queued(ledger)
-    for died, deaths in ((False, 0), (True, 1), (False, 1), (True, 2)):
+def test_a_death_counts_against_the_jobs_that_were_under_way_and_not_against_those_that_waited(ledger: Ledger) -> None:
+    queued(ledger, "1.2.1")
+    queued(ledger, "1.2.2")
+    for was_there, deaths in (([], [0, 0]), ([1], [1, 0]), ([], [1, 0]), ([1, 77], [2, 0])):
         lease_one(ledger)
-        jobs.give_back(ledger, "worker-0:", died=died)
-        assert rows(ledger, tables.job)[0]["attempts"] == deaths
+        lease_one(ledger)
+        assert jobs.give_back(ledger, "worker-0:", under_way=was_there) == 2
+        assert [each["attempts"] for each in rows(ledger, tables.job)] == deaths
 
 
 def test_a_job_that_was_there_when_a_worker_died_comes_alone(ledger: Ledger) -> None:
     for number in range(3):
         queued(ledger, f"1.2.{number}")
-    assert len(lease(ledger, batch=8)) == 3
-    jobs.give_back(ledger, "worker-0:", died=True)
+    leased = lease(ledger, batch=8)
+    assert len(leased) == 3
+    jobs.give_back(ledger, "worker-0:", under_way=[each.id for each in leased])
     assert [len(lease(ledger, batch=8)) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_lane_takes_its_own_models_and_the_other_lane_all_others(ledger: Ledger) -> None:
+    queued(ledger, "1.2.1", models=("chest", "head"))
+    assert [each.model for each in jobs.lease(ledger, "worker-0:1", Wanted({"head"}, are_others=False))] == ["head"]
+    assert jobs.lease(ledger, "worker-0:1", Wanted({"chest"})) == []
+    assert [each.model for each in jobs.lease(ledger, "worker-0:1", Wanted({"head"}))] == ["chest"]
 
 
 def test_a_suspect_does_not_join_the_batch_of_others(ledger: Ledger, clock: TurnedClock) -> None:
@@ -183,7 +194,7 @@ def test_a_returned_job_of_an_earlier_revision_still_comes_before_the_later(ledg
     first = lease_one(ledger)
     receive(ledger, film(number=2))
     settle(ledger, study_id)
-    jobs.give_back(ledger, "worker-0:", died=False)
+    jobs.give_back(ledger, "worker-0:")
     assert [each.id for each in lease(ledger, batch=8)] == [first.id]
 
 
@@ -276,7 +287,7 @@ def test_workers_are_woken_by_new_and_by_returned_and_by_replayed_work(ledger: L
     queued(ledger)
     assert listener.drain() == {wakeups.JOB}
     job = lease_one(ledger)
-    jobs.give_back(ledger, "worker-0:", died=True)
+    jobs.give_back(ledger, "worker-0:", under_way=[job.id])
     assert listener.drain() == {wakeups.JOB}
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
     jobs.replay(ledger)

@@ -60,7 +60,7 @@ JOB_EVENTS: dict[JobEvent, Callable[[Ledger, Job], object]] = {
     JobEvent.FINDINGS: conclude_job(NEGATIVE),
     JobEvent.REASON: conclude_job(REFUSED),
     JobEvent.FAULT: conclude_job(FAULTY),
-    JobEvent.LEASE_ENDED: lambda ledger, job: jobs.give_back(ledger, WORKER, died=True),
+    JobEvent.LEASE_ENDED: lambda ledger, job: jobs.give_back(ledger, WORKER, under_way=[job.id]),
     JobEvent.SUPERSEDED: supersede,
     JobEvent.REPLAYED: lambda ledger, job: jobs.replay(ledger, ["1.2.3"]),
 }

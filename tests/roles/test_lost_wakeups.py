@@ -15,7 +15,7 @@ from imaging.dicom_node.headers import read_header
 from imaging.domain.findings import Outcome, State
 from imaging.domain.settling import Patience
 from imaging.ledger import jobs, receiving, settling, views
-from imaging.ledger.jobs import NewObject
+from imaging.ledger.jobs import NewObject, Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -62,7 +62,7 @@ def settle(ledger: Ledger) -> None:
 
 
 def conclude(ledger: Ledger) -> None:
-    (job,) = jobs.lease(ledger, "test", {}, {})
+    (job,) = jobs.lease(ledger, "test", Wanted())
     request = split_part_10(a_film())
     sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", a_film(), ("PACS",))
     assert jobs.conclude(ledger, job, Outcome(State.NOT_ANALYSED, reason="age"), [sent])

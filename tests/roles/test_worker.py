@@ -14,13 +14,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from peers import Node, eventually, program
-from small_models import CARD, FILM, write_models
+from small_models import CARD, FILM, VOLUME, write_models
 
-from imaging.phantoms.study import film_study
+from imaging.phantoms.study import PhantomStudy, film_study, head_study
 
 
-def write_endless(folder: Path, seconds: float) -> Path:
-    """A film model whose network never ends, under a card that allows it `seconds`."""
+def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
+    """A model whose network never ends, under a card that allows it `seconds`."""
+    shape = ["n", 1, 32, 32] if kind == "film" else ["n", 1, 8, 16, 16]
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go_in"], ["go"]),
@@ -43,24 +44,24 @@ def write_endless(folder: Path, seconds: float) -> Path:
         helper.make_node("Flatten", ["mean"], ["flat"]),
         helper.make_node("Abs", ["x"], ["size"]),
         helper.make_node("ReduceMax", ["size"], ["highest"], keepdims=0),
-        # Zeros, by which the worker warms the engine, end at once: only a film turns for ever.
-        helper.make_node("Greater", ["highest", "nothing"], ["is_film"]),
-        helper.make_node("Loop", ["turns", "is_film", "flat"], ["y"], body=body),
+        # Zeros, by which the worker warms the engine, end at once: only an image turns for ever.
+        helper.make_node("Greater", ["highest", "nothing"], ["is_image"]),
+        helper.make_node("Loop", ["turns", "is_image", "flat"], ["y"], body=body),
     ]
     graph = helper.make_graph(
         nodes,
         "endless",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 32, 32])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
         [numpy_helper.from_array(np.int64(1 << 60), "turns"), numpy_helper.from_array(np.float32(0), "nothing")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
-    path = folder / "endless-film"
+    path = folder / f"endless-{kind}"
     path.mkdir(parents=True)
     onnx.save(model, path / "model.onnx")
     digest = hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest()
-    text = CARD.format(name="endless-film", number=3) + FILM.format(sha256=digest)
+    text = CARD.format(name=path.name, number=3) + (FILM if kind == "film" else VOLUME).format(sha256=digest)
     (path / "card.toml").write_text(
         text.replace("seconds = 10", f"seconds = {seconds}").replace('modality = ["DX", "CR"]', 'modality = ["CR"]')
     )
@@ -69,13 +70,17 @@ def write_endless(folder: Path, seconds: float) -> Path:
 
 def send(node: Node, folder: Path, seed: int) -> str:
     """Sends one drawn film: a DX of an even seed, a CR of an odd one. Returns its Study Instance UID."""
-    study = film_study(seed, frozenset(), datetime.now(UTC), run=str(folder), rows=256, columns=256)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{seed}.dcm"
-    study.instances[0].save_as(file, enforce_file_format=True)
-    subprocess.run(
-        [program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port), str(file)], check=True, capture_output=True
-    )
+    return send_study(node, folder, film_study(seed, frozenset(), datetime.now(UTC), str(folder), 256, 256))
+
+
+def send_study(node: Node, folder: Path, study: PhantomStudy) -> str:
+    """Sends a drawn study. Returns its Study Instance UID."""
+    files = folder / study.study_instance_uid
+    files.mkdir(parents=True)
+    for number, instance in enumerate(study.instances):
+        instance.save_as(files / f"{number}.dcm", enforce_file_format=True)
+    command = [program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port), "+sd", str(files)]
+    subprocess.run(command, check=True, capture_output=True)
     return study.study_instance_uid
 
 
@@ -106,6 +111,23 @@ def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_s
     other = send(node, tmp_path / "films", seed=2)
     eventually(lambda: results(node, other)["small-film"]["state"] == "analysed", 20, "another study's answer")
     assert node.stop() == 0
+
+
+def test_a_film_is_answered_while_a_volume_holds_its_engine_and_others_wait_behind_it(
+    serve: Callable[..., Node], models: Path, tmp_path: Path
+) -> None:
+    node = serve("--models", str(write_endless(models, seconds=100.0, kind="volume")))
+    heads = [
+        send_study(node, tmp_path / "heads", head_study(seed, False, datetime.now(UTC), slices=12, size=64))
+        for seed in range(4)
+    ]
+    eventually(
+        lambda: any(results(node, each).get("endless-volume", {}).get("state") == "leased" for each in heads),
+        30,
+        "a volume at its engine",
+    )
+    film = send(node, tmp_path / "films", seed=2)
+    eventually(lambda: results(node, film).get("small-film", {}).get("state") == "analysed", 20, "the film's answer")
 
 
 def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from imaging import crash
 from imaging.domain.header import Header
@@ -119,13 +120,18 @@ def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[
 
 
 def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
-    """Gives each receipt its row, all in one durable transaction; a bad one fails alone."""
+    """Gives each receipt its row, all in one durable transaction; a bad one fails alone.
+
+    Raises where the database itself is in trouble: then none has its row.
+    """
     results: list[Recorded | Exception] = []
     with ledger.write() as connection:
         for receipt in receipts:
             try:
                 with connection.begin_nested():
                     results.append(_record(ledger, connection, receipt, patience))
+            except (OperationalError, MemoryError):
+                raise  # a full disk, say: SQLite rolls back the whole transaction then, not to the savepoint
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
                 results.append(error)
         crash.point("record-not-committed")

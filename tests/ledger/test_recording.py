@@ -1,11 +1,18 @@
 """Associations and instances as rows: what one more object means for its study."""
 
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
 from ledger_cases import TurnedClock, answered, film, receive, rows, settle
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from imaging.domain.settling import Patience
 from imaging.ledger import receiving, tables, views
 from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
-from imaging.ledger.store import Ledger
+from imaging.ledger.store import SQLITE_FILE, Ledger
 
 
 def begin(ledger: Ledger) -> int:
@@ -57,6 +64,29 @@ def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> 
     done = receiving.record(ledger, receipts, Patience())
     assert [isinstance(each, Recorded) for each in done] == [True, False, True]
     assert len(rows(ledger, tables.instance)) == 2
+
+
+def test_a_group_that_sqlite_rolled_back_is_recorded_whole_or_not_at_all(
+    migrated_file: Path, tmp_path: Path, clock: TurnedClock
+) -> None:
+    shutil.copy(migrated_file, tmp_path / SQLITE_FILE)
+    ledger = Ledger(tmp_path, clock=clock)
+    event.listen(ledger.engine, "connect", _leave_little_room)
+    large = film(number=2, study_description="x" * 1_000_000)
+    receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (film(number=1), large, film(number=3))]
+    with pytest.raises(OperationalError):
+        receiving.record(ledger, receipts, Patience())
+    assert rows(ledger, tables.instance) == rows(ledger, tables.study) == []
+    done = receiving.record(ledger, receipts[::2], Patience())
+    assert [isinstance(each, Recorded) for each in done] == [True, True]
+    assert len(rows(ledger, tables.instance)) == 2
+    ledger.close()
+
+
+def _leave_little_room(connection: Any, _: Any) -> None:
+    """The database may grow by a few rows, as on a disk that is nearly full."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count={pages + 20}")
 
 
 def test_a_study_is_one_row_however_often_its_objects_come(ledger: Ledger) -> None:

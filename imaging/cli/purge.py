@@ -29,10 +29,7 @@ def run(asked: Asked) -> int:
     removed = 0
     for number, study in enumerate([] if asked.dry_run else studies, 1):
         print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
-        keys = retention.remove(ledger, study, before)
-        removed += bool(keys)
-        for key in keys:
-            spool.remove(key)
+        removed += retention.remove(ledger, study, before, spool.remove)
     said = {"removable": len(studies), "removed": removed}
     print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
     return 0

@@ -1,5 +1,6 @@
 """What may be removed: only studies that are answered and delivered, and on nobody's desk."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +31,15 @@ def _removable(before: datetime) -> Select[tuple[int]]:
     )
 
 
-def remove(ledger: Ledger, study_id: int, before: datetime) -> list[str]:
-    """Removes a study's rows, if it may still be removed; the spool keys that nothing names any more."""
+def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[str], None]) -> bool:
+    """Removes a study's files and rows; False where it may not be removed any more.
+
+    `unlink` is given the spool keys before the rows are gone for others: a crash leaves no file without a row, and an
+    object that is received again meanwhile gets its name after the old file went.
+    """
     with ledger.write() as connection:
         if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
-            return []
+            return False
         keys = _keys(connection, study_id)
         for table in (
             tables.delivery,
@@ -49,8 +54,10 @@ def remove(ledger: Ledger, study_id: int, before: datetime) -> list[str]:
         connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
         others = select(tables.study.c.patient_id).where(tables.study.c.patient_id.is_not(None))
         connection.execute(delete(tables.patient).where(tables.patient.c.id.not_in(others)))
+        for key in keys:
+            unlink(key)
     ledger.wakeups.notify(wakeups.STUDY)
-    return keys
+    return True
 
 
 def _keys(connection: Connection, study_id: int) -> list[str]:

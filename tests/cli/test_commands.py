@@ -362,9 +362,14 @@ def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
     queued(ledger, "1.2.1")
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     answered(ledger, "1.2.2")
+    file = home / "spool" / "key-"
+    file.parent.mkdir()
+    file.touch()
     purge = ["purge", "--home", home, "--older-than", "0m", "--json"]
     assert run(*purge, "--dry-run").json == {"removable": 1, "removed": 0}
+    assert file.exists()
     assert run(*purge).json == {"removable": 1, "removed": 1}
+    assert not file.exists()
     assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}
 
 

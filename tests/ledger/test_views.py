@@ -1,6 +1,7 @@
 """What people ask of the ledger: the worklist in its order, the status, a study's story."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from ledger_cases import (
@@ -148,8 +149,10 @@ def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, cloc
     clock.advance(60)
     before = clock.now()
     assert retention.removable(ledger, before) == [2]
-    assert retention.remove(ledger, 3, before) == []
-    assert retention.remove(ledger, 2, before) == ["key-"]
+    removed: list[str] = []
+    assert not retention.remove(ledger, 3, before, removed.append)
+    assert retention.remove(ledger, 2, before, removed.append)
+    assert removed == ["key-"]
     assert [each["id"] for each in rows(ledger, tables.study)] == [1, 3]
 
 
@@ -162,4 +165,27 @@ def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger,
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
     receive(ledger, film(number=2))
-    assert retention.remove(ledger, study_id, before) == []
+    removed: list[str] = []
+    assert not retention.remove(ledger, study_id, before, removed.append)
+    assert removed == []
+
+
+def test_a_removed_studys_files_go_while_its_rows_still_name_them(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    clock.advance(60)
+    other, named = open_ledger(), []
+
+    def killed(key: str) -> None:
+        raise KeyboardInterrupt(key)
+
+    with pytest.raises(KeyboardInterrupt):
+        retention.remove(ledger, study_id, clock.now(), killed)
+    assert retention.removable(ledger, clock.now()) == [study_id]
+    assert retention.remove(
+        ledger, study_id, clock.now(), lambda _: named.append([each["key"] for each in rows(other, tables.instance)])
+    )
+    assert named == [["key-"]]
+    assert rows(other, tables.study) == []

@@ -282,7 +282,7 @@ def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]
 def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
     """Faults of settings that are well formed each. `said`: those that were said, well formed or not."""
     faults = []
-    if settings.dicom_host not in LOOPBACK and "accept" not in said:
+    if settings.dicom_host not in LOOPBACK and not settings.accept:
         faults.append(
             f"--dicom-host {settings.dicom_host!r} is beyond loopback, where strangers are refused: say who may send, "
             "by --accept AET@ADDRESS for each"

@@ -170,6 +170,19 @@ def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Calla
     assert "pages need accounts" in said.err
 
 
+def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
+    run: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text('dicom_host = "0.0.0.0"\naccept = []\n')
+    beyond = "is beyond loopback, where strangers are refused"
+    assert beyond in run("status", "--config", file).err
+    file.write_text('dicom_host = "0.0.0.0"\naccept = ["CT1@10.0.0.7"]\n')
+    assert beyond not in run("status", "--config", file).err
+    monkeypatch.setenv("IMAGING_ACCEPT", "")
+    assert beyond in run("status", "--config", file).err
+
+
 def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path: Path) -> None:
     twice = ["--deliver-to", "PACS=A@10.0.0.5:104", "--deliver-to", "PACS=B@10.0.0.6:104"]
     said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.peers import LOOPBACK, Address, Caller
+from imaging.web.settings import viewer_faults
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,12 @@ def _outcomes(said: str) -> tuple[str, frozenset[str]]:
     return name, chosen
 
 
+def _viewer(said: str) -> str:
+    if faults := viewer_faults(said):
+        raise _BadValue("; ".join(faults))
+    return said
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(said: str) -> str:
         if said not in allowed:
@@ -150,7 +157,7 @@ class Settings:
     web_host: str = _setting(_text, "127.0.0.1", "HOST", "address of the worklist; loopback until accounts exist")
     web_port: int = _setting(_port, 8080, "PORT", "port of the worklist; 0: any free one")
     viewer_url: str = _setting(
-        _text, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
+        _viewer, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
     )
     language: str = _setting(
         _one_of("vi", "fr", "en"),

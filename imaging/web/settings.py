@@ -26,7 +26,7 @@ class WebSettings:
     heartbeat_s: float = 15.0
 
     def __post_init__(self) -> None:
-        faults = [*viewer_faults(self.viewer_url)]
+        faults = [f"viewer_url {self.viewer_url!r} {each}" for each in viewer_faults(self.viewer_url)]
         if self.language not in LANGUAGES:
             faults.append(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
         if not self.hosts:
@@ -36,16 +36,17 @@ class WebSettings:
 
 
 def viewer_faults(template: str) -> list[str]:
-    """What is wrong with a viewer's address; an empty one means that there is none."""
+    """What is wrong with a viewer's address, to be said after it; an empty one means that there is none."""
     if not template:
         return []
     try:
         named = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        scheme = urlsplit(template).scheme
     except ValueError as fault:
-        return [f"viewer_url {template!r}: {fault}"]
-    faults = [f"viewer_url has {{{name}}}; known are {known()}" for name in sorted(named - VIEWER_PLACEHOLDERS)]
-    if urlsplit(template).scheme.lower() in SCRIPT_SCHEMES:
-        faults.append(f"viewer_url {template!r} must begin with https:, http: or the scheme of a viewer")
+        return [f"is no address: {fault}"]
+    faults = [f"has {{{name}}}; known are {known()}" for name in sorted(named - VIEWER_PLACEHOLDERS)]
+    if scheme.lower() in SCRIPT_SCHEMES:
+        faults.append("must begin with https:, http: or the scheme of a viewer")
     return faults
 
 

@@ -183,6 +183,22 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
     assert beyond in run("status", "--config", file).err
 
 
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("/viewer?study={study_uid}", "must begin with https:"),
+        ("https://viewer/{uid}", "has {uid}; known are"),
+        ("https://[::1", "is no address"),
+    ],
+)
+def test_a_viewers_address_that_cannot_be_used_is_said_before_anything_starts(
+    run: Callable[..., Said], tmp_path: Path, url: str, fault: str
+) -> None:
+    said = run("serve", "--home", tmp_path / "home", "--viewer-url", url)
+    assert said.status == 2
+    assert f"--viewer-url {url!r} {fault}" in said.err
+
+
 def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path: Path) -> None:
     twice = ["--deliver-to", "PACS=A@10.0.0.5:104", "--deliver-to", "PACS=B@10.0.0.6:104"]
     said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")

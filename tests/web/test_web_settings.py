@@ -10,8 +10,10 @@ def test_a_viewer_is_reached_by_its_scheme_and_the_three_placeholders(viewer_url
     assert WebSettings(viewer_url=viewer_url).viewer_url == viewer_url
 
 
-@pytest.mark.parametrize("viewer_url", ["javascript:alert({study_uid})", "/viewer/{study_uid}", "data:text/html,x"])
-def test_a_viewer_address_that_would_run_as_script_is_refused(viewer_url):
+@pytest.mark.parametrize(
+    "viewer_url", ["javascript:alert({study_uid})", "/viewer/{study_uid}", "data:text/html,x", "https://[::1"]
+)
+def test_a_viewer_address_that_would_run_as_script_or_is_none_is_refused(viewer_url):
     with pytest.raises(ValueError, match="viewer_url"):
         WebSettings(viewer_url=viewer_url)
 
@@ -19,5 +21,5 @@ def test_a_viewer_address_that_would_run_as_script_is_refused(viewer_url):
 def test_all_faults_come_in_one_answer_with_their_keys():
     with pytest.raises(ValueError) as told:
         WebSettings(viewer_url="https://v/{name}", hosts=(), language="de")
-    for key in ("viewer_url has {name}", "hosts is empty", "language 'de'"):
+    for key in ("has {name}", "hosts is empty", "language 'de'"):
         assert key in str(told.value)

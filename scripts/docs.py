@@ -111,7 +111,8 @@ def _with_interval(evidence: Mapping[str, Any], name: str) -> str:
 
 def gates() -> str:
     """What a gate may ask of a header."""
-    return _table(["tag", "reason where it does not pass"], [[f"`{tag}`", f"`{GATES[tag][0]}`"] for tag in GATES])
+    rows = [[f"`{tag}`", f"`{'`, `'.join(keys)}`", f"`{reason}`"] for tag, (reason, keys, _) in GATES.items()]
+    return _table(["tag", "asks by", "reason where it does not pass"], rows)
 
 
 def steps() -> str:

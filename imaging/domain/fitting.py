@@ -35,16 +35,20 @@ class Selection:
 
 # Gates ----------------------------------------------------------------------------------------------------
 
-GATES: Final[Mapping[str, tuple[str, Callable[[Header], Fact]]]] = {
-    "BodyPartExamined": ("body-part", lambda header: header.body_part_examined),
-    "ViewPosition": ("view", lambda header: header.view_position),
-    "PatientAge": ("age", age_at),
-    "ContrastBolusAgent": ("contrast", lambda header: header.contrast_bolus_agent),
-    "EchoTime": ("sequence", lambda header: header.echo_time),
-    "RepetitionTime": ("sequence", lambda header: header.repetition_time),
-    "InversionTime": ("sequence", lambda header: header.inversion_time),
+TEXT: Final = ("any",)
+NUMBER: Final = ("min", "max")
+"""The keys of a gate that can hold for text and for numbers; the others would let everything pass."""
+
+GATES: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[Header], Fact]]]] = {
+    "BodyPartExamined": ("body-part", TEXT, lambda header: header.body_part_examined),
+    "ViewPosition": ("view", TEXT, lambda header: header.view_position),
+    "PatientAge": ("age", NUMBER, age_at),
+    "ContrastBolusAgent": ("contrast", TEXT, lambda header: header.contrast_bolus_agent),
+    "EchoTime": ("sequence", NUMBER, lambda header: header.echo_time),
+    "RepetitionTime": ("sequence", NUMBER, lambda header: header.repetition_time),
+    "InversionTime": ("sequence", NUMBER, lambda header: header.inversion_time),
 }
-"""What a gate's tag (a DICOM keyword) asks of a header, and the reason where the answer does not pass."""
+"""By a gate's tag (a DICOM keyword): the reason where a header does not pass, how the gate may ask, what it asks of."""
 
 # fmt: off
 BODY_PARTS: Final = frozenset((
@@ -108,7 +112,7 @@ def gate(card_input: Input, header: Header) -> Reason | None:
     if not card_input.derived and _is_derived(header):
         return Reason("derived")
     for each in card_input.gates:
-        code, fact = GATES[each.tag]
+        code, _, fact = GATES[each.tag]
         if not passes(each, fact(header)):
             return Reason(code)
     return None

@@ -154,8 +154,13 @@ def _uid(text: str) -> pydicom.uid.UID:
 
 
 def _gate(table: Table) -> Gate:
+    tag = table.text("tag")
+    if tag not in GATES:
+        table.fault("tag", tag, f"must be one of {', '.join(GATES)}", "tag-unknown")
+        table.anything()
+        return Gate(tag)
     made = Gate(
-        tag=table.choice("tag", GATES),
+        tag=tag,
         any=table.texts("any", ()),
         min=table.number("min", None, -1e6, 1e6) if table.has("min") else None,
         max=table.number("max", None, -1e6, 1e6) if table.has("max") else None,
@@ -163,6 +168,10 @@ def _gate(table: Table) -> Gate:
     )
     if not made.any and made.min is None and made.max is None:
         table.fault("any", None, "a gate needs any, min or max", "gate-empty")
+    _, keys, _ = GATES[tag]
+    for key, value in (("any", made.any), ("min", made.min), ("max", made.max)):
+        if key not in keys and value not in ((), None):
+            table.fault(key, value, f"{tag} is asked by {' and '.join(keys)}", "gate-kind")
     table.done()
     return made
 

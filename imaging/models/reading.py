@@ -33,7 +33,7 @@ def read_card(folder: Path) -> Card:
     try:
         raw = path.read_bytes()
         said = tomllib.loads(raw.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CardError([f"{path}: {error} (not-readable)"]) from error
     faults = Faults(path)
     card = _card(Table(said, "", faults), folder, hashlib.sha256(raw).hexdigest())
@@ -215,18 +215,27 @@ def _weights(table: Table, folder: Path, file: str, sha256: str) -> None:
     path = _inside(table, "file", folder, file)
     if path is None or not DIGEST.fullmatch(sha256):
         return
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        table.fault("file", file, f"cannot be read: {error.strerror}", "file-unreadable")
+        return
     if found != sha256:
         table.fault("sha256", sha256, f"{file} has the digest {found}", "sha256-differs")
 
 
 def _inside(table: Table, key: str, folder: Path, name: str) -> Path | None:
     """The file or folder `name` of the model's own folder; a link or `..` may not lead out of it."""
-    path = (folder / name).resolve()
+    try:
+        path = (folder / name).resolve()
+        is_there = path.exists()
+    except (OSError, RuntimeError, ValueError):  # a folder closed to us, a link to itself, a name that no file can have
+        table.fault(key, name, "cannot be reached", f"{rule_name(key)}-unreachable")
+        return None
     if not name or not path.is_relative_to(folder.resolve()):
         table.fault(key, name, "must lie in the model's folder", f"{rule_name(key)}-outside")
         return None
-    if not path.exists():
+    if not is_there:
         table.fault(key, name, "is not in the model's folder", f"{rule_name(key)}-missing")
         return None
     return path

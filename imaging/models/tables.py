@@ -81,12 +81,14 @@ class Table:
         value = self._take(key, default, (int, float), "a number")
         if value is not None and not least <= value <= most:
             self.fault(key, value, f"must lie in {least:g}..{most:g}", f"{rule_name(key)}-range")
+            value = None
         return float(least if value is None else value)
 
     def whole(self, key: str, default: int | None, least: int, most: int) -> int:
         value = self._take(key, default, int, "a whole number")
         if value is not None and not least <= value <= most:
             self.fault(key, value, f"must lie in {least}..{most}", f"{rule_name(key)}-range")
+            value = None
         return int(least if value is None else value)
 
     def flag(self, key: str, default: bool) -> bool:

@@ -150,6 +150,7 @@ def written(folder: Path, text: str) -> Path:
     (folder / "golden").mkdir(parents=True)
     for name in ("golden/film.dcm", "golden/expected.json"):
         (folder / name).touch()
+    (folder / "itself").symlink_to("itself")
     (folder / "model.onnx").write_bytes(WEIGHTS)
     (folder / "card.toml").write_text(text)
     return folder
@@ -223,6 +224,12 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
         (DIGEST, "0" * 64, f"model.onnx has the digest {DIGEST} (sha256-differs)"),
         ('file = "model.onnx"', 'file = "../model.onnx"', "must lie in the model's folder (file-outside)"),
         ('file = "model.onnx"', 'file = "other.onnx"', "is not in the model's folder (file-missing)"),
+        ('file = "model.onnx"', 'file = "golden"', "cannot be read: Is a directory (file-unreadable)"),
+        ('file = "model.onnx"', f'file = "{"x" * 300}"', "cannot be reached (file-unreachable)"),
+        ('file = "model.onnx"', 'file = "\\u0000"', "cannot be reached (file-unreachable)"),
+        ('input = "golden/film.dcm"', 'input = "itself"', "cannot be reached (input-unreachable)"),
+        ('images = "each"', 'slices = {min = nan}', "(min-range)"),
+        ('images = "each"', 'slices = {min = inf}', "(min-range)"),
         ('"ComputedRadiographyImageStorage"', '"ChestImageStorage"', "(sop-class-unknown)"),
         ('"ComputedRadiographyImageStorage"', '"ExplicitVRLittleEndian"', "(sop-class-unknown)"),
         ('device_uid = "2.25.1"', 'device_uid = "2.25.01"', "(device-uid-form)"),
@@ -243,6 +250,7 @@ def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str)
 
 def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path):
     assert "(not-readable)" in faults(tmp_path, "card = ")[0]
+    assert "(not-readable)" in faults(tmp_path / "deep", f"card = {'[' * 5000}")[0]
     with pytest.raises(CardError, match="not-readable"):
         read_card(tmp_path / "nowhere")
 
@@ -254,10 +262,11 @@ def test_the_steps_of_cards_are_those_that_preparation_has():
 def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):
     written(tmp_path / "models" / "good", CHEST)
     written(tmp_path / "models" / "bad", HEAD.replace("mask_at = 0.5", "mask_at = 5"))
+    written(tmp_path / "models" / "ugly", CHEST.replace('file = "model.onnx"', 'file = "golden"'))
     (tmp_path / "models" / "no-model").mkdir()
     catalogue = load_models([tmp_path / "models"])
     assert [card.id for card in catalogue.models] == ["chest-film"]
-    assert list(catalogue.disabled) == ["bad"]
+    assert list(catalogue.disabled) == ["bad", "ugly"]
     assert "finding[0].mask_at = 5: must lie in 0..1 (mask-at-range)" in catalogue.disabled["bad"]
     assert catalogue.model("chest-film") is catalogue.models[0]
     assert catalogue.model("bad") is None

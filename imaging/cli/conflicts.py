@@ -43,9 +43,7 @@ def run(asked: Asked) -> int:
         print(json.dumps({"conflicts": found}, indent=2) if asked.json else table([head, *rows]))
         return 0
     told = patience(settings_of(asked))
-    unknown = [
-        each for each in asked.numbers if not receiving.settle_conflict(ledger, int(each), asked.what == "use", told)
-    ]
-    if unknown:
-        raise Failed(f"no open conflict has the number {', '.join(unknown)}")
+    whys = {each: receiving.settle_conflict(ledger, int(each), asked.what == "use", told) for each in asked.numbers}
+    if left := [f"{each}: {why}" for each, why in whys.items() if why]:
+        raise Failed("\n".join(left))
     return 0

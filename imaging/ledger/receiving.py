@@ -371,16 +371,18 @@ def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[st
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) -> bool:
+def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) -> str:
     """A person's word on an object kept apart: `use` puts it in its UID's place, else it stays apart for good.
 
-    The study is looked at again. False where there is no such open conflict.
+    The study is looked at again. Returns why nothing was done, empty where it was.
     """
     table, study = tables.conflict, tables.study
     with ledger.write() as connection:
         row = connection.execute(select(table).where(table.c.id == number, table.c.state == "open")).first()
         if row is None:
-            return False
+            return "no open conflict has this number"
+        if use and _crosses_studies(connection, row):
+            return "the object and the one in its UID's place are of two studies; only `drop` is possible"
         connection.execute(update(table).where(table.c.id == number).values(state="used" if use else "dropped"))
         connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
         if use:
@@ -400,7 +402,15 @@ def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) 
             )
         )
     ledger.wakeups.notify(wakeups.SETTLE)
-    return True
+    return ""
+
+
+def _crosses_studies(connection: Connection, chosen: Any) -> bool:
+    """Whether a study would get an object whose header names another, or lose one to another."""
+    study, instance = tables.study, tables.instance
+    of = connection.scalar(select(study.c.study_instance_uid).where(study.c.id == chosen.study_id))
+    place = connection.scalar(select(instance.c.study_id).where(instance.c.sop_instance_uid == chosen.sop_instance_uid))
+    return Header.from_json(chosen.header).study_instance_uid != of or place not in (None, chosen.study_id)
 
 
 def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:

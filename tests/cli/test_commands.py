@@ -407,7 +407,8 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     receive(ledger, film(patient_id="P2"), "other")
     (found,) = run("conflicts", "--home", home, "--json").json["conflicts"]
     assert found["study_instance_uid"] == "1.2.3"
-    assert run("conflicts", "drop", "4711", "--home", home).status == 1
+    said = run("conflicts", "drop", "4711", "--home", home)
+    assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
     assert run("conflicts", "drop", found["id"], "--home", home).status == 0
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
 

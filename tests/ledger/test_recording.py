@@ -1,6 +1,7 @@
 """Associations and instances as rows: what one more object means for its study."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,24 @@ def test_the_same_identifier_of_another_issuer_is_another_patient(ledger: Ledger
     receive(ledger, film("1.2.2", issuer_of_patient_id="HUE"))
     assert len(rows(ledger, tables.patient)) == 2
     assert receive(ledger, film("1.2.1", number=2, issuer_of_patient_id="HUE")).conflict == "mixed-patients"
+
+
+def test_an_object_is_not_used_in_the_place_of_another_studys(ledger: Ledger) -> None:
+    receive(ledger, film("1.2.3"), "first")
+    crossing = replace(film("1.2.4"), sop_instance_uid=film("1.2.3").sop_instance_uid)
+    assert receive(ledger, crossing, "other").conflict == "conflict"
+    (conflict,) = receiving.conflicts(ledger)
+    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], True, Patience())
+    assert [each["digest"] for each in rows(ledger, tables.instance)] == ["first"]
+    assert receiving.conflicts(ledger) == [conflict]
+    assert receiving.settle_conflict(ledger, conflict["id"], False, Patience()) == ""
+
+
+def test_an_object_is_not_used_where_its_uid_came_to_lie_in_another_study(ledger: Ledger) -> None:
+    receive(ledger, film("1.2.3"))
+    mixed = film("1.2.3", number=2, patient_id="P2")
+    assert receive(ledger, mixed, "mixed").conflict == "mixed-patients"
+    receive(ledger, replace(film("1.2.4"), sop_instance_uid=mixed.sop_instance_uid), "elsewhere")
+    (conflict,) = receiving.conflicts(ledger)
+    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], True, Patience())
+    assert "elsewhere" in [each["digest"] for each in rows(ledger, tables.instance)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from imaging.domain.card import Card, Gate, Input
 from imaging.domain.geometry import plane_of, stack
-from imaging.domain.header import Header, age_at
+from imaging.domain.header import Header, age_at, same_patient
 from imaging.domain.reasons import NotAnalysable, Reason
 
 Fact = str | float | None
@@ -86,7 +86,8 @@ def select(card: Card, headers: Sequence[Header]) -> Selection | Reason:
     try:
         known = _distinct(headers)
         roles = {each.role: _for_role(card, each, known) for each in card.inputs}
-        _one_patient([header for chosen in roles.values() for header in chosen])
+        if not same_patient(header for chosen in roles.values() for header in chosen):
+            raise NotAnalysable("mixed-patients")
     except NotAnalysable as refused:
         return refused.reason
     return Selection(roles)
@@ -164,13 +165,6 @@ def _distinct(headers: Sequence[Header]) -> list[Header]:
         if other is not header and other != header:
             known[header.sop_instance_uid] = min(other, header, key=repr)
     return [known[uid] for uid in sorted(known)]
-
-
-def _one_patient(headers: Sequence[Header]) -> None:
-    """Law 7. An empty Patient ID identifies nobody, so it contradicts nobody."""
-    patients = {header.patient for header in headers if header.patient}
-    if len(patients) > 1:
-        raise NotAnalysable("mixed-patients")
 
 
 def _for_role(card: Card, card_input: Input, headers: Sequence[Header]) -> tuple[Header, ...]:

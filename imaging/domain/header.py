@@ -5,7 +5,7 @@ them. Text is decoded by the source's own Specific Character Set and normalised 
 is empty or None, and what was wrong with it stands in `faults`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -103,6 +103,15 @@ class Header:
     def from_json(cls, said: Mapping[str, Any]) -> Self:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
         return cls(**values)
+
+
+def same_patient(headers: Iterable[Header]) -> bool:
+    """Whether no two of these name different patients (law 7).
+
+    An empty Patient ID names nobody, so it contradicts nobody; nor does an issuer that only some of them give.
+    """
+    named = {header.patient for header in headers if header.patient}
+    return len({each.value for each in named}) <= 1 and len({each.issuer for each in named} - {""}) <= 1
 
 
 _FOR_PRESENTATION: Mapping[str, str] = {

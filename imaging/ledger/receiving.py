@@ -1,14 +1,14 @@
 """What was received: associations and instances, and what an instance means for its study."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
-from imaging.domain.header import Header
+from imaging.domain.header import Header, same_patient
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import VOLUME_MODALITIES, Patience
 from imaging.domain.states import STUDY, StudyEvent, StudyState
@@ -153,7 +153,7 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         harmless = is_same_image(header, Header.from_json(known.header))
         return _keep_apart(ledger, connection, receipt, known.study_id, "" if harmless else OTHER_CONTENT)
     study = _study_of(connection, header)
-    if study is not None and _is_other_patient(header, Header.from_json(study.header)):
+    if study is not None and not same_patient([header, Header.from_json(study.header)]):
         return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS)
     study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
     _add_instance(ledger, connection, receipt, study_id)
@@ -198,13 +198,6 @@ def _identity(header: Header) -> tuple[Any, ...]:
         header.image_position,
         header.image_orientation,
     )
-
-
-def _is_other_patient(header: Header, first: Header) -> bool:
-    if not header.patient or not first.patient:
-        return False
-    issuers = {header.issuer_of_patient_id, first.issuer_of_patient_id} - {""}
-    return header.patient_id != first.patient_id or len(issuers) > 1
 
 
 def _study_of(connection: Connection, header: Header) -> Any:
@@ -296,10 +289,9 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     study, tick = tables.study, ledger.clock.tick()
     first = Header.from_json(known.header)
     values: dict[str, Any] = {"instances": study.c.instances + 1}
-    if header.patient and not first.patient:  # whoever is named first is the study's patient
-        values |= {"header": header.to_json(), "patient_id": _patient(connection, header)}
-    elif header.has_pixels and not first.has_pixels and header.patient == first.patient:
-        values |= {"header": header.to_json()}
+    speaks = _speaking(first, header)
+    if speaks != first:
+        values |= {"header": speaks.to_json(), "patient_id": _patient(connection, speaks)}
     if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
         connection.execute(update(study).where(study.c.id == known.id).values(values))
         return
@@ -313,6 +305,16 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
         state = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE]
         values |= {"state": state, "first_tick": tick, "settle_why": "late images"}
     connection.execute(update(study).where(study.c.id == known.id).values(values))
+
+
+def _speaking(first: Header, header: Header) -> Header:
+    """What a study is shown by: whoever is named first is its patient, and an image tells more than other objects."""
+    if header.patient and not first.patient:
+        return header
+    if header.patient_id != first.patient_id:
+        return first
+    chosen = header if header.has_pixels and not first.has_pixels else first
+    return replace(chosen, issuer_of_patient_id=first.issuer_of_patient_id or header.issuer_of_patient_id)
 
 
 def _is_ours(connection: Connection, sop_instance_uid: str) -> bool:

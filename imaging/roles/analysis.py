@@ -11,7 +11,7 @@ from imaging.domain.card import Card
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
 from imaging.domain.fitting import fits
-from imaging.domain.header import Header
+from imaging.domain.header import Header, same_patient
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.uids import derived_uid
@@ -155,8 +155,7 @@ class Analysis:
 
 def _doubt(sources: Sequence[Source]) -> str:
     """Why it is in doubt whose study this is, or which bytes are its; empty where it is not."""
-    patients = {source.header.patient for source in sources if source.header.patient}
-    if len(patients) > 1:
+    if not same_patient(source.header for source in sources):
         return "mixed-patients"
     first: dict[str, Source] = {}
     for source in sources:

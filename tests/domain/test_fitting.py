@@ -137,6 +137,13 @@ def test_two_patients_in_one_study_are_refused_but_an_empty_id_contradicts_nobod
     assert taken(CHEST_CARD, [film("1"), film("2", patient_id="")]) == ["1", "2"]
 
 
+def test_an_issuer_that_only_some_images_give_makes_no_second_patient():
+    assert taken(CHEST_CARD, [film("1", issuer_of_patient_id="HANOI"), film("2")]) == ["1", "2"]
+    assert reason(CHEST_CARD, [film("1", issuer_of_patient_id="HANOI"), film("2", issuer_of_patient_id="HUE")]) == (
+        "mixed-patients"
+    )
+
+
 def test_what_does_not_fit_at_all_says_in_what():
     assert reason(CHEST_CARD, series("s", range(3))) == "modality"
     assert reason(CHEST_CARD, [film("1", body_part_examined="KNEE")]) == "body-part"

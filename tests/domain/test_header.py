@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.domain.header import Header, PatientId, age_at, years
+from imaging.domain.header import Header, PatientId, age_at, same_patient, years
 
 _NUMBERS = st.floats(-1e4, 1e4)
 _BY_TYPE = {
@@ -49,6 +49,25 @@ def test_only_what_is_said_is_kept() -> None:
 def test_an_empty_patient_id_is_not_a_key() -> None:
     assert not PatientId("", "HANOI")
     assert PatientId("1", "HANOI") != PatientId("1", "HUE")
+
+
+@pytest.mark.parametrize(
+    ("patients", "is_one"),
+    [
+        ([("1", "HANOI"), ("1", "HANOI")], True),
+        ([("1", "HANOI"), ("1", "")], True),
+        ([("", "HUE"), ("1", "HANOI"), ("", "")], True),
+        ([("1", ""), ("2", "")], False),
+        ([("1", "HANOI"), ("1", "HUE")], False),
+        ([("1", ""), ("1", "HANOI"), ("1", "HUE")], False),
+        ([], True),
+    ],
+)
+def test_an_identifier_or_issuer_that_is_left_out_contradicts_nobody(
+    patients: list[tuple[str, str]], is_one: bool
+) -> None:
+    headers = [Header(*"12345", patient_id=value, issuer_of_patient_id=issuer) for value, issuer in patients]
+    assert same_patient(headers) == is_one
 
 
 @pytest.mark.parametrize(

@@ -148,3 +148,14 @@ def test_an_object_is_not_used_where_its_uid_came_to_lie_in_another_study(ledger
     (conflict,) = receiving.conflicts(ledger)
     assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], True, Patience())
     assert "elsewhere" in [each["digest"] for each in rows(ledger, tables.instance)]
+
+
+def test_an_issuer_that_is_named_later_holds_for_the_study(ledger: Ledger) -> None:
+    receive(ledger, film(number=1, has_pixels=False))
+    assert receive(ledger, film(number=2, issuer_of_patient_id="HANOI", has_pixels=False)).conflict == ""
+    assert receive(ledger, film(number=3, view_position="PA")).conflict == ""
+    assert receive(ledger, film(number=4, issuer_of_patient_id="HUE")).conflict == "mixed-patients"
+    (study,) = rows(ledger, tables.study)
+    assert (study["header"]["issuer_of_patient_id"], study["header"]["view_position"]) == ("HANOI", "PA")
+    (patient,) = [each for each in rows(ledger, tables.patient) if each["id"] == study["patient_id"]]
+    assert (patient["value"], patient["issuer"]) == ("P1", "HANOI")

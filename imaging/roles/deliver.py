@@ -56,7 +56,8 @@ def _send_to(ledger: Ledger, name: str, address: str, ae_title: str, index: int,
         except Exception as error:
             log.exception("deliveries_interrupted destination=%s error=%s", name, type(error).__name__)
             deliveries.give_back(ledger, owner)
-            batch = []
+            stop.wait(LOOK_S)  # what was given back, or was due already, would be tried at once, and again
+            continue
         if not batch:
             _rest(ledger, listener, sender, due_tick)
     sender.close()

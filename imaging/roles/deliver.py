@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
+from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.domain.faults import fingerprint
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.ledger import deliveries, migrate, wakeups
@@ -99,6 +101,8 @@ def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
         answer = sender.send(delivery.data)
     except Unreachable as error:
         return Passing(str(error)), True
-    except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
+    except (Unreadable, ValueError) as error:  # of the object: it would be so tomorrow as well
         return Permanent(f"{type(error).__name__} while sending"), False
+    except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
+        return Passing(fingerprint(error)), False
     return answer, isinstance(answer, Passing) and not delivery.attempts

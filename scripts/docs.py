@@ -162,6 +162,7 @@ def statuses() -> str:
     """What C-STORE requests are answered with."""
     rows = [
         [f"0x{storing.SUCCESS:04X}", "kept: bytes and row are on disk"],
+        [f"0x{storing.PROCESSING_FAILURE:04X}", "an error of ours; the comment says its type and place"],
         [f"0x{storing.OUT_OF_RESOURCES:04X}", "the disk is at its reserve or refuses, or the ledger cannot be written"],
         [f"0x{storing.MISMATCH:04X}", "a UID of the command differs from that of the data set"],
         [

@@ -11,9 +11,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from imaging import crash
 from imaging.dicom_node.files import StoreRequest, part_10_head, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
+from imaging.domain.faults import fingerprint
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
 from imaging.ledger import receiving
@@ -25,6 +28,7 @@ from imaging.spool.folder import key_of
 log = logging.getLogger(__name__)
 
 SUCCESS: Final = 0x0000
+PROCESSING_FAILURE: Final = 0x0110
 OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
@@ -34,7 +38,7 @@ _MOST_WAITING: Final = 64
 
 @dataclass(frozen=True)
 class Status:
-    """A C-STORE response: the status (PS3.4 B.2.3) and, unless it is success, why, in at most 64 characters."""
+    """A C-STORE response: the status (PS3.4 B.2.3, PS3.7 C) and, unless it is success, why: 64 characters are sent."""
 
     code: int
     comment: str = ""
@@ -87,9 +91,12 @@ class Storing:
         except SpoolFull as error:
             log.error("object_refused_for_space why=%s", error)
             return Status(OUT_OF_RESOURCES, "the disk is full")
-        except Exception as error:
+        except (SQLAlchemyError, OSError) as error:
             log.exception("object_not_recorded error=%s", type(error).__name__)
             return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
+        except Exception as error:
+            log.exception("object_not_recorded error=%s", type(error).__name__)
+            return Status(PROCESSING_FAILURE, fingerprint(error))
         return Status(SUCCESS)
 
     def _keep(self, request: StoreRequest, header: Header, incoming: Incoming, association_id: int | None) -> None:

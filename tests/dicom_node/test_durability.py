@@ -18,15 +18,20 @@ import pytest
 from peers import Node, eventually, imaging, imaging_json, program
 from pydicom import Dataset
 from small_models import write_models
+from sqlalchemy import text
 
 from imaging.dicom_node.files import part_10_head, split_part_10
 from imaging.dicom_node.headers import read_header
 from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.dicom_node.storing import Storing
 from imaging.domain.peers import Address
+from imaging.domain.settling import Patience
 from imaging.domain.worklist import Row
+from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 from imaging.phantoms.study import film_study
+from imaging.spool import FolderSpool
 
 KEPT = "kept"
 
@@ -329,6 +334,23 @@ def answer(node: Node, image: Dataset) -> str:
 
 
 FULL = "0xA700"
+
+
+def test_an_error_of_ours_is_no_lack_of_room(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    migrate.migrate(ledger)
+    storing = Storing(ledger, FolderSpool(tmp_path / "spool", 0), Patience())
+    first, second, third = (split_part_10(encoded(an_image("ours", SOPInstanceUID=f"1.2.{n}"))) for n in range(3))
+    assert storing.store(first, None).code == 0x0000
+    with ledger.write() as connection:
+        connection.execute(tables.study.update().values(header={"key_of_another_version": 1}))
+    answered = storing.store(second, None)
+    assert (answered.code, answered.comment.partition(":")[0]) == (0x0110, "TypeError at domain/header.py")
+    with ledger.write() as connection:
+        connection.execute(text("ALTER TABLE study RENAME TO away"))
+    assert f"0x{storing.store(third, None).code:04X}" == FULL
+    storing.close()
+    ledger.close()
 
 
 def fill(disk: Path) -> Path:

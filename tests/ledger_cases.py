@@ -80,8 +80,7 @@ def receive(ledger: Ledger, header: Header, digest: str = "", association: int |
 
 def candidate(ledger: Ledger, study_id: int) -> Candidate:
     """The study as the settler sees it, whenever it is due."""
-    with ledger.read() as connection:
-        return settling._candidate(connection, study_id)
+    return settling.candidate(ledger, study_id)
 
 
 def settle(ledger: Ledger, study_id: int, models: Sequence[str] = (MODEL,)) -> bool:

@@ -40,19 +40,23 @@ class NewJob:
     instances: frozenset[int]
 
 
-def due_studies(ledger: Ledger) -> tuple[list[Candidate], float | None]:
-    """The first studies to look at now, and the tick at which the next one is due."""
+def due_studies(ledger: Ledger) -> tuple[list[int], float | None]:
+    """The row numbers of the first studies to look at now, and the tick at which the next one is due."""
     study = tables.study
     with ledger.read() as connection:
         tick = ledger.clock.tick()
-        due = connection.scalars(
-            select(study.c.id).where(study.c.settle_tick <= tick).order_by(study.c.settle_tick).limit(_AT_ONCE)
-        )
-        found = [_candidate(connection, each) for each in due]
+        query = select(study.c.id).where(study.c.settle_tick <= tick).order_by(study.c.settle_tick).limit(_AT_ONCE)
+        found = list(connection.scalars(query))
         if len(found) == _AT_ONCE:
             return found, tick
         later = connection.scalar(select(func.min(study.c.settle_tick)).where(study.c.settle_tick > tick))
     return found, later
+
+
+def candidate(ledger: Ledger, study_id: int) -> Candidate:
+    """A study with all that its settling is decided by."""
+    with ledger.read() as connection:
+        return _candidate(connection, study_id)
 
 
 def _candidate(connection: Connection, study_id: int) -> Candidate:
@@ -98,6 +102,17 @@ def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> Non
             .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
             .where(study.c.ended_tick.is_not_distinct_from(candidate.signals.ended_tick))
             .values(settle_tick=at, settle_why=why)
+        )
+
+
+def put_off(ledger: Ledger, study_id: int, until: float, why: str) -> None:
+    """Puts off the next look at a study that cannot be settled now, so that it does not hold up the others."""
+    study = tables.study
+    with ledger.write() as connection:
+        connection.execute(
+            update(study)
+            .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
+            .values(settle_tick=until, settle_why=why)
         )
 
 

@@ -110,23 +110,23 @@ class Settler:
 
     def look(self) -> float | None:
         """Settles what is whole; the tick at which to look again."""
-        candidates, later = settling.due_studies(self._ledger)
-        for each in candidates:
+        due, later = settling.due_studies(self._ledger)
+        for each in due:
             try:
-                again = self._settle(each)
+                again = self._settle(settling.candidate(self._ledger, each))
             except Exception as error:
-                log.exception("study_not_settled study=%d error=%s", each.id, type(error).__name__)
+                log.exception("study_not_settled study=%d error=%s", each, type(error).__name__)
                 again = self._ledger.clock.tick() + LOOK_S
                 self._put_off(each, again)
             if again is not None:
                 later = again if later is None else min(later, again)
         return later
 
-    def _put_off(self, candidate: Candidate, until: float) -> None:
+    def _put_off(self, study_id: int, until: float) -> None:
         try:
-            settling.look_again(self._ledger, candidate, until, "an error of ours; see the log")
+            settling.put_off(self._ledger, study_id, until, "an error of ours; see the log")
         except Exception as error:  # a full disk, say: it stays due
-            log.exception("study_not_put_off study=%d error=%s", candidate.id, type(error).__name__)
+            log.exception("study_not_put_off study=%d error=%s", study_id, type(error).__name__)
 
     def _settle(self, candidate: Candidate) -> float | None:
         verdict = whole(candidate.signals, self._patience, self._ledger.clock.tick())

@@ -50,7 +50,8 @@ def arrived(ledger: Ledger, groups: list[list[int]]) -> tuple[str, Candidate]:
         headers = [a_slice(study, number) for number in group]
         receipts = [Receipt(each, "digest", 1, None, each.sop_instance_uid, "apart") for each in headers]
         assert not any(isinstance(each, Exception) for each in receiving.record(ledger, receipts, Patience()))
-    (candidate,) = settling.due_studies(ledger)[0]
+    (due,) = settling.due_studies(ledger)[0]
+    candidate = settling.candidate(ledger, due)
     assert settling.settle(ledger, candidate, "test", [], "")
     return study, candidate
 
@@ -77,6 +78,7 @@ def test_another_patients_image_is_noticed_whenever_it_comes(recorder: Ledger, o
         header = replace(header, patient_id="P2") if number == 3 else header
         receipt = Receipt(header, "digest", 1, None, header.sop_instance_uid, f"apart/{header.sop_instance_uid}")
         receiving.record(recorder, [receipt], Patience())
-    (candidate,) = settling.due_studies(recorder)[0]
+    (due,) = settling.due_studies(recorder)[0]
+    candidate = settling.candidate(recorder, due)
     assert candidate.doubt == "mixed-patients"
     assert settling.settle(recorder, candidate, "test", [], candidate.doubt)

@@ -150,7 +150,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "outcome of a delivery": _deliver,
     "worklist page": lambda ledger: LedgerWorklist(ledger).rows(100),
     "one row": lambda ledger: LedgerWorklist(ledger).row("1.2.7"),
-    "due studies": settling.due_studies,
+    "due studies": lambda ledger: [settling.candidate(ledger, each) for each in settling.due_studies(ledger)[0]],
     "one more instance": lambda ledger: receive(ledger, film("1.2.10", number=2)),
     "end of an association": _end,
 }

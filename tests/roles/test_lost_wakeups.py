@@ -57,7 +57,8 @@ def receive(ledger: Ledger, home: Path) -> None:
 
 
 def settle(ledger: Ledger) -> None:
-    (candidate,) = settling.due_studies(ledger)[0]
+    (due,) = settling.due_studies(ledger)[0]
+    candidate = settling.candidate(ledger, due)
     assert settling.settle(ledger, candidate, "test", [NewJob("small-film", "1", frozenset(candidate.instances))], "")
 
 

@@ -18,6 +18,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.errors import BytesLengthException
 
 from imaging.domain.reasons import NotAnalysable
 
@@ -35,6 +36,11 @@ NATIVE: Final = frozenset(
 )
 UNCOMPRESSED_FRAMES: Final = "1.2.840.10008.1.2.1.98"
 DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
+
+MALFORMED: Final = (
+    AttributeError, TypeError, ValueError, OverflowError, NotImplementedError, OSError, BytesLengthException,
+)  # fmt: skip
+"""What asking pydicom for an element raises where it is absent, empty, or no value of its VR."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,10 @@ def layout_of(dataset: Dataset) -> Layout:
     """Raises NotAnalysable for colour, sizes that cannot be, and more than MAX_BYTES."""
     try:
         layout, samples = _layout(dataset)
-    except Exception as error:
+        photometric = str(dataset.get("PhotometricInterpretation", ""))
+        high_bit = int(dataset.get("HighBit", layout.stored - 1))
+    except MALFORMED as error:
         raise _unreadable(dataset) from error
-    photometric = str(dataset.get("PhotometricInterpretation", ""))
     if samples in (3, 4) or photometric.startswith(("RGB", "YBR", "PALETTE")):
         raise NotAnalysable("colour")
     is_possible = (
@@ -99,7 +106,7 @@ def layout_of(dataset: Dataset) -> Layout:
         and min(layout.rows, layout.columns, layout.frames) >= 1
         and layout.allocated in (1, 8, 16, 32)
         and 1 <= layout.stored <= layout.allocated
-        and int(dataset.get("HighBit", layout.stored - 1)) == layout.stored - 1
+        and high_bit == layout.stored - 1
     )
     if not is_possible:
         raise _unreadable(dataset)

@@ -5,10 +5,14 @@ import hashlib
 import resource
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from inference_cases import shared
+from inference_cases import shared, write_film
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from imaging.domain.reasons import NotAnalysable
 from imaging.inference.pixels import Layout, decode, layout_of, read_file
@@ -102,6 +106,35 @@ def test_a_file_that_is_gone_is_our_trouble_and_no_reason(tmp_path: Path):
 def test_the_range_of_stored_values_follows_bits_stored_and_sign():
     assert Layout(1, 1, 1, 16, 12, False).range == (0, 4095)
     assert Layout(1, 1, 1, 16, 12, True).range == (-2048, 2047)
+
+
+VALUES = (b"", b"\0", b"abc ", b"inf ", b"1.5 ", b"1\\2 ", b"\xff" * 8)
+
+
+@pytest.mark.parametrize("keyword", ["Rows", "NumberOfFrames", "BitsStored", "HighBit", "PhotometricInterpretation"])
+@pytest.mark.parametrize("vr", ["US", "IS", "SQ", "UN", "ZZ"])
+def test_a_size_that_is_empty_or_no_number_is_the_inputs_trouble(tmp_path: Path, keyword: str, vr: str):
+    write_film(tmp_path / "film.dcm", np.zeros((8, 8)))
+    dataset = read_file(tmp_path / "film.dcm")
+    tag = Tag(keyword)
+    ended = set()
+    for value in VALUES:
+        dataset._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, is_implicit_VR=False, is_little_endian=True)
+        try:
+            layout_of(dataset)
+        except NotAnalysable as refused:
+            ended.add(refused.reason.code)
+    assert "pixels-unreadable" in ended
+    assert ended <= {"pixels-unreadable", "memory"}
+
+
+def test_an_error_of_ours_is_no_fault_of_the_pixels():
+    class Faulty(Dataset):
+        def get(self, key: Any, default: Any = None) -> Any:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        layout_of(Faulty())
 
 
 def test_more_than_the_bound_is_refused_before_anything_is_allocated():

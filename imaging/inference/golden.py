@@ -45,15 +45,15 @@ def check(card: Card, threads: int = 1) -> GoldenResult:
         expected = json.loads((card.folder / card.golden.output).read_text())["findings"]
         analyser.warm()
         outcome = analyser.run([analyser.prepare_chosen(_sources(card.folder / card.golden.input))])[0]
+        if outcome.state is not State.ANALYSED:
+            return GoldenResult(card.id, (f"{outcome.state}: {outcome.reason}",), outcome)
+        return GoldenResult(card.id, tuple(_faults(expected, outcome, card.golden.tolerance)), outcome)
     except NotAnalysable as refused:
         return GoldenResult(card.id, (f"the input was refused: {refused.reason}",))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from running keeps the model from being served
-        return GoldenResult(card.id, (f"{fingerprint(error)}: {error}",))
+        return GoldenResult(card.id, (fingerprint(error),))
     finally:
         analyser.close()
-    if outcome.state is not State.ANALYSED:
-        return GoldenResult(card.id, (f"{outcome.state}: {outcome.reason}",), outcome)
-    return GoldenResult(card.id, tuple(_faults(expected, outcome, card.golden.tolerance)), outcome)
 
 
 def _sources(path: Path) -> list[Source]:

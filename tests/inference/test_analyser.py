@@ -257,6 +257,10 @@ def test_a_golden_case_passes_where_the_known_answer_comes_out(tmp_path: Path):
 def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path):
     card = golden_card(tmp_path / "model", 0.7)
     assert check(replace(card, golden=None)).faults == ("the card has no golden case",)
+    (tmp_path / "model" / "expected.json").write_text('{"findings": [{"code": "one", "present": "NGUYEN^VAN"}]}')
+    (fault,) = check(card).faults
+    assert fault.startswith("ValueError at inference/golden.py:")
+    assert "NGUYEN" not in fault
     (tmp_path / "model" / "expected.json").write_text("{}")
     assert check(card).faults[0].startswith("KeyError at inference/golden.py:")
     assert not check(replace(card, engine=replace(card.engine, output="z"))).passed

@@ -114,6 +114,7 @@ _WANTED: Final = frozenset(_tag(keyword) for keyword in _KEYWORDS)
 _VIEWS: Final = {
     "272479007": "PA",
     "R-10214": "PA",
+    "R-40888": "PA",
     "399348003": "AP",
     "R-10206": "AP",
     "399173006": "LL",

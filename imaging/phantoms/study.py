@@ -315,7 +315,7 @@ def _dx_attributes() -> Attributes:
         "PresentationIntentType": "FOR PRESENTATION",
         "ImageLaterality": "U",
         "AnatomicRegionSequence": [_code("816094009", "SCT", "Chest")],
-        "ViewCodeSequence": [_code("399348003", "SCT", "postero-anterior")],
+        "ViewCodeSequence": [_code("272479007", "SCT", "postero-anterior")],
         "AcquisitionContextSequence": [],
         "PixelIntensityRelationship": "LOG",
         "PixelIntensityRelationshipSign": -1,

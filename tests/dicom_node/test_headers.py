@@ -5,17 +5,23 @@ import csv
 import struct
 import time
 import unicodedata
-from datetime import timedelta
+from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset, dcmread
+from pydicom.sr._snomed_dict import mapping as retired
+from pydicom.sr.codedict import Code, codes
 
 from imaging.dicom_node.elements import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, MOST_ELEMENTS, read_elements
 from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import _WANTED, Mismatch, Unreadable, read_header
 from imaging.domain.header import Header
+from imaging.models.catalogue import shipped_folder
+from imaging.phantoms.study import film_study
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 SYNTAXES = [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, *sorted(DEFLATED)]
@@ -161,3 +167,37 @@ def test_text_is_decoded_as_its_character_set_says(shared: Path, row: dict[str, 
         assert header.faults == ()
     assert unicodedata.is_normalized("NFC", header.patient_name)
     assert "\x1b" not in header.patient_name
+
+
+def drawn_film() -> Dataset:
+    """A DX film of a drawn study."""
+    return film_study(2, frozenset(), datetime(2026, 11, 24), rows=64, columns=64).instances[0]
+
+
+def header_of(image: Dataset) -> Header:
+    buffer = BytesIO()
+    image.save_as(buffer, enforce_file_format=True)
+    request = split_part_10(buffer.getvalue())
+    return read_header(request.data, request.transfer_syntax_uid)
+
+
+@pytest.mark.parametrize(
+    ("name", "view"),
+    [("PosteroAnterior", "PA"), ("AnteroPosterior", "AP"), ("LeftLateral", "LL"), ("RightLateral", "RL")],
+)
+def test_a_view_code_says_the_view_where_view_position_does_not(name: str, view: str) -> None:
+    code = getattr(codes.CID4010, name)
+    for scheme, value in (("SCT", code.value), ("SRT", retired["SCT"][code.value])):
+        film = drawn_film()
+        film.ViewPosition = ""
+        film.ViewCodeSequence[0].CodingSchemeDesignator, film.ViewCodeSequence[0].CodeValue = scheme, value
+        assert header_of(film).view_position == view
+
+
+def test_the_view_code_of_a_drawn_film_says_what_its_view_position_does() -> None:
+    golden = dcmread(shipped_folder() / "chest-film" / "golden" / "film.dcm")
+    for film in (drawn_film(), golden):
+        said, film.ViewPosition = film.ViewPosition, ""
+        assert (said, header_of(film).view_position) == ("PA", "PA")
+        (code,) = film.ViewCodeSequence
+        assert codes.CID4010.PosteroAnterior == Code(code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning)

@@ -666,7 +666,7 @@ def golden_film():
     film.BodyPartExamined, film.ViewPosition, film.PatientOrientation = "CHEST", "PA", ["L", "F"]
     film.ImageLaterality, film.PositionerType = "U", ""
     film.AnatomicRegionSequence = [code("816094009", "SCT", "Chest")]
-    film.ViewCodeSequence = [code("399348003", "SCT", "postero-anterior")]
+    film.ViewCodeSequence = [code("272479007", "SCT", "postero-anterior")]
     film.ViewCodeSequence[0].ViewModifierCodeSequence = []
     film.AcquisitionContextSequence = []
     film.SeriesNumber = film.InstanceNumber = 1

@@ -1,4 +1,4 @@
-"""Which study comes first: one key orders the worklist and the workers' queue (docs/worklist.md 2).
+"""Which study comes first: one order, of the worklist and of the workers' queue (docs/worklist.md, "Order").
 
 An ordered STAT stays above everything; within a band the earlier due time is first. A flag may only shorten the due
 time, and no result ever lengthens it, so nothing is lowered or hidden and nothing waits for ever.
@@ -24,12 +24,9 @@ URGENCY: Final = tuple(TriageClass)
 STAT_BAND: Final = 0
 REST_BAND: Final = 1
 
-SortKey = tuple[int, datetime, datetime, str]
-
-
-def sort_key(band: int, due_at: datetime, received_at: datetime, study_uid: str) -> SortKey:
-    """The order of the worklist and of the queue: smaller comes first."""
-    return band, due_at, received_at, study_uid
+ORDER: Final = ("band", "due_at", "received_at")
+"""The columns, of a study and of its jobs, by which the worklist and the queue are ordered: the smaller first. What is
+equal in all of them stays in an order of its own: studies by their UID, jobs by their number."""
 
 
 def first_due(received_at: datetime) -> datetime:

@@ -91,7 +91,7 @@ class Worklist(Protocol):
     """What the page needs of the ledger."""
 
     def rows(self, limit: int) -> list[Row]:
-        """The first `limit` studies in the order of `imaging.domain.priority.sort_key`."""
+        """The first `limit` studies by `imaging.domain.priority.ORDER`, then by their UID."""
 
     def row(self, study_uid: str) -> Row | None:
         """One study's row, or None where it is unknown."""

@@ -110,7 +110,7 @@ def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> S
         other.c.state.in_([JobState.QUEUED, JobState.LEASED]),
     )
     query = select(job).where(job.c.state == JobState.QUEUED, ~earlier, which)
-    query = query.order_by(job.c.band, job.c.due_at, job.c.received_at, job.c.id).limit(limit)
+    query = query.order_by(*tables.in_order(job), job.c.id).limit(limit)
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True, of=job)
     return connection.execute(query).all()

@@ -10,8 +10,10 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -23,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from imaging.domain.priority import ORDER
 from imaging.domain.states import DeliveryState, JobState, StudyState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,6 +62,11 @@ def _to(table: str, *, nullable: bool = False, index: bool = False) -> Column[in
 
 def _text(name: str, *, unique: bool = False) -> Column[str]:
     return Column(name, Text, nullable=False, unique=unique, server_default=None if unique else "")
+
+
+def in_order(table: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """The columns that order a table as the worklist and the queue are ordered; its index begins with them."""
+    return tuple(table.c[name] for name in ORDER)
 
 
 metadata = MetaData(
@@ -131,7 +139,7 @@ study = Table(
     sqlite_autoincrement=True,
 )
 """`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked."""
-Index("ix_study_worklist", study.c.band, study.c.due_at, study.c.received_at, study.c.study_instance_uid)
+Index("ix_study_worklist", *in_order(study), study.c.study_instance_uid)
 Index("ix_study_settle_tick", study.c.settle_tick)
 
 series = Table(
@@ -221,7 +229,7 @@ job = Table(
     sqlite_autoincrement=True,
 )
 """`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick."""
-Index("ix_job_queue", job.c.state, job.c.band, job.c.due_at, job.c.received_at, job.c.id)
+Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)
 
 object_ = Table(
     "object",

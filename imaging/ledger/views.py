@@ -24,11 +24,7 @@ class LedgerWorklist:
 
     def rows(self, limit: int) -> list[Row]:
         study = tables.study
-        query = (
-            select(study)
-            .order_by(study.c.band, study.c.due_at, study.c.received_at, study.c.study_instance_uid)
-            .limit(limit)
-        )
+        query = select(study).order_by(*tables.in_order(study), study.c.study_instance_uid).limit(limit)
         with self._ledger.read() as connection:
             found = connection.execute(query).all()
             return _rows(connection, found)

@@ -1,7 +1,7 @@
 """The coded concepts that reports are written in: each stands once, with the meaning that PS3.16 gives it.
 
 Meanings come from PS3.16 by way of pydicom's dictionary, never from memory: PixelMed compares those of baseline
-groups letter by letter. Codes of our own (99IMAGING) have at most 16 characters. docs/results.md, section 3.
+groups letter by letter. Codes of our own (99IMAGING) have at most 16 characters. docs/results.md, "Codes".
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The only description of the SR that we write: Comprehensive 3D SR, TID 1500 (docs/results.md, section 2).
+"""The only description of the SR that we write: Comprehensive 3D SR, TID 1500 (docs/results.md, "The tree").
 
 It knows neither the study nor the mould: it is built of a shape, and asks a pen for each value.
 """

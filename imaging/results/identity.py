@@ -1,7 +1,8 @@
 """Patient and study as a result states them: the source's words, as far as the standard lets them be written.
 
 What identifies is copied or refused, never mended; what describes is cut, emptied or has its unreadable characters
-shown as "?" (PS3.5 6.1.2.3), so that a badly written header still gets its answer. docs/results.md, section 5.
+shown as "?" (PS3.5 6.1.2.3), so that a badly written header still gets its answer. docs/results.md, "What the
+source lacks".
 """
 
 import re

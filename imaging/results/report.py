@@ -27,7 +27,7 @@ class CannotReport(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """A rule that an object breaks (docs/results.md, section 10), and where. `why` has no patient data."""
+    """A rule of `imaging.results.verify` that an object breaks, and where. `why` has no patient data."""
 
     rule: str
     why: str

@@ -1,8 +1,8 @@
 """Whether an SR may be sent: its bytes read back and held against the answer that it is to give.
 
 `verify` runs every rule, over the whole document. Where a document was filled into a mould that has passed it, the
-cheap half in `imaging.results.filled` is enough. Rules have the names of docs/results.md, section 10; the public
-validators know most of the first half, none of the second.
+cheap half in `imaging.results.filled` is enough. The public validators know most of the first half of the rules, none
+of the second.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What every answer has: the Host check, the headers of docs/worklist.md 6, and a fault told without patient data."""
+"""What every answer has: the Host check, headers that let no script run but ours, a fault told without patient data."""
 
 import logging
 import traceback

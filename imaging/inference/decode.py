@@ -19,6 +19,7 @@ Tensor = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 KEY_SLICES: Final = 3
+"""Of a volume a finding names so many: a report of hundreds of images takes seconds, and shows a reader no more."""
 DIRECTIONS: Final = 512
 """Along which a mask's width is taken; its largest diameter is then exact among the points found furthest out."""
 MEASURES: Final[Mapping[str, tuple[Code, str, int]]] = {

@@ -85,7 +85,6 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     wanted: dict[str, tuple[str, Value]] = {
         f"study.{name}": ("same-patient" if "patient" in name else "same-study", value)
         for name, value in vars(whose).items()
-        if name != "events"
     }
     wanted |= {
         "report.uid": ("uid-derived", own_uid(report)),

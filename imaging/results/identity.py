@@ -7,13 +7,12 @@ source lacks".
 
 import re
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from imaging.domain.header import Header
-from imaging.domain.uids import is_legal, is_usable
+from imaging.domain.uids import is_usable
 from imaging.results.report import CannotReport
 
 LOST: Final = "\ufffd"
@@ -24,7 +23,7 @@ _TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose the result is. Each value fits its VR (PS3.5 6.2); `events` say what had to be mended, without data."""
+    """Whose the result is. Each value fits its VR (PS3.5 6.2)."""
 
     study_instance_uid: str
     patient_id: str
@@ -38,7 +37,6 @@ class Identity:
     study_description: str
     accession_number: str
     referring_physician_name: str
-    events: tuple[str, ...]
 
 
 def identity(header: Header) -> Identity:
@@ -50,28 +48,19 @@ def identity(header: Header) -> Identity:
     """
     if not is_usable(header.study_instance_uid):
         raise CannotReport("Study Instance UID is empty or unusable")
-    events: list[str] = [] if is_legal(header.study_instance_uid) else ["Study Instance UID is illegal; copied"]
-
-    def mended(keyword: str, value: str, mend: Callable[[str], str]) -> str:
-        clean = mend(value)
-        if clean != value.strip():
-            events.append(f"{keyword} was mended")
-        return clean
-
     return Identity(
         study_instance_uid=header.study_instance_uid,
         patient_id=_identifier("Patient ID", header.patient_id),
         issuer_of_patient_id=_identifier("Issuer of Patient ID", header.issuer_of_patient_id),
-        patient_name=mended("Patient's Name", header.patient_name, person_name),
-        patient_birth_date=mended("Patient's Birth Date", header.patient_birth_date, _date),
-        patient_sex=mended("Patient's Sex", header.patient_sex, _sex),
-        study_id=mended("Study ID", header.study_id, _short),
-        study_date=mended("Study Date", header.study_date, _date),
-        study_time=mended("Study Time", header.study_time, _time),
-        study_description=mended("Study Description", header.study_description, line),
-        accession_number=mended("Accession Number", header.accession_number, _order_number),
-        referring_physician_name=mended("Referring Physician's Name", header.referring_physician_name, person_name),
-        events=tuple(events),
+        patient_name=person_name(header.patient_name),
+        patient_birth_date=_date(header.patient_birth_date),
+        patient_sex=_sex(header.patient_sex),
+        study_id=_short(header.study_id),
+        study_date=_date(header.study_date),
+        study_time=_time(header.study_time),
+        study_description=line(header.study_description),
+        accession_number=_order_number(header.accession_number),
+        referring_physician_name=person_name(header.referring_physician_name),
     )
 
 

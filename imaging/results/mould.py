@@ -6,8 +6,8 @@ by pydicom, and its bytes cut at the marks; filling joins the pieces with the st
 have undefined length (PS3.5 7.5.1), so no length but the value's own depends on what is filled in.
 
 A place is named by text ("patient.name", "finding.3.probability"); what is filled into it is a text too. A pen is
-what a builder asks for the value of a place: `Ink` gives the study's, `Marker` a mark, and nothing else tells a
-document that was built for one study from a mould.
+what a builder asks for the value of a place: `Marker` gives a mark, and nothing else tells a mould from a document
+that is built with one study's values, as the tests do.
 """
 
 import re
@@ -54,21 +54,6 @@ class Pen(Protocol):
     def uid(self, place: str) -> str: ...
     def number(self, place: str) -> str: ...
     def point(self, place: str) -> Point: ...
-
-
-@dataclass(frozen=True)
-class Ink:
-    """Writes one study's values."""
-
-    values: Mapping[str, str]
-
-    def text(self, place: str) -> str:
-        return self.values[place]
-
-    uid = number = text
-
-    def point(self, place: str) -> Point:
-        return np.frombuffer(_point_bytes(self.values[place]), "<f4").reshape(1, 3)
 
 
 @dataclass(frozen=True)

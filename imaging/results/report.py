@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 from imaging.domain.card import Card
 from imaging.domain.findings import Finding, ImageRef, Outcome, State
@@ -10,8 +10,6 @@ from imaging.domain.header import Header
 from imaging.domain.uids import is_usable
 
 Language = Literal["en", "vi", "fr"]
-
-SLICES_PER_FINDING: Final = 3
 
 
 class CannotReport(Exception):
@@ -44,13 +42,8 @@ class UnsoundReport(Exception):
         super().__init__("; ".join(map(str, faults)))
 
 
-@dataclass(frozen=True)
-class Predecessor:
-    """The model's last answer for the study, which this one replaces (PS3.3 C.17.2.1)."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
+Predecessor = ImageRef
+"""The model's last answer for the study, which this one replaces (PS3.3 C.17.2.1)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ def named_images(report: Report) -> tuple[ImageRef, ...]:
     own = ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)
     known = {each.sop_instance_uid: each for each in report.outcome.images}
     if report.card.is_volume:
-        said = [uid for finding in report.findings for uid in named_slices(finding)]
+        said = [uid for finding in report.findings for uid in finding.sop_instance_uids]
         named = [
             known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid))
             for uid in dict.fromkeys(said)
@@ -113,16 +106,4 @@ def named_images(report: Report) -> tuple[ImageRef, ...]:
 def seen_on(finding: Finding, report: Report) -> list[ImageRef]:
     """Which of the named images a finding's numbers were read from; empty: all that the model was given."""
     named = {each.sop_instance_uid: each for each in named_images(report)}
-    uids = named_slices(finding) if report.card.is_volume else finding.sop_instance_uids
-    return [named[uid] for uid in uids if uid in named]
-
-
-def named_slices(finding: Finding) -> tuple[str, ...]:
-    """Where a volume's finding begins, its middle and where it ends: SOP Instance UIDs; none where it is not present.
-
-    At most SLICES_PER_FINDING.
-    """
-    uids = finding.sop_instance_uids if finding.present else ()
-    if len(uids) <= SLICES_PER_FINDING:
-        return uids
-    return (uids[0], uids[len(uids) // 2], uids[-1])
+    return [named[uid] for uid in finding.sop_instance_uids if uid in named]

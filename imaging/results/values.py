@@ -22,7 +22,7 @@ def values_of(report: Report) -> dict[str, str]:
     """What stands in each place of the document. Raises CannotReport, or UnsoundReport for a number that is none."""
     whose, outcome, study = identity(report.header), report.outcome, report.header.study_instance_uid
     model, at = report.card.id, report.at
-    values = {f"study.{keyword}": value for keyword, value in vars(whose).items() if keyword != "events"}
+    values = {f"study.{keyword}": value for keyword, value in vars(whose).items()}
     values |= {
         "report.uid": report_uid(study, model, report.result),
         "report.series": series_uid(study, model, report.card.version, SR_CLASS),

@@ -399,7 +399,8 @@ def _predecessor(said: Reading, report: Report) -> Iterator[str]:
     earlier = list(references(said.items("PredecessorDocumentsSequence")))
     before = report.predecessor
     found = [(study, each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid) for study, each in earlier]
-    if found != ([(study_uid(report), *vars(before).values())] if before else []):
+    own = before and (study_uid(report), before.sop_class_uid, before.sop_instance_uid, before.series_instance_uid)
+    if found != ([own] if own else []):
         yield "Predecessor Documents is not the answer before this one"
     if before and before.sop_class_uid != said.get("SOPClassUID"):
         yield "the predecessor is of another SOP class"

@@ -1,19 +1,24 @@
 """Answers to report, of every kind: what the tests of structured reports share."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 
 from imaging.domain.card import Card, Engine, FindingSpec, Input
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, ImageRef, Measurement, Outcome, State, TriageClass
 from imaging.domain.header import Header
+from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
-from imaging.results.report import Predecessor, Report
+from imaging.results.mould import Point, encoded
+from imaging.results.report import Report
+from imaging.results.shape import shape_of
+from imaging.results.values import values_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 AT = datetime(2025, 3, 1, 10, 20, 30, 125, timezone(timedelta(hours=7)))
@@ -112,7 +117,7 @@ def volume(**more: Any) -> Report:
             Measurement(Code("99IMAGING", "mean-hu", "Mean attenuation"), 61.25, "[hnsf'U]"),
         ),
         score=0.88,
-        sop_instance_uids=slices[4:17],
+        sop_instance_uids=(slices[10], slices[4], slices[16]),
         centre_mm=(1.5, -20.25, 33.125),
         site=BLEED.site,
     )
@@ -134,7 +139,7 @@ def failed(**more: Any) -> Report:
     return Report(FILM, FILM_CARD, Outcome(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
 
 
-BEFORE = Predecessor(SR_CLASS, "2.25.5001", "2.25.5002")
+BEFORE = ImageRef(SR_CLASS, "2.25.5001", "2.25.5002")
 
 CASES: Mapping[str, Report] = {
     "positive": film(0.41, 0.9, triage=TriageClass.URGENT),
@@ -162,6 +167,26 @@ def many_labels(count: int = 14) -> Report:
     findings = tuple(label(each, 0.05 + 0.9 * each.channel / count) for each in specs)
     outcome = Outcome(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, triage=TriageClass.URGENT)
     return Report(FILM, card(*specs), outcome, "7", AT)
+
+
+@dataclass(frozen=True)
+class Ink:
+    """A pen that writes one study's values, where a mould's writes marks."""
+
+    values: Mapping[str, str]
+
+    def text(self, place: str) -> str:
+        return self.values[place]
+
+    uid = number = text
+
+    def point(self, place: str) -> Point:
+        return np.array([self.values[place].split("\\")], "<f4")
+
+
+def directly(report: Report) -> bytes:
+    """The report's SR by the slow way: highdicom builds this one document, pydicom writes it."""
+    return encoded(document(shape_of(report), Ink(values_of(report))))
 
 
 def header_of(path: Path) -> Header:

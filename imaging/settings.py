@@ -192,9 +192,6 @@ class Settings:
         )
 
 
-Table = Mapping[str, Field[Any]]
-
-
 def table() -> dict[str, Field[Any]]:
     """The settings by name."""
     return {each.name: each for each in fields(Settings)}

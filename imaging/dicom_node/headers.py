@@ -34,7 +34,6 @@ def _tag(keyword: str) -> int:
 
 _SOP_CLASS, _SOP_INSTANCE = _tag("SOPClassUID"), _tag("SOPInstanceUID")
 _STUDY, _SERIES = _tag("StudyInstanceUID"), _tag("SeriesInstanceUID")
-_CHARACTER_SET = _tag("SpecificCharacterSet")
 _VIEW_CODE, _REGION_CODE = _tag("ViewCodeSequence"), _tag("AnatomicRegionSequence")
 _CODE_VALUE = _tag("CodeValue")
 _PATIENT_ID = _tag("PatientID")
@@ -61,7 +60,6 @@ _PLAIN: Final = {
     "study_time": "StudyTime",
     "body_part_examined": "BodyPartExamined",
     "view_position": "ViewPosition",
-    "photometric_interpretation": "PhotometricInterpretation",
     "frame_of_reference_uid": "FrameOfReferenceUID",
     "quality_control_image": "QualityControlImage",
     "presentation_intent_type": "PresentationIntentType",
@@ -71,7 +69,7 @@ _LISTS: Final = {
     "scanning_sequence": "ScanningSequence",
     "patient_orientation": "PatientOrientation",
 }
-_SHORTS: Final = {"rows": "Rows", "columns": "Columns", "samples_per_pixel": "SamplesPerPixel"}
+_SHORTS: Final = {"rows": "Rows", "columns": "Columns"}
 _INTEGERS: Final = {
     "series_number": "SeriesNumber",
     "instance_number": "InstanceNumber",

@@ -56,8 +56,6 @@ class Header:
     rows: int | None = None
     columns: int | None = None
     number_of_frames: int = 1
-    samples_per_pixel: int | None = None
-    photometric_interpretation: str = ""
     pixel_spacing: tuple[float, float] | None = None
     imager_pixel_spacing: tuple[float, float] | None = None
     image_position: tuple[float, float, float] | None = None

@@ -129,6 +129,7 @@ class Outcome:
 class ModelResult:
     """A model's answer for a study, as it is shown and printed. `model` is None where no model fits.
 
+    `flag`: the class that it asks for where that is one which asks for earlier reading, else None.
     `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID; None where there is none.
     """
 

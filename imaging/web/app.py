@@ -77,7 +77,7 @@ def create_app(
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
-            Middleware(Guard, hosts=settings.hosts, sorry=sorry),
+            Middleware(Guard, sorry=sorry),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
         lifespan=lifespan,

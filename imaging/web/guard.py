@@ -2,7 +2,6 @@
 
 import logging
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +39,15 @@ ASSETS: Final = "no-cache"
 """Kept, but asked for again each time: an upgrade must not leave an old script on a workstation."""
 
 
-class Guard:
-    """Stands before the pages. `hosts`: names without port; `sorry`: what a reader is told of a fault of ours."""
+HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""The names of loopback, where alone the pages are: a request for another Host came by DNS rebinding."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], sorry: str) -> None:
+
+class Guard:
+    """Stands before the pages. `sorry`: what a reader is told of a fault of ours."""
+
+    def __init__(self, app: ASGIApp, sorry: str) -> None:
         self.app = app
-        self.hosts = frozenset(host.lower() for host in hosts)
         self.sorry = sorry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,8 +72,8 @@ class Guard:
     def _refusal(self, hosts: list[str]) -> PlainTextResponse | None:
         if len(hosts) != 1 or not hosts[0]:
             return PlainTextResponse("This request does not name one Host.", 400)
-        if name_of(hosts[0]) not in self.hosts:
-            return PlainTextResponse("These pages are not served under this Host name (setting: hosts).", 421)
+        if name_of(hosts[0]) not in HOSTS:
+            return PlainTextResponse("These pages are served under the names of loopback alone.", 421)
         return None
 
 

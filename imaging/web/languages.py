@@ -123,7 +123,7 @@ def faults_of(language: Language, model: Language) -> list[str]:
 
 def needed_keys() -> set[str]:
     """A sentence for each member of the closed lists of the domain."""
-    keys = {f"state.{state}" for state in PageState} | {f"study.triage_{each}" for each in TriageClass}
+    keys = {f"state.{state}" for state in PageState} | {f"study.triage_{each}" for each in TriageClass if each.is_flag}
     for code in REASONS:
         keys |= {f"reason.{code}", f"mend.{code}"}
     return keys | {f"answer.{state}" for state in State if state is not State.ANALYSED}

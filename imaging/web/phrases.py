@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, Measurement, ModelResult, State, TriageClass
+from imaging.domain.findings import Finding, Measurement, ModelResult, State
 from imaging.domain.priority import STAT_BAND
 from imaging.domain.reasons import REASONS
 from imaging.domain.worklist import PageState, Row
 from imaging.web.languages import Language
 
 AGE_UNITS: Final = "YMWD"
-RAISED: Final = (TriageClass.STAT, TriageClass.URGENT, TriageClass.ROUTINE)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def triage_class(row: Row) -> str:
     """Which class a row is shown in: an ordered STAT stands above what a model asks for."""
     if row.band == STAT_BAND:
         return "stat"
-    return f"ai_{row.flag}" if row.flag in RAISED else "none"
+    return f"ai_{row.flag}" if row.flag else "none"
 
 
 def answer(result: ModelResult, language: Language) -> list[Line]:
@@ -115,7 +114,7 @@ def answer(result: ModelResult, language: Language) -> list[Line]:
     raised stands, and is said where the latest one has nothing to show for it.
     """
     lines = plain_answer(result, language)
-    if result.flag in RAISED and not any(line.tone == "present" for line in lines):
+    if result.flag and not any(line.tone == "present" for line in lines):
         lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result))))
     return lines
 

@@ -15,13 +15,11 @@ class WebSettings:
     """How the pages are served.
 
     `viewer_url`: the address that opens a study's images, with {study_uid}, {accession_number}, {patient_id}, which
-    are put in percent-encoded; "" means that there is no viewer. `hosts`: the names under which the pages may be
-    asked for; a request for another Host is refused (DNS rebinding). `heartbeat_s`: how often an open page hears
-    from the server; after three beats of silence it says that it is stale.
+    are put in percent-encoded; "" means that there is no viewer. `heartbeat_s`: how often an open page hears from
+    the server; after three beats of silence it says that it is stale.
     """
 
     viewer_url: str = ""
-    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     language: str = "vi"
     heartbeat_s: float = 15.0
 
@@ -29,8 +27,6 @@ class WebSettings:
         faults = [f"viewer_url {self.viewer_url!r} {each}" for each in viewer_faults(self.viewer_url)]
         if self.language not in LANGUAGES:
             faults.append(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
-        if not self.hosts:
-            faults.append("hosts is empty: every request would be refused; name the host that browsers ask for")
         if faults:
             raise ValueError("; ".join(faults))
 

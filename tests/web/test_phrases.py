@@ -59,7 +59,7 @@ def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result):
     lines = phrases.answer(replace(result, flag=TriageClass.URGENT), EN)
     assert lines[0].text.startswith("The flag stands, though the latest answer has no finding – ")
     assert len(lines) == 2
-    assert len(phrases.answer(replace(result, flag=TriageClass.NONE), EN)) == 1
+    assert len(phrases.answer(replace(result, flag=None), EN)) == 1
 
 
 def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning():
@@ -100,7 +100,7 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
     [
         (0, TriageClass.URGENT, "stat"),
         (1, TriageClass.STAT, "ai_stat"),
-        (1, TriageClass.NONE, "none"),
+        (1, None, "none"),
         (1, None, "none"),
     ],
 )

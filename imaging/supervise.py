@@ -118,7 +118,7 @@ def _taken(file: IO[str]) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
         else:
             return True
     return False
@@ -253,7 +253,7 @@ class _Supervisor:
             self._tell(deliveries.give_back)
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
-        self._tell(partial(views.note_role, name=child.name, state=state, error=error, restarted=True))
+        self._tell(partial(views.note_role, name=child.name, state=state, error=error))
         child.process = None
         child.start_at = time.monotonic() + wait
 

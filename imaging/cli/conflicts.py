@@ -9,9 +9,8 @@ for good; the study is looked at again either way.
 
 import json
 
-from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, settings_of, table
+from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
 from imaging.ledger import receiving
-from imaging.supervise import patience
 
 
 def options(parser: Parser) -> None:
@@ -42,8 +41,7 @@ def run(asked: Asked) -> int:
         ]
         print(json.dumps({"conflicts": found}, indent=2) if asked.json else table([head, *rows]))
         return 0
-    told = patience(settings_of(asked))
-    whys = {each: receiving.settle_conflict(ledger, int(each), asked.what == "use", told) for each in asked.numbers}
+    whys = {each: receiving.settle_conflict(ledger, int(each), asked.what == "use") for each in asked.numbers}
     if left := [f"{each}: {why}" for each, why in whys.items() if why]:
         raise Failed("\n".join(left))
     return 0

@@ -7,7 +7,6 @@ imaging simulate --studies 100 --to IMAGING@127.0.0.1:11112 --rate 2
 import json
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -53,7 +52,7 @@ def run(asked: Asked) -> int:
     for number, study in enumerate(drawn(int(asked.studies), asked.kind or KINDS, int(asked.seed)), 1):
         print(f"\rstudy {number} of {asked.studies}: {study.modality} {study.truth}   ", end="", file=sys.stderr)
         if rate:
-            threading.Event().wait(max(0.0, began + (number - 1) / rate - time.monotonic()))
+            time.sleep(max(0.0, began + (number - 1) / rate - time.monotonic()))
         _hand_over(study, sender, asked.output)
         told.append({"study_uid": study.study_instance_uid, "modality": study.modality, "truth": study.truth})
     print(file=sys.stderr)

@@ -93,9 +93,6 @@ class Worklist(Protocol):
     def rows(self, limit: int) -> list[Row]:
         """The first `limit` studies by `imaging.domain.priority.ORDER`, then by their UID."""
 
-    def row(self, study_uid: str) -> Row | None:
-        """One study's row, or None where it is unknown."""
-
     def numbered(self, number: int) -> Row | None:
         """The row with our own number, or None where there is none."""
 

@@ -373,7 +373,7 @@ def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[st
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def settle_conflict(ledger: Ledger, number: int, use: bool, patience: Patience) -> str:
+def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
     """A person's word on an object kept apart: `use` puts it in its UID's place, else it stays apart for good.
 
     The study is looked at again. Returns why nothing was done, empty where it was.

@@ -215,7 +215,6 @@ job = Table(
     Column("state", Text, nullable=False),
     _one_of("state", JobState),
     Column("reason", Text),
-    Column("flag", Text),
     Column("outcome", JSON),
     Column("band", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
@@ -288,8 +287,6 @@ role = Table(
     Column("name", Text, primary_key=True),
     _text("state"),
     _text("error"),
-    Column("since_at", Instant, nullable=False),
-    Column("restarts", Integer, nullable=False, server_default="0"),
 )
 """What the supervisor says of its children."""
 
@@ -301,6 +298,5 @@ model = Table(
     _text("fingerprint"),
     Column("is_served", Boolean, nullable=False),
     _text("why"),
-    Column("checked_at", Instant, nullable=False),
 )
 """What workers said of the models: served, or disabled and why. `fingerprint`: what the golden case passed with."""

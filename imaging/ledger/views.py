@@ -1,11 +1,11 @@
 """What people ask of the ledger: the worklist, the status, a study's story, the associations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, select, update
 
 from imaging.domain.findings import ModelResult, State
 from imaging.domain.header import Header
@@ -29,16 +29,10 @@ class LedgerWorklist:
             found = connection.execute(query).all()
             return _rows(connection, found)
 
-    def row(self, study_uid: str) -> Row | None:
-        return self._one(tables.study.c.study_instance_uid == study_uid)
-
     def numbered(self, number: int) -> Row | None:
         """The row of our own number."""
-        return self._one(tables.study.c.id == number)
-
-    def _one(self, which: ColumnElement[bool]) -> Row | None:
         with self._ledger.read() as connection:
-            found = connection.execute(select(tables.study).where(which)).all()
+            found = connection.execute(select(tables.study).where(tables.study.c.id == number)).all()
             row = next(iter(_rows(connection, found)), None)
             return _with_reports(connection, row) if row else None
 
@@ -129,29 +123,19 @@ def roles(ledger: Ledger) -> list[RoleHealth]:
     return [RoleHealth(each.name, each.state, each.error) for each in found]
 
 
-def note_role(ledger: Ledger, name: str, state: str, error: str = "", *, restarted: bool = False) -> None:
+def note_role(ledger: Ledger, name: str, state: str, error: str = "") -> None:
     """The supervisor's word on a child."""
-    role = tables.role
-    values: dict[str, Any] = {"state": state, "error": error, "since_at": ledger.clock.now()}
-    with ledger.write() as connection:
-        known = connection.scalar(select(role.c.name).where(role.c.name == name))
-        if known is None:
-            connection.execute(role.insert().values(name=name, **values))
-        else:
-            values["restarts"] = role.c.restarts + int(restarted)
-            connection.execute(update(role).where(role.c.name == name).values(values))
+    _note(ledger, tables.role, name, {"state": state, "error": error})
 
 
 def note_model(ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "") -> None:
     """A worker's word on a model: served, or disabled for `why`."""
-    table = tables.model
-    values: dict[str, Any] = {
-        "version": version,
-        "fingerprint": fingerprint,
-        "is_served": not why,
-        "why": why,
-        "checked_at": ledger.clock.now(),
-    }
+    values = {"version": version, "fingerprint": fingerprint, "is_served": not why, "why": why}
+    _note(ledger, tables.model, name, values)
+
+
+def _note(ledger: Ledger, table: Table, name: str, values: Mapping[str, Any]) -> None:
+    """Puts the latest word on `name` in place of the one before."""
     with ledger.write() as connection:
         if not connection.execute(update(table).where(table.c.name == name).values(values)).rowcount:
             connection.execute(table.insert().values(name=name, **values))

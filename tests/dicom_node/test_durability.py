@@ -76,8 +76,8 @@ def row(node: Node, image: Dataset, look: Callable[[Row], bool]) -> Row:
     ledger = Ledger(node.home)
 
     def found() -> Row | None:
-        known = LedgerWorklist(ledger).row(str(image.StudyInstanceUID))
-        return known if known and look(known) else None
+        listed = LedgerWorklist(ledger).rows(100)
+        return next((each for each in listed if each.study_uid == image.StudyInstanceUID and look(each)), None)
 
     try:
         return eventually(found, what="the study's row")

@@ -149,7 +149,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "due deliveries": claim,
     "outcome of a delivery": _deliver,
     "worklist page": lambda ledger: LedgerWorklist(ledger).rows(100),
-    "one row": lambda ledger: LedgerWorklist(ledger).row("1.2.7"),
+    "one row": lambda ledger: LedgerWorklist(ledger).numbered(7),
     "due studies": lambda ledger: [settling.candidate(ledger, each) for each in settling.due_studies(ledger)[0]],
     "one more instance": lambda ledger: receive(ledger, film("1.2.10", number=2)),
     "end of an association": _end,

@@ -25,16 +25,20 @@ from ledger_cases import (
 from sqlalchemy import update
 
 from imaging.domain.findings import Outcome, State, TriageClass
-from imaging.domain.worklist import PageState
+from imaging.domain.worklist import PageState, Row
 from imaging.ledger import jobs, retention, tables, views
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 
 
-def state(ledger: Ledger, study: str = "1.2.3") -> PageState:
-    row = LedgerWorklist(ledger).row(study)
-    assert row is not None
-    return row.state
+def row_of(ledger: Ledger) -> Row:
+    """The row of the only study."""
+    (row,) = LedgerWorklist(ledger).rows(2)
+    return row
+
+
+def state(ledger: Ledger) -> PageState:
+    return row_of(ledger).state
 
 
 def test_a_study_passes_through_the_pages_states(ledger: Ledger) -> None:
@@ -56,16 +60,14 @@ def test_a_study_passes_through_the_pages_states(ledger: Ledger) -> None:
 def test_a_row_shows_how_the_work_ended(ledger: Ledger, outcome: Outcome, shown: PageState) -> None:
     queued(ledger)
     jobs.conclude(ledger, lease_one(ledger), outcome, [])
-    row = LedgerWorklist(ledger).row("1.2.3")
-    assert row is not None
+    row = row_of(ledger)
     assert (row.state, row.flag) == (shown, outcome.flag)
     assert row.reason == (outcome.reason if outcome.state is State.NOT_ANALYSED else None)
 
 
 def test_a_study_that_no_model_fits_says_so_in_a_result_without_model(ledger: Ledger) -> None:
     settle(ledger, receive(ledger, film()).study_id, [])
-    row = LedgerWorklist(ledger).row("1.2.3")
-    assert row is not None
+    row = row_of(ledger)
     (result,) = row.results
     assert (result.model, result.state, result.reason) == (None, State.NOT_ANALYSED, "no-model")
 
@@ -78,8 +80,7 @@ def test_a_flag_once_raised_stays_though_the_next_answer_finds_nothing(ledger: L
     settle(ledger, study_id)
     assert state(ledger) is PageState.FLAGGED
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    row = LedgerWorklist(ledger).row("1.2.3")
-    assert row is not None
+    row = row_of(ledger)
     assert (row.state, row.flag, row.due_at) == (PageState.FLAGGED, TriageClass.URGENT, due_at)
     assert row.results[0].findings == ()
 
@@ -87,8 +88,7 @@ def test_a_flag_once_raised_stays_though_the_next_answer_finds_nothing(ledger: L
 def test_images_after_an_answer_are_shown_as_a_change(ledger: Ledger) -> None:
     answered(ledger)
     receive(ledger, film(number=2))
-    row = LedgerWorklist(ledger).row("1.2.3")
-    assert row is not None
+    row = row_of(ledger)
     assert row.is_changed
 
 
@@ -119,13 +119,12 @@ def test_a_flag_moves_a_study_up_and_nothing_moves_it_down(ledger: Ledger, clock
     assert LedgerWorklist(ledger).count() == 6
 
 
-def test_a_row_is_found_by_its_uid_and_by_our_own_number(ledger: Ledger) -> None:
+def test_a_row_is_found_by_our_own_number(ledger: Ledger) -> None:
     study_id = queued(ledger, patient_name="Nguyễn^Văn An")
-    row = LedgerWorklist(ledger).row("1.2.3")
-    assert row is not None
+    row = row_of(ledger)
     assert (row.patient_name, row.number) == ("Nguyễn^Văn An", study_id)
     assert LedgerWorklist(ledger).numbered(study_id) == row
-    assert LedgerWorklist(ledger).row("1.2.4") is None
+    assert LedgerWorklist(ledger).numbered(study_id + 1) is None
 
 
 def test_the_status_counts_every_state_and_says_how_old_the_oldest_is(ledger: Ledger, clock: TurnedClock) -> None:

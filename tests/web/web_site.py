@@ -177,9 +177,6 @@ class MemoryWorklist:
             raise self.fault
         return self.listed[:limit]
 
-    def row(self, study_uid: str) -> Row | None:
-        return next((each for each in self.listed if each.study_uid == study_uid), None)
-
     def numbered(self, number: int) -> Row | None:
         return next((each for each in self.listed if each.number == number), None)
 

@@ -46,7 +46,6 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
         sa.Column("is_served", sa.Boolean(), nullable=False),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
-        sa.Column("checked_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_model")),
     )
     op.create_table(
@@ -79,8 +78,6 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="", nullable=False),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
-        sa.Column("since_at", sa.BigInteger(), nullable=False),
-        sa.Column("restarts", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_role")),
     )
     op.create_table(
@@ -187,7 +184,6 @@ def upgrade() -> None:
         sa.Column("instances", sa.JSON(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("flag", sa.Text(), nullable=True),
         sa.Column("outcome", sa.JSON(), nullable=True),
         sa.Column("band", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),

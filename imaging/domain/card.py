@@ -94,7 +94,8 @@ class FindingSpec:
     """How one output channel becomes a finding.
 
     `label`: the activated channel is the probability; present at `threshold` or more. `segment`: the mask of voxels
-    at or above `mask_at`; components under `min_ml` are dropped; present when `present` holds.
+    at or above `mask_at`; components under `min_ml` are dropped; present where each measurement that `present` names
+    is at least its number there.
     """
 
     channel: int
@@ -108,7 +109,7 @@ class FindingSpec:
     mask_at: float = 0.5
     min_ml: float = 0.0
     measure: tuple[str, ...] = ()
-    present: Mapping[str, str] = field(default_factory=dict)
+    present: Mapping[str, float] = field(default_factory=dict)
     probability: str = ""
 
 

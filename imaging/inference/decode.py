@@ -1,7 +1,6 @@
 """A network's outputs as findings: calibrated, measured, with their place in the patient; and the flag they raise."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -99,7 +98,7 @@ def _segment_finding(spec: FindingSpec, outputs: Tensor, prepared: PreparedVolum
         return Finding(spec.code, False, chance, spec.threshold, score=chance, site=spec.site)
     measured = dict(_measured({*spec.measure, *spec.present}, segment, volume))
     chance = round(calibrated(segment.score, spec.calibration), 6) if spec.probability else None
-    is_present = all(_holds(rule, measured[name]) for name, rule in spec.present.items()) and (
+    is_present = all(measured[name] >= least for name, least in spec.present.items()) and (
         chance is None or chance >= spec.threshold
     )
     return Finding(
@@ -195,12 +194,6 @@ def _diameter(mask: Mask, volume: Volume) -> float:
 def _measurement(name: str, value: float) -> Measurement:
     code, unit, decimals = MEASURES[name]
     return Measurement(code, round(value, decimals), unit)
-
-
-def _holds(rule: str, value: float) -> bool:
-    """A rule of the card's `present`: ">=1.0"."""
-    match = re.fullmatch(r">=\s*(\d+(?:\.\d+)?)", rule)
-    return match is not None and value >= float(match[1])
 
 
 # Triage ------------------------------------------------------------------------------------------------------

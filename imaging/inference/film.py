@@ -113,7 +113,7 @@ def read_film(dataset: Dataset) -> Film:
         raise NotAnalysable("pixels-unreadable", f"{layout.rows} x {layout.columns}")
     stored = decode(dataset, layout)[0]
     try:
-        film = _toned(dataset, layout, stored)
+        film = _film_of(dataset, layout, stored)
     except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise NotAnalysable("units-unknown") from error
     _hold_contrast(film)
@@ -128,7 +128,7 @@ def _hold_contrast(film: Film) -> None:
         raise NotAnalysable("pixels-blank")
 
 
-def _toned(dataset: Dataset, layout: Layout, stored: Array) -> Film:
+def _film_of(dataset: Dataset, layout: Layout, stored: Array) -> Film:
     """Chooses between table and straight line."""
     is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     shows = str(dataset.get("SOPClassUID", "")) not in FOR_PROCESSING

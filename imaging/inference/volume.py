@@ -31,7 +31,7 @@ RAS: Final = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
 class Grid:
     """An even, right-angled grid of voxels. `axes`: unit vectors (LPS) of the index axes, a row each.
 
-    `image_axes`: which axis of the source (0 slice, 1 row, 2 column) each index axis runs along, and whether in its
+    `source_axes`: which axis of the source (0 slice, 1 row, 2 column) each index axis runs along, and whether in its
     direction.
     """
 
@@ -39,7 +39,7 @@ class Grid:
     axes: Vector
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
-    image_axes: tuple[tuple[int, bool], ...]
+    source_axes: tuple[tuple[int, bool], ...]
 
     @property
     def voxel_ml(self) -> float:
@@ -79,8 +79,8 @@ class Volume:
         return CT_AIR if self.modality == "CT" else 0.0
 
     @property
-    def image_axes(self) -> Vector:
-        """Unit vectors along slices, rows (down a column) and columns (along a row), a row each."""
+    def axes(self) -> Vector:
+        """Unit vectors (LPS) along slices, rows (down a column) and columns (along a row), a row each."""
         return np.stack([self.laid.normal, self.laid.column, self.laid.row])
 
     def to_patient(self, index: NDArray[Any]) -> Vector:
@@ -101,7 +101,7 @@ class Volume:
         The centre of the first voxel stays where it is, and an axis of `extent` mm gets round(extent / spacing) + 1
         voxels. `spacing_mm` is in index order; None keeps the volume's own (the least gap, where gaps differ).
         """
-        axes = self.image_axes
+        axes = self.axes
         low, high = self._extent()
         gap = float(np.median(self.laid.gaps_mm) if self.laid.kind == "even" else self.laid.gaps_mm.min())
         own = (gap, *self.spacing_mm)
@@ -123,8 +123,8 @@ class Volume:
         )
 
     def _starts(self) -> Vector:
-        """Where each slice begins, along the image axes: (slices, 3). Not tilted: all begin at the same place."""
-        starts: Vector = self.positions @ self.image_axes.T
+        """Where each slice begins, along the volume's axes: (slices, 3). Not tilted: all begin at the same place."""
+        starts: Vector = self.positions @ self.axes.T
         if self.laid.tilt_degrees:
             return starts
         along, *across = starts.T
@@ -132,11 +132,21 @@ class Volume:
         return settled
 
     def _extent(self) -> tuple[Vector, Vector]:
-        """The lowest and the highest voxel centre along the image axes."""
+        """The lowest and the highest voxel centre along the volume's axes."""
         starts = self._starts()
         _, rows, columns = self.values.shape
         far = starts + np.array([0.0, (rows - 1) * self.spacing_mm[0], (columns - 1) * self.spacing_mm[1]])
         return starts.min(axis=0), far.max(axis=0)
+
+    def _laid_over(self, grid: Grid) -> tuple[Vector, Vector, list[int]]:
+        """Where a grid of the volume's axes lies along each of them: its first voxel, its step in mm (less than 0
+        where it runs the other way), and which of its own axes that is."""
+        first, steps, grid_axes = np.empty(3), np.empty(3), [0, 0, 0]
+        for grid_axis, (axis, is_along) in enumerate(grid.source_axes):
+            first[axis] = grid.origin @ self.axes[axis]
+            steps[axis] = grid.spacing_mm[grid_axis] if is_along else -grid.spacing_mm[grid_axis]
+            grid_axes[axis] = grid_axis
+        return first, steps, grid_axes
 
     def resample(self, grid: Grid, *, is_nearest: bool = False) -> Tensor:
         """The volume on a grid of its own axes: linear, at the slices' true positions, tilt undone.
@@ -145,13 +155,11 @@ class Volume:
         half a voxel outside, the value is `outside`.
         """
         starts = self._starts()
-        lines: list[Vector] = [np.empty(0)] * 3
-        place = [0, 0, 0]
-        for axis, (image_axis, is_along) in enumerate(grid.image_axes):
-            first = float(grid.origin @ self.image_axes[image_axis])
-            step = grid.spacing_mm[axis] if is_along else -grid.spacing_mm[axis]
-            lines[image_axis] = first + step * np.arange(grid.shape[axis], dtype=np.float64)
-            place[image_axis] = axis
+        first, steps, grid_axes = self._laid_over(grid)
+        lines = [
+            start + step * np.arange(grid.shape[axis], dtype=np.float64)
+            for start, step, axis in zip(first, steps, grid_axes, strict=True)
+        ]
         across = _between(starts[:, 0], lines[0], is_nearest)
         done = np.full([len(line) for line in lines], self.outside, np.float32)
         for at in np.flatnonzero(across.inside):
@@ -162,7 +170,7 @@ class Volume:
                 plane += share * (self.values[above] - plane)
                 start = start + float(share) * (starts[above] - start)
             self._fill(done[at], plane, start, lines, is_nearest)
-        return np.ascontiguousarray(done.transpose([place.index(axis) for axis in range(3)]))
+        return np.ascontiguousarray(done.transpose([axis for axis, _ in grid.source_axes]))
 
     def _fill(self, target: Tensor, plane: Tensor, start: Vector, lines: list[Vector], is_nearest: bool) -> None:
         """One plane at the lines' places: rows first, then columns."""
@@ -181,11 +189,8 @@ class Volume:
 
     def mask_of(self, mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
         """A mask on a grid of the volume's axes brought back onto the volume: (slices, rows, columns), nearest."""
-        turned = mask.transpose([[axis for axis, _ in grid.image_axes].index(image_axis) for image_axis in range(3)])
-        steps, first = np.empty(3), np.empty(3)
-        for axis, (image_axis, is_along) in enumerate(grid.image_axes):
-            steps[image_axis] = grid.spacing_mm[axis] if is_along else -grid.spacing_mm[axis]
-            first[image_axis] = grid.origin @ self.image_axes[image_axis]
+        first, steps, grid_axes = self._laid_over(grid)
+        turned = mask.transpose(grid_axes)
         _, rows, columns = self.values.shape
         done = np.zeros(self.values.shape, np.bool_)
         for at, (along, down, across) in enumerate(self._starts()):
@@ -272,7 +277,7 @@ def _between(sources: Vector, targets: Vector, is_nearest: bool) -> _Between:
 
 
 def _turned(axes: Vector) -> tuple[tuple[int, bool], ...]:
-    """Which image axis each axis of RAS takes, and whether in its direction: the assignment nearest to RAS."""
+    """Which of these axes each axis of RAS takes, and whether in its direction: the assignment nearest to RAS."""
     alike = RAS @ axes.T
     best = max(permutations(range(3)), key=lambda order: round(sum(abs(alike[at, o]) for at, o in enumerate(order)), 9))
-    return tuple((image_axis, bool(alike[at, image_axis] > 0)) for at, image_axis in enumerate(best))
+    return tuple((axis, bool(alike[at, axis] > 0)) for at, axis in enumerate(best))

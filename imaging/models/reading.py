@@ -301,13 +301,17 @@ def _calibration(table: Table) -> Calibration:
     return made
 
 
-def _present(table: Table) -> dict[str, str]:
-    said = {key: table.text(key) for key in CONDITIONS if table.has(key)}
-    for key, rule in said.items():
-        if not AT_LEAST.fullmatch(rule):
+def _present(table: Table) -> dict[str, float]:
+    least = {}
+    for key in (each for each in CONDITIONS if table.has(each)):
+        rule = table.text(key)
+        match = AT_LEAST.fullmatch(rule)
+        if match:
+            least[key] = float(match[1])
+        else:
             table.fault(key, rule, 'must read ">=1.0"', "present-form")
     table.done()
-    return said
+    return least
 
 
 def _triage(table: Table, findings: set[str]) -> TriageRule:

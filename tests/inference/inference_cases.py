@@ -195,7 +195,7 @@ def volume_card(folder: Path, **changes: Any) -> Card:
         kind="segment",
         min_ml=0.05,
         measure=("volume_ml", "max_diameter_mm", "centroid", "mean_hu"),
-        present={"volume_ml": ">=0.1"},
+        present={"volume_ml": 0.1},
         probability="max-component-mean",
     )
     defaults: dict[str, Any] = {

@@ -185,7 +185,7 @@ def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
     assert card.engine.window is not None
     assert card.engine.window.roi == (48, 96, 96)
     assert card.prepare[1].options == {"spacing": (1, 1, 2), "mode": "linear"}
-    assert card.findings[0].present == {"volume_ml": ">=1.0"}
+    assert card.findings[0].present == {"volume_ml": 1.0}
     assert card.findings[0].site is not None
 
 

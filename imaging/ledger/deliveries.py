@@ -48,7 +48,8 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
         ).first()
         if down is not None and down.probe_tick > tick:
             return [], (down.probe_tick if _anything_unsent(connection, destination) else None)
-        found = _due(connection, destination, owner, tick, limit if down is None else None)
+        is_probe = down is not None
+        found = _due(connection, destination, owner, tick, 1 if is_probe else limit, is_probe=is_probe)
         return found, None if found else _next_due(connection, destination)
 
 
@@ -64,8 +65,10 @@ def _is_next(destination: str) -> ColumnElement[bool]:
     return and_(table.c.destination == destination, table.c.state == DeliveryState.WAITING, ~exists().where(before))
 
 
-def _due(connection: Connection, destination: str, owner: str, tick: float, limit: int | None) -> list[Delivery]:
-    """The due ones, claimed; without a limit the one that was tried least."""
+def _due(
+    connection: Connection, destination: str, owner: str, tick: float, limit: int, *, is_probe: bool
+) -> list[Delivery]:
+    """The due ones, claimed; for a probe what was tried least comes first."""
     table, object_ = tables.delivery, tables.object_
     order = (table.c.due_tick, table.c.id)
     query = (
@@ -79,8 +82,8 @@ def _due(connection: Connection, destination: str, owner: str, tick: float, limi
         )
         .join(object_, object_.c.id == table.c.object_id)
         .where(_is_next(destination), table.c.due_tick <= tick)
-        .order_by(*((table.c.attempts, *order) if limit is None else order))
-        .limit(limit or 1)
+        .order_by(*((table.c.attempts, *order) if is_probe else order))
+        .limit(limit)
     )
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True, of=table)

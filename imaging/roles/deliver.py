@@ -6,6 +6,7 @@ import random
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,13 +28,25 @@ _KEEP_OPEN_S: Final = 1.0
 """How long an association is kept for the next delivery; an idle one costs both ends 6 % of a core."""
 
 
+@dataclass(frozen=True)
+class DeliverConfig:
+    """What deliver is told. `destinations`: name and address, each."""
+
+    name: str
+    home: str
+    database: str
+    ae_title: str
+    destinations: Sequence[Sequence[str]]
+
+
 def run(config: Mapping[str, Any], life: Life) -> None:
     """Sends until it is told to stop."""
-    ledger = Ledger(Path(config["home"]), config["database"])
+    told = DeliverConfig(**config)
+    ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
     senders = [
-        threading.Thread(target=_send_to, args=(ledger, name, address, config["ae_title"], index, life.stop), name=name)
-        for index, (name, address) in enumerate(config["destinations"])
+        threading.Thread(target=_send_to, args=(ledger, name, address, told.ae_title, index, life.stop), name=name)
+        for index, (name, address) in enumerate(told.destinations)
     ]
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
     for each in senders:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,34 @@ from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
 
 
+@dataclass(frozen=True)
+class WebConfig:
+    """What the web is told."""
+
+    name: str
+    home: str
+    database: str
+    host: str
+    port: int
+    viewer_url: str
+    language: str
+
+
 def run(config: Mapping[str, Any], life: Life) -> None:
     """Serves pages until it is told to stop."""
-    asyncio.run(_run(config, life))
+    asyncio.run(_run(WebConfig(**config), life))
 
 
-async def _run(config: Mapping[str, Any], life: Life) -> None:
-    ledger = Ledger(Path(config["home"]), config["database"])
+async def _run(told: WebConfig, life: Life) -> None:
+    ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
-    listener = _bound(config["host"], config["port"])
+    listener = _bound(told.host, told.port)
     port = listener.getsockname()[1]
-    settings = WebSettings(viewer_url=config["viewer_url"], language=config["language"])
+    settings = WebSettings(viewer_url=told.viewer_url, language=told.language)
     app = create_app(LedgerWorklist(ledger), _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     life.on_stop(partial(_set_soon, loop, stop))
-    url = f"http://{config['host']}:{port}/"
+    url = f"http://{told.host}:{port}/"
     await serve(app, listener, lambda: life.ready({"web": url, "port": port}), stop)
 
 

@@ -1,5 +1,6 @@
 """The schema: migrations make what the tables say, on both databases, and nobody works with another one."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from sqlalchemy import inspect, text
 from imaging.cli import main
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger, SchemaDiffers, Unusable
-from imaging.roles import deliver, node, web, worker
+from imaging.roles.child import MODULES
+from imaging.settings import ROLES, Settings
+from imaging.supervise import child_config
 
 
 def test_migrations_end_at_the_tables_that_the_code_works_with(ledger: Ledger) -> None:
@@ -52,20 +55,11 @@ def foreign(migrated_file: Path, tmp_path: Path) -> Ledger:
     return of_another_version(ledger)
 
 
-@pytest.mark.parametrize("role", [node, worker, deliver, web], ids=lambda module: module.__name__)
-def test_a_role_that_meets_another_schema_says_so_and_ends(foreign: Ledger, tmp_path: Path, role: object) -> None:
-    config = {
-        "name": "role",
-        "home": str(tmp_path),
-        "database": "",
-        "ae_title": "IMAGING",
-        "host": "127.0.0.1",
-        "port": 0,
-    }
-    if role is node:
-        config |= {"accept": [], "models": [], "patience": {}, "disk_reserve_bytes": 0}  # type: ignore[dict-item]
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_that_meets_another_schema_says_so_and_ends(foreign: Ledger, tmp_path: Path, role: str) -> None:
+    config = child_config(role, 0, Settings(home=tmp_path), tmp_path)
     with pytest.raises(SchemaDiffers, match=r"schema 9999, this version works with \d+.*imaging migrate"):
-        role.run(config, None)  # type: ignore[attr-defined]
+        importlib.import_module(MODULES[role]).run(config, None)
 
 
 @pytest.mark.parametrize("command", ["status", "associations", "replay", "migrate"])

@@ -101,7 +101,6 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
         (0, TriageClass.URGENT, "stat"),
         (1, TriageClass.STAT, "ai_stat"),
         (1, None, "none"),
-        (1, None, "none"),
     ],
 )
 def test_an_ordered_stat_stands_above_what_a_model_asks_for(band, flag, shown):

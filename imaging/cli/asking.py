@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from imaging import settings
 from imaging.ledger import migrate
-from imaging.ledger.store import SQLITE_FILE, Ledger, Unusable
+from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.settings import SettingError, Settings, nearest
 
 Asked = argparse.Namespace
@@ -110,7 +110,7 @@ def ledger_of(asked: Asked, faults: Sequence[str] = ()) -> Ledger:
     Raises Wrong with all faults, and Failed where the home was never served or its ledger cannot be used.
     """
     found = settings_of(asked, faults)
-    if not found.database and not (found.home / SQLITE_FILE).exists():
+    if not is_begun(found.home, found.database):
         raise Failed(f"{found.home} was never served; `imaging serve --home {found.home}` begins it")
     try:
         ledger = Ledger(found.home, found.database)

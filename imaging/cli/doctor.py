@@ -5,7 +5,6 @@ Exit status 1 where anything is wrong. Nothing is changed.
 
 import json
 import os
-import shutil
 import socket
 import sys
 import time
@@ -13,14 +12,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.inference.golden import check
 from imaging.ledger import migrate
-from imaging.ledger.store import SQLITE_FILE, Ledger, Unusable
+from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.settings import Settings
+from imaging.spool import Room
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Finding:
     folder = next(each for each in (settings.home, *settings.home.parents) if each.exists())
-    usage = shutil.disk_usage(folder)
-    reserve = min(int(settings.disk_reserve_mb * (1 << 20)), usage.total // 20)
-    is_well = usage.free > reserve and os.access(folder, os.W_OK)
+    room = Room.on(folder, int(settings.disk_reserve_mb * (1 << 20)))
+    is_well = room.free > room.reserve and os.access(folder, os.W_OK)
     mend = f"make room on the disk of {folder}, or `imaging purge --older-than 30d`; below the reserve nothing is taken"
-    return Finding("disk", is_well, f"{usage.free >> 20} MiB free, {reserve >> 20} kept", "" if is_well else mend)
+    return Finding("disk", is_well, str(room), "" if is_well else mend)
 
 
 def _ledger(settings: Settings) -> Finding:
-    if not settings.database and not (settings.home / SQLITE_FILE).exists():
+    if not is_begun(settings.home, settings.database):
         return Finding("ledger", True, "none yet; `imaging serve` makes it")
     try:
-        found = migrate.version(Ledger(settings.home, settings.database))
+        with TemporaryDirectory() as elsewhere:  # a ledger makes its home, which need not be there yet
+            found = migrate.version(Ledger(Path(elsewhere) if settings.database else settings.home, settings.database))
     except Unusable as error:
         return Finding("ledger", False, str(error), "mend --database, or start the database's server")
     is_well = found == migrate.HEAD
@@ -132,6 +133,10 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for name, why in catalogue.disabled.items():
         yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
     for card in catalogue.models:
+        needed, given = card.engine.memory_mb, settings.worker_memory_mb
+        if needed > given:
+            mend = "raise --worker-memory-mb: its jobs would end as `memory`"
+            yield Finding(f"memory of {card.id}", False, f"a job needs {needed} MB, a worker may take {given:g}", mend)
         if card.golden is None:
             yield Finding(f"model {card.id}", True, "its card has no golden case")
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
 from imaging.ledger import views
-from imaging.ledger.store import SQLITE_FILE
+from imaging.ledger.store import is_begun
 from imaging.supervise import running_roles
 
 
@@ -21,7 +21,7 @@ def options(parser: Parser) -> None:
 
 def run(asked: Asked) -> int:
     found = settings_of(asked)
-    if not found.database and not (found.home / SQLITE_FILE).exists():
+    if not is_begun(found.home, found.database):
         print(json.dumps(NOTHING, indent=2) if asked.json else _overview(NOTHING))
         return 1
     ledger = ledger_of(asked)

@@ -18,6 +18,11 @@ from imaging.ledger.wakeups import WakeUps
 SQLITE_FILE: Final = "ledger.sqlite"
 
 
+def is_begun(home: Path, url: str = "") -> bool:
+    """Whether the home has a ledger, as far as its folder can tell: one with a URL of its own is taken to be there."""
+    return bool(url) or (home / SQLITE_FILE).exists()
+
+
 class Unusable(Exception):
     """The database cannot be used: a wrong URL, nobody who answers, no ledger; the text says which."""
 

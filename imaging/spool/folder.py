@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from imaging import crash
 from imaging.domain.header import Header
@@ -39,12 +40,27 @@ def key_of(header: Header, digest: str = "") -> str:
     return f"{folder}/{study[:2]}/{study}/{series[:16]}/{instance}{'-' + digest[:16] if digest else ''}.dcm"
 
 
-class FolderSpool:
-    """Objects as files under `root`. `reserve`: the share and the bytes of the disk that are left free."""
+@dataclass(frozen=True)
+class Room:
+    """What a disk has free, and what of it is left free: the bytes that are asked for, or 5 % where that is less."""
 
-    def __init__(self, root: Path, reserve_bytes: int = 2 << 30, reserve_share: float = 0.05) -> None:
-        self._root = root
-        self._reserve_bytes, self._reserve_share = reserve_bytes, reserve_share
+    free: int
+    reserve: int
+
+    @classmethod
+    def on(cls, folder: Path, reserve_bytes: int) -> Self:
+        usage = shutil.disk_usage(folder)
+        return cls(usage.free, min(reserve_bytes, usage.total // 20))
+
+    def __str__(self) -> str:
+        return f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+
+
+class FolderSpool:
+    """Objects as files under `root`. `reserve_bytes`: what is left free of the disk."""
+
+    def __init__(self, root: Path, reserve_bytes: int = 2 << 30) -> None:
+        self._root, self._reserve_bytes = root, reserve_bytes
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
@@ -57,10 +73,9 @@ class FolderSpool:
 
     def check_room(self, size: int) -> None:
         """Raises SpoolFull where writing `size` bytes would go below the watermark."""
-        usage = shutil.disk_usage(self._root)
-        reserve = min(self._reserve_bytes, int(usage.total * self._reserve_share))
-        if usage.free - size < reserve:
-            raise SpoolFull(f"{usage.free >> 20} MiB free, {reserve >> 20} MiB are kept free")
+        room = Room.on(self._root, self._reserve_bytes)
+        if room.free - size < room.reserve:
+            raise SpoolFull(str(room))
 
     def write(self, chunks: Sequence[Buffer]) -> Incoming:
         """Writes an object under `incoming/`; when this returns, its data and its name are on disk.

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.peers import LOOPBACK, Address, Caller
-from imaging.web.settings import viewer_faults
+from imaging.web.settings import LANGUAGES, viewer_faults
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Settings:
         _viewer, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
     )
     language: str = _setting(
-        _one_of("vi", "fr", "en"),
+        _one_of(*LANGUAGES),
         "vi",
         "LANG",
         "language of the page at first, and of our own words in reports: vi, fr or en",

@@ -21,14 +21,13 @@ from typing import IO, Any, Final
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
+from imaging.roles.child import CANNOT_RUN
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
 
 log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 8.0
-CANNOT_START: Final = 4
-"""A child's exit status where trying again is of no use: a taken port, another schema."""
 MOST_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
 _LONGEST_BACK_OFF_S: Final = 30.0
@@ -242,7 +241,7 @@ class _Supervisor:
         error = _last_error(self._home, child.name) or f"ended with status {code}"
         log.error("role_ended name=%s status=%d error=%r", child.name, code, error)
         child.deaths_before_ready += not child.is_ready
-        if not self._announced and code == CANNOT_START:
+        if not self._announced and code == CANNOT_RUN:
             raise CannotServe(error)
         if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
             raise CannotServe(f"the role {child.name} does not start: {error}")

@@ -19,8 +19,8 @@ os.environ["COLUMNS"] = "100"  # so that --help wraps alike everywhere
 from imaging import settings
 from imaging.cli.asking import Parser
 from imaging.cli.main import COMMANDS
-from imaging.dicom_node import files, storing
-from imaging.domain import reasons, retry, states
+from imaging.dicom_node import storing
+from imaging.domain import reasons, retry, states, uids
 from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import GATES, PREFERENCES
 from imaging.inference.pixels import DECODERS, DEFLATED_FRAMES, NATIVE, UNCOMPRESSED_FRAMES
@@ -151,8 +151,8 @@ def priorities() -> str:
 def entity() -> str:
     """How we name ourselves on an association."""
     rows = [
-        ["Implementation Class UID", f"`{files.IMPLEMENTATION_CLASS_UID}`"],
-        ["Implementation Version Name", f"`{files.IMPLEMENTATION_VERSION_NAME}`"],
+        ["Implementation Class UID", f"`{uids.IMPLEMENTATION_CLASS_UID}`"],
+        ["Implementation Version Name", f"`{uids.IMPLEMENTATION_VERSION_NAME}`"],
         ["SOP class of results", f"Comprehensive 3D SR Storage, `{SR_CLASS}`"],
     ]
     return _table(["", "value"], rows)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse
-from imaging.dicom_node.files import split_part_10
+from imaging.dicom_node.files import files_under, split_part_10
 from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
@@ -54,14 +54,13 @@ def _readable(paths: list[Path]) -> tuple[dict[Path, tuple[str, str]], int]:
     """SOP class and transfer syntax of each DICOM file, and how many are none."""
     files: dict[Path, tuple[str, str]] = {}
     passed_over = 0
-    for path in paths:
-        for file in sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]:
-            try:
-                with file.open("rb") as opened:
-                    head = split_part_10(opened.read(1 << 16))
-                    files[file] = head.sop_class_uid, head.transfer_syntax_uid
-            except (Unreadable, OSError):
-                passed_over += 1
+    for file in files_under(paths):
+        try:
+            with file.open("rb") as opened:
+                head = split_part_10(opened.read(1 << 16))
+                files[file] = head.sop_class_uid, head.transfer_syntax_uid
+        except (Unreadable, OSError):
+            passed_over += 1
     return files, passed_over
 
 

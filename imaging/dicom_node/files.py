@@ -1,20 +1,19 @@
 """Part 10 files (PS3.10 7): the head that kept objects get, and the parts of a file that is sent or read."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 
-from imaging import __version__
 from imaging.dicom_node.elements import read_file_meta
 from imaging.dicom_node.headers import Unreadable
 from imaging.domain.header import Header
-from imaging.domain.uids import derived_uid
-
-IMPLEMENTATION_CLASS_UID: Final = derived_uid("implementation", "imaging")
-IMPLEMENTATION_VERSION_NAME: Final = f"IMAGING_{__version__}"[:16]
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID as IMPLEMENTATION_CLASS_UID
+from imaging.domain.uids import IMPLEMENTATION_VERSION_NAME as IMPLEMENTATION_VERSION_NAME
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,15 @@ class StoreRequest:
     sop_instance_uid: str
     transfer_syntax_uid: str
     data: bytes | memoryview
+
+
+def files_under(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among the paths and in their folders, a folder's in the order of their names."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(each for each in path.rglob("*") if each.is_file())
+        else:
+            yield path
 
 
 def part_10_head(header: Header) -> bytes:

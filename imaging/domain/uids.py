@@ -4,6 +4,8 @@ import re
 import uuid
 from typing import Final
 
+from imaging import __version__
+
 NAMESPACE: Final = uuid.UUID("6f4c6c1e-54a1-5d0e-9c55-0d3a0a6e2f11")
 """Never changes: derived UIDs would."""
 
@@ -13,6 +15,11 @@ _LEGAL = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 def derived_uid(*parts: str) -> str:
     """`2.25.` and a version 5 UUID of the parts, in decimal: at most 44 characters. PS3.5 B.2."""
     return f"2.25.{uuid.uuid5(NAMESPACE, '|'.join(parts)).int}"
+
+
+IMPLEMENTATION_CLASS_UID: Final = derived_uid("implementation", "imaging")
+IMPLEMENTATION_VERSION_NAME: Final = f"IMAGING_{__version__}"[:16]
+"""What we are called on associations, in files that we keep and in objects that we make (PS3.7 D.3.3.2)."""
 
 
 def report_uid(study_uid: str, model: str, result: str, part: str = "sr", kind: str = "0") -> str:

@@ -5,7 +5,6 @@ It knows neither the study nor the mould: it is built of a shape, and asks a pen
 
 import zlib
 from collections.abc import Iterator
-from typing import Final
 
 from highdicom.sr import Comprehensive3DSR, ContentItem
 from pydicom import Dataset
@@ -13,15 +12,12 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 
 from imaging import __version__
 from imaging.domain.codes import Code
-from imaging.domain.uids import derived_uid
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from imaging.results import concepts
 from imaging.results.content import code_item, coded, container, image, number, point, text, uid_ref
 from imaging.results.identity import line
 from imaging.results.mould import Pen, put
 from imaging.results.shape import Algorithm, GroupShape, Shape
-
-IMPLEMENTATION_CLASS_UID: Final = derived_uid("imaging", "implementation")
-IMPLEMENTATION_VERSION_NAME: Final = f"IMAGING {__version__}"[:16]
 
 
 def document(shape: Shape, pen: Pen) -> Dataset:

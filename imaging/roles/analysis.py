@@ -1,11 +1,11 @@
 """One study through its models: what the worker does with a job, and `imaging analyse` with files."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from imaging.dicom_node.files import split_part_10
+from imaging.dicom_node.files import files_under, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.faults import fingerprint
@@ -90,7 +90,7 @@ def collect(paths: Iterable[Path]) -> Collected:
     """The DICOM objects in files and folders, by Study Instance UID, in the order of their names."""
     studies: dict[str, list[Source]] = {}
     passed_over = 0
-    for file in _files(paths):
+    for file in files_under(paths):
         try:
             request = split_part_10(file.read_bytes())
             header = read_header(request.data, request.transfer_syntax_uid)
@@ -99,14 +99,6 @@ def collect(paths: Iterable[Path]) -> Collected:
         else:
             studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
     return Collected(studies, passed_over)
-
-
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.is_file())
-        else:
-            yield path
 
 
 class Analysis:

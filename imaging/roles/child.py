@@ -32,9 +32,8 @@ MODULES: Final = {
 LOOK_S: Final = 5.0
 """How often a waiter looks without being woken: a lost wake-up costs this much."""
 
-
 CANNOT_RUN: Final = 4
-"""The exit status of a role that cannot be run here."""
+"""The exit status of a role that cannot be run here, where trying again is of no use: a taken port, another schema."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """What every answer has: the Host check, headers that let no script run but ours, a fault told without patient data."""
 
 import logging
-import traceback
-from pathlib import Path
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imaging.domain.faults import fingerprint
 
 log = logging.getLogger("imaging.web")
 
@@ -64,7 +64,7 @@ class Guard:
         except ClientDisconnect:
             log.info("reader_left")
         except Exception as fault:  # noqa: BLE001 -- one request: answered and recorded here, without its text
-            log.error("page_failed error=%s at=%s", type(fault).__name__, place(fault))
+            log.error("page_failed error=%s", fingerprint(fault))
             if answer.has_started:
                 raise Broken from None
             await PlainTextResponse(self.sorry, 500)(scope, receive, answer)
@@ -102,9 +102,3 @@ def name_of(host: str) -> str:
     """The name in a Host header, without its port: `[::1]:8080` is `[::1]`."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower().rstrip(".")
-
-
-def place(fault: Exception) -> str:
-    """Where a fault arose, as file and line; its message may hold patient data and stays out."""
-    frames = traceback.extract_tb(fault.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"

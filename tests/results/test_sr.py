@@ -36,7 +36,7 @@ from sr_cases import (
 
 from imaging.domain.findings import Finding, Outcome, State
 from imaging.domain.reasons import REASONS
-from imaging.domain.uids import report_uid, series_uid
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
 from imaging.results.reading import Item, Reading
@@ -128,6 +128,7 @@ def test_a_report_is_its_sources_patient_and_study(report: Report) -> None:
     assert data.SOPInstanceUID == report_uid(header.study_instance_uid, report.card.id, report.result)
     assert data.SeriesInstanceUID == series_uid(header.study_instance_uid, report.card.id, "1.0.0", SR_CLASS)
     assert (data.file_meta.TransferSyntaxUID, data.SOPClassUID) == ("1.2.840.10008.1.2.1", SR_CLASS)
+    assert data.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
 
 
 @pytest.mark.parametrize("path", sorted((DATA / "charsets").glob("*.dcm")), ids=lambda each: each.stem)

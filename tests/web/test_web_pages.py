@@ -187,7 +187,7 @@ def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(site, cap
     assert answer.status == 500
     assert answer.getheader("Content-Security-Policy")
     assert "Lỗi đã được ghi lại" in page
-    assert re.search(r"page_failed error=KeyError at=web_site\.py:\d+", caplog.text)
+    assert re.search(r"page_failed error=KeyError at web/app\.py:\d+ in \w+", caplog.text)
     assert "NGUYỄN" not in caplog.text + page
     assert "1.2.3.4" not in caplog.text + page
 

@@ -110,8 +110,7 @@ class Storing:
             if association_id is not None:  # the sender keeps it, so nothing is lost
                 self._linked.put((incoming, None))
             raise
-        if recorded.key:  # where this fails its row names it all the same: the first name stays until the next start
-            self._spool.link(incoming, recorded.key)
+        self._spool.link(incoming, recorded.key)  # should it fail, the first name stays until a start links it anew
         crash.point("linked")
         self._linked.put((incoming, recorded.key))
         if recorded.conflict:

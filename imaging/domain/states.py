@@ -1,6 +1,6 @@
 """The transition tables: what a study, a job and a delivery can become, and by what.
 
-All state of the product is one of these. The ledger applies a transition in one guarded UPDATE; check constraints,
+Every change of these three is here. The ledger applies a transition in one guarded UPDATE; check constraints,
 the diagrams in docs/states.md and tests come from here. An event that a table lacks is a fault of ours.
 """
 
@@ -17,6 +17,7 @@ class StudyState(StrEnum):
 class StudyEvent(StrEnum):
     WHOLE = "whole"
     LATE_INSTANCE = "late instance"
+    CONFLICT_SETTLED = "conflict settled"
 
 
 class JobState(StrEnum):
@@ -57,6 +58,8 @@ class DeliveryEvent(StrEnum):
 STUDY: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
     (StudyState.RECEIVING, StudyEvent.WHOLE): StudyState.SETTLED,
     (StudyState.SETTLED, StudyEvent.LATE_INSTANCE): StudyState.RECEIVING,
+    (StudyState.RECEIVING, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,
+    (StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,
 }
 
 JOB: Final[Mapping[tuple[JobState, JobEvent], JobState]] = {

@@ -49,7 +49,8 @@ def page_state(
 class Row:
     """A study on the worklist. `number` is our own row number, the only name of a study that logs may hold.
 
-    `reason` is the text of a `Reason` where the state is not analysed, else None. `band` 0 is an ordered STAT.
+    `reason` is the text of the first `Reason` for which the study or one model's answer is not findings, whatever the
+    state; None where there is none. `band` 0 is an ordered STAT.
     `is_changed`: images came after the answer that is shown.
     """
 
@@ -80,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RoleHealth:
-    """A role as the page's head shows it: "up", "down" or "crashing", with its last error where there is one."""
+    """A role as the page's head shows it: "up", "down", "crashing" or "stopped"; with its last error, or none."""
 
     name: str
     state: str

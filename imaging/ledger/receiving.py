@@ -33,13 +33,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a receipt. `key` is its final name, None where the object is there already.
+    """What became of a receipt. `key` is the final name of the object, also where it was there already.
 
     `conflict` says why it is kept apart; empty where it is not, or harmlessly so. `is_over`: nothing more comes from
     where it came from, so that its study is looked at at once.
     """
 
-    key: str | None
+    key: str
     study_id: int
     conflict: str = ""
     is_over: bool = False
@@ -394,7 +394,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
             update(study)
             .where(study.c.id == row.study_id)
             .values(
-                state=StudyState.RECEIVING,
+                state=STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
                 first_tick=tick,
                 last_tick=tick,
                 ended_tick=tick,

@@ -1,6 +1,7 @@
 """What an answer must read as: derived from the report anew, for the verifier, and what may stand in a value at all.
 
-It shares the concepts and the derivation of UIDs with the builder, and nothing else.
+It shares the concepts, the derivation of UIDs and the choice of images with the builder, which takes from here what the
+class and the number of an instance are. All else is told twice.
 """
 
 import math

@@ -36,7 +36,7 @@ from imaging.domain.states import (
     StudyEvent,
     StudyState,
 )
-from imaging.ledger import deliveries, jobs, settling, tables
+from imaging.ledger import deliveries, jobs, receiving, settling, tables
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
@@ -111,18 +111,23 @@ def test_a_delivery_changes_only_from_the_states_that_the_table_names(ledger: Le
         assert found["state"] == DELIVERY.get((state, event), state), f"{event} in {state}"
 
 
-@pytest.mark.parametrize("event", [StudyEvent.WHOLE, StudyEvent.LATE_INSTANCE], ids=str)
+@pytest.mark.parametrize("event", StudyEvent, ids=str)
 @pytest.mark.parametrize("state", StudyState, ids=str)
 def test_a_study_changes_only_from_the_states_that_the_table_names(
     ledger: Ledger, state: StudyState, event: StudyEvent
 ) -> None:
     study_id = receive(ledger, film()).study_id
+    if event is StudyEvent.CONFLICT_SETTLED:
+        receive(ledger, film(number=2, patient_id="P2"))
     seen = candidate(ledger, study_id)
     force(ledger, tables.study, state=state)
     if event is StudyEvent.WHOLE:
         settling.settle(ledger, seen, "quiet", [NewJob(MODEL, "1", frozenset(seen.instances))], "")
-    else:
+    elif event is StudyEvent.LATE_INSTANCE:
         receive(ledger, film(number=2))
+    else:
+        (apart,) = rows(ledger, tables.conflict)
+        assert receiving.settle_conflict(ledger, apart["id"], use=False)
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
     assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))

@@ -92,6 +92,14 @@ class Node:
         """`imaging status --json` of its home."""
         return imaging_json("status", "--home", str(self.home), "--json", *options)
 
+    def at_rest(self, *, with_deliveries: bool = True) -> Any:
+        """Its status once nothing is received or analysed any more, and nothing waits to be sent; None before."""
+        said = self.status()
+        waiting = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
+        if with_deliveries:
+            waiting += said["deliveries"]["waiting"] + said["deliveries"]["sending"]
+        return None if waiting else said
+
     def children(self) -> dict[str, int]:
         """Process id by role."""
         found = {}

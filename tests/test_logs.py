@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+from films import encoded
 from onnx import helper
 from peers import Node, eventually, free_port, imaging
 from pydicom.dataset import Dataset
@@ -95,12 +95,6 @@ def film(study: int, instance: int = 1, **values: Any) -> Dataset:
     for keyword, value in values.items():
         setattr(image, keyword, value)
     return image
-
-
-def encoded(image: Dataset) -> bytes:
-    buffer = BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def without_pixels(image: Dataset) -> Dataset:
@@ -206,10 +200,11 @@ def at_rest(node: Node, answered: bool) -> None:
     """Waits until nothing is received or analysed, and (`answered`) each destination has been tried."""
 
     def look() -> bool:
-        said = node.status()
-        is_busy = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
+        said = node.at_rest(with_deliveries=False)
+        if said is None or not answered:
+            return said is not None
         tried = {each["name"] for each in said["peers"]} >= {"DOWN", "FULL"} and said["dead_letters"]
-        return not is_busy and (not answered or bool(tried and said["deliveries"]["delivered"] >= 5))
+        return bool(tried and said["deliveries"]["delivered"] >= 5)
 
     eventually(look, what="the end of the work")
 

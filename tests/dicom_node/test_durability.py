@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from films import encoded
 from peers import Node, eventually, imaging, imaging_json, program
 from pydicom import Dataset
 from small_models import write_models
@@ -55,12 +55,6 @@ def an_image(run: str, **elements: Any) -> Dataset:
         setattr(image, keyword, value)
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     return image
-
-
-def encoded(image: Dataset) -> bytes:
-    buffer = BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def send(node: Node, *images: Dataset) -> list[str]:

@@ -5,12 +5,10 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
+from films import a_film
 from peers import Node, eventually, imaging_json
 from raw_store import COMMAND_FIELD, CT, DATA_SET_TYPE, MESSAGE_ID, PRIORITY, RawAssociation, command
 from small_models import write_models
@@ -20,7 +18,6 @@ from imaging.dicom_node.headers import read_header
 from imaging.domain.worklist import Row
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
-from imaging.phantoms.study import film_study
 
 Send = Callable[[str, int, bytes], str]
 KEPT = "0000"
@@ -72,7 +69,7 @@ def send(shared: Path) -> Send:
 @pytest.fixture(scope="module")
 def before(node: Node, send: Send) -> Row:
     """Somebody's film, answered before the strangers come."""
-    data = a_film(2)
+    data = a_film(2, "receiving")[1]
     assert send("127.0.0.1", node.dicom_port, data) == KEPT
     return answered(node, data)
 
@@ -96,13 +93,6 @@ def sent(node: Node, send: Send, shared: Path, before: Row) -> list[Sent]:
 
     with ThreadPoolExecutor(4) as senders:
         return [each for group in senders.map(send_group, groups) for each in group]
-
-
-def a_film(seed: int) -> bytes:
-    (image,) = film_study(seed, frozenset(), datetime.now(UTC), run="receiving", rows=256, columns=256).instances
-    buffer = BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def rows(node: Node) -> list[Row]:
@@ -133,12 +123,7 @@ def test_every_object_is_answered_as_its_index_allows(sent: list[Sent]) -> None:
 
 
 def test_every_kept_study_ends_with_a_result_or_a_reason(node: Node, sent: list[Sent]) -> None:
-    def at_rest() -> dict[str, Any] | None:
-        said: dict[str, Any] = node.status()
-        waits = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
-        return said if not waits else None
-
-    said = eventually(at_rest, what="an end of the work")
+    said = eventually(node.at_rest, what="an end of the work")
     assert said["jobs"]["failed"] == 0
     assert [row.study_uid for row in rows(node) if not row.results and not row.reason] == []
 
@@ -157,7 +142,7 @@ def test_controls_and_a_new_film_are_taken_after_all_that(
 ) -> None:
     for control in sorted((shared / "malformed" / "control").iterdir()):
         assert send("127.0.0.1", node.dicom_port, control.read_bytes()) == KEPT
-    film = a_film(4)
+    film = a_film(4, "receiving")[1]
     assert send("127.0.0.1", node.dicom_port, film) == KEPT
     assert answered(node, film).results[0].state == "analysed"
 

@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from end_to_end.films import a_film, doubled, encoded, predecessors, reports, send_until_acknowledged
+from films import a_film, doubled, encoded, predecessors, reports, send_until_acknowledged
 from peers import Node, Orthanc, command_of, eventually
 from pydicom import Dataset, dcmread
 from small_models import write_models
@@ -89,12 +89,6 @@ class Site:
         ours = set(self.node.children().values())
         return [pid for pid in self.children - ours if b"imaging.roles.child" in command_of(pid)]
 
-    def is_at_rest(self) -> dict[str, Any] | None:
-        said: dict[str, Any] = self.node.status()
-        waiting = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
-        waiting += said["deliveries"]["waiting"] + said["deliveries"]["sending"]
-        return said if not waiting else None
-
     def stop(self) -> None:
         self.node.stop()
         self.pacs.stop()
@@ -117,7 +111,7 @@ def run(kills: int, folder: Path, orthanc: str, seed: int = 13) -> dict[str, Any
         for each in modalities:
             each.stop()
     try:
-        said = eventually(site.is_at_rest, 120.0, "an end of the work")
+        said = eventually(site.node.at_rest, 120.0, "an end of the work")
         return _figures(site, modalities, said) | {
             "kills": dict(victims),
             "seed": seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from end_to_end.films import a_film, doubled, reports, send_until_acknowledged
+from films import a_film, doubled, reports, send_until_acknowledged
 from peers import Node, Orthanc, eventually, program
 from small_models import write_models
 
@@ -72,12 +72,7 @@ def test_a_kill_there_loses_nothing_and_doubles_nothing(site: Site, role: str, p
 
 
 def test_after_all_those_kills_nothing_waits(site: Site) -> None:
-    def at_rest() -> bool:
-        said = site.node.status()
-        waiting = said["deliveries"]["waiting"] + said["deliveries"]["sending"] + said["jobs"]["leased"]
-        return waiting + said["jobs"]["queued"] + said["studies"]["receiving"] == 0
-
-    eventually(at_rest, what="an end of the work")
+    eventually(site.node.at_rest, what="an end of the work")
     assert all(doubled(found) == 0 for found in reports(site.pacs).values())
     assert list((site.node.home / "spool" / "incoming").iterdir()) == []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from end_to_end.films import predecessors, reports
+from films import predecessors, reports
 from peers import Node, Orthanc, eventually, program
 from pydicom import Dataset
 from small_models import write_models

@@ -6,6 +6,7 @@ import subprocess
 from datetime import datetime
 from io import BytesIO
 
+import films
 import numpy as np
 import pydicom
 import pytest
@@ -29,12 +30,7 @@ EACH = pytest.mark.parametrize("make", STUDIES.values(), ids=STUDIES)
 
 
 def encoded(study: PhantomStudy) -> list[bytes]:
-    files = []
-    for dataset in study.instances:
-        buffer = BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
-        files.append(buffer.getvalue())
-    return files
+    return [films.encoded(each) for each in study.instances]
 
 
 @EACH

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
 import pytest
+from films import a_film
 from peers import Node, Orthanc, eventually
 from small_models import write_models
 
@@ -19,7 +18,6 @@ from imaging.ledger.jobs import NewObject, Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
-from imaging.phantoms.study import film_study
 from imaging.roles.child import LOOK_S
 from imaging.spool.folder import FolderSpool, key_of
 
@@ -38,16 +36,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Ledger]:
     return opened
 
 
-def a_film() -> bytes:
-    (image,) = film_study(2, frozenset(), datetime.now(UTC), run="wake-ups", rows=256, columns=256).instances
-    buffer = BytesIO()
-    image.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
 def receive(ledger: Ledger, home: Path) -> None:
     """A film in spool and ledger, as a node that was killed before it could say so would leave it."""
-    request = split_part_10(a_film())
+    request = split_part_10(a_film(2, "wake-ups")[1])
     header = read_header(request.data, request.transfer_syntax_uid)
     spool = FolderSpool(home / "spool")
     incoming = spool.write([part_10_head(header), request.data])
@@ -64,8 +55,9 @@ def settle(ledger: Ledger) -> None:
 
 def conclude(ledger: Ledger) -> None:
     (job,) = jobs.lease(ledger, "test", Wanted())
-    request = split_part_10(a_film())
-    sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", a_film(), ("PACS",))
+    film = a_film(2, "wake-ups")[1]
+    request = split_part_10(film)
+    sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", film, ("PACS",))
     assert jobs.conclude(ledger, job, Outcome(State.NOT_ANALYSED, reason="age"), [sent])
 
 

@@ -22,6 +22,7 @@ def a_film(seed: int, run: str) -> tuple[str, bytes]:
 
 
 def encoded(image: Dataset) -> bytes:
+    """A data set as a Part 10 file."""
     buffer = BytesIO()
     image.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

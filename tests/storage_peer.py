@@ -32,6 +32,9 @@ class StoragePeer:
         self.hangs_up = hangs_up
         self.port = free_port()
         self.stored: list[Dataset] = []
+        self.answers = threading.Event()
+        """Cleared: what comes waits for its answer until it is set again."""
+        self.answers.set()
         self.associations = 0
         self.released = threading.Event()
         self._server: Any = None
@@ -80,6 +83,7 @@ class StoragePeer:
             dataset = event.dataset
             dataset.file_meta = event.file_meta
             self.stored.append(dataset)
+        self.answers.wait(30)
         return self.status
 
     def _requested(self, _: evt.Event) -> None:

@@ -131,15 +131,15 @@ def sheared_box(
 # Networks ----------------------------------------------------------------------------------------------------
 
 
-def write_film_network(folder: Path, channels: int = 2, batch: int | str = "n") -> str:
-    """x (n, 1, 32, 32) to y (n, channels): logit of channel k is (k + 1) times the mean of the square of x."""
+def write_film_network(folder: Path, channels: int = 2, batch: int | str = "n", factor: float = 1.0) -> str:
+    """x (n, 1, 32, 32) to y (n, channels): logit of channel k is (k + 1) `factor` times the mean of the square of x."""
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"]),
         helper.make_node("GlobalAveragePool", ["square"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["flat"]),
         helper.make_node("MatMul", ["flat", "factors"], ["y"]),
     ]
-    factors = numpy_helper.from_array(np.arange(1, channels + 1, dtype=np.float32)[None], "factors")
+    factors = numpy_helper.from_array(factor * np.arange(1, channels + 1, dtype=np.float32)[None], "factors")
     return _save_network(folder, nodes, [factors], [batch, 1, 32, 32], [batch, channels])
 
 

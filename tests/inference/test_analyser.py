@@ -109,15 +109,10 @@ def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     assert "NGUYEN" not in outcomes[1].reason
 
 
-def test_a_network_that_gives_no_number_gives_no_finding(
-    tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
-):
-    class Nan(Failing):
-        def run(self, batch: np.ndarray, *, is_alone: bool = True) -> np.ndarray:
-            return np.full((len(batch), 2), np.nan, np.float32)
-
-    monkeypatch.setattr(door.engine, "load", lambda card, threads: Nan())
-    outcome = Analyser(film_card(tmp_path / "model")).analyse(films[:1])
+def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: list[Source]):
+    card = film_card(tmp_path / "model")
+    sha256 = write_film_network(tmp_path / "model", factor=float("nan"))
+    outcome = Analyser(replace(card, engine=replace(card.engine, sha256=sha256))).analyse(films[:1])
     assert outcome.state is State.FAILED
     assert outcome.findings == ()
     assert outcome.reason is not None

@@ -38,10 +38,11 @@ def test_grey_files_of_all_syntaxes_give_the_values_whose_checksum_is_known():
 
 
 def test_lossy_grey_files_decode_to_their_size():
-    for row in _index():
-        if row["photometric"] in GREY and not row["checksum_of_decoded_pixels"]:
-            dataset = read_file(shared("transfer_syntaxes") / row["file"])
-            assert decode(dataset).shape == (int(row["frames"]), dataset.Rows, dataset.Columns), row["file"]
+    lossy = [row for row in _index() if row["photometric"] in GREY and not row["checksum_of_decoded_pixels"]]
+    assert lossy
+    for row in lossy:
+        dataset = read_file(shared("transfer_syntaxes") / row["file"])
+        assert decode(dataset).shape == (int(row["frames"]), dataset.Rows, dataset.Columns), row["file"]
 
 
 def test_near_lossless_values_lie_within_two_of_the_lossless_ones():
@@ -51,10 +52,11 @@ def test_near_lossless_values_lie_within_two_of_the_lossless_ones():
 
 
 def test_colour_is_refused_by_its_name():
-    for row in _index():
-        if row["photometric"] not in GREY:
-            with pytest.raises(NotAnalysable, match="colour"):
-                decode(read_file(shared("transfer_syntaxes") / row["file"]))
+    coloured = [row for row in _index() if row["photometric"] not in GREY]
+    assert coloured
+    for row in coloured:
+        with pytest.raises(NotAnalysable, match="colour"):
+            decode(read_file(shared("transfer_syntaxes") / row["file"]))
 
 
 def _end(path: Path) -> str:
@@ -68,7 +70,9 @@ def _end(path: Path) -> str:
 
 def test_broken_pixels_end_with_a_reason_or_whole_and_in_bounded_memory():
     whole = {"p02", "p23", "p26", "p27", "p28", "p29", "p30", "p32", "p38", "p55"}
-    for path in sorted((shared("malformed") / "pixels").glob("*.dcm")):
+    paths = sorted((shared("malformed") / "pixels").glob("*.dcm"))
+    assert whole <= {path.name[:3] for path in paths}
+    for path in paths:
         tracemalloc.start()
         assert (_end(path) == "whole") == (path.name[:3] in whole), path.name
         assert tracemalloc.get_traced_memory()[1] < 64 << 20, path.name
@@ -78,9 +82,9 @@ def test_broken_pixels_end_with_a_reason_or_whole_and_in_bounded_memory():
 def test_no_malformed_file_raises_anything_but_a_reason():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slow = ("b01", "b02", "b15")  # these unpack to 200 MB and more, or take a minute: a worker's limits end them
-    for path in sorted(shared("malformed").glob("*/*.dcm")):
-        if path.name.startswith(slow):
-            continue
+    paths = [path for path in sorted(shared("malformed").glob("*/*.dcm")) if not path.name.startswith(slow)]
+    assert paths
+    for path in paths:
         assert _end(path) in ("whole", "pixels-unreadable", "colour", "memory"), path.name
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 512 << 10  # KiB
 

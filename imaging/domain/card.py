@@ -65,7 +65,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs the weights. `memory_mb`: what one job needs; `seconds`: what it may take."""
+    """What runs the weights. `memory_mb` and `seconds`: what one job may take of both."""
 
     kind: Literal["onnx"]
     file: str

@@ -134,10 +134,10 @@ def test_an_object_is_not_used_in_the_place_of_another_studys(ledger: Ledger) ->
     crossing = replace(film("1.2.4"), sop_instance_uid=film("1.2.3").sop_instance_uid)
     assert receive(ledger, crossing, "other").conflict == "conflict"
     (conflict,) = receiving.conflicts(ledger)
-    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], True, Patience())
+    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], use=True)
     assert [each["digest"] for each in rows(ledger, tables.instance)] == ["first"]
     assert receiving.conflicts(ledger) == [conflict]
-    assert receiving.settle_conflict(ledger, conflict["id"], False, Patience()) == ""
+    assert receiving.settle_conflict(ledger, conflict["id"], use=False) == ""
 
 
 def test_an_object_is_not_used_where_its_uid_came_to_lie_in_another_study(ledger: Ledger) -> None:
@@ -146,7 +146,7 @@ def test_an_object_is_not_used_where_its_uid_came_to_lie_in_another_study(ledger
     assert receive(ledger, mixed, "mixed").conflict == "mixed-patients"
     receive(ledger, replace(film("1.2.4"), sop_instance_uid=mixed.sop_instance_uid), "elsewhere")
     (conflict,) = receiving.conflicts(ledger)
-    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], True, Patience())
+    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], use=True)
     assert "elsewhere" in [each["digest"] for each in rows(ledger, tables.instance)]
 
 

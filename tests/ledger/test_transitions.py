@@ -127,7 +127,7 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
         receive(ledger, film(number=2))
     else:
         (apart,) = rows(ledger, tables.conflict)
-        assert receiving.settle_conflict(ledger, apart["id"], use=False)
+        assert receiving.settle_conflict(ledger, apart["id"], use=False) == ""
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
     assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.peers import LOOPBACK, Address, Caller
+from imaging.models.folders import folder_faults
 from imaging.web.settings import LANGUAGES, viewer_faults
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,11 @@ class Settings:
         "language of the page at first, and of our own words in reports: vi, fr or en",
     )
     models: tuple[Path, ...] = _setting(
-        _path, (), "DIR", "folder of model folders to serve in place of the shipped ones", many=True
+        _path,
+        (),
+        "DIR",
+        "a model's folder, or one that holds such folders, to serve in place of the shipped ones",
+        many=True,
     )
     workers: int = _setting(_count, 1, "N", "worker processes")
     worker_memory_mb: float = _setting(_number, 6000.0, "MB", "memory that one worker may take")
@@ -203,9 +208,16 @@ def flag(name: str) -> str:
 
 
 def load(
-    flags: Mapping[str, str | Sequence[str]], config: Path | None = None, environ: Mapping[str, str] | None = None
+    flags: Mapping[str, str | Sequence[str]],
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    needs_models: bool = False,
 ) -> Settings:
-    """The settings from flags, environment and file, in this order of strength. Raises SettingError with all faults."""
+    """The settings from flags, environment and file, in this order of strength. Raises SettingError with all faults.
+
+    `needs_models`: whether it is a fault that there are none where they are said to be.
+    """
     faults: list[str] = []
     said = dict(_from_file(config, faults))
     said |= _from_environment(os.environ if environ is None else environ)
@@ -215,6 +227,7 @@ def load(
         _parse_into(values, name, source, value, faults)
     settings = Settings(**values)
     faults += _disagreements(settings, said)
+    faults += [f"--models {each}" for each in folder_faults(settings.models)] if needs_models else []
     if faults:
         raise SettingError(faults)
     return settings

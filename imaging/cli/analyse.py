@@ -13,9 +13,10 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, moment, refuse
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, refuse
 from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.folders import folder_faults
 from imaging.roles.analysis import Analysis, collect
 
 
@@ -23,7 +24,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
-    parser.add_argument("--models", metavar="DIR", type=Path, action="append", help="models in place of the shipped")
+    add_models(parser)
     add_json(parser)
 
 
@@ -32,7 +33,7 @@ def run(asked: Asked) -> int:
     if not asked.paths:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
-    faults += [f"--models {folder}: there is no such folder" for folder in asked.models or () if not folder.is_dir()]
+    faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
     refuse(asked, faults)
     assert at is not None
     collected = collect(asked.paths)

@@ -78,6 +78,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """`--models`, for commands without settings; its faults are `folder_faults`."""
+    meaning = "a model's folder, or one that holds such folders, in place of the shipped, repeatable"
+    parser.add_argument("--models", metavar="DIR", type=Path, action="append", help=meaning)
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Every setting as an option; values are checked together by `settings_of`."""
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as these flags, _ for -")
@@ -93,11 +99,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def settings_of(asked: Asked, faults: Sequence[str] = ()) -> Settings:
+def settings_of(asked: Asked, faults: Sequence[str] = (), *, needs_models: bool = False) -> Settings:
     """The settings that flags, environment and file give together. Raises Wrong with all faults, `faults` too."""
     flags = {name: value for name in settings.table() if (value := getattr(asked, name, None)) is not None}
     try:
-        found = settings.load(flags, asked.config)
+        found = settings.load(flags, asked.config, needs_models=needs_models)
     except SettingError as error:
         raise Wrong("\n".join([*asked.faults, *faults, *error.faults])) from None
     refuse(asked, faults)

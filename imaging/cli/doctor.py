@@ -41,7 +41,7 @@ def options(parser: Parser) -> None:
 
 def run(asked: Asked) -> int:
     found = []
-    for each in examine(settings_of(asked)):
+    for each in examine(settings_of(asked, needs_models=True)):
         print(f"{'ok  ' if each.is_well else 'BAD '}{each.what}", file=sys.stderr)
         found.append(each)
     if asked.json:

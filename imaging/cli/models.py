@@ -7,24 +7,25 @@ imaging models check        run each golden case: a known input must give the kn
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
-from imaging.cli.asking import Asked, Failed, Parser, add_json, refuse, table
+from imaging.cli.asking import Asked, Failed, Parser, add_json, add_models, refuse, table
 from imaging.domain.card import Card
 from imaging.models.catalogue import Catalogue, load_models, shipped_folder
+from imaging.models.folders import folder_faults
 
 
 def options(parser: Parser) -> None:
     parser.add_argument("what", metavar="list|show|check", nargs="?", default="list")
     parser.add_argument("ids", metavar="ID", nargs="*", help="models; default: all")
-    parser.add_argument("--models", metavar="DIR", type=Path, action="append", help="folders in place of the shipped")
+    add_models(parser)
     add_json(parser)
 
 
 def run(asked: Asked) -> int:
     catalogue = load_models(asked.models or [shipped_folder()])
     faults = [] if asked.what in ("list", "show", "check") else [f"{asked.what!r}: list, show or check is wanted"]
+    faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
     faults += [
         f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids

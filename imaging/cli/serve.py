@@ -23,6 +23,6 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     quiet_logging("supervisor")
     try:
-        return supervise(settings_of(asked), sys.stdout)
+        return supervise(settings_of(asked, needs_models=True), sys.stdout)
     except (CannotServe, Unusable) as error:
         raise Failed(str(error)) from None

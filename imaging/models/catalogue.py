@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.domain.card import Card
+from imaging.models.folders import cards_in, folder_faults
 from imaging.models.reading import read_card
 from imaging.models.tables import CardError
 
@@ -29,22 +30,21 @@ def shipped_folder() -> Path:
 
 
 def load_models(folders: Sequence[Path]) -> Catalogue:
-    """All models in the folders, each of whose sub-folders with a `card.toml` is one.
+    """All models in the folders: a folder with a `card.toml` is one, and so is each such folder right below it.
 
-    A card with faults disables that model alone, and so does a folder that is not there. Of two models with one id
+    A card with faults disables that model alone, and so does a folder without any card. Of two models with one id
     the one from the earlier folder is served; the other is named among the disabled.
     """
     models: dict[str, Card] = {}
     disabled: dict[str, str] = {}
     for folder in folders:
-        if not folder.is_dir():
-            disabled[folder.name or str(folder)] = f"{folder}: is no folder (models-folder)"
-            continue
-        for path in sorted(folder.glob("*/card.toml")):
+        for fault in folder_faults([folder]):
+            disabled[folder.name or str(folder)] = fault
+        for path in cards_in(folder):
             try:
                 card = read_card(path.parent)
             except CardError as error:
-                disabled[path.parent.name] = str(error)
+                disabled[path.parent.resolve().name] = str(error)
                 continue
             if card.id in models:
                 other = models[card.id].folder

@@ -526,6 +526,28 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: P
     assert run("models", "show", "small-film", "--models", models).out.startswith("small-film 1: small-film")
 
 
+@pytest.mark.parametrize("command", [["serve"], ["doctor"], ["analyse"], ["models", "list"], ["models", "check"]])
+def test_where_no_model_is_every_command_has_been_asked_wrongly(
+    run: Callable[..., Said], films: Path, tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    place = {"analyse": [films], "models": []}.get(command[0], ["--home", tmp_path / "home"])
+    said = run(*command, *place, "--models", tmp_path / "none", "--models", tmp_path / "empty", "--jsn")
+    assert said.status == 2
+    assert f"--models {tmp_path / 'none'}: there is no such folder" in said.err
+    assert f"--models {tmp_path / 'empty'}: there is no card.toml" in said.err
+    assert "--jsn: unknown" in said.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_models_own_folder_will_do_as_well_as_one_that_holds_it(
+    run: Callable[..., Said], films: Path, models: Path
+) -> None:
+    said = run("analyse", films, "--models", models / "small-film", "--json")
+    (result,) = said.json["studies"][0]["results"]
+    assert (result["model"], result["state"]) == ("small-film", "analysed")
+
+
 def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     run: Callable[..., Said], home: Path, models: Path
 ) -> None:

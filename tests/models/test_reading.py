@@ -278,7 +278,13 @@ def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path):
     catalogue = load_models([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
     assert [card.folder for card in catalogue.models] == [tmp_path / "a" / "model"]
     assert any("id-repeated" in text for text in catalogue.disabled.values())
-    assert "is no folder" in catalogue.disabled["c"]
+    assert "there is no such folder" in catalogue.disabled["c"]
+
+
+def test_a_models_own_folder_and_those_right_below_it_are_taken(tmp_path: Path):
+    written(tmp_path / "site", CHEST)
+    written(tmp_path / "site" / "head", HEAD)
+    assert [card.id for card in load_models([tmp_path / "site"]).models] == ["chest-film", "head"]
 
 
 def test_the_shipped_models_can_all_be_served():

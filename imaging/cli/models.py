@@ -3,15 +3,18 @@
 imaging models list
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
+
+Exit status 1 where what is shown or checked is disabled, or where a golden case fails or is not there.
 """
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_json, add_models, refuse, table
 from imaging.domain.card import Card
-from imaging.models.catalogue import Catalogue, load_models, shipped_folder
+from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
 
 
@@ -29,30 +32,43 @@ def run(asked: Asked) -> int:
     faults += [
         f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids
-        if catalogue.model(each) is None
+        if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
     refuse(asked, faults)
     chosen = [card for card in catalogue.models if not asked.ids or card.id in asked.ids]
+    disabled = {name: why for each in asked.ids for name, why in catalogue.why_disabled(each).items()}
+    disabled = disabled if asked.ids else dict(catalogue.disabled)
     if asked.what == "check":
-        return _check(chosen, asked)
+        return _check(chosen, disabled, asked)
     if asked.json:
-        said = {"models": [_said(card) for card in chosen], "disabled": dict(catalogue.disabled)}
+        said = {"models": [_said(card) for card in chosen], "disabled": disabled}
         print(json.dumps(said, indent=2, ensure_ascii=False))
+    elif asked.what == "list":
+        print(_list(chosen, disabled))
     else:
-        print(_list(catalogue) if asked.what == "list" else "\n\n".join(_show(card) for card in chosen))
+        print("\n\n".join([*(_show(card) for card in chosen), *_not_served(disabled)]))
+    if disabled and asked.what == "show":
+        raise Failed(f"disabled: {', '.join(disabled)}")
     return 0
 
 
-def _check(cards: list[Card], asked: Asked) -> int:
+def _not_served(disabled: Mapping[str, str]) -> list[str]:
+    return [f"{name}: disabled: {why}" for name, why in disabled.items()]
+
+
+def _check(cards: list[Card], disabled: Mapping[str, str], asked: Asked) -> int:
     from imaging.inference.golden import check
 
     results = [check(card, len(os.sched_getaffinity(0))) for card in cards]
     if asked.json:
-        print(json.dumps({each.model_id: list(each.faults) for each in results}, indent=2))
+        faults = {each.model_id: list(each.faults) for each in results}
+        faults |= {name: ["disabled", *why.splitlines()] for name, why in disabled.items()}
+        print(json.dumps(faults, indent=2))
     else:
-        print("\n".join(f"{each.model_id}: {'; '.join(each.faults) or 'as expected'}" for each in results))
-    if not all(each.passed for each in results):
-        raise Failed("not every golden case holds")
+        lines = [f"{each.model_id}: {'; '.join(each.faults) or 'as expected'}" for each in results]
+        print("\n".join([*lines, *_not_served(disabled)]))
+    if disabled or not all(each.passed for each in results):
+        raise Failed("not every model is enabled, with a golden case that came out as expected")
     return 0
 
 
@@ -87,13 +103,12 @@ def _said(card: Card) -> dict[str, Any]:
     }
 
 
-def _list(catalogue: Catalogue) -> str:
+def _list(cards: Sequence[Card], disabled: Mapping[str, str]) -> str:
     rows = [
-        [card.id, card.version, card.status, ", ".join(each.code.meaning for each in card.findings)]
-        for card in catalogue.models
+        [card.id, card.version, card.status, ", ".join(each.code.meaning for each in card.findings)] for card in cards
     ]
     lines = [table([["model", "version", "status", "looks for"], *rows])]
-    return "\n".join([*lines, *(f"disabled: {name}: {why}" for name, why in catalogue.disabled.items())])
+    return "\n".join([*lines, *(f"disabled: {name}: {why}" for name, why in disabled.items())])
 
 
 def _show(card: Card) -> str:

@@ -12,7 +12,10 @@ from imaging.models.tables import CardError
 
 @dataclass(frozen=True)
 class Catalogue:
-    """`models` by id. `disabled`: the id (or the folder's name) of each model that is not served, and why."""
+    """`models` by id. `disabled`: each model that is not served, and why.
+
+    It is named by its id, or by its folder where the card says none; where that is not enough, by both.
+    """
 
     models: tuple[Card, ...]
     disabled: Mapping[str, str]
@@ -20,6 +23,10 @@ class Catalogue:
     def model(self, model_id: str) -> Card | None:
         """The served model of that id."""
         return next((card for card in self.models if card.id == model_id), None)
+
+    def why_disabled(self, model_id: str) -> dict[str, str]:
+        """Those among the disabled that have this name."""
+        return {name: why for name, why in self.disabled.items() if name.partition(" (")[0] == model_id}
 
 
 def shipped_folder() -> Path:
@@ -36,19 +43,21 @@ def load_models(folders: Sequence[Path]) -> Catalogue:
     the one from the earlier folder is served; the other is named among the disabled.
     """
     models: dict[str, Card] = {}
-    disabled: dict[str, str] = {}
+    disabled: list[tuple[str, Path, str]] = []
     for folder in folders:
-        for fault in folder_faults([folder]):
-            disabled[folder.name or str(folder)] = fault
+        disabled += [(folder.name or str(folder), folder, fault) for fault in folder_faults([folder])]
         for path in cards_in(folder):
             try:
                 card = read_card(path.parent)
             except CardError as error:
-                disabled[path.parent.resolve().name] = str(error)
+                disabled.append((error.model_id or path.parent.resolve().name, path.parent, str(error)))
                 continue
             if card.id in models:
                 other = models[card.id].folder
-                disabled[f"{card.id} ({path.parent})"] = f"{path}: id = {card.id!r}: {other} has it too (id-repeated)"
+                why = f"{path}: id = {card.id!r}: {other} has it too (id-repeated)"
+                disabled.append((card.id, path.parent, why))
             else:
                 models[card.id] = card
-    return Catalogue(tuple(models[each] for each in sorted(models)), disabled)
+    names = [*models, *(name for name, _, _ in disabled)]
+    told = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
+    return Catalogue(tuple(models[each] for each in sorted(models)), told)

@@ -38,7 +38,7 @@ def read_card(folder: Path) -> Card:
     faults = Faults(path)
     card = _card(Table(said, "", faults), folder, hashlib.sha256(raw).hexdigest())
     if faults.lines:
-        raise CardError(faults.lines)
+        raise CardError(faults.lines, card.id if ID.fullmatch(card.id) else "")
     return card
 
 

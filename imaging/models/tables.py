@@ -7,10 +7,10 @@ from typing import Any
 
 
 class CardError(Exception):
-    """A card that cannot be served, with all that is wrong with it."""
+    """A card that cannot be served, with all that is wrong with it. `model_id`: as it says itself, where it does."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
+    def __init__(self, faults: Sequence[str], model_id: str = "") -> None:
+        self.faults, self.model_id = tuple(faults), model_id
         super().__init__("\n".join(faults))
 
 

@@ -526,6 +526,24 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: P
     assert run("models", "show", "small-film", "--models", models).out.startswith("small-film 1: small-film")
 
 
+def test_a_disabled_model_is_a_failure_of_the_check_and_told_by_its_name(
+    run: Callable[..., Said], tmp_path: Path
+) -> None:
+    write_models(tmp_path)
+    (tmp_path / "small-volume" / "model.onnx").write_bytes(b"other weights")
+    card = tmp_path / "small-film" / "card.toml"
+    card.write_text(card.read_text().replace("threshold = 0.6", "threshold = 6"))
+    for what in (["check"], ["show"], ["check", "small-film", "small-volume"], ["show", "small-film", "small-volume"]):
+        said = run("models", *what, "--models", tmp_path)
+        assert said.status == 1
+        assert f"small-film: disabled: {card}: finding[0].threshold = 6: must lie in 0..1" in said.out
+        assert "small-volume: disabled: " in said.out
+        assert "(sha256-differs)" in said.out
+    assert run("models", "check", "small-film", "--models", tmp_path, "--json").json["small-film"][0] == "disabled"
+    assert list(run("models", "show", "small-film", "--models", tmp_path, "--json").json["disabled"]) == ["small-film"]
+    assert run("models", "list", "--models", tmp_path).status == 0
+
+
 @pytest.mark.parametrize("command", [["serve"], ["doctor"], ["analyse"], ["models", "list"], ["models", "check"]])
 def test_where_no_model_is_every_command_has_been_asked_wrongly(
     run: Callable[..., Said], films: Path, tmp_path: Path, command: list[str]

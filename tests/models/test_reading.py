@@ -266,8 +266,8 @@ def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):
     (tmp_path / "models" / "no-model").mkdir()
     catalogue = load_models([tmp_path / "models"])
     assert [card.id for card in catalogue.models] == ["chest-film"]
-    assert list(catalogue.disabled) == ["bad", "ugly"]
-    assert "finding[0].mask_at = 5: must lie in 0..1 (mask-at-range)" in catalogue.disabled["bad"]
+    assert list(catalogue.disabled) == ["head", f"chest-film ({tmp_path / 'models' / 'ugly'})"]
+    assert "finding[0].mask_at = 5: must lie in 0..1 (mask-at-range)" in catalogue.disabled["head"]
     assert catalogue.model("chest-film") is catalogue.models[0]
     assert catalogue.model("bad") is None
 
@@ -285,6 +285,17 @@ def test_a_models_own_folder_and_those_right_below_it_are_taken(tmp_path: Path):
     written(tmp_path / "site", CHEST)
     written(tmp_path / "site" / "head", HEAD)
     assert [card.id for card in load_models([tmp_path / "site"]).models] == ["chest-film", "head"]
+
+
+def test_no_disabled_model_hides_another_of_its_name(tmp_path: Path):
+    for site in ("a", "b"):
+        written(tmp_path / site / "model", CHEST.replace("threshold = 0.31", "threshold = 1.4"))
+        written(tmp_path / site / "nameless", CHEST.replace('id = "chest-film"', "id = 4"))
+    names = [f"{name} ({tmp_path / site / folder})" for site in "ab"
+             for name, folder in (("chest-film", "model"), ("nameless", "nameless"))]  # fmt: skip
+    catalogue = load_models([tmp_path / "a", tmp_path / "b"])
+    assert list(catalogue.disabled) == names
+    assert list(catalogue.why_disabled("chest-film")) == names[::2]
 
 
 def test_the_shipped_models_can_all_be_served():

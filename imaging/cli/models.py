@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_json, add_models, refuse, table
-from imaging.domain.card import Card
+from imaging.domain.card import UNPROVEN, Card
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
 
@@ -80,6 +80,7 @@ def _said(card: Card) -> dict[str, Any]:
         "maker": card.maker,
         "licence": card.licence,
         "status": card.status,
+        "golden_case": _proof(card),
         "use": card.use,
         "not_for": list(card.not_for),
         "modality": sorted({each for one in card.inputs for each in one.modality}),
@@ -105,15 +106,21 @@ def _said(card: Card) -> dict[str, Any]:
 
 def _list(cards: Sequence[Card], disabled: Mapping[str, str]) -> str:
     rows = [
-        [card.id, card.version, card.status, ", ".join(each.code.meaning for each in card.findings)] for card in cards
+        [card.id, card.version, card.status, _proof(card), ", ".join(each.code.meaning for each in card.findings)]
+        for card in cards
     ]
-    lines = [table([["model", "version", "status", "looks for"], *rows])]
+    lines = [table([["model", "version", "status", "golden case", "looks for"], *rows])]
     return "\n".join([*lines, *(f"disabled: {name}: {why}" for name, why in disabled.items())])
+
+
+def _proof(card: Card) -> str:
+    return "given" if card.golden else "unproven"
 
 
 def _show(card: Card) -> str:
     lines = [f"{card.id} {card.version}: {card.name}", f"  {card.use}", f"  status: {card.status}; {card.licence}"]
     lines += [f"  not for: {each}" for each in card.not_for]
+    lines += [f"  {UNPROVEN}"] if card.golden is None else []
     for each in card.findings:
         lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): threshold {each.threshold}")
     for evidence in card.evidence:

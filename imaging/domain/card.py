@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
@@ -124,11 +124,15 @@ class TriageRule:
 
 @dataclass(frozen=True)
 class Golden:
-    """An input whose output is known; serving needs it to agree within `tolerance`."""
+    """An input whose output is known: where a card has one, serving needs it to agree within `tolerance`."""
 
     input: str
     output: str
     tolerance: float
+
+
+UNPROVEN: Final = "unproven: its card has no golden case"
+"""What is said of a model that is served without having shown that it gives a known answer on this machine."""
 
 
 @dataclass(frozen=True)

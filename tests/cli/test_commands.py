@@ -526,6 +526,18 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: P
     assert run("models", "show", "small-film", "--models", models).out.startswith("small-film 1: small-film")
 
 
+def test_a_model_without_a_golden_case_is_called_unproven_by_each_that_speaks_of_it(
+    run: Callable[..., Said], models: Path, home: Path
+) -> None:
+    checked = run("models", "check", "small-film", "--models", models)
+    assert (checked.status, checked.out) == (1, "small-film: unproven: its card has no golden case\n")
+    for what in (["models", "list"], ["models", "show"], ["models", "list", "--json"]):
+        said = run(*what, "--models", models)
+        assert (said.status, said.out.count("unproven")) == (0, 2)
+    doctor = run("doctor", "--home", home, "--models", models, "--dicom-port", "0", "--web-port", "0")
+    assert (doctor.status, doctor.out.count("unproven")) == (0, 2)
+
+
 def test_a_disabled_model_is_a_failure_of_the_check_and_told_by_its_name(
     run: Callable[..., Said], tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from inference_cases import (
     write_series,
 )
 
-from imaging.domain.card import Calibration, Golden, Step, Window
+from imaging.domain.card import UNPROVEN, Calibration, Golden, Step, Window
 from imaging.domain.findings import State, TriageClass
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
@@ -251,7 +251,7 @@ def test_a_golden_case_passes_where_the_known_answer_comes_out(tmp_path: Path):
 
 def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path):
     card = golden_card(tmp_path / "model", 0.7)
-    assert check(replace(card, golden=None)).faults == ("the card has no golden case",)
+    assert check(replace(card, golden=None)).faults == (UNPROVEN,)
     (tmp_path / "model" / "expected.json").write_text('{"findings": [{"code": "one", "present": "NGUYEN^VAN"}]}')
     (fault,) = check(card).faults
     assert fault.startswith("ValueError at inference/golden.py:")

@@ -23,6 +23,7 @@ from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.settings import Settings
 from imaging.spool import Room
+from imaging.supervise import running_roles
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings)
     yield _ledger(settings)
     yield _clock()
-    yield _port("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port", settings.home)
-    yield _port("web", settings.web_host, settings.web_port, "--web-port", settings.home)
+    running = running_roles(settings.home)
+    yield _port("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port", "node" in running)
+    yield _port("web", settings.web_host, settings.web_port, "--web-port", "web" in running)
     yield from _peers(settings)
     yield from _models(settings)
 
@@ -95,15 +97,17 @@ def _clock() -> Finding:
     return Finding("clock", is_well, f"{now.isoformat(timespec='seconds')}, zone {time.tzname[0]}", mend)
 
 
-def _port(what: str, host: str, port: int, flag: str, home: Path) -> Finding:
+def _port(what: str, host: str, port: int, flag: str, is_running: bool) -> Finding:
+    """`is_running`: whether the home's own role for it runs, which then has the port."""
     if port == 0:
         return Finding(f"{what} port", True, "any free one")
     try:
-        socket.create_server((host, port)).close()
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        served = any(home.glob("lock.*")) and _answers(host, port)
-        said = "taken, by a running node" if served else f"cannot be had: {error.strerror}"
-        return Finding(f"{what} port {port}", served, said, "" if served else f"choose another by {flag}")
+        if is_running and _answers(host, port):
+            return Finding(f"{what} port {port}", True, "taken, while this home is being served")
+        mend = f"end what has it, or choose another by {flag}"
+        return Finding(f"{what} port {port}", False, f"cannot be had: {error.strerror}", mend)
     return Finding(f"{what} port {port}", True, "free")
 
 

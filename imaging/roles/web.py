@@ -45,7 +45,8 @@ async def _run(told: WebConfig, life: Life) -> None:
     app = create_app(LedgerWorklist(ledger), _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     life.on_stop(partial(_set_soon, loop, stop))
-    url = f"http://{told.host}:{port}/"
+    host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host
+    url = f"http://{host}:{port}/"
     await serve(app, listener, lambda: life.ready({"web": url, "port": port}), stop)
 
 
@@ -55,13 +56,17 @@ def _set_soon(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        listener = socket.create_server((host, port), backlog=128)
+        listener = socket.create_server((host, port), backlog=128, family=_family(host))
     except OSError as error:
         raise CannotRun(
             f"--web-port {port} on {host} cannot be had: {error.strerror}. Choose another, or 0 for any free one"
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class _Changes:

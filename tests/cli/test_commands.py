@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -599,6 +600,24 @@ def test_the_doctor_changes_nothing(run: Callable[..., Said], tmp_path: Path, mo
     assert not home.exists()
 
 
+def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
+    serve: Callable[..., Node], run: Callable[..., Said]
+) -> None:
+    node = serve("--role", "web")
+    port = int(node.url.rstrip("/").rpartition(":")[2])
+    doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-port", port, "--json"]
+    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
+    assert node.stop() == 0
+    with socket.create_server(("127.0.0.1", port)):
+        assert of_the_port(run(*doctor)) == (False, "cannot be had: Address already in use")
+
+
+def of_the_port(said: Said) -> tuple[bool, str]:
+    """What the doctor says of the web port."""
+    (found,) = [each for each in said.json["findings"] if each["what"].startswith("web port")]
+    return found["is_well"], found["said"].partition(" (while")[0]
+
+
 # Serving ---------------------------------------------------------------------------------------------------
 
 
@@ -621,6 +640,16 @@ def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pa
         assert node.stop() == 0
         assert time.monotonic() - began < 10
     assert run("status", "--home", node.home, "--json").json["roles"][0]["state"] == "stopped"
+
+
+def test_each_name_of_loopback_will_do_for_the_pages(serve: Callable[..., Node], run: Callable[..., Said]) -> None:
+    node = serve("--role", "web", "--web-host", "::1")
+    assert node.url.startswith("http://[::1]:")
+    with urllib.request.urlopen(f"{node.url}healthz", timeout=10) as answer:
+        assert answer.read() == b"ok"
+    port = node.url.rstrip("/").rpartition(":")[2]
+    doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-host", "::1", "--web-port", port, "--json"]
+    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
 
 
 def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:

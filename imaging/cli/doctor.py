@@ -3,6 +3,7 @@
 Exit status 1 where anything is wrong. Nothing is changed.
 """
 
+import ctypes
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
 from imaging.dicom_node.sending import Sender, Unreachable
@@ -28,7 +30,7 @@ from imaging.supervise import running_roles
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `mend` says what to do where it is not well."""
+    """One thing that was looked at. `mend` says what to do where it is not well, or what would be better."""
 
     what: str
     is_well: bool
@@ -92,9 +94,28 @@ def _ledger(settings: Settings) -> Finding:
 def _clock() -> Finding:
     now = datetime.now(UTC)
     newest = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
-    is_well = now >= newest
-    mend = "" if is_well else "set the clock, or start chrony: dates in results would be wrong"
-    return Finding("clock", is_well, f"{now.isoformat(timespec='seconds')}, zone {time.tzname[0]}", mend)
+    is_well, is_kept = now >= newest, _is_kept()
+    said = f"{now.isoformat(timespec='seconds')}, zone {time.tzname[0]}"
+    if is_kept is not None:
+        said += ", synchronised" if is_kept else ", not synchronised"
+    mend = "" if is_well else "set the clock: dates in results would be wrong"
+    if is_kept is False:  # no fault by itself: it may be right all the same
+        mend = "; ".join([each for each in (mend, "start chrony or systemd-timesyncd, so that it stays right") if each])
+    return Finding("clock", is_well, said, mend)
+
+
+def _is_kept() -> bool | None:
+    """Whether something keeps the clock right, by the kernel's word (adjtimex(2)); None where it gives none."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+_TIME_ERROR: Final = 5
+_TIMEX_BYTES: Final = 512
+"""At least a struct timex, whose modes are all 0: nothing is set."""
 
 
 def _port(what: str, host: str, port: int, flag: str, is_running: bool) -> Finding:

@@ -600,6 +600,14 @@ def test_the_doctor_changes_nothing(run: Callable[..., Said], tmp_path: Path, mo
     assert not home.exists()
 
 
+def test_the_doctor_says_whether_anything_keeps_the_clock_right(run: Callable[..., Said], home: Path) -> None:
+    said = run("doctor", "--home", home, "--dicom-port", "0", "--web-port", "0", "--json").json
+    (clock,) = [each for each in said["findings"] if each["what"] == "clock"]
+    assert clock["is_well"]
+    assert clock["said"].endswith("synchronised")
+    assert ("not synchronised" in clock["said"]) == ("start chrony" in clock["mend"])
+
+
 def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
     serve: Callable[..., Node], run: Callable[..., Said]
 ) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from benchmarks.figures import percentile, rounded
 from benchmarks.node import CannotStart, Node, end_tidily, free_port, served
 from benchmarks.pacs import Pacs
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, table
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse, table
 from imaging.cli.simulate import KINDS, drawn, encoded
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.findings import TriageClass
@@ -31,6 +31,7 @@ from imaging.domain.priority import most_urgent
 from imaging.domain.retry import Accepted
 from imaging.ledger import views
 from imaging.ledger.store import Ledger
+from imaging.models.folders import folder_faults
 from imaging.roles.analysis import collect
 
 STUDIES: Final = 9
@@ -127,8 +128,9 @@ def _plans(asked: Asked) -> Iterable[Planned]:
     studies = checked(faults, _count, "--studies", asked.studies)
     if asked.data is not None and not asked.data.is_dir():
         faults.append(f"--data {asked.data}: there is no such folder")
-    if faults or studies is None:
-        raise Wrong("\n".join(faults))
+    faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
+    refuse(asked, faults)
+    assert studies is not None
     if asked.data is None:
         return _drawn(studies)
     found = collect([asked.data])

@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -39,12 +39,13 @@ from benchmarks.figures import percentile, rounded
 from benchmarks.limit import Limit
 from benchmarks.pacs import Pacs
 from benchmarks.sending import MODES, Sent, send_all
-from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, table
+from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
 from imaging.domain.card import Card
 from imaging.domain.peers import Address
 from imaging.ledger import views
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.folders import folder_faults
 
 LINGER_S: Final = 1.0
 """How long late duplicates are waited for."""
@@ -111,16 +112,13 @@ def _plan(asked: Asked) -> Asked:
         setattr(asked, option, checked(faults, parse, "--" + option.replace("_", "-"), getattr(asked, option)))
     asked.listen = checked(faults, int, "--listen", asked.listen or ("11113" if asked.to else "0"))
     asked.to = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    faults += [f"--{name}: there is no folder {folder}" for name, folder in _folders(asked) if not folder.is_dir()]
+    faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
+    if asked.home is not None and not asked.home.is_dir():
+        faults.append(f"--home {asked.home}: there is no such folder")
     if asked.home is not None and asked.to is None:
         faults.append("--home names the home of a node of --to; a node of its own has a temporary one")
-    if faults:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
     return asked
-
-
-def _folders(asked: Asked) -> Iterator[tuple[str, Path]]:
-    yield from ((name, folder) for name in ("home", "models") if (folder := getattr(asked, name)) is not None)
 
 
 def _count(said: str) -> int:

@@ -33,7 +33,7 @@ from typing import Any, Final
 from benchmarks import node, studies
 from benchmarks.studies import Copy, Template
 from benchmarks.wire import IMPLICIT_LITTLE, VERIFICATION, Association, WireError
-from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, table
+from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
 from imaging.domain.peers import Address
 
 PROGRAMS: Final = {"orthanc": "/usr/sbin/Orthanc", "storescp": "/usr/bin/storescp"}
@@ -97,8 +97,7 @@ def _plan(asked: Asked) -> Asked:
         setattr(asked, option, asked_for[0] if asked_for else None)
     if asked.dir is not None and not asked.dir.is_dir():
         faults.append(f"--dir {asked.dir}: there is no such folder")
-    if faults:
-        raise Wrong("\n".join(faults))
+    refuse(asked, faults)
     return asked
 
 

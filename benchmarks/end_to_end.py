@@ -39,7 +39,7 @@ from benchmarks.figures import percentile, rounded
 from benchmarks.limit import Limit
 from benchmarks.pacs import Pacs
 from benchmarks.sending import MODES, Sent, send_all
-from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
+from imaging.cli.asking import Asked, Parser, Wrong, add_json, amount, checked, refuse, table
 from imaging.domain.card import Card
 from imaging.domain.peers import Address
 from imaging.ledger import views
@@ -102,10 +102,10 @@ def _plan(asked: Asked) -> Asked:
         ("studies", _count),
         ("associations", _count),
         ("rate", _above_zero),
-        ("idle", float),
+        ("idle", amount),
         ("limit_rounds", int),
-        ("limit_s", float),
-        ("patience", float),
+        ("limit_s", amount),
+        ("patience", amount),
         ("modes", _modes),
         ("size", _size),
     ):
@@ -128,9 +128,9 @@ def _count(said: str) -> int:
 
 
 def _above_zero(said: str) -> float:
-    if float(said) <= 0:
+    if not amount(said):
         raise ValueError("a number above 0 is wanted")
-    return float(said)
+    return amount(said)
 
 
 def _modes(said: str) -> list[str]:

@@ -202,6 +202,12 @@ def table() -> dict[str, Field[Any]]:
     return {each.name: each for each in fields(Settings)}
 
 
+def parser(name: str) -> Callable[[str], Any]:
+    """What makes a value out of a setting's text; raises ValueError with the form wanted."""
+    parse: Callable[[str], Any] = table()[name].metadata["parse"]
+    return parse
+
+
 def flag(name: str) -> str:
     """A setting's flag."""
     return "--" + name.replace("_", "-")

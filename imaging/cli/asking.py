@@ -1,6 +1,7 @@
 """How commands are asked: options whose faults are said all at once, each with the form wanted."""
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -133,6 +134,17 @@ def checked(faults: list[str], parse: Callable[[str], T], option: str, said: str
     except ValueError as error:
         faults.append(f"{option} {said!r}: {error}")
         return None
+
+
+def amount(said: str) -> float:
+    """A number from 0 on."""
+    try:
+        value = float(said)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError("a number from 0 on is wanted, such as 2 or 0.5")
+    return value
 
 
 def moment(said: str) -> datetime:

@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written: where it is, and what the system says
+        print(f"imaging {said[0]}: {error.filename or 'it could not be done'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return status

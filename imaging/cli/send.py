@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from imaging import settings
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse
 from imaging.dicom_node.files import files_under, split_part_10
 from imaging.dicom_node.headers import Unreadable
@@ -30,6 +31,7 @@ def run(asked: Asked) -> int:
     if not asked.to:
         faults.append("--to is needed: AET@HOST:PORT")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
+    checked(faults, settings.parser("ae_title"), "--ae-title", asked.ae_title)
     refuse(asked, faults)
     assert peer is not None
     files, passed_over = _readable(asked.paths)

@@ -13,7 +13,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, add_json, checked, refuse
+from imaging.cli.asking import Asked, Failed, Parser, add_json, amount, checked, refuse
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
@@ -41,7 +41,7 @@ def run(asked: Asked) -> int:
         if not said.isdecimal() or not int(said):
             faults.append(f"{option} {said!r}: a number from 1 is wanted")
     faults += [f"--kind {each!r}: film, head or brain is wanted" for each in asked.kind or () if each not in KINDS]
-    rate = checked(faults, float, "--rate", asked.rate)
+    rate = checked(faults, amount, "--rate", asked.rate)
     if (asked.output is None) == (asked.to is None):
         faults.append("say where to: either --output DIR or --to AET@HOST:PORT")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None

@@ -219,8 +219,11 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         ),
         (
             ["simulate", "--studies", "0", "--kind", "foot", "--rate", "fast"],
-            ["--studies", "--kind", "--rate", "--output"],
+            ["--studies", "--kind", "--rate 'fast': a number from 0", "--output"],
         ),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "nan"], ["--rate 'nan': a number from 0 on is wanted"]),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "-1"], ["--rate '-1': a number from 0 on is wanted"]),
+        (["send", "/none", "--to", "A@127.0.0.1:1", "--ae-title", "DISTRICT-HOSPITAL-1"], ["19 characters"]),
         (
             ["purge", "--older-than", "a while", "--config", "/none.toml"],
             ["30d, 12h or 90m", "/none.toml: cannot be read"],
@@ -311,6 +314,17 @@ def test_a_variable_that_cannot_be_used_is_named(
     monkeypatch.setenv("IMAGING_WEB_PORT", "eighty")
     said = run("status", "--home", home)
     assert (said.status, "IMAGING_WEB_PORT 'eighty' is no port" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [["simulate", "--studies", "1", "--kind", "film", "--output"], ["migrate", "--home"]]
+)
+def test_a_place_that_cannot_be_written_is_a_failure_in_words(
+    run: Callable[..., Said], tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    said = run(*command, tmp_path / "file")
+    assert (said.status, f"imaging {command[0]}: {tmp_path / 'file'}" in said.err) == (1, True)
 
 
 # Status ----------------------------------------------------------------------------------------------------

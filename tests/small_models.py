@@ -62,7 +62,7 @@ max_gap_mm = 20
 
 [[prepare]]
 do = "orient"
-to = "RAS"
+to = "SAR"
 [[prepare]]
 do = "resample"
 spacing = [4, 4, 4]

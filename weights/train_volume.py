@@ -8,7 +8,7 @@ drawings, and the studies that are only looked at.
 Conventions, which the runtime shares:
 
 - a volume is float32 [slice, row, column]; its index grows toward superior, posterior, left;
-- `orient RAS`: the last axis then grows toward the patient's right, the middle one toward
+- `orient SAR`: the last axis then grows toward the patient's right, the middle one toward
   anterior, the first toward superior;
 - `resample`: linear, at true positions; the centre of the first voxel stays, an axis of n voxels
   d mm apart gets round((n - 1) d / new) + 1 voxels; outside is -1024 (CT) or 0 (MR);
@@ -99,7 +99,7 @@ class Sample:
     ml: float
     kind: str
     spacing_mm: tuple[float, float, float]
-    drawn_mask: Array = field(repr=False)  # on the drawing's own grid, oriented RAS
+    drawn_mask: Array = field(repr=False)  # on the drawing's own grid, oriented SAR
     visible: bool = True  # whether more than half of a bleed is darker than BONE; CT alone
 
 
@@ -116,7 +116,7 @@ def resample(values: Array, spacing: tuple[float, ...], target: tuple[float, ...
 
 
 def prepare(recipe: Recipe, oriented: Array, spacing: tuple[float, ...]) -> Array:
-    """A volume oriented RAS, in HU or arbitrary units, as the network takes it."""
+    """A volume oriented SAR, in HU or arbitrary units, as the network takes it."""
     if recipe.modality == "CT":
         low, high = recipe.window
         return np.clip((resample(oriented, spacing, recipe.spacing_mm, -1024.0) - low) / (high - low), 0, 1)
@@ -614,7 +614,7 @@ def _stressed(recipe: Recipe, synthetic: ModuleType, way: Callable[[Array], Arra
 
 
 def read_axial(datasets: list[pydicom.Dataset]) -> tuple[Array, tuple[float, float, float]]:
-    """An axial series oriented RAS and its spacing; tilt and uneven gaps are undone by interpolation.
+    """An axial series oriented SAR and its spacing; tilt and uneven gaps are undone by interpolation.
 
     A stand-in for the runtime's Volume, used for the golden case and the studies looked at.
     """
@@ -792,7 +792,7 @@ def _write_card(recipe: Recipe, folder: Path, code: str, threshold: float, figur
             .replace("@THRESHOLD@", f"{threshold}").replace("@MIN_ML@", f"{recipe.min_ml}")
             .replace("@PRESENT_ML@", f"{recipe.present_ml}").replace("@SENSITIVITY@", f"{recipe.sensitivity}")
             .replace("@LOW@", f"{recipe.window[0]:g}").replace("@HIGH@", f"{recipe.window[1]:g}")
-            .replace("@SPACING@", toml_list(recipe.spacing_mm[::-1])).replace("@ROI@", toml_list(recipe.roi))
+            .replace("@SPACING@", toml_list(recipe.spacing_mm)).replace("@ROI@", toml_list(recipe.roi))
             .replace("@EVIDENCE@", tables.rstrip()))
     (folder / "card.toml").write_text(card)
 

@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Window:
-    """How a volume is cut into patches: `roi` in voxels (slice, row, column), `overlap` as a share of it."""
+    """How a volume is cut into patches: `roi` in voxels, in the array's order, `overlap` as a share of it."""
 
     roi: tuple[int, int, int]
     overlap: float = 0.25

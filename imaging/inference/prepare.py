@@ -1,7 +1,8 @@
 """A film or a volume as its network takes it, by the card's steps (docs/models.md, "prepare").
 
-Arrays carry a channel first: films are (1, rows, columns), volumes (1, slice, row, column) or, after `orient RAS`,
-(1, S, A, R): the index grows toward superior, anterior, right.
+Arrays carry a channel first: films are (1, rows, columns), volumes (1, slice, row, column) or, after `orient`,
+in the order of its letters: RAS is (1, R, A, S), the index growing toward right, anterior, superior. Spacing and shapes
+are in the array's order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,11 +56,8 @@ def prepare_volume(volume: Volume, steps: Sequence[Step]) -> PreparedVolume:
     """Geometry first (orient, resample), in one pass, then the other steps in their order."""
     geometry = [step for step in steps if step.do in ("orient", "resample")]
     resample: Mapping[str, Any] = next((step.options for step in geometry if step.do == "resample"), {})
-    spacing = resample.get("spacing")
-    grid = volume.grid(
-        is_ras=any(step.do == "orient" for step in geometry),
-        spacing_mm=tuple(reversed(spacing)) if spacing else None,
-    )
+    toward = next((str(step.options["to"]) for step in geometry if step.do == "orient"), "")
+    grid = volume.grid(toward=toward, spacing_mm=resample.get("spacing"))
     prepared = PreparedVolume(volume.resample(grid, is_nearest=resample.get("mode") == "nearest")[None], grid)
     for step in steps:
         if step.do in SHAPES:

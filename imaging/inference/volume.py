@@ -23,8 +23,11 @@ Vector = NDArray[np.float64]
 MAX_BYTES: Final = 2 << 30
 """Of a volume as floats; more is refused as `memory`."""
 CT_AIR: Final = -1024.0
-RAS: Final = np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
-"""In LPS, where the index of the slice, row and column axis grows after `orient RAS`."""
+TOWARD: Final = {
+    "R": (-1.0, 0.0, 0.0), "L": (1.0, 0.0, 0.0), "A": (0.0, -1.0, 0.0), "P": (0.0, 1.0, 0.0), "S": (0.0, 0.0, 1.0),
+    "I": (0.0, 0.0, -1.0),
+}  # fmt: skip
+"""In LPS, where an index axis of that letter grows: right, left, anterior, posterior, superior, inferior."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,10 @@ class Volume:
         place: Vector = start + index[:, 1:2] * down + index[:, 2:3] * along
         return place
 
-    def grid(self, *, is_ras: bool = False, spacing_mm: tuple[float, ...] | None = None) -> Grid:
-        """The right-angled grid that covers the volume, along its own axes, or turned the nearest way to RAS.
+    def grid(self, *, toward: str = "", spacing_mm: tuple[float, ...] | None = None) -> Grid:
+        """The right-angled grid that covers the volume, along its own axes.
+
+        `toward`: its index axes are turned the nearest way to these directions: "RAS" is (right, anterior, superior).
 
         The centre of the first voxel stays where it is, and an axis of `extent` mm gets round(extent / spacing) + 1
         voxels. `spacing_mm` is in index order; None keeps the volume's own (the least gap, where gaps differ).
@@ -105,7 +110,7 @@ class Volume:
         low, high = self._extent()
         gap = float(np.median(self.laid.gaps_mm) if self.laid.kind == "even" else self.laid.gaps_mm.min())
         own = (gap, *self.spacing_mm)
-        order: tuple[tuple[int, bool], ...] = _turned(axes) if is_ras else ((0, True), (1, True), (2, True))
+        order: tuple[tuple[int, bool], ...] = _turned(axes, toward) if toward else ((0, True), (1, True), (2, True))
         spacing = [float(each) for each in spacing_mm] if spacing_mm else [float(own[axis]) for axis, _ in order]
         shape = [
             round(float(high[axis] - low[axis]) / each) + 1 for (axis, _), each in zip(order, spacing, strict=True)
@@ -276,8 +281,8 @@ def _between(sources: Vector, targets: Vector, is_nearest: bool) -> _Between:
     return _Between(below, np.minimum(below + 1, last), np.where(whole, 0.0, share), inside)
 
 
-def _turned(axes: Vector) -> tuple[tuple[int, bool], ...]:
-    """Which of these axes each axis of RAS takes, and whether in its direction: the assignment nearest to RAS."""
-    alike = RAS @ axes.T
+def _turned(axes: Vector, toward: str) -> tuple[tuple[int, bool], ...]:
+    """Which of these axes comes first, second and third, and whether in its direction: the nearest to `toward`."""
+    alike = np.array([TOWARD[letter] for letter in toward]) @ axes.T
     best = max(permutations(range(3)), key=lambda order: round(sum(abs(alike[at, o]) for at, o in enumerate(order)), 9))
     return tuple((axis, bool(alike[at, axis] > 0)) for at, axis in enumerate(best))

@@ -34,7 +34,14 @@ def _zscore(table: Table) -> dict[str, Any]:
 
 
 def _orient(table: Table) -> dict[str, Any]:
-    return {"to": table.choice("to", ("RAS",))}
+    to = table.text("to")
+    if to and sorted(_OPPOSITE.get(letter, letter) for letter in to) != ["A", "R", "S"]:
+        rule = 'must be one letter each of R or L, A or P, S or I, in the array\'s order, such as "RAS"'
+        table.fault("to", to, rule, "to-form")
+    return {"to": to}
+
+
+_OPPOSITE: Final[Mapping[str, str]] = {"L": "R", "P": "A", "I": "S"}
 
 
 def _resample(table: Table) -> dict[str, Any]:

@@ -201,8 +201,8 @@ def volume_card(folder: Path, **changes: Any) -> Card:
     defaults: dict[str, Any] = {
         "inputs": (Input("ct", ("CT",), slices=(3, 600), max_gap_mm=8.0),),
         "prepare": (
-            Step("orient", {"to": "RAS"}),
-            Step("resample", {"spacing": (1.0, 1.0, 2.0), "mode": "linear"}),
+            Step("orient", {"to": "SAR"}),
+            Step("resample", {"spacing": (2.0, 1.0, 1.0), "mode": "linear"}),
             Step("window", {"low": 0.0, "high": 80.0}),
         ),
         "engine": Engine(

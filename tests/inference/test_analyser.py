@@ -191,6 +191,18 @@ def test_a_segment_is_measured_where_it_lies_in_the_patient(tmp_path: Path):
     assert outcome.facts["prepared_mm"] == "2x1x1"
 
 
+def test_a_card_in_the_order_right_anterior_superior_finds_the_same(tmp_path: Path):
+    sources = head_series(tmp_path / "s", bleed=True)
+    card = volume_card(tmp_path / "model")
+    steps = (Step("orient", {"to": "RAS"}), Step("resample", {"spacing": (1.0, 1.0, 2.0)}), card.prepare[2])
+    turned = replace(card, prepare=steps, engine=replace(card.engine, window=Window((16, 16, 8), batch=3)))
+    one, other = (Analyser(each).analyse(sources) for each in (card, turned))
+    assert other.facts["prepared_mm"] == "1x1x2"
+    assert other.findings[0].present
+    assert other.findings[0].centre_mm == one.findings[0].centre_mm
+    assert other.findings[0].measurements == one.findings[0].measurements
+
+
 def test_a_clean_volume_has_an_absent_finding_without_measurements(tmp_path: Path):
     outcome = Analyser(volume_card(tmp_path / "model")).analyse(head_series(tmp_path / "s", bleed=False))
     (finding,) = outcome.findings

@@ -43,7 +43,7 @@ def on_ras(image: SimpleITK.Image, spacing: tuple[float, float, float], outside:
         image.GetDirection(),
         outside,
     )
-    return SimpleITK.GetArrayFromImage(done)
+    return SimpleITK.GetArrayFromImage(done).T  # (x, y, z): right, anterior, superior
 
 
 REGULAR = ("ct/phantom_head/bleed", "mr/phantom_brain/lesion", "mr/t1_sagittal_siemens", "mr/epi_axial_ge")
@@ -82,17 +82,19 @@ def test_order_of_files_changes_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, CORONAL, (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)])
-def test_after_orient_the_index_grows_toward_superior_anterior_right(tmp_path: Path, orientation: tuple[float, ...]):
+@pytest.mark.parametrize("to", ["RAS", "SAR", "LPI"])
+def test_after_orient_the_index_grows_where_its_letters_say(tmp_path: Path, orientation: tuple[float, ...], to: str):
     volume = read_volume(
         write_series(tmp_path / "s", noise(7, 12, 15), np.arange(7) * 1.5, orientation=orientation), ANY
     )
-    prepared = prepare_volume(volume, (Step("orient", {"to": "RAS"}),))
+    prepared = prepare_volume(volume, (Step("orient", {"to": to}),))
     origin, *ends = prepared.grid.to_patient(np.concatenate(([[0, 0, 0]], np.eye(3))))
     steps = [end - origin for end in ends]
-    assert [int(np.abs(step).argmax()) for step in steps] == [2, 1, 0]
-    assert steps[0][2] > 0  # superior
-    assert steps[1][1] < 0  # anterior
-    assert steps[2][0] < 0  # right
+    grows = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "S": (2, 1), "I": (2, -1)}  # in LPS
+    for step, letter in zip(steps, to, strict=True):
+        axis, sign = grows[letter]
+        assert int(np.abs(step).argmax()) == axis
+        assert np.sign(step[axis]) == sign
     # Turning moves no value: the voxel at a place in the patient is the same one.
     for index in ((0, 0, 0), (6, 11, 14), (3, 5, 2)):
         place = volume.to_patient(np.array([index]))[0]
@@ -112,7 +114,7 @@ def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path)
     volume = read_volume(sources, ANY)
     assert volume.laid.tilt_degrees == pytest.approx(20, abs=0.01)
     assert volume.facts["tilt_degrees"] == "20.0"
-    grid = volume.grid(is_ras=True, spacing_mm=(2.0, 1.0, 1.0))
+    grid = volume.grid(toward="SAR", spacing_mm=(2.0, 1.0, 1.0))
     assert np.allclose(grid.axes @ grid.axes.T, np.eye(3))
     seen = grid.to_patient(np.argwhere(volume.resample(grid) > 500))
     assert np.allclose(seen.mean(axis=0), box, atol=0.6)  # without the shear: 16 mm off
@@ -139,7 +141,7 @@ def test_uneven_slices_are_interpolated_where_they_truly_lie(tmp_path: Path):
     values = np.broadcast_to((along * 10)[:, None, None], (7, 16, 16))
     volume = read_volume(write_series(tmp_path / "s", values + np.eye(16), along), ANY)
     assert volume.laid.kind == "uneven"
-    grid = volume.grid(is_ras=True, spacing_mm=(0.5, 0.8, 0.6))
+    grid = volume.grid(toward="SAR", spacing_mm=(0.5, 0.8, 0.6))
     column = volume.resample(grid)[:, 3, 8]
     assert np.allclose(column, np.arange(0, 9.25, 0.5) * 10, atol=1e-3)
 
@@ -216,7 +218,7 @@ def test_a_mask_returns_to_within_half_a_voxel(tmp_path: Path):
     mask = np.zeros(volume.values.shape, bool)
     mask[4:8, 10:22, 20:35] = True
     inside = Volume(**{**volume.__dict__, "values": np.where(mask, 1000, 0).astype(np.int16)})
-    grid = volume.grid(is_ras=True, spacing_mm=(1.0, 0.7, 0.7))
+    grid = volume.grid(toward="SAR", spacing_mm=(1.0, 0.7, 0.7))
     back = volume.mask_of(inside.resample(grid) >= 500, grid)
     centre, wanted = (volume.to_patient(np.argwhere(each)).mean(axis=0) for each in (back, mask))
     assert (np.abs(centre - wanted) < 0.5 * np.array([0.6, 0.8, 3.0])).all()

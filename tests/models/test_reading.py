@@ -127,7 +127,7 @@ sha256 = "{DIGEST}"
 input = "x"
 output = "y"
 [engine.window]
-roi = [48, 96, 96]
+roi = [96, 96, 48]
 overlap = 0.25
 blend = "gaussian"
 batch = 2
@@ -183,7 +183,7 @@ def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
     assert card.is_volume
     assert (card.inputs[0].slices, card.inputs[0].extent_mm) == ((12, 600), (100.0, 1e6))
     assert card.engine.window is not None
-    assert card.engine.window.roi == (48, 96, 96)
+    assert card.engine.window.roi == (96, 96, 48)
     assert card.prepare[1].options == {"spacing": (1, 1, 2), "mode": "linear"}
     assert card.findings[0].present == {"volume_ml": 1.0}
     assert card.findings[0].site is not None
@@ -220,6 +220,8 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
         ('as = "label"', 'as = "segment"', "(as-dimensions)"),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
         ('do = "zscore"', 'do = "crop-foreground"', "is not yet supported (do-unsupported)"),
+        ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
+        ('do = "zscore"', 'do = "orient"\nto = "RA"', "(to-form)"),
         (RESIZE, f'[[prepare]]\ndo = "scale"\n{RESIZE}', "(prepare-order)"),
         (DIGEST, "0" * 64, f"model.onnx has the digest {DIGEST} (sha256-differs)"),
         ('file = "model.onnx"', 'file = "../model.onnx"', "must lie in the model's folder (file-outside)"),

@@ -24,7 +24,7 @@ CARD = """# Written by train.py: change that, not this.
 #
 # Axes. The prepared volume, and x and y of the network, are (slice, row, column) = (S, A, R): the
 # first index grows toward superior, the second toward anterior, the last toward the patient's right.
-# `spacing` is [x, y, z] = (right, anterior, superior) in mm; `roi` is in the array's order, [d, h, w].
+# `spacing` and `roi` are in the same order.
 # Resampling is linear at true positions; outside the volume lies 0. zscore takes mean and deviation of
 # the voxels that are not 0 and leaves those that are at 0. A volume smaller than the window is padded
 # at the end of each axis with the least value of the prepared volume.
@@ -63,7 +63,7 @@ prefer = ["axial", "thin"]
 
 [[prepare]]
 do = "orient"
-to = "RAS"
+to = "SAR"
 [[prepare]]
 do = "resample"
 spacing = @SPACING@

@@ -16,7 +16,7 @@ import pydicom.uid
 from imaging.domain.card import Calibration, Card, Engine, FindingSpec, Gate, Golden, Input, Step, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
-from imaging.domain.fitting import GATES, PREFERENCES
+from imaging.domain.fitting import FILMS, GATES, PREFERENCES
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.models.tables import CardError, Faults, Table, rule_name
 
@@ -84,7 +84,13 @@ def _card(top: Table, folder: Path, digest: str) -> Card:
 
 def _hold_together(card: Card, top: Table) -> None:
     """Rules between tables."""
-    dimensions = "volume" if card.is_volume else "film"
+    several = [(at, set(each.modality)) for at, each in enumerate(card.inputs) if each.images != "each"]
+    together = [at for at, modalities in several if modalities and modalities <= FILMS]
+    for at in together:
+        rule = 'films are taken one by one, by images = "each"; best and all of them are not yet supported'
+        top.fault(f"input[{at}].images", card.inputs[at].images, rule, "images-unsupported")
+    is_volume = card.is_volume and not together
+    dimensions = "volume" if is_volume else "film"
     for at, step in enumerate(card.prepare):
         if step.do in STEPS and dimensions not in STEPS[step.do].takes:
             top.fault(f"prepare[{at}].do", step.do, f"does not prepare a {dimensions}", "do-dimensions")
@@ -92,8 +98,8 @@ def _hold_together(card: Card, top: Table) -> None:
     if late := [step.do for step in card.prepare if step.do in GEOMETRY and step.do not in first]:
         top.fault("prepare", late, "must come before steps that change values", "prepare-order")
     for at, finding in enumerate(card.findings):
-        if (finding.kind == "segment") != card.is_volume:
-            rule = 'a volume\'s finding is as = "segment", a film\'s as = "label"'
+        if (finding.kind == "segment") != is_volume:
+            rule = 'of volumes only as = "segment" is supported yet, of films only as = "label"'
             top.fault(f"finding[{at}].as", finding.kind, rule, "as-dimensions")
     names = [finding.code.value for finding in card.findings]
     for name in sorted({name for name in names if names.count(name) > 1}):

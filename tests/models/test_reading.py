@@ -218,6 +218,7 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
         ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is no key of a card (key-unknown)"),
         ('as = "label"', 'as = "boxes"', "finding[0].as = 'boxes': is not yet supported (as-unsupported)"),
         ('as = "label"', 'as = "segment"', "(as-dimensions)"),
+        ('images = "each"', "", "input[0].images = 'all': films are taken one by one, by images = \"each\""),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
         ('do = "zscore"', 'do = "crop-foreground"', "is not yet supported (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
@@ -248,6 +249,17 @@ def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str)
     assert old in CHEST
     said = faults(tmp_path, CHEST.replace(old, new))
     assert any(fault in line for line in said), said
+
+
+def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path):
+    (said,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
+    assert said.startswith("input[0].images = 'best': films are taken one by one")
+    assert said.endswith("not yet supported (images-unsupported)")
+    head = tmp_path / "head"
+    head.mkdir()
+    assert faults(head, HEAD.replace('modality = ["CT"]\n', "")) == [
+        "input[0].modality = absent: must be given: a list of texts (modality-absent)"
+    ]
 
 
 def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from imaging import crash
 from imaging.domain.header import Header, same_patient
 from imaging.domain.priority import REST_BAND, first_due
+from imaging.domain.same_image import is_same_image
 from imaging.domain.settling import VOLUME_MODALITIES, Patience
 from imaging.domain.states import STUDY, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
@@ -178,25 +179,6 @@ def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
         update(study)
         .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
         .values(ended_tick=tick, settle_tick=tick)
-    )
-
-
-def is_same_image(one: Header, other: Header) -> bool:
-    """Whether two objects under one UID differ in encoding alone, as a PACS that re-encodes makes them."""
-    return _identity(one) == _identity(other)
-
-
-def _identity(header: Header) -> tuple[Any, ...]:
-    return (
-        header.patient_id,
-        header.study_instance_uid,
-        header.series_instance_uid,
-        header.sop_class_uid,
-        header.rows,
-        header.columns,
-        header.number_of_frames,
-        header.image_position,
-        header.image_orientation,
     )
 
 

@@ -13,6 +13,7 @@ from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, Study
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header, same_patient
 from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
 from imaging.domain.uids import derived_uid
 from imaging.inference.analyser import Analyser
@@ -110,8 +111,9 @@ class Analysis:
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
         """Every fitting model's answer, with its SR written where there is a folder for it."""
-        headers = [source.header for source in sources]
         doubt = _doubt(sources)
+        sources = _distinct(sources)
+        headers = [source.header for source in sources]
         fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
         if not fitting:
             reason = doubt or "no-model"
@@ -149,9 +151,14 @@ def _doubt(sources: Sequence[Source]) -> str:
     """Why it is in doubt whose study this is, or which bytes are its; empty where it is not."""
     if not same_patient(source.header for source in sources):
         return "mixed-patients"
+    first = {source.header.sop_instance_uid: source.header for source in _distinct(sources)}
+    is_clear = all(is_same_image(first[source.header.sop_instance_uid], source.header) for source in sources)
+    return "" if is_clear else "conflict"
+
+
+def _distinct(sources: Sequence[Source]) -> list[Source]:
+    """The first object under each SOP Instance UID, which is the one that is used."""
     first: dict[str, Source] = {}
     for source in sources:
-        known = first.setdefault(source.header.sop_instance_uid, source)
-        if known is not source and known.path.read_bytes() != source.path.read_bytes():
-            return "conflict"
-    return ""
+        first.setdefault(source.header.sop_instance_uid, source)
+    return list(first.values())

@@ -499,6 +499,23 @@ def test_what_no_model_fits_is_a_result_and_no_failure(run: Callable[..., Said],
     }
 
 
+def test_an_image_encoded_twice_is_analysed_once_and_another_under_its_uid_is_a_conflict(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "1.dcm", drawn())
+    again = drawn()
+    again.StationName = "A PACS"
+    again.compress("1.2.840.10008.1.2.5", generate_instance_uid=False)
+    write(tmp_path / "2.dcm", again)
+    (result,) = run("analyse", tmp_path, "--models", models, "--json").json["studies"][0]["results"]
+    assert (result["model"], result["state"]) == ("small-film", "analysed")
+    other = drawn()
+    other.SeriesInstanceUID += ".1"
+    write(tmp_path / "3.dcm", other)
+    (result,) = run("analyse", tmp_path, "--models", models, "--json").json["studies"][0]["results"]
+    assert (result["model"], result["reason"]) == (None, "conflict")
+
+
 def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:
     for command in (["analyse", "--models", models], ["send", "--to", "PACS@127.0.0.1:104"]):
         said = run(*command, films / "readme.txt")

@@ -1,7 +1,8 @@
 """Analyse files or folders, without a server.
 
 Files that are no DICOM are passed over and counted. Not analysed is a result as well (exit status 0). The same files,
-models and --at give the same bytes.
+models and --at give the same bytes. A study that needs more memory than it may have is not analysed; the card's limit
+of time is the worker's alone.
 
   imaging analyse study/ --output results/
   imaging analyse film.dcm --json --at 2026-11-24T09:30:00+07:00
@@ -17,7 +18,7 @@ from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_model
 from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
-from imaging.roles.analysis import Analysis, collect
+from imaging.roles.analysis import Analysis, collect, memory_limit
 
 
 def options(parser: Parser) -> None:
@@ -25,6 +26,9 @@ def options(parser: Parser) -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
     add_models(parser)
+    parser.add_argument(
+        "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
+    )
     add_json(parser)
 
 
@@ -33,9 +37,22 @@ def run(asked: Asked) -> int:
     if not asked.paths:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
+    memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb)
     faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
     refuse(asked, faults)
     assert at is not None
+    assert memory_mb is not None
+    with memory_limit(memory_mb):
+        return _analyse(asked, at)
+
+
+def _megabytes(said: str) -> int:
+    if not said.isdecimal() or not 0 < int(said) < 1 << 30:
+        raise ValueError("a number of megabytes is wanted, such as 6000")
+    return int(said)
+
+
+def _analyse(asked: Asked, at: datetime) -> int:
     collected = collect(asked.paths)
     if not collected.studies:
         raise Wrong(f"nothing readable: {collected.passed_over} files are no DICOM")

@@ -7,6 +7,12 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not memory enough; the engine says so of itself by its text alone."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "Failed to allocate memory" in said or "bad_alloc" in said
+
+
 def fingerprint(error: BaseException) -> str:
     """An error's type and the last line of ours that it passed. Never its text, which may quote a patient's data."""
     files = [(Path(frame.filename).resolve(), frame) for frame in traceback.extract_tb(error.__traceback__)]

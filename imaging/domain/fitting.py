@@ -86,8 +86,10 @@ def select(card: Card, headers: Sequence[Header]) -> Selection | Reason:
     try:
         known = _distinct(headers)
         roles = {each.role: _for_role(card, each, known) for each in card.inputs}
-        if not same_patient(header for chosen in roles.values() for header in chosen):
+        chosen = [header for each in roles.values() for header in each]
+        if not same_patient(chosen):
             raise NotAnalysable("mixed-patients")
+        _hold_memory(card, chosen)
     except NotAnalysable as refused:
         return refused.reason
     return Selection(roles)
@@ -165,6 +167,17 @@ def _distinct(headers: Sequence[Header]) -> list[Header]:
         if other is not header and other != header:
             known[header.sop_instance_uid] = min(other, header, key=repr)
     return [known[uid] for uid in sorted(known)]
+
+
+def _hold_memory(card: Card, headers: Sequence[Header]) -> None:
+    """The stored values alone, at two bytes each, must fit into what the card says that a job needs.
+
+    A volume's are held together, films one by one. What the network itself takes nobody knows but the engine.
+    """
+    sizes = [2 * (each.rows or 0) * (each.columns or 0) * each.number_of_frames for each in headers]
+    needed = sum(sizes) if card.is_volume else max(sizes, default=0)
+    if needed > card.engine.memory_mb << 20:
+        raise NotAnalysable("memory")
 
 
 def _for_role(card: Card, card_input: Input, headers: Sequence[Header]) -> tuple[Header, ...]:

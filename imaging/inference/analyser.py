@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.card import Card
-from imaging.domain.faults import fingerprint
+from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import Finding, ImageRef, Outcome, State
 from imaging.domain.fitting import model_input, select
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -87,6 +87,8 @@ class Analyser:
         except NotAnalysable as refused:
             return self.not_analysed(sources, refused.reason)
         except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
+            if is_out_of_memory(error):
+                return self.not_analysed(sources, Reason("memory"))
             return Outcome(State.FAILED, reason=fingerprint(error))
         return self.run([prepared])[0]
 
@@ -237,9 +239,10 @@ class Analyser:
         )
 
     def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Outcome:
+        is_memory = is_out_of_memory(error)
         return Outcome(
-            State.FAILED,
-            reason=fingerprint(error),
+            State.NOT_ANALYSED if is_memory else State.FAILED,
+            reason="memory" if is_memory else fingerprint(error),
             images=prepared.images,
             facts=self._facts(prepared.facts),
             timings_ms=_rounded(timings),

@@ -1,6 +1,8 @@
 """One study through its models: what the worker does with a job, and `imaging analyse` with files."""
 
-from collections.abc import Iterable, Sequence
+import resource
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 from imaging.dicom_node.files import files_under, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
-from imaging.domain.faults import fingerprint
+from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header, same_patient
@@ -36,7 +38,7 @@ def outcome_of(error: Exception, sources: Sequence[Source]) -> Outcome:
     """The input's trouble is a reason; ours is a failure with a fingerprint that has no patient's data."""
     if isinstance(error, NotAnalysable):
         return not_analysed(error.reason.code, sources, error.reason.detail)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return not_analysed("memory", sources)
     return failed(fingerprint(error), sources)
 
@@ -95,11 +97,23 @@ def collect(paths: Iterable[Path]) -> Collected:
         try:
             request = split_part_10(file.read_bytes())
             header = read_header(request.data, request.transfer_syntax_uid)
-        except (Unreadable, Mismatch, OSError):
+        except (Unreadable, Mismatch, OSError, MemoryError):
             passed_over += 1
         else:
             studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
     return Collected(studies, passed_over)
+
+
+@contextmanager
+def memory_limit(megabytes: float) -> Iterator[None]:
+    """Inside, an allocation that would take the process beyond it fails, and the study that asked ends as `memory`."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(megabytes) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
 
 
 class Analysis:

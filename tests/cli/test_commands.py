@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import socket
 import time
 import urllib.request
@@ -24,7 +25,7 @@ from imaging.domain.retry import Permanent
 from imaging.ledger import deliveries, jobs, migrate, receiving
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.store import Ledger
-from imaging.phantoms.study import film_study
+from imaging.phantoms.study import film_study, head_study
 
 READ_THE_LEDGER = ["status", "associations", "conflicts", "replay", "purge", "migrate"]
 
@@ -214,8 +215,8 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (["send", "--to", "nobody", "--jsom"], ["--jsom", "PATH: name", "AET@HOST:PORT"]),
         (["send", "/none", "--to"], ["--to: AET@HOST:PORT is wanted after it", "/none: there is no such"]),
         (
-            ["analyse", "/none", "--at", "noon", "--models", "/none"],
-            ["/none: there is", "2026-11-24T", "--models /none"],
+            ["analyse", "/none", "--at", "noon", "--models", "/none", "--memory-mb", "much"],
+            ["/none: there is", "2026-11-24T", "--models /none", "--memory-mb 'much': a number of megabytes"],
         ),
         (
             ["simulate", "--studies", "0", "--kind", "foot", "--rate", "fast"],
@@ -516,6 +517,26 @@ def test_an_image_encoded_twice_is_analysed_once_and_another_under_its_uid_is_a_
     assert (result["model"], result["reason"]) == (None, "conflict")
 
 
+def test_a_study_that_needs_more_memory_than_it_may_take_is_not_analysed(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    now = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    study = head_study(1, False, now, run="commands")
+    template = study.instances[0]
+    template.Rows = template.Columns = 1024
+    template.PixelData = bytes(2 << 20)
+    for number in range(100):  # 200 MB of stored values, and again as much in units
+        template.SOPInstanceUID = f"1.2.3.{number}"
+        template.ImagePositionPatient = [0, 0, number]
+        write(tmp_path / f"{number}.dcm", template)
+    held_mb = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") >> 20
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    said = run("analyse", tmp_path, "--models", models, "--memory-mb", held_mb + 150, "--json")
+    (result,) = said.json["studies"][0]["results"]
+    assert (said.status, result["state"], result["reason"]) == (0, "not_analysed", "memory")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
 def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:
     for command in (["analyse", "--models", models], ["send", "--to", "PACS@127.0.0.1:104"]):
         said = run(*command, films / "readme.txt")
@@ -620,6 +641,9 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     (wrong,) = [each for each in away.json["findings"] if not each["is_well"]]
     assert (away.status, wrong["what"]) == (1, "peer PACS")
     assert "does it know our AE title IMAGING?" in wrong["mend"]
+    small = run(*options, "--worker-memory-mb", "300", "--json")
+    (wrong,) = [each for each in small.json["findings"] if not each["is_well"]]
+    assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may take 300")
     no_database = run(*options, "--database", "nonsense")
     assert (no_database.status, "mend --database" in no_database.out) == (1, True)
 

@@ -250,6 +250,16 @@ def test_the_weighting_is_told_by_times_then_by_the_description(times: Any, desc
     assert weighting(replace(header, series_description=description)) == said
 
 
+def test_what_cannot_fit_into_the_cards_memory_is_refused_before_it_is_read():
+    head = series("1", range(20), rows=1024, columns=1024)  # 40 MiB at two bytes a value
+    films = [film(uid, rows=4096, columns=4096) for uid in ("1", "2")]  # 32 MiB each
+    for model, study, enough_mb in ((HEAD_CARD, head, 40), (CHEST_CARD, films, 32)):
+        tight = replace(model, engine=replace(model.engine, memory_mb=enough_mb - 1))
+        assert reason(tight, study) == "memory"
+        assert taken(replace(model, engine=replace(model.engine, memory_mb=enough_mb)), study)
+        assert fits(tight, study)
+
+
 def test_a_role_that_nobody_plays_is_named():
     both = card(replace(HEAD, role="ct"), replace(HEAD, role="mr", modality=("MR",), sop_class_uids=(MR,)))
     assert reason(both, series("s", range(0, 50, 5))) == "input-missing: mr"

@@ -1,6 +1,7 @@
 """The door: what goes in as instances comes out as an outcome, alone or in batches, the same each time."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from imaging.inference import analyser as door
 from imaging.inference.analyser import Analyser
 from imaging.inference.engine import Engine, NetworkDiffers, load
 from imaging.inference.golden import check
+from imaging.roles.analysis import memory_limit
 
 
 @pytest.fixture
@@ -232,6 +234,19 @@ def test_a_window_of_patches_gives_what_the_whole_volume_gives(tmp_path: Path):
     patched, at_once = (Analyser(each).analyse(sources).findings[0] for each in (card, whole))
     assert patched.measurements == at_once.measurements
     assert patched.probability == pytest.approx(at_once.probability, abs=1e-5)
+
+
+def test_an_engine_that_lacks_memory_is_the_machines_trouble_and_no_failure(tmp_path: Path):
+    sources = head_series(tmp_path / "s", bleed=True)
+    card = volume_card(tmp_path / "model")
+    fine = (Step("orient", {"to": "SAR"}), Step("resample", {"spacing": (1.0, 0.1, 0.1)}), card.prepare[2])
+    analyser = Analyser(replace(card, prepare=fine, engine=replace(card.engine, window=None)))
+    analyser.run([analyser.prepare(head_series(tmp_path / "t", bleed=True))])
+    prepared = analyser.prepare(sources)
+    held_mb = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") >> 20
+    with memory_limit(held_mb + 2):
+        (outcome,) = analyser.run([prepared])
+    assert (outcome.state, outcome.reason) == (State.NOT_ANALYSED, "memory")
 
 
 def test_the_real_head_runs_through_a_whole_model(tmp_path: Path):

@@ -46,6 +46,7 @@ from imaging.ledger import views
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
+from imaging.roles.cores import cores
 
 LINGER_S: Final = 1.0
 """How long late duplicates are waited for."""
@@ -160,7 +161,7 @@ def run(plan: Asked) -> dict[str, Any]:
     sys.setswitchinterval(_SWITCH_S)
     template = studies.film(*plan.size)
     limit = Limit(_film_card(plan.models)) if plan.limit_rounds else None
-    told: dict[str, Any] = {"cores": node.cores(), "film": list(plan.size), "node": {}, "modes": {}}
+    told: dict[str, Any] = {"cores": cores(), "film": list(plan.size), "node": {}, "modes": {}}
     with ExitStack() as stack:
         pacs = Pacs(plan.listen)
         stack.callback(pacs.close)

@@ -35,6 +35,7 @@ from benchmarks.studies import Copy, Template
 from benchmarks.wire import IMPLICIT_LITTLE, VERIFICATION, Association, WireError
 from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
 from imaging.domain.peers import Address
+from imaging.roles.cores import cores
 
 PROGRAMS: Final = {"orthanc": "/usr/sbin/Orthanc", "storescp": "/usr/bin/storescp"}
 """By full path: pynetdicom's scripts hide DCMTK's names in an activated environment."""
@@ -212,7 +213,7 @@ def run(plan: Asked) -> dict[str, Any]:
                     measured = _send_all(each, template, associations, plan.instances)
                     found.setdefault((each.name, associations), []).append(measured)
     return {
-        "cores": node.cores(),
+        "cores": cores(),
         "missing": missing,
         "receivers": {
             each.name: {str(count): _summed_up(found[each.name, count]) for count in plan.associations}

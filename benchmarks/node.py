@@ -132,8 +132,3 @@ def _cpu_s(pid: int) -> float:
     except OSError:  # it ended meanwhile
         return 0.0
     return sum(map(int, fields[11:15])) / _TICKS_PER_S  # utime, stime, cutime, cstime
-
-
-def cores() -> int:
-    """Cores that we and the node share."""
-    return len(os.sched_getaffinity(0))

@@ -22,6 +22,7 @@ from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
+from imaging.roles.cores import cores
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
 
@@ -314,7 +315,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "models": models,
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
             "memory_mb": settings.worker_memory_mb,
-            "threads": max(1, len(os.sched_getaffinity(0)) // settings.workers),
+            "threads": max(1, cores() // settings.workers),
             "language": settings.language,
         }
     if role == "deliver":

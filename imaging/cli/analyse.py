@@ -9,7 +9,6 @@ of time is the worker's alone.
 """
 
 import json
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
 from imaging.roles.analysis import Analysis, collect, memory_limit
+from imaging.roles.cores import cores
 
 
 def options(parser: Parser) -> None:
@@ -59,7 +59,7 @@ def _analyse(asked: Asked, at: datetime) -> int:
     catalogue = load_models(asked.models or [shipped_folder()])
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    analysis = Analysis(catalogue, at, asked.output, len(os.sched_getaffinity(0)))
+    analysis = Analysis(catalogue, at, asked.output, cores())
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)

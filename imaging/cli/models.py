@@ -8,7 +8,6 @@ Exit status 1 where what is shown or checked is disabled, or where a golden case
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from imaging.cli.asking import Asked, Failed, Parser, add_json, add_models, refu
 from imaging.domain.card import UNPROVEN, Card
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
+from imaging.roles.cores import cores
 
 
 def options(parser: Parser) -> None:
@@ -59,7 +59,7 @@ def _not_served(disabled: Mapping[str, str]) -> list[str]:
 def _check(cards: list[Card], disabled: Mapping[str, str], asked: Asked) -> int:
     from imaging.inference.golden import check
 
-    results = [check(card, len(os.sched_getaffinity(0))) for card in cards]
+    results = [check(card, cores()) for card in cards]
     if asked.json:
         faults = {each.model_id: list(each.faults) for each in results}
         faults |= {name: ["disabled", *why.splitlines()] for name, why in disabled.items()}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -33,7 +32,8 @@ from imaging.inference.window import slide
 
 Tensor = NDArray[np.float32]
 
-PACKAGE: Final = Path(__file__).resolve().parents[1]
+_ANY_SIDE: Final = 64
+"""Of the empty image for a network whose card names no shape; a multiple of what networks halve it by."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,6 @@ class Prepared:
     volume: tuple[Volume, PreparedVolume] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """What it holds in memory, for whoever prepares ahead."""
-        tensors = [*self.films]
-        if self.volume:
-            tensors += [self.volume[0].values, self.volume[1].values]
-        return sum(tensor.nbytes for tensor in tensors)
 
 
 class Analyser:
@@ -81,27 +73,21 @@ class Analyser:
             self._engine = None
 
     def analyse(self, sources: Sequence[Source]) -> Outcome:
-        """The model's answer for a study. Never raises: trouble of the input is a reason, ours a fingerprint."""
-        try:
-            prepared = self.prepare(sources)
-        except NotAnalysable as refused:
-            return self.not_analysed(sources, refused.reason)
-        except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
-            if is_out_of_memory(error):
-                return self.not_analysed(sources, Reason("memory"))
-            return Outcome(State.FAILED, reason=fingerprint(error))
-        return self.run([prepared])[0]
+        """The model's answer for a study. Never raises."""
+        prepared = self.prepared(sources)
+        return prepared if isinstance(prepared, Outcome) else self.run([prepared])[0]
 
-    def not_analysed(self, sources: Sequence[Source], reason: Reason) -> Outcome:
-        """The outcome of a study whose preparation raised `NotAnalysable`."""
+    def prepared(self, sources: Sequence[Source]) -> Prepared | Outcome:
+        """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault."""
+        try:
+            return self.prepare(sources)
+        except NotAnalysable as refused:
+            state, reason = State.NOT_ANALYSED, str(refused.reason)
+        except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
+            state, reason = _state_of(error)
         considered = model_input(self.card, [source.header for source in sources])
-        images = {each.header.sop_instance_uid: each.ref for each in sources}
-        return Outcome(
-            State.NOT_ANALYSED,
-            reason=str(reason),
-            images=tuple(images[uid] for uid in sorted(considered)),
-            facts=self._facts(),
-        )
+        refs = {each.header.sop_instance_uid: each.ref for each in sources}
+        return Outcome(state, reason=reason, images=tuple(refs[uid] for uid in sorted(considered)), facts=self._facts())
 
     def prepare(self, sources: Sequence[Source]) -> Prepared:
         """Chooses, reads and prepares what the model takes of a study. Raises NotAnalysable."""
@@ -239,10 +225,10 @@ class Analyser:
         )
 
     def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Outcome:
-        is_memory = is_out_of_memory(error)
+        state, reason = _state_of(error)
         return Outcome(
-            State.NOT_ANALYSED if is_memory else State.FAILED,
-            reason="memory" if is_memory else fingerprint(error),
+            state,
+            reason=reason,
             images=prepared.images,
             facts=self._facts(prepared.facts),
             timings_ms=_rounded(timings),
@@ -270,8 +256,13 @@ class Analyser:
         window = self.card.engine.window
         if window is not None:
             return [channels, *window.roi]
-        shape = next((step.options["shape"] for step in self.card.prepare if step.do == "resize"), (64, 64))
-        return [channels, *shape]
+        shapes = [step.options["shape"] for step in self.card.prepare if step.do in ("resize", "crop-centre")]
+        return [channels, *(shapes[0] if shapes else (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
+
+
+def _state_of(error: Exception) -> tuple[State, str]:
+    """How work ends that met this error, and what is said of it: a fingerprint holds no patient's data."""
+    return (State.NOT_ANALYSED, "memory") if is_out_of_memory(error) else (State.FAILED, fingerprint(error))
 
 
 def _run_batch(run: Callable[[Tensor], Tensor], films: Sequence[Tensor]) -> list[Tensor | Exception]:

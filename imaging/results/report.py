@@ -42,17 +42,14 @@ class UnsoundReport(Exception):
         super().__init__("; ".join(map(str, faults)))
 
 
-Predecessor = ImageRef
-"""The model's last answer for the study, which this one replaces (PS3.3 C.17.2.1)."""
-
-
 @dataclass(frozen=True)
 class Report:
     """One model's answer for one study.
 
     `header` is that of one source image: patient and study are its. `result` is the number of this model's answer
     for this study, or the `--at` time where there is no ledger: each UID comes from it. `at` is aware and goes into
-    every date and time that is ours. `language` is that of the words that are ours; coded meanings stay English, as
+    every date and time that is ours. `predecessor` is the model's last answer for the study, which this one replaces
+    (PS3.3 C.17.2.1). `language` is that of the words that are ours; coded meanings stay English, as
     PS3.16 writes them.
     """
 
@@ -61,7 +58,7 @@ class Report:
     outcome: Outcome
     result: str
     at: datetime
-    predecessor: Predecessor | None = None
+    predecessor: ImageRef | None = None
     language: Language = "en"
 
     def __post_init__(self) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 from imaging.dicom_node.files import files_under, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
-from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header, same_patient
-from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.reasons import Reason
 from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
 from imaging.domain.uids import derived_uid
@@ -32,15 +31,6 @@ def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") ->
 def failed(why: str, sources: Sequence[Source]) -> Outcome:
     """The outcome of work that failed by our fault."""
     return Outcome(State.FAILED, reason=why, images=_refs(sources))
-
-
-def outcome_of(error: Exception, sources: Sequence[Source]) -> Outcome:
-    """The input's trouble is a reason; ours is a failure with a fingerprint that has no patient's data."""
-    if isinstance(error, NotAnalysable):
-        return not_analysed(error.reason.code, sources, error.reason.detail)
-    if is_out_of_memory(error):
-        return not_analysed("memory", sources)
-    return failed(fingerprint(error), sources)
 
 
 def _refs(sources: Sequence[Source]) -> tuple[ImageRef, ...]:

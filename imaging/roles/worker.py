@@ -12,7 +12,6 @@ import logging
 import os
 import platform
 import queue
-import resource
 import secrets
 import threading
 import time
@@ -31,11 +30,11 @@ from imaging.inference.analyser import Analyser, Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import Catalogue, load_models, shipped_folder
+from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
-from imaging.results.report import CannotReport, Language, Predecessor, Report
+from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
-from imaging.roles.analysis import failed, kind_of, not_analysed, outcome_of, rehearse, rehearse_report, source_header
+from imaging.roles.analysis import failed, kind_of, memory_limit, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
@@ -46,8 +45,6 @@ _FILMS_READY: Final = 2
 _VOLUMES_READY: Final = 1
 """How many wait for an engine, prepared."""
 _REHEARSAL_S: Final = 120.0
-
-PreparedOrReason = Prepared | Outcome
 
 
 @dataclass(frozen=True)
@@ -61,43 +58,48 @@ class _Task:
     card: Card | None
     sources: tuple[Source, ...]
     is_alone: bool
-    prepared: PreparedOrReason | None = None
+    prepared: Prepared | Outcome | None = None
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is told. `destinations`: each name with the outcomes that it takes."""
+
+    name: str
+    home: str
+    database: str
+    models: Sequence[str]
+    destinations: Sequence[tuple[str, Sequence[str]]]
+    memory_mb: float
+    threads: int
+    language: Language
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
     """Works until it is told to stop."""
-    ledger = Ledger(Path(config["home"]), config["database"])
+    told = WorkerConfig(**config)
+    ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
-    _limit_memory(config["memory_mb"])
-    catalogue = load_models([Path(each) for each in config["models"]] or [shipped_folder()])
-    worker = Worker(ledger, FolderSpool(Path(config["home"]) / "spool"), catalogue, config)
-    worker.warm()
-    life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
-    life.ready({})
-    worker.rehearse()
-    worker.work(life.stop)
-
-
-def _limit_memory(megabytes: float) -> None:
-    """Beyond this an allocation fails, in this process alone, and the job that asked ends with a reason."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = int(megabytes) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    with memory_limit(told.memory_mb):
+        worker = Worker(ledger, told)
+        worker.warm()
+        life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
+        life.ready({})
+        worker.rehearse()
+        worker.work(life.stop)
 
 
 class Worker:
     """One worker with its models warm."""
 
-    def __init__(self, ledger: Ledger, spool: FolderSpool, catalogue: Catalogue, config: Mapping[str, Any]) -> None:
-        self._ledger, self._spool, self._catalogue = ledger, spool, catalogue
-        self._owner = f"{config['name']}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._destinations: list[tuple[str, frozenset[str]]] = [
-            (name, frozenset(outcomes)) for name, outcomes in config["destinations"]
-        ]
-        self._language: Language = config["language"]
-        self._threads = int(config["threads"])
-        self._analysers = {card.id: Analyser(card, config["threads"]) for card in catalogue.models}
-        self._watch = Watch(Path(config["home"]) / "run", config["name"], self._time_out)
+    def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
+        self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
+        self._catalogue = load_models([Path(each) for each in told.models] or [shipped_folder()])
+        self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
+        self._language, self._threads = told.language, told.threads
+        self._analysers = {card.id: Analyser(card, told.threads) for card in self._catalogue.models}
+        self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 
@@ -197,11 +199,7 @@ class Worker:
         if job.deaths >= MOST_DEATHS:
             return replace(task, prepared=failed("poison", sources))
         with self._watch.over([job.id], card.engine.seconds):
-            try:
-                prepared: PreparedOrReason = self._analysers[card.id].prepare(sources)
-            except Exception as error:  # noqa: BLE001 (one job: the others go on)
-                prepared = outcome_of(error, sources)
-        return replace(task, prepared=prepared)
+            return replace(task, prepared=self._analysers[card.id].prepared(sources))
 
     def _run_engine(self, lane: "_Lane", answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
         while (tasks := lane.ready.get()) is not None:
@@ -215,11 +213,8 @@ class Worker:
         card = waiting[0][0].card
         assert card is not None
         with self._watch.over([task.job.id for task, _ in waiting], card.engine.seconds * len(waiting)):
-            try:
-                is_alone = waiting[0][0].is_alone
-                outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
-            except Exception as error:  # noqa: BLE001 (one batch: the others go on)
-                outcomes = [outcome_of(error, task.sources) for task, _ in waiting]
+            is_alone = waiting[0][0].is_alone
+            outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
         return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
 
     def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
@@ -249,7 +244,7 @@ class Worker:
 
     def _objects(self, task: _Task, card: Card, outcome: Outcome) -> list[NewObject]:
         """The SR that answers for this job; none where no report may be built of its study."""
-        job, before = task.job, task.job.predecessor
+        job = task.job
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])
         report = Report(
             header=header,
@@ -257,7 +252,7 @@ class Worker:
             outcome=outcome,
             result=str(job.result_number),
             at=self._ledger.clock.now().astimezone(),
-            predecessor=Predecessor(**vars(before)) if before else None,
+            predecessor=job.predecessor,
             language=self._language,
         )
         try:

@@ -17,7 +17,7 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import State, TriageClass
 from imaging.domain.uids import is_legal, is_usable, report_uid, series_uid
 from imaging.results import concepts
-from imaging.results.report import Report, named_images
+from imaging.results.report import Report
 
 AS_CHOSEN: Final = 1e-8
 """How near a threshold must be to the card's: it is written in ten digits."""
@@ -91,7 +91,7 @@ def _is_sound(uid: str) -> bool:
 
 
 def _source_uids(report: Report) -> set[str]:
-    header, images = report.header, named_images(report)
+    header, images = report.header, report.images
     own = {header.study_instance_uid, header.series_instance_uid, header.frame_of_reference_uid}
     return own.union(*((each.sop_instance_uid, each.series_instance_uid) for each in images))
 

@@ -28,7 +28,7 @@ from imaging.results.expected import (
     to_float,
 )
 from imaging.results.identity import LOST, identity, readable
-from imaging.results.report import Fault, Report, named_images, seen_on
+from imaging.results.report import Fault, Report, seen_on
 
 Value = str | float | tuple[float, ...]
 """What a place must hold: this text, or a number or coordinates within what writing them in few digits changes."""
@@ -103,7 +103,7 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     for place, rule, code in verdicts:
         wanted |= {f"{place}.value": (rule, code.value), f"{place}.meaning": (rule, code.meaning)}
     series: set[str] = set()
-    for index, image in enumerate(named_images(report)):
+    for index, image in enumerate(report.images):
         wanted[f"image.{index}"] = ("evidence-of-report", image.sop_instance_uid)
         wanted[f"image.{index}.class"] = ("evidence-of-report", image.sop_class_uid)
         if image.series_instance_uid not in series:

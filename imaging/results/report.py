@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from imaging.domain.card import Card
@@ -76,31 +77,32 @@ class Report:
         """Those that are reported: none where the study was not analysed, so that nothing looks negative."""
         return self.outcome.findings if self.is_analysed else ()
 
+    @cached_property
+    def images(self) -> tuple[ImageRef, ...]:
+        """Those that the report names, in its image library and as evidence, never all slices of a volume.
 
-def named_images(report: Report) -> tuple[ImageRef, ...]:
-    """The images that the report names, in its image library and as evidence, never all slices of a volume.
-
-    A film's report names each film; a volume's, the slices that its findings name; either, at least the image that
-    the header is of, so that a viewer can show what was meant. Raises CannotReport where one has no usable UID.
-    """
-    header = report.header
-    own = ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)
-    known = {each.sop_instance_uid: each for each in report.outcome.images}
-    if report.card.is_volume:
-        said = [uid for finding in report.findings for uid in finding.sop_instance_uids]
-        named = [
-            known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid))
-            for uid in dict.fromkeys(said)
-        ]
-    else:
-        named = list(known.values())
-    for image in (named := named or [own]):
-        if not all(map(is_usable, (image.sop_class_uid, image.sop_instance_uid, image.series_instance_uid))):
-            raise CannotReport("an image that the report names has no usable SOP Class, SOP Instance or Series UID")
-    return tuple(named)
+        A film's report names each film; a volume's, the slices that its findings name; either, at least the image that
+        the header is of, so that a viewer can show what was meant. Raises CannotReport where one has no usable UID.
+        """
+        header = self.header
+        known = {each.sop_instance_uid: each for each in self.outcome.images}
+        if self.card.is_volume:
+            said = dict.fromkeys(uid for finding in self.findings for uid in finding.sop_instance_uids)
+            named = [known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid)) for uid in said]
+        else:
+            named = list(known.values())
+        named = named or [ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)]
+        for image in named:
+            if not all(map(is_usable, (image.sop_class_uid, image.sop_instance_uid, image.series_instance_uid))):
+                raise CannotReport("an image that the report names has no usable SOP Class, SOP Instance or Series UID")
+        return tuple(named)
 
 
 def seen_on(finding: Finding, report: Report) -> list[ImageRef]:
-    """Which of the named images a finding's numbers were read from; empty: all that the model was given."""
-    named = {each.sop_instance_uid: each for each in named_images(report)}
-    return [named[uid] for uid in finding.sop_instance_uids if uid in named]
+    """Which of the named images a finding's numbers were read from; empty: the whole volume.
+
+    What is on none of the films was looked for on each.
+    """
+    named = {each.sop_instance_uid: each for each in report.images}
+    seen = [named[uid] for uid in finding.sop_instance_uids if uid in named]
+    return seen if seen or report.card.is_volume else list(named.values())

@@ -7,7 +7,7 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, ImageRef
 from imaging.domain.uids import is_usable
 from imaging.results.identity import line, readable
-from imaging.results.report import Report, named_images, seen_on
+from imaging.results.report import Report, seen_on
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Shape:
 
 
 def shape_of(report: Report) -> Shape:
-    images = named_images(report)
+    images = report.images
     series = list(dict.fromkeys(each.series_instance_uid for each in images))
     return Shape(
         algorithm=Algorithm.of(report.card),

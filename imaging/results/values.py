@@ -11,7 +11,7 @@ from imaging.domain.uids import report_uid, series_uid, tracking_uid
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS, instance_number
 from imaging.results.identity import identity
-from imaging.results.report import Fault, Report, UnsoundReport, named_images
+from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.shape import facts, is_located, sources
 
 MOST_DIGITS: Final = 10
@@ -34,7 +34,7 @@ def values_of(report: Report) -> dict[str, str]:
     }
     if report.predecessor:
         values |= {f"predecessor.{keyword}": value for keyword, value in vars(report.predecessor).items()}
-    for index, each in enumerate(named_images(report)):
+    for index, each in enumerate(report.images):
         values[f"image.{index}"] = each.sop_instance_uid
         values[f"image.{index}.class"] = each.sop_class_uid
         values[f"image.{index}.series"] = each.series_instance_uid

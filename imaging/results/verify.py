@@ -40,7 +40,7 @@ from imaging.results.expected import (
 )
 from imaging.results.identity import LOST, identity, line
 from imaging.results.reading import Item, Reading, Unreadable, code_of, is_code, references, texts
-from imaging.results.report import Fault, Report, named_images
+from imaging.results.report import Fault, Report
 
 Rule = Callable[[Reading, Report], Iterator[str]]
 
@@ -231,7 +231,7 @@ def _evidence_study(said: Reading, report: Report) -> Iterator[str]:
 
 @_rule("evidence-of-report")
 def _evidence_of_report(said: Reading, report: Report) -> Iterator[str]:
-    if set(_evidence(said)) != set(named_images(report)):
+    if set(_evidence(said)) != set(report.images):
         yield "the evidence is not the images of this answer"
 
 
@@ -468,8 +468,9 @@ def _values_of_answer(said: Reading, report: Report) -> Iterator[str]:
             not is_close(to_float(stated.get((key(code), unit), "")), value) for code, value, unit in wanted
         ):
             yield f"{spec.code.meaning}: the numbers are not the answer's"
-        slices = [uid for each in found for _, uid in (child.value for child in each.children if child.value)]
-        if not set(slices) <= set(finding.sop_instance_uids):
+        named = {uid for each in found for _, uid in (child.value for child in each.children if child.value)}
+        looked_at = [] if report.card.is_volume else [each.sop_instance_uid for each in report.images]
+        if not named <= set(finding.sop_instance_uids or looked_at):
             yield f"{spec.code.meaning}: it names images that it was not seen on"
 
 

@@ -41,6 +41,7 @@ from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
 from imaging.results.reading import Item, Reading
 from imaging.results.report import CannotReport, Report, UnsoundReport
+from imaging.results.shape import shape_of
 from imaging.results.sr import write_sr
 
 CHECKOUT = Path(__file__).parents[2]
@@ -332,6 +333,12 @@ def test_tracking_uids_outlive_a_revision() -> None:
 def test_a_volume_without_a_frame_of_reference_states_no_point() -> None:
     _, bleed = groups(volume(header=replace(CT, frame_of_reference_uid="")))
     assert bleed.values(concepts.IMAGE_REGION) == []
+
+
+def test_one_film_has_one_form_of_report_whatever_was_found_on_it() -> None:
+    forms = {shape_of(film(one, two)) for one in (0.1, 0.9) for two in (0.2, 0.8)}
+    assert len(forms) == 1
+    assert Reading(write_sr(film(0.1, 0.2))).named_images == Reading(write_sr(film(0.9, 0.8))).named_images
 
 
 def test_a_film_report_of_fourteen_findings_is_written_and_verified_within_its_budget() -> None:

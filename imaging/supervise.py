@@ -28,6 +28,9 @@ from imaging.settings import ROLES, Settings
 
 log = logging.getLogger(__name__)
 
+_ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""Of children: threads are our own, and only the first arena of glibc's is ever given back (`give_back_memory`)."""
+
 DRAIN_S: Final = 8.0
 MOST_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
@@ -206,7 +209,7 @@ class _Supervisor:
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | _ENVIRONMENT,
         )
         assert child.process.stdin is not None
         with contextlib.suppress(BrokenPipeError), child.process.stdin as told:

@@ -17,8 +17,9 @@ from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_model
 from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.folders import folder_faults
-from imaging.roles.analysis import Analysis, collect, memory_limit
+from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
+from imaging.roles.memory import memory_limit
 
 
 def options(parser: Parser) -> None:

@@ -1,8 +1,6 @@
 """One study through its models: what the worker does with a job, and `imaging analyse` with files."""
 
-import resource
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -92,18 +90,6 @@ def collect(paths: Iterable[Path]) -> Collected:
         else:
             studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
     return Collected(studies, passed_over)
-
-
-@contextmanager
-def memory_limit(megabytes: float) -> Iterator[None]:
-    """Inside, an allocation that would take the process beyond it fails, and the study that asked ends as `memory`."""
-    before, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = int(megabytes) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (before, most))
 
 
 class Analysis:

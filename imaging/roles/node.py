@@ -20,6 +20,7 @@ from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.child import LOOK_S, CannotRun, Life
+from imaging.roles.memory import give_back_memory
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
@@ -102,10 +103,14 @@ class Settler:
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
         # A study that comes meanwhile is due no sooner, so that nobody has to wake this for it.
         longest = max(0.1, min(LOOK_S, self._patience.film_s, self._patience.volume_open_s))
+        was_busy = False
         while not stop.is_set():
             due_tick = self.look()
             seconds = longest if due_tick is None else due_tick - self._ledger.clock.tick()
-            listener.wait(min(max(seconds, 0.0), longest))
+            heard = listener.wait(min(max(seconds, 0.0), longest))
+            if was_busy and not heard:
+                give_back_memory()
+            was_busy = bool(heard)
         listener.close()
 
     def look(self) -> float | None:

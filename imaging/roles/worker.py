@@ -34,8 +34,9 @@ from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
-from imaging.roles.analysis import failed, kind_of, memory_limit, not_analysed, rehearse, rehearse_report, source_header
+from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
+from imaging.roles.memory import give_back_memory, memory_limit
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
 
@@ -168,11 +169,15 @@ class Worker:
     def _feed(self, lane: "_Lane", stop: threading.Event) -> None:
         """Leases and prepares what the lane's engines take, as many together as one takes at once."""
         listener = self._ledger.wakeups.listen(f"{wakeups.JOB}.{lane.name}")
+        was_busy = False
         while not stop.is_set():
             leased = self._lease(lane)
             if not leased:
-                listener.wait(LOOK_S)
+                if not listener.wait(LOOK_S) and was_busy:
+                    give_back_memory()
+                    was_busy = False
                 continue
+            was_busy = True
             analyser = self._analysers.get(leased[0].model)
             together = analyser.together if analyser is not None else 1
             for first in range(0, len(leased), together):

@@ -1,0 +1,27 @@
+"""What a process may hold, and giving back what it does not use."""
+
+import ctypes
+import gc
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def memory_limit(megabytes: float) -> Iterator[None]:
+    """Inside, an allocation that would take the process beyond it fails, and the study that asked ends as `memory`."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(megabytes) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+
+
+def give_back_memory() -> None:
+    """Returns to the system what a burst took: cycles hold buffers of ended associations, glibc keeps freed memory."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none, and need none
+    if trim is not None:
+        trim(0)

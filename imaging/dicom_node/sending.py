@@ -55,6 +55,8 @@ class Sender:
     def send(self, data: bytes) -> Answer:
         """Sends one Part 10 object. Raises Unreachable where no association can be had."""
         request = split_part_10(data)
+        if not _is_sayable(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid):
+            return Permanent("a UID of the object is empty, overlong or no ASCII: no request can name it")
         try:
             self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
             context = self._context(request)
@@ -64,7 +66,10 @@ class Sender:
             return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
         chosen = str(context.transfer_syntax[0])
         if chosen != request.transfer_syntax_uid:
-            request = _transcoded(data, request, chosen)
+            try:
+                request = _transcoded(data, request, chosen)
+            except Exception as error:  # noqa: BLE001 (what a library makes of a stranger's data set)
+                return Permanent(f"it cannot be encoded in the peer's transfer syntax: {type(error).__name__}")
         return self._store(request, context.context_id)
 
     def echo(self) -> None:
@@ -80,29 +85,33 @@ class Sender:
         self._association = None
 
     def propose(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Opens the association with contexts for all these pairs of SOP class and transfer syntax."""
-        self._open(list(pairs))
+        """Opens the association with contexts for these pairs of SOP class and transfer syntax, as many as it holds."""
+        sayable = [pair for pair in sorted(pairs) if _is_sayable(*pair)]
+        if sayable:
+            self._open(sayable)
 
     def _open(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Opens the association with at least the first pair; what does not fit beside it waits for the next one."""
         if self.is_open and self._proposed.issuperset(pairs):
             return
         self.close()
-        self._proposed |= set(pairs)
-        if len(_contexts(self._proposed)) > _MOST_CONTEXTS:
-            self._proposed = set(pairs)
+        self._proposed = _that_fit([*pairs, *sorted(self._proposed)])
         entity = AE(ae_title=self._ae_title)
         entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         entity.maximum_pdu_size = 1 << 20
         entity.connection_timeout, entity.acse_timeout = CONNECT_S, CONNECT_S
         entity.dimse_timeout, entity.network_timeout = ANSWER_S, ANSWER_S
-        association = entity.associate(
-            self._peer.host,
-            self._peer.port,
-            contexts=_contexts(self._proposed)[:_MOST_CONTEXTS],
-            ae_title=self._peer.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
-        )
+        try:
+            association = entity.associate(
+                self._peer.host,
+                self._peer.port,
+                contexts=[build_context(*each) for each in sorted(_with_native(self._proposed))],
+                ae_title=self._peer.ae_title,
+                evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+            )
+        except (OSError, UnicodeError) as error:  # its name is resolved in this thread, before any connection
+            raise Unreachable(f"the host {self._peer.host!r} has no address: {_in_words(error)}") from error
         if not association.is_established:
             said = association.acceptor.primitive
             if association.is_aborted and said is not None and said.result == 0:
@@ -144,10 +153,24 @@ class Sender:
         return judged(int(response.Status))
 
 
-def _contexts(pairs: set[tuple[str, str]]) -> list[Any]:
-    """One context per SOP class and transfer syntax; both native ones where the object is native."""
-    wanted = sorted(pairs | {(sop, native) for sop, syntax in pairs if syntax in _NATIVE for native in _NATIVE})
-    return [build_context(sop, syntax) for sop, syntax in wanted]
+def _with_native(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The contexts that are proposed for these pairs: both native syntaxes where an object is native."""
+    found = set(pairs)
+    return found | {(sop, native) for sop, syntax in found if syntax in _NATIVE for native in _NATIVE}
+
+
+def _that_fit(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The first of these pairs that one association holds the contexts of."""
+    kept: set[tuple[str, str]] = set()
+    for pair in pairs:
+        if len(_with_native({*kept, pair})) <= _MOST_CONTEXTS:
+            kept.add(pair)
+    return kept
+
+
+def _is_sayable(*uids: str) -> bool:
+    """Whether contexts and commands can hold these UIDs, legal or not: files of strangers have longer ones."""
+    return all(uid.isascii() and 0 < len(uid) <= 64 for uid in uids)
 
 
 def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest:
@@ -156,6 +179,10 @@ def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest
     if encoded is None:
         raise ValueError("the object cannot be encoded in the peer's transfer syntax")
     return StoreRequest(request.sop_class_uid, request.sop_instance_uid, syntax, encoded)
+
+
+def _in_words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _why(association: Any) -> str:

@@ -556,6 +556,21 @@ def test_send_shows_its_progress_and_fails_where_anything_is_refused(run: Callab
     assert (away.status, f"{peer.address}: no connection" in away.err) == (1, True)
 
 
+def test_send_passes_over_no_good_file_for_the_sake_of_a_bad_one(
+    run: Callable[..., Said], shared: Path, films: Path
+) -> None:
+    overlong = shared / "malformed" / "identity" / "i07_long_sop_uid.dcm"
+    peer = StoragePeer(sop_classes=[drawn().SOPClassUID]).start()
+    said = run("send", overlong, films, "--to", peer.address, "--json")
+    peer.stop()
+    assert (said.status, said.json["sent"], list(said.json["refused"])) == (1, 1, [str(overlong)])
+
+
+def test_send_to_a_host_without_address_is_a_failure_in_words(run: Callable[..., Said], films: Path) -> None:
+    said = run("send", films, "--to", "PACS@no-such-host.invalid:104")
+    assert (said.status, "has no address" in said.err) == (1, True)
+
+
 def test_send_to_a_node_that_takes_no_such_object_is_a_refusal(run: Callable[..., Said], films: Path) -> None:
     peer = StoragePeer(sop_classes=()).start()
     said = run("send", films, "--to", peer.address, "--json")

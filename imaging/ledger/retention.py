@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, select
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
 from imaging.ledger import tables, wakeups
@@ -35,12 +35,14 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
     """Removes a study's files and rows; False where it may not be removed any more.
 
     `unlink` is given the spool keys before the rows are gone for others: a crash leaves no file without a row, and an
-    object that is received again meanwhile gets its name after the old file went.
+    object that is received again meanwhile gets its name after the old file went. The numbers of the last answers stay:
+    should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
         if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
         keys = _keys(connection, study_id)
+        _keep_numbers(connection, study_id)
         for table in (
             tables.delivery,
             tables.object_,
@@ -58,6 +60,16 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
             unlink(key)
     ledger.wakeups.notify(wakeups.STUDY)
     return True
+
+
+def _keep_numbers(connection: Connection, study_id: int) -> None:
+    study, job, last_result = tables.study, tables.job, tables.last_result
+    uid = connection.execute(select(study.c.study_instance_uid).where(study.c.id == study_id)).scalar_one()
+    last = select(job.c.model, func.max(job.c.result_number)).where(job.c.study_id == study_id).group_by(job.c.model)
+    for model, number in connection.execute(last).all():
+        known = (last_result.c.study_instance_uid == uid, last_result.c.model == model)
+        connection.execute(delete(last_result).where(*known))
+        connection.execute(insert(last_result).values(study_instance_uid=uid, model=model, result_number=number))
 
 
 def _keys(connection: Connection, study_id: int) -> list[str]:

@@ -179,9 +179,14 @@ def _supersede(ledger: Ledger, connection: Connection, study_id: int, model: str
 
 
 def next_result_number(connection: Connection, study_id: int, model: str) -> int:
-    """The number of this model's next answer for this study."""
-    job = tables.job
+    """The number of this model's next answer for this study, also where earlier ones were removed with it."""
+    job, study, removed = tables.job, tables.study, tables.last_result
     last = connection.scalar(
         select(func.max(job.c.result_number)).where(job.c.study_id == study_id, job.c.model == model)
     )
+    if last is None:
+        uid = select(study.c.study_instance_uid).where(study.c.id == study_id).scalar_subquery()
+        last = connection.scalar(
+            select(removed.c.result_number).where(removed.c.study_instance_uid == uid, removed.c.model == model)
+        )
     return 1 + (last or 0)

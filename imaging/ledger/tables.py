@@ -230,6 +230,15 @@ job = Table(
 """`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick."""
 Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)
 
+last_result = Table(
+    "last_result",
+    metadata,
+    Column("study_instance_uid", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("result_number", Integer, nullable=False),
+)
+"""What stays of a study that was removed: the number of each model's last answer, so that none is given again."""
+
 object_ = Table(
     "object",
     metadata,

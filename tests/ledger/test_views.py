@@ -204,3 +204,19 @@ def test_a_removed_studys_files_go_while_its_rows_still_name_them(
     )
     assert named == [["key-"]]
     assert rows(other, tables.study) == []
+
+
+def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_numbers(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    numbers = []
+    for _ in range(3):
+        study_id = queued(ledger)
+        job = lease_one(ledger)
+        numbers.append(job.result_number)
+        jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+        clock.advance(60)
+        assert retention.remove(ledger, study_id, clock.now(), [].append)
+    assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
+    queued(ledger, "1.2.4")  # another study begins at one
+    assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)

@@ -34,6 +34,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
+        "last_result",
+        sa.Column("study_instance_uid", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("result_number", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("study_instance_uid", "model", name=op.f("pk_last_result")),
+    )
+    op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),

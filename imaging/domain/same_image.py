@@ -19,6 +19,8 @@ def _identity(header: Header) -> tuple[Any, ...]:
         header.rows,
         header.columns,
         header.number_of_frames,
+        header.pixel_spacing,
+        header.imager_pixel_spacing,
         header.image_position,
         header.image_orientation,
     )

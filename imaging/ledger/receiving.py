@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
@@ -85,11 +85,13 @@ def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
 
 def end_lost_associations(ledger: Ledger) -> int:
     """Ends what a dead node left open: being cut by a restart is an end as well."""
+    table, instance = tables.association, tables.instance
+    kept = select(func.count()).where(instance.c.association_id == table.c.id).scalar_subquery()
     with ledger.write() as connection:
-        table = tables.association
         lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
         if lost:
             _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0))
+            connection.execute(update(table).where(table.c.id.in_(lost)).values(stored=kept))
     return len(lost)
 
 
@@ -185,7 +187,9 @@ def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
 def _study_of(connection: Connection, header: Header) -> Any:
     study = tables.study
     return connection.execute(
-        select(study.c.id, study.c.state, study.c.header).where(study.c.study_instance_uid == header.study_instance_uid)
+        select(study.c.id, study.c.state, study.c.header, study.c.first_tick).where(
+            study.c.study_instance_uid == header.study_instance_uid
+        )
     ).first()
 
 
@@ -203,7 +207,7 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
             due_at=first_due(now),
             first_tick=tick,
             last_tick=tick,
-            settle_tick=_look_at(header, tick, patience),
+            settle_tick=_look_at(header, tick, tick, patience),
             settle_why="just begun",
             instances=1,
         )
@@ -232,8 +236,10 @@ def _patient(connection: Connection, header: Header) -> int | None:
     return _key(done)
 
 
-def _look_at(header: Header, tick: float, patience: Patience) -> float:
-    return tick + (patience.volume_open_s if header.modality in VOLUME_MODALITIES else patience.film_s)
+def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
+    """Once it is silent, or at the cap: where images come all the time nothing else would ask whether it is reached."""
+    silent = tick + (patience.volume_open_s if header.modality in VOLUME_MODALITIES else patience.film_s)
+    return min(silent, first_tick + patience.longest_s)
 
 
 def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
@@ -277,15 +283,17 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
         connection.execute(update(study).where(study.c.id == known.id).values(values))
         return
+    first_tick = known.first_tick
+    if known.state == StudyState.SETTLED:
+        first_tick = tick
+        values |= {"state": STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], "settle_why": "late images"}
     values |= {
         "last_image_at": ledger.clock.now(),
+        "first_tick": first_tick,
         "last_tick": tick,
         "ended_tick": None,
-        "settle_tick": _look_at(header, tick, patience),
+        "settle_tick": _look_at(header, first_tick, tick, patience),
     }
-    if known.state == StudyState.SETTLED:
-        state = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE]
-        values |= {"state": state, "first_tick": tick, "settle_why": "late images"}
     connection.execute(update(study).where(study.c.id == known.id).values(values))
 
 

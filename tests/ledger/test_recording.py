@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_cases import TurnedClock, answered, film, receive, rows, settle
+from ledger_cases import TurnedClock, answered, candidate, film, receive, rows, settle
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from imaging.domain.settling import Patience
-from imaging.ledger import receiving, tables, views
+from imaging.domain.settling import Patience, Whole, whole
+from imaging.ledger import receiving, settling, tables, views
 from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
 from imaging.ledger.store import SQLITE_FILE, Ledger
 
@@ -56,6 +56,36 @@ def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -
     assert receiving.end_lost_associations(ledger) == 0
     assert settle_tick(ledger) == ledger.clock.tick()
     assert {each["ended_how"] for each in views.associations(ledger, 9)} == {"cut by a restart"}
+    assert [each["stored"] for each in views.associations(ledger, 9)] == [0, 1]
+
+
+def test_a_study_whose_images_never_pause_is_looked_at_when_its_longest_wait_is_over(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    sender, patience = begin(ledger), Patience(longest_s=5.0)
+    for number in range(6):
+        a_slice = film(number=number, modality="CT")
+        (done,) = receiving.record(ledger, [Receipt(a_slice, str(number), 10, sender, "key", "apart")], patience)
+        assert isinstance(done, Recorded)
+        due, later = settling.due_studies(ledger)
+        assert (len(due), later) == ((0, 1005.0) if number < 5 else (1, None))
+        if number < 5:
+            clock.advance(1)
+    assert whole(candidate(ledger, due[0]).signals, patience, clock.tick()) == Whole("longest wait")
+
+
+def test_images_that_came_after_settling_begin_a_wait_of_their_own(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = receive(ledger, film(modality="CT")).study_id
+    settle(ledger, study_id)
+    clock.advance(2 * Patience().longest_s)
+    receive(ledger, film(number=2, modality="CT"), association=begin(ledger))
+    assert settle_tick(ledger) == clock.tick() + Patience().volume_open_s
+
+
+def test_an_image_of_other_geometry_under_a_known_uid_is_no_re_encoding(ledger: Ledger) -> None:
+    receive(ledger, film(pixel_spacing=(0.14, 0.14)), "one")
+    assert receive(ledger, film(pixel_spacing=(0.14, 0.14)), "re-encoded").conflict == ""
+    assert receive(ledger, film(pixel_spacing=(0.2, 0.2)), "other").conflict == "conflict"
 
 
 def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> None:

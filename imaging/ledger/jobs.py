@@ -28,7 +28,7 @@ _STAGES: Final = 3
 class Job:
     """A leased job: all that a worker needs of the ledger. `instances`: spool key and header facts of the input.
 
-    `predecessor`: the model's last answer for this study that left an object.
+    `predecessor`: the model's last answer for this study that was to be delivered to anybody.
     """
 
     id: int
@@ -101,15 +101,16 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
 
 
 def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> Sequence[Any]:
-    """The best queued jobs."""
-    job, other = tables.job, tables.job.alias()
+    """The best queued jobs. A study that a conflict came to meanwhile waits for the person who settles it."""
+    job, other, study = tables.job, tables.job.alias(), tables.study
     earlier = exists().where(
         other.c.study_id == job.c.study_id,
         other.c.model == job.c.model,
         other.c.result_number < job.c.result_number,
         other.c.state.in_([JobState.QUEUED, JobState.LEASED]),
     )
-    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier, which)
+    in_conflict = exists().where(study.c.id == job.c.study_id, study.c.conflicts > 0)
+    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier, ~in_conflict, which)
     query = query.order_by(*tables.in_order(job), job.c.id).limit(limit)
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True, of=job)
@@ -117,13 +118,14 @@ def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> S
 
 
 def _job(connection: Connection, row: Any, owner: str) -> Job:
-    instance, study, object_ = tables.instance, tables.study, tables.object_
+    instance, study, object_, delivery = tables.instance, tables.study, tables.object_, tables.delivery
     inputs = connection.execute(
         select(instance.c.key, instance.c.header).where(instance.c.id.in_(row.instances)).order_by(instance.c.id)
     )
     last = connection.execute(
         select(object_.c.sop_class_uid, object_.c.sop_instance_uid, object_.c.series_instance_uid)
         .where(object_.c.study_id == row.study_id, object_.c.model == row.model, object_.c.kind == "sr")
+        .where(exists().where(delivery.c.object_id == object_.c.id))
         .order_by(object_.c.id.desc())
         .limit(1)
     ).first()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
@@ -12,7 +12,7 @@ from imaging.domain.header import Header, same_patient
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.same_image import is_same_image
 from imaging.domain.settling import VOLUME_MODALITIES, Patience
-from imaging.domain.states import STUDY, StudyEvent, StudyState
+from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.store import Ledger
 
@@ -366,7 +366,8 @@ def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[st
 def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
     """A person's word on an object kept apart: `use` puts it in its UID's place, else it stays apart for good.
 
-    The study is looked at again. Returns why nothing was done, empty where it was.
+    The study is looked at again; with `use`, what was queued for it is decided anew. Returns why nothing was done,
+    empty where it was.
     """
     table, study = tables.conflict, tables.study
     with ledger.write() as connection:
@@ -379,6 +380,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
         connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
         if use:
             _use(ledger, connection, row)
+            supersede(ledger, connection, tables.job.c.study_id == row.study_id)
         tick = ledger.clock.tick()
         connection.execute(
             update(study)
@@ -393,7 +395,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
                 settle_why="conflict settled",
             )
         )
-    ledger.wakeups.notify(wakeups.SETTLE)
+    ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB)
     return ""
 
 
@@ -403,6 +405,16 @@ def _crosses_studies(connection: Connection, chosen: Any) -> bool:
     of = connection.scalar(select(study.c.study_instance_uid).where(study.c.id == chosen.study_id))
     place = connection.scalar(select(instance.c.study_id).where(instance.c.sop_instance_uid == chosen.sop_instance_uid))
     return Header.from_json(chosen.header).study_instance_uid != of or place not in (None, chosen.study_id)
+
+
+def supersede(ledger: Ledger, connection: Connection, which: ColumnElement[bool]) -> None:
+    """Ends queued jobs whose input is not the study's any more."""
+    job = tables.job
+    connection.execute(
+        update(job)
+        .where(job.c.state == JobState.QUEUED, which)
+        .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded", ended_at=ledger.clock.now())
+    )
 
 
 def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:

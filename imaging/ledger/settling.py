@@ -9,9 +9,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.settling import Signals, has_gap, is_volume
-from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
+from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
-from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT
+from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
 from imaging.ledger.store import Ledger
 
 _AT_ONCE: Final = 50
@@ -21,7 +21,7 @@ _AT_ONCE: Final = 50
 class Candidate:
     """A study that may be whole. `instances`: header by row number. `doubt`: why its patient is in doubt, or empty.
 
-    `inputs`: what each model was last given, by model and version, as row numbers.
+    `inputs`: what each model was last given and answered or will answer, by model and version, as row numbers.
     """
 
     id: int
@@ -87,8 +87,11 @@ def _doubt(connection: Connection, study_id: int) -> str:
 
 def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], frozenset[int]]:
     job = tables.job
+    was_asked = job.c.reason.is_distinct_from("superseded")
     rows = connection.execute(
-        select(job.c.model, job.c.version, job.c.instances).where(job.c.study_id == study_id).order_by(job.c.id)
+        select(job.c.model, job.c.version, job.c.instances)
+        .where(job.c.study_id == study_id, was_asked)
+        .order_by(job.c.id)
     )
     return {(row.model, row.version): frozenset(row.instances) for row in rows}
 
@@ -143,7 +146,7 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
 
 
 def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal: str, jobs: Sequence[NewJob]) -> None:
-    revision, study, now = tables.revision, tables.study, ledger.clock.now()
+    revision, study, job, now = tables.revision, tables.study, tables.job, ledger.clock.now()
     number = 1 + (connection.scalar(select(func.max(revision.c.number)).where(revision.c.study_id == study_id)) or 0)
     done = connection.execute(insert(revision).values(study_id=study_id, number=number, settled_at=now, signal=signal))
     connection.execute(update(study).where(study.c.id == study_id).values(revised_tick=ledger.clock.tick()))
@@ -151,9 +154,9 @@ def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal:
         select(study.c.band, study.c.due_at, study.c.received_at).where(study.c.id == study_id)
     ).one()
     for each in jobs:
-        _supersede(ledger, connection, study_id, each.model)
+        supersede(ledger, connection, (job.c.study_id == study_id) & (job.c.model == each.model))
         connection.execute(
-            insert(tables.job).values(
+            insert(job).values(
                 study_id=study_id,
                 revision_id=int((done.inserted_primary_key or (0,))[0]),
                 model=each.model,
@@ -167,15 +170,6 @@ def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal:
                 queued_at=now,
             )
         )
-
-
-def _supersede(ledger: Ledger, connection: Connection, study_id: int, model: str) -> None:
-    job = tables.job
-    connection.execute(
-        update(job)
-        .where(job.c.study_id == study_id, job.c.model == model, job.c.state == JobState.QUEUED)
-        .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded", ended_at=ledger.clock.now())
-    )
 
 
 def next_result_number(connection: Connection, study_id: int, model: str) -> int:

@@ -13,6 +13,7 @@ from ledger_cases import (
     REFUSED,
     TurnedClock,
     answered,
+    candidate,
     film,
     force,
     job_states,
@@ -29,7 +30,7 @@ from sqlalchemy.exc import IntegrityError
 
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import STAT_BAND, TARGETS
-from imaging.ledger import jobs, tables, wakeups
+from imaging.ledger import jobs, receiving, tables, wakeups
 from imaging.ledger.jobs import Wanted
 from imaging.ledger.store import Ledger
 
@@ -187,6 +188,41 @@ def test_a_models_job_waits_while_its_earlier_one_for_the_study_is_leased(ledger
     assert (second.result_number, len(second.instances)) == (2, 2)
     assert second.predecessor is not None
     assert second.predecessor.sop_instance_uid == report(first).sop_instance_uid
+
+
+def test_an_answer_that_was_sent_to_nobody_is_no_predecessor(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    for number, destinations in ((2, ["PACS"]), (3, []), (4, [])):
+        job = lease_one(ledger)
+        jobs.conclude(ledger, job, POSITIVE, [report(job, destinations)])
+        receive(ledger, film(number=number))
+        settle(ledger, study_id)
+    last = lease_one(ledger)
+    assert last.predecessor is not None
+    assert (last.result_number, last.predecessor.sop_instance_uid) == (4, "2.25.1.1")
+
+
+def test_a_study_that_a_conflict_came_to_waits_for_the_person_who_settles_it(ledger: Ledger) -> None:
+    queued(ledger, "1.2.1")
+    queued(ledger, "1.2.2")
+    assert receive(ledger, film("1.2.1", number=2, patient_id="P2"), "another's").conflict
+    assert [each.study_id for each in lease(ledger, batch=8)] == [2]
+    listener = ledger.wakeups.listen(wakeups.JOB)
+    assert receiving.settle_conflict(ledger, 1, use=False) == ""
+    assert listener.drain() == {wakeups.JOB}
+    assert [each.study_id for each in lease(ledger, batch=8)] == [1]
+    listener.close()
+
+
+def test_an_object_that_a_person_puts_in_anothers_place_is_analysed_in_its_place(ledger: Ledger) -> None:
+    study_id = queued(ledger)
+    assert receive(ledger, film(rows=512), "other").conflict
+    assert receiving.settle_conflict(ledger, 1, use=True) == ""
+    assert lease(ledger) == []
+    assert candidate(ledger, study_id).inputs == {}
+    settle(ledger, study_id)
+    assert [header.rows for _, header in lease_one(ledger).instances] == [512]
+    assert job_states(ledger) == ["not_analysed", "leased"]
 
 
 def test_a_returned_job_of_an_earlier_revision_still_comes_before_the_later(ledger: Ledger) -> None:

@@ -92,6 +92,8 @@ def _story(story: dict[str, Any]) -> str:
     for each in story["results"]:
         reason = f": {each['reason']}" if each["reason"] else ""
         lines.append(f"  {each['model']} {each['version']} answer {each['result_number']}: {each['state']}{reason}")
+        if each["no_report"]:
+            lines.append(f"    no report: {each['no_report']}")
         for finding in each["findings"]:
             lines.append(f"    {finding['meaning']}: present {finding['present']}, {finding['probability']}")
     for each in story["deliveries"]:

@@ -145,10 +145,11 @@ def _job(connection: Connection, row: Any, owner: str) -> Job:
     )
 
 
-def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewObject]) -> bool:
+def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewObject], no_report: str = "") -> bool:
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
-    `job.version` is that of the model that answered: an upgrade may lie between queueing and answering.
+    `job.version` is that of the model that answered: an upgrade may lie between queueing and answering. `no_report`:
+    why there is no object that says it, for who asks for the study's story.
 
     False where the lease had ended: somebody else has the job now, and nothing is written.
     """
@@ -171,7 +172,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
                 state=JOB[JobState.LEASED, event],
                 version=job.version,
                 reason=outcome.reason,
-                outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts)},
+                outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts), "no_report": no_report},
                 ended_at=now,
                 lease_tick=None,
             )

@@ -293,6 +293,7 @@ def _told(job: Any) -> dict[str, Any]:
     return ended.to_json() | {
         "state": job.state,
         "result_number": job.result_number,
+        "no_report": (job.outcome or {}).get("no_report") or None,
         "queued_at": _iso(job.queued_at),
         "ended_at": _iso(job.ended_at),
         "deaths": job.attempts,

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from imaging.domain.card import Card
 from imaging.domain.faults import fingerprint
-from imaging.domain.findings import Outcome
+from imaging.domain.findings import Outcome, State
 from imaging.domain.source import Source
 from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
@@ -235,20 +235,36 @@ class Worker:
 
     def _conclude(self, task: _Task, outcome: Outcome) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
-        objects = []
-        report_ms = 0.0
-        if task.card is not None:
-            began = time.perf_counter()
-            objects = self._objects(task, task.card, outcome)
-            report_ms = (time.perf_counter() - began) * 1000
+        began = time.perf_counter()
+        outcome, objects, no_report = self._reported(task, outcome)
+        report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
-        if jobs.conclude(self._ledger, job, outcome, objects):
+        if jobs.conclude(self._ledger, job, outcome, objects, no_report):
             log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.reason)
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 
+    def _reported(self, task: _Task, outcome: Outcome) -> tuple[Outcome, list[NewObject], str]:
+        """What the job ends with: its answer, the objects that say it, and why there are none where none can be built.
+
+        Trouble of ours makes a failure of it, which says so in a report of its own.
+        """
+        if task.card is None:
+            return outcome, [], ""
+        try:
+            return outcome, self._objects(task, task.card, outcome), ""
+        except CannotReport as error:
+            log.warning("report_not_built job=%d why=%s", task.job.id, error.why)
+            return outcome, [], error.why
+        except Exception as error:
+            why = fingerprint(error)
+            log.exception("report_not_built job=%d error=%s", task.job.id, type(error).__name__)
+            if outcome.state is State.FAILED:
+                return outcome, [], why
+            return self._reported(task, failed(why, task.sources))
+
     def _objects(self, task: _Task, card: Card, outcome: Outcome) -> list[NewObject]:
-        """The SR that answers for this job; none where no report may be built of its study."""
+        """The SR that answers for this job. Raises CannotReport where none may be built of its study."""
         job = task.job
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])
         report = Report(
@@ -260,11 +276,7 @@ class Worker:
             predecessor=job.predecessor,
             language=self._language,
         )
-        try:
-            data = write_sr(report)
-        except CannotReport as error:
-            log.warning("report_not_built job=%d why=%s", job.id, error.why)
-            return []
+        data = write_sr(report)
         study = header.study_instance_uid
         return [
             NewObject(

@@ -4,7 +4,8 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from ledger_cases import NEGATIVE, POSITIVE, REFUSED, queued, rows
 from onnx import TensorProto, helper, numpy_helper
 from peers import Node, eventually, program
 from small_models import CARD, FILM, VOLUME, write_models
 
+from imaging.cli import main
+from imaging.domain.findings import Outcome
+from imaging.domain.source import Source
+from imaging.ledger import jobs, migrate, tables, views
+from imaging.ledger.jobs import Wanted
+from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
+from imaging.roles.worker import Worker, WorkerConfig, _Task
 
 
 def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
@@ -88,6 +97,71 @@ def results(node: Node, study_uid: str) -> dict[str, Any]:
     """Each model's answer for a study, as the status tells its story."""
     story = node.status("--study", study_uid)["studies"][0]
     return {each["model"]: each for each in story["results"]}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A worker of this process, one film's job that it has leased, and the ledger where it ends."""
+
+    ledger: Ledger
+    worker: Worker
+    task: _Task
+
+    def end(self, outcome: Outcome) -> dict[str, Any]:
+        """Ends the job so; the answer as the study's story tells it."""
+        self.worker._conclude(self.task, outcome)
+        (story,) = views.story(self.ledger, "1.2.3")
+        (result,) = story["results"]
+        return dict(result)
+
+    def reports(self) -> list[bytes]:
+        return [each["data"] for each in rows(self.ledger, tables.object_)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
+    """A desk for a film whose header has these facts; `language` is that of its reports."""
+    ledger = Ledger(tmp_path)
+    migrate.migrate(ledger)
+
+    def make(language: Any = "en", **facts: Any) -> Desk:
+        queued(ledger, models=["small-film"], **facts)
+        (job,) = jobs.lease(ledger, "worker-0:1", Wanted())
+        told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
+        worker = Worker(ledger, told)
+        sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
+        card = worker._catalogue.model("small-film")
+        return Desk(ledger, worker, _Task(job, card, sources, is_alone=True))
+
+    yield make
+    ledger.close()
+
+
+def test_a_report_that_must_not_be_sent_makes_a_failure_that_says_so_in_its_own(desk: Callable[..., Desk]) -> None:
+    known = desk()
+    result = known.end(POSITIVE)  # of a label that is not on the card
+    assert (result["state"], result["no_report"]) == ("failed", None)
+    assert " at results/" in result["reason"]
+    (report,) = known.reports()
+    assert b"Processing failed" in report
+
+
+def test_where_not_even_the_failure_can_be_reported_the_job_ends_and_says_why(desk: Callable[..., Desk]) -> None:
+    known = desk(language="none of ours")
+    result = known.end(NEGATIVE)
+    assert (result["state"], known.reports()) == ("failed", [])
+    assert result["no_report"].startswith("KeyError at results/")
+
+
+def test_a_study_that_may_have_no_report_says_why_beside_its_answer(
+    desk: Callable[..., Desk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = desk(patient_id="P" * 65)
+    result = known.end(REFUSED)
+    assert (result["state"], result["reason"], known.reports()) == ("not_analysed", REFUSED.reason, [])
+    assert "Patient ID" in result["no_report"]
+    assert main(["status", "--home", str(tmp_path), "--study", "1.2.3"]) == 0
+    assert f"    no report: {result['no_report']}" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Who sent to us and from where, which presentation contexts were accepted and refused, how it ended.
+"""Who sent to us and from where, which presentation contexts were accepted and refused, and how it ended.
 
 For the service engineer whose modality "cannot send": what it proposed stands here, and what we answered.
 """
@@ -45,7 +45,7 @@ def _text(found: list[dict[str, Any]]) -> str:
     details = []
     for each in found:
         details += [
-            f"{each['id']}: context refused: {context['abstract_syntax']}"
+            f"{each['id']}: context refused: {context['abstract_syntax']}: {context['why']}"
             for context in each["contexts"]
             if context["result"] == "refused"
         ]

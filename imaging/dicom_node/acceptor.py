@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
@@ -33,7 +33,10 @@ _CALLING_NOT_RECOGNISED = (0x01, 0x01, 0x03)
 
 @dataclass(frozen=True)
 class Opened:
-    """An association that was asked for: who, from where, and which contexts were proposed."""
+    """An association that was asked for: who, from where, and what became of each context that was proposed.
+
+    A rejected one's contexts were not looked at.
+    """
 
     calling_ae_title: str
     called_ae_title: str
@@ -55,6 +58,9 @@ class Receiver(Protocol):
 
     def opened(self, who: Opened) -> int:
         """Called once an association is accepted. Returns its number."""
+
+    def rejected(self, who: Opened, why: str) -> None:
+        """Called once an association was rejected."""
 
     def store(self, association: int, request: StoreRequest) -> Status:
         """Called for each C-STORE request; the status is sent when it returns."""
@@ -84,6 +90,7 @@ class Acceptor:
         handlers = [
             (evt.EVT_CONN_OPEN, no_delay),
             (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_DIMSE_RECV, _answerable),
             (evt.EVT_C_STORE, self._on_store),
@@ -113,29 +120,31 @@ class Acceptor:
         asked = event.assoc.requestor
         caller = Caller(asked.primitive.calling_ae_title, asked.address)
         if caller not in self._accept:
-            log.warning(
-                "association_rejected address=%s why=calling AE title and address are not accepted", caller.address
-            )
             event.assoc.acse.send_reject(*_CALLING_NOT_RECOGNISED)
             evt.trigger(event.assoc, evt.EVT_REJECTED, {})
             event.assoc.is_rejected = True
             event.assoc.kill()
 
+    def _on_rejected(self, event: evt.Event) -> None:
+        """By us, as a stranger, or by pynetdicom, of whose associations there are too many."""
+        why = event.assoc.acceptor.primitive.reason_str
+        log.warning("association_rejected address=%s why=%r", event.assoc.requestor.address, why)
+        self._receiver.rejected(_opened(event.assoc), why)
+
     def _on_accepted(self, event: evt.Event) -> None:
-        asked = event.assoc.requestor
-        who = Opened(
-            asked.primitive.calling_ae_title,
-            asked.primitive.called_ae_title,
-            asked.address,
-            tuple(_context(each, "accepted") for each in event.assoc.accepted_contexts)
-            + tuple(_context(each, "refused") for each in event.assoc.rejected_contexts),
-        )
-        number = self._receiver.opened(who)
+        association = event.assoc
+        number = self._receiver.opened(_opened(association))
         with self._lock:
-            self._open[event.assoc] = number, Tally()
-            died = [each for each in self._open if each is not event.assoc and not each.is_alive()]
-        for each in died:  # by a command that pynetdicom cannot read; it says nothing of their end
-            self._end(each, "connection lost")
+            self._open[association] = number, Tally()
+        loop = association._run_reactor
+
+        def run() -> None:
+            try:
+                loop()
+            finally:  # a command that pynetdicom cannot read ends the thread, and nothing tells of it
+                self._end(association, "connection lost")
+
+        association._run_reactor = run
 
     def _on_store(self, event: evt.Event) -> Dataset:
         known = self._open.get(event.assoc)
@@ -171,9 +180,31 @@ class Acceptor:
             self._receiver.closed(number, how, tally)
 
 
-def _context(context: Any, result: str) -> dict[str, str]:
+def _opened(association: Any) -> Opened:
+    asked = association.requestor
+    return Opened(
+        asked.primitive.calling_ae_title,
+        asked.primitive.called_ae_title,
+        asked.address,
+        tuple(_context(each) for each in (*association.accepted_contexts, *association.rejected_contexts)),
+    )
+
+
+def _context(context: Any) -> dict[str, str]:
     chosen = context.transfer_syntax[0] if context.transfer_syntax else ""
-    return {"abstract_syntax": str(context.abstract_syntax), "transfer_syntax": str(chosen), "result": result}
+    said = {"abstract_syntax": str(context.abstract_syntax), "transfer_syntax": str(chosen)}
+    if context.result == 0:
+        return said | {"result": "accepted"}
+    return said | {"result": "refused", "why": _REFUSALS.get(context.result, f"result {context.result}")}
+
+
+_REFUSALS: Final = {
+    1: "refused by the user",
+    2: "no reason given",
+    3: "abstract syntax not supported",
+    4: "transfer syntaxes not supported",
+}
+"""Result of a proposed presentation context (PS3.8 9.3.3.2)."""
 
 
 def _response(status: Status) -> Dataset:

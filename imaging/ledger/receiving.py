@@ -61,16 +61,34 @@ def begin_association(
 ) -> int:
     """A row for an association that was asked for. Returns its number, which logs may name."""
     with ledger.write() as connection:
-        done = connection.execute(
-            insert(tables.association).values(
-                calling_ae_title=calling,
-                called_ae_title=called,
-                address=address,
-                started_at=ledger.clock.now(),
-                contexts=list(contexts),
-                refusals={},
-            )
+        return _add_association(ledger, connection, calling, called, address, contexts)
+
+
+def reject_association(ledger: Ledger, calling: str, called: str, address: str, why: str) -> None:
+    """A row for an association that was asked for in vain."""
+    with ledger.write() as connection:
+        number = _add_association(ledger, connection, calling, called, address, [])
+        _end_associations(ledger, connection, [number], AssociationEnd(f"rejected: {why}", 0, 0))
+
+
+def _add_association(
+    ledger: Ledger,
+    connection: Connection,
+    calling: str,
+    called: str,
+    address: str,
+    contexts: Sequence[Mapping[str, str]],
+) -> int:
+    done = connection.execute(
+        insert(tables.association).values(
+            calling_ae_title=calling,
+            called_ae_title=called,
+            address=address,
+            started_at=ledger.clock.now(),
+            contexts=list(contexts),
+            refusals={},
         )
+    )
     return _key(done)
 
 

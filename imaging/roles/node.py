@@ -82,6 +82,9 @@ class _Receiving:
             self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts
         )
 
+    def rejected(self, who: Opened, why: str) -> None:
+        receiving.reject_association(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, why)
+
     def store(self, association: int, request: StoreRequest) -> Status:
         return self._storing.store(request, association)
 

@@ -374,13 +374,13 @@ def test_a_study_is_told_from_its_receipt_to_its_deliveries(
 
 
 def test_associations_show_what_was_refused_and_why(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
-    refused = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused"}]
+    refused = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused", "why": "no reason given"}]
     number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", refused)
     receiving.end_association(ledger, number, AssociationEnd("aborted by the peer", 1, 2, {"0xA900: UIDs differ": 2}))
     said = run("associations", "--home", home)
     assert said.status == 0
     assert "aborted by the peer" in said.out
-    assert "context refused: 1.2.840.10008.5.1.4.1.1.2" in said.out
+    assert "context refused: 1.2.840.10008.5.1.4.1.1.2: no reason given" in said.out
     assert "answered 2 x 0xA900: UIDs differ" in said.out
     (told,) = run("associations", "--home", home, "--last", "1", "--json").json["associations"]
     assert (told["calling_ae_title"], told["address"], told["stored"]) == ("CT1", "10.0.0.7", 1)

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from films import a_film
-from peers import Node, eventually, imaging_json
+from peers import Node, eventually, imaging, imaging_json
 from raw_store import COMMAND_FIELD, CT, DATA_SET_TYPE, MESSAGE_ID, PRIORITY, RawAssociation, command
 from small_models import write_models
 
 from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import read_header
+from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.domain.peers import Address
 from imaging.domain.worklist import Row
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -241,11 +244,34 @@ def test_a_command_that_cannot_be_read_ends_its_own_association_alone(node: Node
             association.store(said, bytes(control.data))
         assert other.store(right, bytes(control.data)) == 0x0000
         other.release()
-    with RawAssociation(node.dicom_port) as later:
-        later.release()
+    eventually(lambda: all(each["ended_at"] for each in associations(node, 2)), 10.0, "the end of both associations")
 
-    def is_ended() -> bool:
-        last = imaging_json("associations", "--last", "3", "--json", "--home", str(node.home))["associations"]
-        return all(each["ended_at"] for each in last)
 
-    eventually(is_ended, 10.0, "the end of all three associations")
+def associations(node: Node, last: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = imaging_json("associations", "--last", str(last), "--json", "--home", str(node.home))[
+        "associations"
+    ]
+    return found
+
+
+def test_a_stranger_is_rejected_and_stands_among_the_associations(serve: Callable[..., Node]) -> None:
+    node = serve("--role", "node", "--accept", "CT1@127.0.0.1")
+    stranger = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "STRANGER")
+    with pytest.raises(Unreachable, match="Calling AE title not recognised"):
+        stranger.echo()
+    (row,) = eventually(lambda: associations(node, 9), what="the association's row")
+    assert (row["calling_ae_title"], row["called_ae_title"], row["address"]) == ("STRANGER", "IMAGING", "127.0.0.1")
+    assert row["ended_how"] == "rejected: Calling AE title not recognised"
+    assert row["ended_at"] >= row["started_at"]
+
+
+def test_a_context_that_is_refused_is_told_with_its_reason(node: Node) -> None:
+    find = "1.2.840.10008.5.1.4.1.2.2.1"
+    modality = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "MODALITY")
+    modality.propose([(find, "1.2.840.10008.1.2.1"), (CT.decode(), "1.2.840.10008.1.2.4.50")])
+    modality.close()
+    (row,) = associations(node, 1)
+    told = {(each["abstract_syntax"], each["result"], each.get("why")) for each in row["contexts"]}
+    assert told == {(find, "refused", "abstract syntax not supported"), (CT.decode(), "accepted", None)}
+    said = imaging("associations", "--last", "1", "--home", str(node.home))
+    assert f"context refused: {find}: abstract syntax not supported" in said.stdout

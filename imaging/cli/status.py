@@ -1,4 +1,4 @@
-"""Counts per state, the oldest that waits, dead letters, peers and roles; or the whole story of one study.
+"""Counts per state, the oldest that waits, dead letters, disk, peers and roles; or the whole story of one study.
 
 imaging status
 imaging status --study 1.2.840.113619.2.1 --json
@@ -10,6 +10,8 @@ from typing import Any
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
 from imaging.ledger import views
 from imaging.ledger.store import is_begun
+from imaging.settings import Settings
+from imaging.spool import Room
 from imaging.supervise import running_roles
 
 
@@ -22,18 +24,26 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     found = settings_of(asked)
     if not is_begun(found.home, found.database):
-        print(json.dumps(NOTHING, indent=2) if asked.json else _overview(NOTHING))
+        nothing = NOTHING | {"disk": _disk(found)}
+        print(json.dumps(nothing, indent=2) if asked.json else _overview(nothing))
         return 1
     ledger = ledger_of(asked)
     if asked.study:
         return _study(views.story(ledger, asked.study), asked)
-    said = views.status(ledger)
+    said = views.status(ledger) | {"disk": _disk(found)}
     alive = running_roles(found.home)
     for each in said["roles"]:
         if each["name"].partition("-")[0] not in alive:
             each["state"] = "stopped"
     print(json.dumps(said, indent=2, ensure_ascii=False) if asked.json else _overview(said))
     return 0
+
+
+def _disk(settings: Settings) -> dict[str, Any]:
+    """The disk of the home, with the reserve that the settings give it."""
+    folder = next(each for each in (settings.home, *settings.home.absolute().parents) if each.exists())
+    room = Room.on(folder, int(settings.disk_reserve_mb * (1 << 20)))
+    return {"free_mb": room.free >> 20, "reserve_mb": room.reserve >> 20, "is_full": room.free <= room.reserve}
 
 
 def _study(stories: list[dict[str, Any]], asked: Asked) -> int:
@@ -64,6 +74,8 @@ def _overview(said: dict[str, Any]) -> str:
         rows += [[kind, state, count] for state, count in said[kind].items()]
     rows += [["instances", "", said["instances"]], ["conflicts", "open", said["conflicts"]]]
     lines = [table(rows), ""]
+    full = ": objects are refused" if said["disk"]["is_full"] else ""
+    lines += [f"disk: {said['disk']['free_mb']} MiB free, {said['disk']['reserve_mb']} kept free{full}"]
     lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
     lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
     lines += [f"peer {each['name']}: {each['state']} {each['why']}".rstrip() for each in said["peers"]]

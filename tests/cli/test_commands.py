@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import socket
+import shutil
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -345,6 +346,15 @@ def test_the_status_has_one_shape_served_or_not(run: Callable[..., Said], home: 
     assert {key: type(value) for key, value in served.items()} == {key: type(value) for key, value in never.items()}
     for key in ("studies", "jobs", "deliveries", "oldest_s"):
         assert served[key].keys() == never[key].keys()
+
+
+def test_the_status_tells_the_room_on_the_disk(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text("disk_reserve_mb = 3\n")
+    told = run("status", "--home", home, "--config", file, "--json").json["disk"]
+    assert told["free_mb"] == pytest.approx(shutil.disk_usage(home).free >> 20, abs=64)
+    assert (told["reserve_mb"], told["is_full"]) == (3, False)
+    assert "MiB free, 3 kept free\n" in run("status", "--home", home, "--config", file).out
 
 
 def test_the_status_in_words_names_dead_letters_peers_and_roles(

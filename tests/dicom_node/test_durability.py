@@ -364,10 +364,12 @@ def test_a_full_disk_is_answered_out_of_resources_and_recovered_from(
     first = an_image("room")
     assert send(node, first) == [KEPT]
     row(node, first, is_answered)
+    assert node.status()["disk"]["is_full"] is False
     ballast = fill(small_disk)
     refused = an_image("no room")
     assert FULL in answer(node, refused)
     assert FULL in answer(node, refused)
+    assert node.status()["disk"] == {"free_mb": 0, "reserve_mb": 1, "is_full": True}
     ballast.unlink()
     assert send(node, refused) == [KEPT]
     row(node, refused, is_answered)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from imaging.domain.patient import names_agree
+
 
 @dataclass(frozen=True)
 class PatientId:
@@ -106,10 +108,13 @@ class Header:
 def same_patient(headers: Iterable[Header]) -> bool:
     """Whether no two of these name different patients (law 7).
 
-    An empty Patient ID names nobody, so it contradicts nobody; nor does an issuer that only some of them give.
+    An empty Patient ID names nobody, so it contradicts nobody; nor does an issuer that only some of them give. Where a
+    Patient ID is missing the names have to agree.
     """
-    named = {header.patient for header in headers if header.patient}
-    return len({each.value for each in named}) <= 1 and len({each.issuer for each in named} - {""}) <= 1
+    every = list(headers)
+    named = {header.patient for header in every if header.patient}
+    is_one = len({each.value for each in named}) <= 1 and len({each.issuer for each in named} - {""}) <= 1
+    return is_one and names_agree((header.patient_id, header.patient_name) for header in every)
 
 
 _FOR_PRESENTATION: Mapping[str, str] = {

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from imaging.domain.header import Header
+from imaging.domain.header import Header, same_patient
 
 
 def is_same_image(one: Header, other: Header) -> bool:
     """Whether two objects under one UID differ in encoding alone, as a PACS that re-encodes makes them."""
-    return _identity(one) == _identity(other)
+    return _identity(one) == _identity(other) and same_patient([one, other])
 
 
 def _identity(header: Header) -> tuple[Any, ...]:

@@ -321,8 +321,15 @@ def _speaking(first: Header, header: Header) -> Header:
         return header
     if header.patient_id != first.patient_id:
         return first
-    chosen = header if header.has_pixels and not first.has_pixels else first
+    chosen = header if _tells_more(header, first) else first
     return replace(chosen, issuer_of_patient_id=first.issuer_of_patient_id or header.issuer_of_patient_id)
+
+
+def _tells_more(header: Header, first: Header) -> bool:
+    """Of one identifier, or none: whether a study is better shown by this header than by the one it has."""
+    if bool(header.patient_name) != bool(first.patient_name):
+        return bool(header.patient_name)
+    return header.has_pixels and not first.has_pixels
 
 
 def _is_ours(connection: Connection, sop_instance_uid: str) -> bool:

@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import resource
-import socket
 import shutil
+import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -545,6 +545,20 @@ def test_a_study_that_needs_more_memory_than_it_may_take_is_not_analysed(
     (result,) = said.json["studies"][0]["results"]
     assert (said.status, result["state"], result["reason"]) == (0, "not_analysed", "memory")
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_two_films_of_other_names_without_identifiers_are_no_one_patients(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("Nguyễn^An", "Trần^Bình")):
+        image = drawn()
+        image.PatientID, image.PatientName = "", name
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        write(tmp_path / f"{number}.dcm", image)
+    said = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
+    (study,) = said.json["studies"]
+    assert [(each["reason"], each["sr"]) for each in study["results"]] == [("mixed-patients", None)]
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:

@@ -144,6 +144,12 @@ def test_an_issuer_that_only_some_images_give_makes_no_second_patient():
     )
 
 
+def test_two_names_in_one_study_are_refused_where_an_id_is_missing():
+    named = film("1", patient_name="Nguyễn^An")
+    assert taken(CHEST_CARD, [named, film("2", patient_name="Trần^Bình")]) == ["1", "2"]
+    assert reason(CHEST_CARD, [named, film("2", patient_id="", patient_name="Trần^Bình")]) == "mixed-patients"
+
+
 def test_what_does_not_fit_at_all_says_in_what():
     assert reason(CHEST_CARD, series("s", range(3))) == "modality"
     assert reason(CHEST_CARD, [film("1", body_part_examined="KNEE")]) == "body-part"

@@ -196,3 +196,19 @@ def test_an_issuer_that_is_named_later_holds_for_the_study(ledger: Ledger) -> No
     assert (study["header"]["issuer_of_patient_id"], study["header"]["view_position"]) == ("HANOI", "PA")
     (patient,) = [each for each in rows(ledger, tables.patient) if each["id"] == study["patient_id"]]
     assert (patient["value"], patient["issuer"]) == ("P1", "HANOI")
+
+
+def test_another_name_where_no_identifier_is_is_another_patient(ledger: Ledger) -> None:
+    receive(ledger, film(number=1, patient_id=""))
+    assert receive(ledger, film(number=2, patient_id="", patient_name="Nguyễn^An")).conflict == ""
+    assert receive(ledger, film(number=3, patient_id="", patient_name="NGUYEN AN")).conflict == ""
+    assert receive(ledger, film(number=4, patient_id="", patient_name="Trần^Bình")).conflict == "mixed-patients"
+    assert receive(ledger, film(number=5, patient_id="P2", patient_name="Trần^Bình")).conflict == "mixed-patients"
+    (study,) = rows(ledger, tables.study)
+    assert (study["instances"], study["conflicts"], study["header"]["patient_name"]) == (3, 2, "Nguyễn^An")
+
+
+def test_the_same_image_under_another_name_is_no_re_encoding(ledger: Ledger) -> None:
+    receive(ledger, film(patient_id="", patient_name="Nguyễn^An"), "one")
+    assert receive(ledger, film(patient_id="", patient_name="Nguyen^An"), "two").conflict == ""
+    assert receive(ledger, film(patient_id="", patient_name="Trần^Bình"), "three").conflict == "conflict"

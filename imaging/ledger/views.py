@@ -11,8 +11,9 @@ from imaging.domain.findings import ModelResult, State
 from imaging.domain.header import Header
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
-from imaging.domain.worklist import RoleHealth, Row, page_state
+from imaging.domain.worklist import PageState, RoleHealth, Row, page_state
 from imaging.ledger import tables
+from imaging.ledger.receiving import OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 
@@ -62,6 +63,8 @@ def _row(study: Any, jobs: Sequence[Any]) -> Row:
     is_receiving = study.state == StudyState.RECEIVING
     state = page_state(is_receiving, running, results, study.conflicts)
     reasons = [each.reason for each in results if each.state is State.NOT_ANALYSED and each.reason]
+    if study.conflicts and state is PageState.NOT_ANALYSED:  # it came after the answer
+        reasons.insert(0, OTHER_CONTENT)
     return Row(
         number=study.id,
         study_uid=study.study_instance_uid,

@@ -92,6 +92,14 @@ def test_images_after_an_answer_are_shown_as_a_change(ledger: Ledger) -> None:
     assert row.is_changed
 
 
+def test_a_conflict_after_the_answer_is_the_rows_reason(ledger: Ledger) -> None:
+    queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    receive(ledger, film(rows=512), "other bytes")
+    row = row_of(ledger)
+    assert (row.state, row.reason, row.conflicts) == (PageState.NOT_ANALYSED, "conflict", 1)
+
+
 def test_the_worklist_and_the_queue_have_one_order(ledger: Ledger, clock: TurnedClock) -> None:
     """By band, then by due time, then by receipt; what came into the ledger first has no say."""
     places = {}

@@ -82,6 +82,7 @@ class Storing:
                 request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
             )
             self._spool.check_room(len(request.data))
+            self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
             incoming = self._spool.write([part_10_head(header), request.data])
             self._keep(request, header, incoming, association_id)
         except Unreadable as error:

@@ -77,6 +77,13 @@ class FolderSpool:
         if room.free - size < room.reserve:
             raise SpoolFull(str(room))
 
+    def make_folder(self, key: str) -> None:
+        """Makes the folder that a key lies in, so that its name needs no room any more. Raises SpoolFull."""
+        try:
+            self.path(key).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
+
     def write(self, chunks: Sequence[Buffer]) -> Incoming:
         """Writes an object under `incoming/`; when this returns, its data and its name are on disk.
 

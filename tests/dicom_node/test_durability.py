@@ -397,6 +397,19 @@ def test_a_full_disk_ends_neither_the_settling_nor_the_supervisor(
     assert "role_ended name=node" not in node.log.read_text()
 
 
+def test_an_object_whose_final_name_cannot_be_had_is_refused_and_has_no_row(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    migrate.migrate(ledger)
+    spool = FolderSpool(tmp_path / "spool", 0)
+    (tmp_path / "spool" / "studies").write_text("a file in the folder's place")
+    storing = Storing(ledger, spool, Patience())
+    assert storing.store(split_part_10(encoded(an_image("nameless"))), None).code == 0xA700
+    storing.close()
+    assert LedgerWorklist(ledger).rows(9) == []
+    assert list(spool.left_over()) == []
+    ledger.close()
+
+
 def test_a_read_only_spool_is_answered_out_of_resources_and_recovered_from(
     small_disk: Path, serve: Callable[..., Node], models: list[str], tmp_path: Path
 ) -> None:

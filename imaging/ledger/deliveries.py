@@ -15,6 +15,8 @@ from imaging.ledger.store import Ledger
 LEASE_S: Final = 120.0
 """How long a sender may hold a delivery; longer than the longest time-out of one C-STORE."""
 
+_EARLIER: Final = tables.delivery.alias()
+"""Made once: an alias takes longer than a query."""
 _UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
 
 
@@ -55,7 +57,7 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
 
 def _is_next(destination: str) -> ColumnElement[bool]:
     """Whether a delivery waits for nothing but its time: none of its study's is before it."""
-    table, earlier = tables.delivery, tables.delivery.alias()
+    table, earlier = tables.delivery, _EARLIER
     before = and_(
         earlier.c.study_id == table.c.study_id,
         earlier.c.destination == table.c.destination,

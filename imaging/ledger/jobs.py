@@ -20,6 +20,8 @@ MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
 
 OTHER_SECONDS: Final = 60.0
+_OTHER_JOB: Final = tables.job.alias()
+"""Made once: an alias takes longer than a query."""
 _STAGES: Final = 3
 """A lease outlives the job's own time by what it may wait in the worker: two stages are before it."""
 
@@ -102,7 +104,7 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
 
 def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> Sequence[Any]:
     """The best queued jobs. A study that a conflict came to meanwhile waits for the person who settles it."""
-    job, other, study = tables.job, tables.job.alias(), tables.study
+    job, other, study = tables.job, _OTHER_JOB, tables.study
     earlier = exists().where(
         other.c.study_id == job.c.study_id,
         other.c.model == job.c.model,
@@ -270,7 +272,7 @@ def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
 
     Only a model's last job for a study: where a later revision came, that one answers.
     """
-    job, study, later = tables.job, tables.study, tables.job.alias()
+    job, study, later = tables.job, tables.study, _OTHER_JOB
     is_last = ~exists().where(
         later.c.study_id == job.c.study_id,
         later.c.model == job.c.model,

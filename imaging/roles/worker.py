@@ -230,8 +230,15 @@ class Worker:
                         self._conclude(task, outcome)
                 except Exception as error:
                     log.exception("job_not_concluded job=%d error=%s", task.job.id, type(error).__name__)
+                if self._reads_once(task.card):
+                    for key, _ in task.job.instances:
+                        self._spool.let_go(key)
                 del self._tasks[task.job.id]
                 self._turns.end(is_exclusive=task.job.deaths > 0)
+
+    def _reads_once(self, card: Card | None) -> bool:
+        """Whether no other model reads what this one has read. New pages for each film cost 5 ms of its CPU."""
+        return card is not None and sum(each.is_volume == card.is_volume for each in self._served()) == 1
 
     def _conclude(self, task: _Task, outcome: Outcome) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job

@@ -97,7 +97,8 @@ def mend(result: ModelResult, language: Language) -> str:
 
 
 def measurement(value: Measurement, language: Language) -> str:
-    return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {value.unit}"
+    unit = language.say_or(f"unit.{value.unit}", value.unit)
+    return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {unit}"
 
 
 def triage_class(row: Row) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from imaging.domain.reasons import REASONS
+from imaging.inference.decode import MEASURES
+from imaging.models.catalogue import load_models, shipped_folder
 from imaging.web.languages import CATALOGUES, CatalogueError, load_languages
 
 LANGUAGES = load_languages()
@@ -73,3 +75,12 @@ def test_times_are_counted_as_a_reader_counts_them(tag, minutes, text):
 )
 def test_plurals_follow_the_languages_own_rule(tag, n, text):
     assert LANGUAGES[tag].count("counts.studies", n) == text
+
+
+def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language():
+    cards = load_models([shipped_folder()]).models
+    codes = {spec.code for card in cards for spec in card.findings} | {code for code, _, _ in MEASURES.values()}
+    assert len(codes) > 5
+    for language in LANGUAGES.values():
+        assert [code for code in codes if f"finding.{code.scheme}:{code.value}" not in language.texts] == []
+        assert [unit for _, unit, _ in MEASURES.values() if f"unit.{unit}" not in language.texts] == []

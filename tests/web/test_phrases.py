@@ -4,7 +4,7 @@ import pytest
 from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, refused, row
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import TriageClass
+from imaging.domain.findings import Measurement, TriageClass
 from imaging.domain.worklist import PageState
 from imaging.web import phrases
 from imaging.web.languages import load_languages
@@ -105,3 +105,9 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
 )
 def test_an_ordered_stat_stands_above_what_a_model_asks_for(band, flag, shown):
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown
+
+
+def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language():
+    attenuation = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 61.5, "[hnsf'U]")
+    assert phrases.measurement(attenuation, FR) == "Atténuation 61,5 UH"
+    assert phrases.measurement(Measurement(Code("X", "1", "Ratio"), 2, "{ratio}"), VI) == "Ratio 2 {ratio}"

@@ -88,6 +88,14 @@ def reason(text: str | None, language: Language) -> str:
     return f"{sentence} ({detail})" if detail else sentence
 
 
+def failure(text: str | None, language: Language) -> str:
+    """The sentence of a failure; the fingerprint of a fault of ours stands in brackets, for who looks after us."""
+    if text == "poison":
+        return language.say("failure.poison")
+    sentence = language.say("failure.fault")
+    return f"{sentence} ({text})" if text else sentence
+
+
 def mend(result: ModelResult, language: Language) -> str:
     """What would mend an answer that is not findings; "" where nothing is to mend."""
     if result.state is State.FAILED:
@@ -126,7 +134,7 @@ def plain_answer(result: ModelResult, language: Language) -> list[Line]:
         key = "answer.not_analysed" if model else "answer.no_model_name"
         return [Line("not_analysed", language.say(key, model=model, reason=reason(result.reason, language)))]
     if result.state is State.FAILED:
-        return [Line("failed", language.say("answer.failed", model=model, reason=result.reason or "?"))]
+        return [Line("failed", language.say("answer.failed", model=model, reason=failure(result.reason, language)))]
     lines = []
     for tone, present in (("present", True), ("unsure", None), ("absent", False)):
         findings = [each for each in result.findings if each.present is present]

@@ -111,3 +111,19 @@ def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language():
     attenuation = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 61.5, "[hnsf'U]")
     assert phrases.measurement(attenuation, FR) == "Atténuation 61,5 UH"
     assert phrases.measurement(Measurement(Code("X", "1", "Ratio"), 2, "{ratio}"), VI) == "Ratio 2 {ratio}"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("poison", "Échec : l’analyse s’est interrompue à plusieurs reprises – chest-film 1.4"),
+        (
+            "ValueError at decode.py:12",
+            "Échec : une défaillance de ce système (ValueError at decode.py:12) – chest-film 1.4",
+        ),
+        (None, "Échec : une défaillance de ce système – chest-film 1.4"),
+    ],
+)
+def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason, shown):
+    (line,) = phrases.answer(replace(failed(), reason=reason), FR)
+    assert line.text.replace("\xa0", " ") == shown

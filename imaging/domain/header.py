@@ -144,6 +144,28 @@ def age_at(header: Header) -> float | None:
     return (taken - born) / 365.25
 
 
+def age_text(header: Header) -> str:
+    """The age to be shown, as a DICOM Age String where there is one: Patient's Age, else by the calendar.
+
+    Months below two years, days below two months. What is no Age String is given as it came where no dates help.
+    """
+    if years(header.patient_age) is not None:
+        return header.patient_age
+    born, taken = _day(header.patient_birth_date), _day(header.study_date)
+    if born is None or taken is None or taken < born:
+        return header.patient_age
+    months = _months(header.study_date) - _months(header.patient_birth_date)
+    months -= header.study_date[6:8] < header.patient_birth_date[6:8]
+    if months >= 24:
+        return f"{months // 12:03d}Y"
+    return f"{months:03d}M" if months >= 2 else f"{int(taken - born):03d}D"
+
+
+def _months(date: str) -> int:
+    """The month of a DA value, counted from year 0."""
+    return int(date[:4]) * 12 + int(date[4:6])
+
+
 def _day(date: str) -> float | None:
     """Days on one scale for a DA value; None where it is none."""
     from datetime import datetime

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select, update
 
 from imaging.domain.findings import ModelResult, State
-from imaging.domain.header import Header
+from imaging.domain.header import Header, age_text
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
 from imaging.domain.worklist import PageState, RoleHealth, Row, page_state
@@ -72,7 +72,7 @@ def _row(study: Any, jobs: Sequence[Any]) -> Row:
         patient_id=header.patient_id,
         issuer=header.issuer_of_patient_id,
         sex=header.patient_sex,
-        age=header.patient_age,
+        age=age_text(header),
         modality=header.modality,
         body_part=header.body_part_examined,
         description=header.study_description,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.domain.header import Header, PatientId, age_at, same_patient, years
+from imaging.domain.header import Header, PatientId, age_at, age_text, same_patient, years
 
 _NUMBERS = st.floats(-1e4, 1e4)
 _BY_TYPE = {
@@ -90,3 +90,24 @@ def test_an_age_is_taken_from_the_dates_where_it_is_not_stated() -> None:
 def test_no_age_string_fails(said: str) -> None:
     found = years(said)
     assert found is None or found >= 0
+
+
+@pytest.mark.parametrize(
+    ("stated", "born", "taken", "shown"),
+    [
+        ("045Y", "19700101", "20261124", "045Y"),
+        ("", "19701125", "20261124", "055Y"),
+        ("", "19701124", "20261124", "056Y"),
+        ("", "20241125", "20261124", "023M"),
+        ("", "20241124", "20261124", "002Y"),
+        ("", "20260925", "20261124", "060D"),
+        ("", "20261124", "20261124", "000D"),
+        ("45", "19700101", "20261124", "056Y"),
+        ("old", "", "20261124", "old"),
+        ("", "19700101", "", ""),
+        ("", "20270101", "20261124", ""),
+    ],
+)
+def test_the_age_to_be_shown_is_the_stated_one_else_that_of_the_calendar(stated, born, taken, shown):
+    header = Header(*("",) * 5, patient_age=stated, patient_birth_date=born, study_date=taken)
+    assert age_text(header) == shown

@@ -228,3 +228,8 @@ def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_num
     assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
     queued(ledger, "1.2.4")  # another study begins at one
     assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)
+
+
+def test_an_age_that_is_not_stated_follows_from_the_dates(ledger: Ledger) -> None:
+    receive(ledger, film(patient_birth_date="19700312", study_date="20261124"))
+    assert row_of(ledger).age == "056Y"

@@ -32,6 +32,8 @@ from imaging.web.view import ListView, list_view, study_view
 HERE: Final = Path(__file__).parent
 LIMIT: Final = 500
 """Rows on a page; how many more there are is said below them."""
+LARGEST_NUMBER: Final = 2**63 - 1
+"""Of a study, in either database."""
 LANGUAGE_COOKIE: Final = "lang"
 YEAR_S: Final = 365 * 24 * 3600
 LONGEST_FORM: Final = 64 * 1024
@@ -124,7 +126,7 @@ class Pages:
     async def study(self, request: Request) -> Response:
         language = language_of(request, self._languages, self._settings)
         number = request.path_params["number"]
-        row = await run_in_threadpool(self._worklist.numbered, number)
+        row = await run_in_threadpool(self._worklist.numbered, number) if number <= LARGEST_NUMBER else None
         if row is None:
             return self._page(request, "missing.html", language, status=404)
         view = study_view(row, self._settings.viewer_url, self._clock(), language)

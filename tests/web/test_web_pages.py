@@ -222,3 +222,8 @@ def test_a_server_with_open_pages_ends_within_its_grace(site_of):
     site.stop()
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.parametrize("number", ["9" * 18, str(2**63), "9" * 20, "9" * 200])
+def test_a_number_too_long_for_any_study_is_not_found(site, number):
+    assert site.ask(f"/study/{number}")[0].status == 404

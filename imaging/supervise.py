@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
+from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
 from imaging.roles.watch import under_way
@@ -153,12 +154,14 @@ class _Supervisor:
             for index in range(settings.workers if role == "worker" else 1)
         ]
         self._destinations = [each.name for each in settings.destinations]
+        self._models = [each.absolute() for each in settings.models] or [shipped_folder()]
         self._announced = False
 
     def run(self, out: IO[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(_Event("stop")))
         self._return_claims()
+        self._forget_others()
         for child in self._children:
             self._start(child)
         try:
@@ -183,6 +186,14 @@ class _Supervisor:
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
             jobs.give_back(self._ledger, "worker-")
+
+    def _forget_others(self) -> None:
+        """What earlier settings had of our roles: a worker too many, a model of a folder that is not named any more."""
+        names = [child.name for child in self._children]
+        views.keep_roles(self._ledger, {child.role for child in self._children}, names)
+        if "worker" in {child.role for child in self._children}:
+            catalogue = load_models(self._models)
+            views.keep_models(self._ledger, [*(card.id for card in catalogue.models), *catalogue.disabled])
 
     def _next_event(self) -> _Event | None:
         due = [child.start_at for child in self._children if child.start_at is not None]

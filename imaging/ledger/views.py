@@ -1,11 +1,11 @@
 """What people ask of the ledger: the worklist, the status, a study's story, the associations."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
 from imaging.domain.findings import ModelResult, State
 from imaging.domain.header import Header, age_text
@@ -129,6 +129,21 @@ def roles(ledger: Ledger) -> list[RoleHealth]:
 def note_role(ledger: Ledger, name: str, state: str, error: str = "") -> None:
     """The supervisor's word on a child."""
     _note(ledger, tables.role, name, {"state": state, "error": error})
+
+
+def keep_roles(ledger: Ledger, kinds: Collection[str], names: Collection[str]) -> None:
+    """Forgets the children of these roles ("worker" of "worker-1") that are not among `names`."""
+    role = tables.role
+    with ledger.write() as connection:
+        for known in connection.scalars(select(role.c.name)).all():
+            if known.partition("-")[0] in kinds and known not in names:
+                connection.execute(delete(role).where(role.c.name == known))
+
+
+def keep_models(ledger: Ledger, names: Collection[str]) -> None:
+    """Forgets the models that are not among `names`."""
+    with ledger.write() as connection:
+        connection.execute(delete(tables.model).where(tables.model.c.name.not_in(names)))
 
 
 def note_model(ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "") -> None:

@@ -23,7 +23,7 @@ from storage_peer import StoragePeer
 from imaging.cli import main
 from imaging.cli.main import COMMANDS
 from imaging.domain.retry import Permanent
-from imaging.ledger import deliveries, jobs, migrate, receiving
+from imaging.ledger import deliveries, jobs, migrate, receiving, views
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import film_study, head_study
@@ -721,6 +721,20 @@ def of_the_port(said: Said) -> tuple[bool, str]:
 
 
 # Serving ---------------------------------------------------------------------------------------------------
+
+
+def test_what_the_settings_no_longer_name_is_not_told_of_once_the_home_is_served_again(
+    serve: Callable[..., Node], home: Path, models: Path
+) -> None:
+    ledger = Ledger(home)
+    for name in ("worker-0", "worker-1", "deliver"):
+        views.note_role(ledger, name, "down")
+    views.note_model(ledger, "an-older-model", "1", "")
+    ledger.close()
+    node = serve("--role", "worker", "--models", str(models), home=home)
+    said = node.status()
+    assert [each["name"] for each in said["roles"]] == ["deliver", "worker-0"]
+    assert {each["name"] for each in said["models"]} == {"small-film", "small-volume"}
 
 
 def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pages_open(

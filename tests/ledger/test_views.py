@@ -233,3 +233,15 @@ def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_num
 def test_an_age_that_is_not_stated_follows_from_the_dates(ledger: Ledger) -> None:
     receive(ledger, film(patient_birth_date="19700312", study_date="20261124"))
     assert row_of(ledger).age == "056Y"
+
+
+def test_a_role_and_a_model_that_the_settings_do_not_name_any_more_are_not_told_of(ledger: Ledger) -> None:
+    for name in ("node", "worker-0", "worker-1", "web"):
+        views.note_role(ledger, name, "up")
+    for name in ("old", "new"):
+        views.note_model(ledger, name, "1", "")
+    views.keep_roles(ledger, {"worker"}, ["worker-0"])
+    views.keep_models(ledger, ["new"])
+    said = views.status(ledger)
+    assert [each["name"] for each in said["roles"]] == ["node", "web", "worker-0"]
+    assert [each["name"] for each in said["models"]] == ["new"]

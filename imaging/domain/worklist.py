@@ -1,12 +1,15 @@
 """What the worklist shows: a row per study, its one AI state, and the health line above the table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from imaging.domain.codes import Code
 from imaging.domain.findings import ModelResult, State, TriageClass
+from imaging.domain.folding import fold
+from imaging.domain.header import Header
 from imaging.domain.states import JobState
 
 
@@ -51,7 +54,7 @@ class Row:
 
     `reason` is the text of the first `Reason` for which the study or one model's answer is not findings, whatever the
     state; None where there is none. `band` 0 is an ordered STAT.
-    `is_changed`: images came after the answer that is shown.
+    `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
     """
 
     number: int
@@ -77,6 +80,82 @@ class Row:
     instances: int
     conflicts: int
     is_changed: bool
+    folded: str
+
+
+def searched(header: Header) -> str:
+    """What a search for a study looks at, folded: the ledger keeps it beside the header."""
+    said = (
+        header.patient_name.replace("^", " "),
+        header.patient_id,
+        header.issuer_of_patient_id,
+        header.accession_number,
+        header.institution_name,
+        header.modality,
+        header.body_part_examined,
+        header.study_description,
+    )
+    return fold(" ".join(said))
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a filter, folded, and what it may mean in the reader's language.
+
+    `states`, `regions` (Body Part Examined, in capitals) and `codes` ("SCT:60046008") are those whose names there
+    hold the word.
+    """
+
+    text: str
+    states: frozenset[PageState] = frozenset()
+    regions: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+
+    def names(self, code: Code) -> bool:
+        """Whether a finding of that code is meant, by its name in a catalogue or by the card's own."""
+        return f"{code.scheme}:{code.value}" in self.codes or self.text in fold(code.meaning)
+
+    def is_in(self, row: Row) -> bool:
+        """Whether the row has the word; `imaging.ledger.views` asks the same in SQL."""
+        return (
+            self.text in row.folded
+            or row.state in self.states
+            or row.body_part.upper() in self.regions
+            or any(each.present and self.names(each.code) for result in row.results for each in result.findings)
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page wants of the list: studies with each of the words, and which `page` of `size` rows.
+
+    `after`: the highest number that the reader's screen knows; later studies are counted as new.
+    """
+
+    words: tuple[Word, ...] = ()
+    page: int = 1
+    size: int = 500
+    after: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of the list.
+
+    `rows`: in their order, all flagged studies that pass the filter, whatever the page, and of the rest this page's.
+    A stat flag passes every filter. `pages` of the rest there are. `hidden`: the studies that the filter hides.
+    `counts`, `total`: of the whole ledger. `newest`: the highest number that there is. `new`: the numbers of those that
+    pass the filter and came after `Asked.after`.
+    """
+
+    rows: tuple[Row, ...]
+    page: int
+    pages: int
+    hidden: int
+    total: int
+    counts: Mapping[PageState, int]
+    newest: int
+    new: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -91,14 +170,17 @@ class RoleHealth:
 class Worklist(Protocol):
     """What the page needs of the ledger."""
 
-    def rows(self, limit: int) -> list[Row]:
-        """The first `limit` studies by `imaging.domain.priority.ORDER`, then by their UID."""
+    def listing(self, asked: Asked) -> Listing:
+        """A page of the list, by `imaging.domain.priority.ORDER`, then by their UID."""
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        """The rows with these numbers of ours, as far as there are such, in any order."""
 
     def numbered(self, number: int) -> Row | None:
-        """The row with our own number, or None where there is none."""
+        """The row with our own number, with its reports, or None where there is none."""
 
-    def count(self) -> int:
-        """How many studies there are."""
+    def revision(self) -> object:
+        """Differs from the one before once anything that a row shows may have changed, in whichever study."""
 
     def health(self) -> list[RoleHealth]:
         """The roles."""

@@ -1,6 +1,7 @@
 """The queue of work: jobs are leased in the worklist's order, ended once, and returned when their worker dies."""
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -8,9 +9,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 
 from imaging import crash
+from imaging.domain.codes import Code
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, TriageClass
 from imaging.domain.header import Header
-from imaging.domain.priority import due_after_flag
+from imaging.domain.priority import due_after_flag, most_urgent
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.settling import next_result_number
@@ -174,6 +176,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
                 state=JOB[JobState.LEASED, event],
                 version=job.version,
                 reason=outcome.reason,
+                found=found(each.code for each in outcome.findings if each.present),
                 outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts), "no_report": no_report},
                 ended_at=now,
                 lease_tick=None,
@@ -190,6 +193,17 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
     return True
 
 
+def found(codes: Iterable[Code]) -> str:
+    """Codes as the column `found` holds them, "" for none; `found_codes` reads them."""
+    known = sorted(set(codes))
+    return json.dumps([[each.scheme, each.value, each.meaning] for each in known]) if known else ""
+
+
+def found_codes(text: str) -> list[Code]:
+    """The inverse of `found`."""
+    return [Code(*each) for each in json.loads(text)] if text else []
+
+
 def _as_result(job: Job, outcome: Outcome) -> ModelResult:
     return ModelResult(
         job.model,
@@ -203,12 +217,17 @@ def _as_result(job: Job, outcome: Outcome) -> ModelResult:
 
 
 def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:
-    """A flag may only shorten the due time, of the study and of what is still to be done for it."""
+    """A flag stays, and may only shorten the due time, of the study and of what is still to be done for it."""
+    if flag is None:
+        return
     study, job = tables.study, tables.job
-    row = connection.execute(select(study.c.due_at, study.c.received_at).where(study.c.id == study_id)).one()
+    row = connection.execute(
+        select(study.c.due_at, study.c.received_at, study.c.flag).where(study.c.id == study_id)
+    ).one()
     due_at = due_after_flag(row.due_at, row.received_at, flag)
+    most = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
+    connection.execute(update(study).where(study.c.id == study_id).values(flag=str(most), due_at=due_at))
     if due_at < row.due_at:
-        connection.execute(update(study).where(study.c.id == study_id).values(due_at=due_at))
         undone = (job.c.study_id == study_id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
         connection.execute(update(job).where(undone).values(due_at=due_at))
 

@@ -13,6 +13,7 @@ from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.same_image import is_same_image
 from imaging.domain.settling import VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
+from imaging.domain.worklist import searched
 from imaging.ledger import tables, wakeups
 from imaging.ledger.store import Ledger
 
@@ -219,6 +220,7 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
             patient_id=_patient(connection, header),
             state=StudyState.RECEIVING,
             header=header.to_json(),
+            folded=searched(header),
             received_at=now,
             last_image_at=now,
             band=REST_BAND,
@@ -297,7 +299,7 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     values: dict[str, Any] = {"instances": study.c.instances + 1}
     speaks = _speaking(first, header)
     if speaks != first:
-        values |= {"header": speaks.to_json(), "patient_id": _patient(connection, speaks)}
+        values |= {"header": speaks.to_json(), "folded": searched(speaks), "patient_id": _patient(connection, speaks)}
     if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
         connection.execute(update(study).where(study.c.id == known.id).values(values))
         return

@@ -122,6 +122,8 @@ study = Table(
     _to("patient", nullable=True, index=True),
     Column("state", Text, nullable=False),
     _one_of("state", StudyState),
+    Column("flag", Text),
+    _text("folded"),
     Column("header", JSON, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("last_image_at", Instant, nullable=False),
@@ -138,7 +140,11 @@ study = Table(
     Column("instances", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
-"""`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked."""
+"""`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked.
+
+`flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at."""
+_FLAGGED = study.c.flag.is_not(None)
+Index("ix_study_flagged", study.c.id, sqlite_where=_FLAGGED, postgresql_where=_FLAGGED)
 Index("ix_study_worklist", *in_order(study), study.c.study_instance_uid)
 Index("ix_study_settle_tick", study.c.settle_tick)
 
@@ -215,6 +221,7 @@ job = Table(
     Column("state", Text, nullable=False),
     _one_of("state", JobState),
     Column("reason", Text),
+    _text("found"),
     Column("outcome", JSON),
     Column("band", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
@@ -227,7 +234,9 @@ job = Table(
     UniqueConstraint("study_id", "model", "result_number"),
     sqlite_autoincrement=True,
 )
-"""`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick."""
+"""`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick.
+
+`found`: the codes of the findings that are present, for the search."""
 Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)
 
 last_result = Table(

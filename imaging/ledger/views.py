@@ -1,20 +1,43 @@
 """What people ask of the ledger: the worklist, the status, a study's story, the associations."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+import json
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
-from imaging.domain.findings import ModelResult, State
+from imaging.domain.findings import ModelResult, State, TriageClass
 from imaging.domain.header import Header, age_text
-from imaging.domain.priority import most_urgent
+from imaging.domain.priority import ORDER, most_urgent
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
-from imaging.domain.worklist import PageState, RoleHealth, Row, page_state
+from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, Word, page_state
 from imaging.ledger import tables
+from imaging.ledger.jobs import found_codes
 from imaging.ledger.receiving import OTHER_CONTENT
 from imaging.ledger.store import Ledger
+
+SUPERSEDED: Final = "superseded"
 
 
 class LedgerWorklist:
@@ -22,41 +45,229 @@ class LedgerWorklist:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._revision = Revision(ledger)
+        self._counted: tuple[object, Counts] | None = None
 
-    def rows(self, limit: int) -> list[Row]:
-        study = tables.study
-        query = select(study).order_by(*tables.in_order(study), study.c.study_instance_uid).limit(limit)
+    def listing(self, asked: Asked) -> Listing:
+        counts, study = self.counts(), tables.study
         with self._ledger.read() as connection:
-            found = connection.execute(query).all()
-            return _rows(connection, found)
+            passes = _passes(connection, asked.words)
+            rest = counts.rest if passes is None else _count(connection, study.c.flag.is_(None) & passes)
+            pages = max(1, -(-rest // asked.size))
+            page = min(max(1, asked.page), pages)
+            found = _page(connection, passes, asked.size, (page - 1) * asked.size)
+            rows = sorted(_rows(connection, found), key=_place)
+            flagged = sum(row.flag is not None for row in rows)
+            return Listing(
+                rows=tuple(rows),
+                page=page,
+                pages=pages,
+                hidden=max(0, counts.total - rest - flagged),
+                total=counts.total,
+                counts=counts.states,
+                newest=connection.scalar(select(func.max(study.c.id))) or 0,
+                new=_later(connection, asked.after, passes),
+            )
+
+    def counts(self) -> "Counts":
+        """How many studies are in each state: counted once for each revision of the ledger."""
+        revision = self.revision()  # before the rows: what changes meanwhile is counted once more
+        if self._counted is None or self._counted[0] != revision:
+            self._counted = (revision, _counts_of(self._ledger))
+        return self._counted[1]
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        with self._ledger.read() as connection:
+            return _rows(connection, _numbered(connection, numbers))
 
     def numbered(self, number: int) -> Row | None:
-        """The row of our own number."""
+        """The row of our own number, with its reports."""
         with self._ledger.read() as connection:
-            found = connection.execute(select(tables.study).where(tables.study.c.id == number)).all()
-            row = next(iter(_rows(connection, found)), None)
+            row = next(iter(_rows(connection, _numbered(connection, [number]))), None)
             return _with_reports(connection, row) if row else None
 
-    def count(self) -> int:
-        with self._ledger.read() as connection:
-            return connection.scalar(select(func.count()).select_from(tables.study)) or 0
+    def revision(self) -> object:
+        return self._revision.now()
 
     def health(self) -> list[RoleHealth]:
         return roles(self._ledger)
 
 
+class Revision:
+    """The ledger's revision: another one after each commit of another connection, whatever it changed.
+
+    The databases count commits themselves, so no writer can forget to, and nobody waits for a counter.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._lock = ledger, threading.Lock()
+        self._connection: Connection | None = None
+
+    def now(self) -> object:
+        """What SQLite counts is counted for one connection, which is therefore kept; and it is read in turn."""
+        if not self._ledger.is_sqlite:
+            with self._ledger.read() as connection:
+                return connection.scalar(text("SELECT CAST(pg_current_snapshot() AS text)"))
+        with self._lock:
+            self._connection = self._connection or self._ledger.engine.connect()
+            with self._connection.begin():
+                return self._connection.scalar(text("PRAGMA data_version"))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The studies of the whole ledger: by state, those without a flag, all."""
+
+    states: Mapping[PageState, int]
+    rest: int
+    total: int
+
+
+def _counts_of(ledger: Ledger) -> Counts:
+    state, is_flagged = _page_state(), tables.study.c.flag.is_not(None)
+    with ledger.read() as connection:
+        found = connection.execute(select(state, is_flagged, func.count()).group_by(state, is_flagged)).all()
+    states = Counter[PageState]()
+    for name, _, count in found:
+        states[PageState(name)] += count
+    return Counts(states, sum(count for _, flagged, count in found if not flagged), states.total())
+
+
+def _page_state() -> ColumnElement[str]:
+    """`imaging.domain.worklist.page_state` of a study, in SQL: that of its most pressing job, if nothing else holds."""
+    study, job = tables.study, tables.job
+    is_last = _is_last_answer()
+    pressing = (
+        select(
+            func.max(
+                case(
+                    (job.c.state == JobState.LEASED, 5),
+                    (job.c.state == JobState.QUEUED, 4),
+                    (and_(job.c.state == JobState.FAILED, is_last), 3),
+                    (and_(job.c.state == JobState.NOT_ANALYSED, is_last), 2),
+                    (is_last, 1),
+                    else_=0,
+                )
+            )
+        )
+        .where(job.c.study_id == study.c.id)
+        .correlate(study)
+        .scalar_subquery()
+    )
+    of_jobs = {5: PageState.ANALYSING, 4: PageState.WAITING, 3: PageState.FAILED, 1: PageState.CLEAR}
+    return case(
+        (study.c.flag.is_not(None), PageState.FLAGGED),
+        (study.c.state == StudyState.RECEIVING, PageState.RECEIVING),
+        (and_(study.c.conflicts > 0, pressing < 3), PageState.NOT_ANALYSED),
+        else_=case(of_jobs, value=pressing, else_=PageState.NOT_ANALYSED),
+    )
+
+
+def _is_last_answer() -> ColumnElement[bool]:
+    """Whether a job holds its model's latest answer for its study, as `_answers` finds it."""
+    job, later = tables.job, tables.job.alias()
+    newer = exists().where(
+        later.c.study_id == job.c.study_id, later.c.model == job.c.model, later.c.id > job.c.id, _is_answer(later)
+    )
+    return and_(_is_answer(job), ~newer)
+
+
+def _is_answer(job: Any) -> ColumnElement[bool]:
+    return and_(job.c.state.in_(sorted(ENDED)), func.coalesce(job.c.reason, "") != SUPERSEDED)
+
+
+def _passes(connection: Connection, words: Sequence[Word]) -> ColumnElement[bool] | None:
+    """Whether a study passes the filter; None where there is none."""
+    return and_(*(_has(connection, word) for word in words)) if words else None
+
+
+def _has(connection: Connection, word: Word) -> ColumnElement[bool]:
+    """`Word.is_in` of a study's row, in SQL."""
+    study, job = tables.study, tables.job
+    ways: list[ColumnElement[bool]] = [study.c.folded.contains(word.text, autoescape=True)]
+    if word.states:
+        ways.append(_page_state().in_(sorted(word.states)))
+    if word.regions:
+        region = func.upper(study.c.header["body_part_examined"].as_string())
+        ways.append(region.in_(sorted(word.regions)))
+    known = connection.scalars(select(job.c.found).where(job.c.found != "").distinct())
+    meant = [each for each in known if any(word.names(code) for code in found_codes(each))]
+    if meant:
+        ways.append(study.c.id.in_(select(job.c.study_id).where(job.c.found.in_(meant), _is_last_answer())))
+    return or_(*ways)
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(tables.study).where(which)) or 0
+
+
+def _later(connection: Connection, after: int | None, passes: ColumnElement[bool] | None) -> frozenset[int]:
+    if after is None:
+        return frozenset()
+    later = select(tables.study.c.id).where(tables.study.c.id > after)
+    return frozenset(connection.scalars(later if passes is None else later.where(passes)))
+
+
+def _page(connection: Connection, passes: ColumnElement[bool] | None, size: int, offset: int) -> list[Any]:
+    """The flagged studies, and a part of the rest, each that passes."""
+    study = tables.study
+    flagged = _studies().where(study.c.flag.is_not(None))
+    rest = _studies().where(study.c.flag.is_(None))
+    if passes is not None:
+        flagged, rest = flagged.where(or_(study.c.flag == TriageClass.STAT, passes)), rest.where(passes)
+    order = (*tables.in_order(study), study.c.study_instance_uid)
+    return [*connection.execute(flagged), *connection.execute(rest.order_by(*order).limit(size).offset(offset))]
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return (*(getattr(row, name) for name in ORDER), row.study_uid)
+
+
+def _studies() -> Select[Any]:
+    """What a row needs of studies. JSON is left as text: `_row` remembers what it made of the same text."""
+    study = tables.study
+    names = ("id", "study_instance_uid", "state", "folded", "received_at", "due_at", "band", "reason")
+    return select(
+        *(study.c[name] for name in names),
+        study.c.conflicts,
+        study.c.instances,
+        cast(study.c.header, Text).label("header"),
+    )
+
+
+def _numbered(connection: Connection, numbers: Sequence[int]) -> list[Any]:
+    found: list[Any] = []
+    for some in _in_parts(numbers):
+        found += connection.execute(_studies().where(tables.study.c.id.in_(some)))
+    return found
+
+
+def _in_parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(numbers), 500):
+        yield numbers[start : start + 500]
+
+
 def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
     job = tables.job
+    query = select(
+        job.c.study_id,
+        job.c.model,
+        job.c.version,
+        job.c.state,
+        job.c.reason,
+        cast(job.c.outcome, Text).label("outcome"),
+    )
     jobs: dict[int, list[Any]] = {study.id: [] for study in studies}
-    for start in range(0, len(studies), 500):
-        ids = [study.id for study in studies[start : start + 500]]
-        for each in connection.execute(select(job).where(job.c.study_id.in_(ids)).order_by(job.c.id)):
+    for ids in _in_parts([study.id for study in studies]):
+        for each in connection.execute(query.where(job.c.study_id.in_(ids)).order_by(job.c.id)):
             jobs[each.study_id].append(each)
-    return [_row(study, jobs[study.id]) for study in studies]
+    return [_row(study, tuple(jobs[study.id])) for study in studies]
 
 
-def _row(study: Any, jobs: Sequence[Any]) -> Row:
-    header = Header.from_json(study.header)
+@lru_cache(maxsize=8192)
+def _row(study: Any, jobs: tuple[Any, ...]) -> Row:
+    """A study's row. A page is read again and again, and few of its rows have changed meanwhile."""
+    header = Header.from_json(json.loads(study.header))
     results, running = _answers(jobs), [JobState(each.state) for each in jobs if each.state not in ENDED]
     if study.reason and not results:
         results = [ModelResult(None, None, State.NOT_ANALYSED, study.reason, None)]
@@ -89,6 +300,7 @@ def _row(study: Any, jobs: Sequence[Any]) -> Row:
         instances=study.instances,
         conflicts=study.conflicts,
         is_changed=bool(results) and (is_receiving or bool(running)),
+        folded=study.folded,
     )
 
 
@@ -104,7 +316,7 @@ def _answers(jobs: Iterable[Any]) -> list[ModelResult]:
     """The latest answer of each model; a flag once raised stays on it."""
     latest: dict[str, ModelResult] = {}
     for each in jobs:
-        if each.state not in ENDED or each.reason == "superseded":
+        if each.state not in ENDED or each.reason == SUPERSEDED:
             continue
         result = _result(each)
         before = latest.get(each.model)
@@ -114,9 +326,10 @@ def _answers(jobs: Iterable[Any]) -> list[ModelResult]:
 
 
 def _result(job: Any) -> ModelResult:
-    if job.outcome is None:
+    said = json.loads(job.outcome) if isinstance(job.outcome, str) else job.outcome
+    if said is None:
         return ModelResult(job.model, job.version, State(job.state), job.reason, None)
-    return ModelResult.from_json(job.outcome)
+    return ModelResult.from_json(said)
 
 
 def roles(ledger: Ledger) -> list[RoleHealth]:

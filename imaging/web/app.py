@@ -5,9 +5,11 @@ No address holds a patient's data: a study goes by our row number, and a filter 
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -22,30 +24,27 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from imaging.domain.worklist import Worklist
+from imaging.domain.worklist import Asked, Worklist
 from imaging.web.events import Changes, EventSource
 from imaging.web.guard import Guard
 from imaging.web.languages import Language, load_languages
 from imaging.web.settings import WebSettings
-from imaging.web.view import ListView, list_view, study_view
+from imaging.web.view import ListView, RowView, list_view, study_view, words
 
 HERE: Final = Path(__file__).parent
 LIMIT: Final = 500
-"""Rows on a page; how many more there are is said below them."""
+"""Rows on a page beside the flagged ones, which are on each; the others have pages of their own."""
 LARGEST_NUMBER: Final = 2**63 - 1
 """Of a study, in either database."""
+DRAWN_ROWS: Final = 4096
+"""Rows whose HTML is kept: most are the same when a page is read again."""
 LANGUAGE_COOKIE: Final = "lang"
 YEAR_S: Final = 365 * 24 * 3600
-LONGEST_FORM: Final = 64 * 1024
+LONGEST_FORM: Final = 256 * 1024
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def shown_of(worklist: Worklist) -> object:
-    """All that the list page shows of the ledger: equal where nothing changed."""
-    return worklist.rows(LIMIT), worklist.count(), worklist.health()
 
 
 def create_app(
@@ -59,7 +58,7 @@ def create_app(
     The worklist is asked from several threads. Raises CatalogueError where the catalogues are not whole.
     """
     languages = load_languages()
-    changes = Changes(events, partial(shown_of, worklist), settings.heartbeat_s, clock)
+    changes = Changes(events, worklist.revision, settings.heartbeat_s, clock)
     sorry = "\n".join(each.say("page.trouble") for each in languages.values())
     pages = Pages(worklist, settings, languages, changes, clock)
 
@@ -88,6 +87,14 @@ def create_app(
     return app
 
 
+@dataclass(frozen=True)
+class DrawnRow:
+    """A row's HTML. `look` differs where anything in it does."""
+
+    look: str
+    html: str
+
+
 class Pages:
     """One method for each address."""
 
@@ -111,6 +118,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._drawn = lru_cache(maxsize=DRAWN_ROWS)(self._drawn_anew)
 
     async def index(self, request: Request) -> Response:
         """The whole list; a POST brings a filter, as the form does where no script runs."""
@@ -143,15 +151,25 @@ class Pages:
         return PlainTextResponse("ok")
 
     async def _listing(self, request: Request, template: str, form: Mapping[str, str], language: Language) -> Response:
-        view = await run_in_threadpool(self._read, form.get("q", "").strip(), numbers(form.get("shown", "")), language)
-        return await run_in_threadpool(self._page, request, template, language, view=view)
+        screen = screen_of(form.get("shown", ""))
+        view = await run_in_threadpool(self._read, form, tuple(screen), language)
+        return await run_in_threadpool(self._draw, request, template, language, view, screen)
 
-    def _read(self, query: str, shown: tuple[int, ...], language: Language) -> ListView:
+    def _read(self, form: Mapping[str, str], shown: tuple[int, ...], language: Language) -> ListView:
         mark = self._changes.mark  # before the rows: what changes meanwhile is told of once more
-        worklist = self._worklist
+        worklist, query = self._worklist, form.get("q", "").strip()
+        asked = Asked(
+            words=words(query, language),
+            page=number_of(form.get("page", "")) or 1,
+            size=LIMIT,
+            after=number_of(form.get("newest", "")),
+        )
+        listing = worklist.listing(asked)
+        present = {row.number for row in listing.rows}
+        elsewhere = [number for number in shown if number not in present]
         return list_view(
-            rows=worklist.rows(LIMIT),
-            count=worklist.count(),
+            listing=listing,
+            others=worklist.rows(elsewhere) if elsewhere else (),
             health=worklist.health(),
             query=query,
             shown=shown,
@@ -160,6 +178,23 @@ class Pages:
             now=self._clock(),
             language=language,
         )
+
+    def _draw(
+        self, request: Request, template: str, language: Language, view: ListView, screen: Mapping[int, str]
+    ) -> Response:
+        """The page; of rows that are on the screen only those that look different there."""
+        drawn = {row.number: self._drawn(row, language.tag) for row in view.rows}
+        rows = [row for number, row in drawn.items() if row.look != screen.get(number)]
+        gone = [number for number in screen if number not in drawn]
+        return self._page(request, template, language, view=view, rows=rows, gone=gone)
+
+    def _drawn_anew(self, row: RowView, tag: str) -> "DrawnRow":
+        language = self._languages[tag]
+        look = hashlib.blake2b(f"{tag} {row}".encode("utf-8", "replace"), digest_size=6).hexdigest()
+        html = self._templates.get_template("parts/row.html").render(
+            say=language.say, row=row, look=look, has_viewer=bool(self._settings.viewer_url)
+        )
+        return DrawnRow(look, html)
 
     def _page(
         self, request: Request, template: str, language: Language, status: int = 200, **values: object
@@ -199,6 +234,16 @@ async def form_of(request: Request) -> Mapping[str, str]:
     return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """`numbers("3,1,2") == (3, 1, 2)`; what is not a number is left out."""
-    return tuple(int(each) for each in text.split(",") if each.isdecimal() and len(each) < 19)
+def screen_of(text: str) -> Mapping[int, str]:
+    """What a screen shows, in its order: `screen_of("3.ab12,1.ff00") == {3: "ab12", 1: "ff00"}`.
+
+    Each row's number and look; what is not a number is left out.
+    """
+    pairs = [each.partition(".") for each in text.split(",")]
+    read = [(number_of(number), look) for number, _, look in pairs]
+    return {number: look for number, look in read if number is not None}
+
+
+def number_of(text: str) -> int | None:
+    """A number of a study or a page, None where it is none."""
+    return int(text) if text.isdecimal() and len(text) < 19 else None

@@ -29,7 +29,7 @@ class EventSource(Protocol):
 class Changes:
     """The present mark, and the streams that wait for the next one. Used in one event loop only.
 
-    `look` reads all that the list shows (in a thread); two looks that are equal are no change, so that a source that
+    `look` gives the ledger's revision (in a thread); two looks that are equal are no change, so that a source that
     speaks up to be safe does not make every open page read the list again.
     """
 

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from imaging.domain.findings import State, TriageClass
+from imaging.domain.folding import fold
 from imaging.domain.reasons import REASONS
 from imaging.domain.worklist import PageState
 from imaging.web.settings import LANGUAGES
@@ -44,6 +46,12 @@ class Language:
     locale: Locale
     texts: Mapping[str, Text]
 
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What states, regions and findings are called, as a search sees it."""
+        kinds = ("state.", "body_part.", "finding.")
+        return {key: fold(said) for key, said in self.texts.items() if isinstance(said, str) and key.startswith(kinds)}
+
     def say(self, key: str, **values: object) -> str:
         """The sentence of `key`, with its placeholders filled."""
         text = self.texts[key]
@@ -63,10 +71,10 @@ class Language:
         return forms.get(self.locale.plural_form(n), forms["other"]).format(n=self.number(n))
 
     def number(self, value: float, pattern: str | None = None) -> str:
-        return format_decimal(value, format=pattern, locale=self.locale)
+        return _number(self.locale, value, pattern)
 
     def day(self, value: date) -> str:
-        return format_date(value, self.say("format.date"), locale=self.locale)
+        return _day(self.locale, value, self.say("format.date"))
 
     def moment(self, value: datetime) -> str:
         """Day, hour and minute, in the server's own zone."""
@@ -84,7 +92,25 @@ class Language:
         return self._unit(minutes // 1440, "day")
 
     def _unit(self, n: int, unit: str) -> str:
-        return format_unit(n, unit, length="short", locale=self.locale)
+        return _unit(self.locale, n, unit)
+
+
+# Babel takes its time, and a long page says the same numbers, days and times again and again.
+
+
+@lru_cache(maxsize=4096)
+def _number(locale: Locale, value: float, pattern: str | None) -> str:
+    return format_decimal(value, format=pattern, locale=locale)
+
+
+@lru_cache(maxsize=1024)
+def _day(locale: Locale, value: date, pattern: str) -> str:
+    return format_date(value, pattern, locale=locale)
+
+
+@lru_cache(maxsize=1024)
+def _unit(locale: Locale, n: int, unit: str) -> str:
+    return format_unit(n, unit, length="short", locale=locale)
 
 
 def load_languages(folder: Path = CATALOGUES) -> Mapping[str, Language]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 
 from imaging.domain.codes import Code
@@ -47,10 +48,16 @@ def sex(value: str, language: Language) -> str:
 
 def study_day(value: str, language: Language) -> str:
     """A DICOM date (DA) as the language writes it; anything else as it came."""
+    day = _day(value)
+    return language.day(day) if day else value
+
+
+@lru_cache(maxsize=1024)
+def _day(value: str) -> date | None:
     try:
-        return language.day(datetime.strptime(value, "%Y%m%d").date())
+        return datetime.strptime(value, "%Y%m%d").date()
     except ValueError:
-        return value
+        return None
 
 
 def region(value: str, language: Language) -> str:

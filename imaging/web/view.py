@@ -1,16 +1,15 @@
 """The pages as values, ready to be drawn: pure functions of rows, time and language."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
 from imaging.domain.findings import Finding, ModelResult, TriageClass
-from imaging.domain.worklist import PageState, RoleHealth, Row
+from imaging.domain.folding import fold
+from imaging.domain.worklist import Listing, PageState, RoleHealth, Row, Word
 from imaging.web import phrases
-from imaging.web.folding import contains_all
 from imaging.web.languages import Language
 from imaging.web.phrases import Line
 
@@ -68,15 +67,31 @@ class RoleView:
 
 
 @dataclass(frozen=True)
+class PagerView:
+    """The pages of the list. `where`: which of how many this is, "" where there is one; others are numbers or 0."""
+
+    where: str
+    first: int
+    previous: int
+    next: int
+    last: int
+
+
+@dataclass(frozen=True)
 class ListView:
-    """The list page. `news` says what a refresh would bring; "" where the order on the screen is the present one."""
+    """The list page. `news` says what a refresh would bring; "" where the order on the screen is the present one.
+
+    `first_flagged`: the number of the first flagged row, 0 where there is none. `newest`: the highest number known.
+    """
 
     rows: tuple[RowView, ...]
     counts: tuple[StateCount, ...]
     studies: str
-    of_first: str
     hidden: str
-    more: str
+    page: int
+    pager: PagerView
+    first_flagged: int
+    newest: int
     news: str
     has_stat_news: bool
     roles: tuple[RoleView, ...]
@@ -118,8 +133,8 @@ class StudyView:
 
 
 def list_view(
-    rows: Sequence[Row],
-    count: int,
+    listing: Listing,
+    others: Sequence[Row],
     health: Sequence[RoleHealth],
     query: str,
     shown: Sequence[int],
@@ -128,22 +143,24 @@ def list_view(
     now: datetime,
     language: Language,
 ) -> ListView:
-    """The list page of `rows`, the first of `count`, in their order.
+    """A page of the list.
 
     `query`: the text filter; `shown`: the rows on the reader's screen in their order there, empty for a new page.
+    Those alone are then drawn again; `others` are the ones among them that do not belong on the page any more.
     """
-    kept = [row for row in rows if is_critical(row) or matches(row, query, language)]
-    hidden = len(rows) - len(kept)
-    more = max(0, count - len(rows))
+    wanted, known = words(query, language), frozenset(shown)
+    drawn = [*(row for row in listing.rows if row.number in known), *others] if shown else listing.rows
     return ListView(
-        rows=tuple(row_view(row, query, viewer_url, now, language) for row in kept),
-        counts=state_counts(rows, language),
-        studies=language.count("counts.studies", count),
-        of_first=language.count("counts.of_first", len(rows)) if more else "",
-        hidden=language.count("counts.hidden", hidden) if hidden else "",
-        more=language.count("counts.more", more) if more else "",
-        news=news(kept, shown, language) if shown else "",
-        has_stat_news=bool(shown) and any(row.flag is TriageClass.STAT for row in unseen(kept, shown)),
+        rows=tuple(row_view(row, wanted, viewer_url, now, language) for row in drawn),
+        counts=state_counts(listing, language),
+        studies=language.count("counts.studies", listing.total),
+        hidden=language.count("counts.hidden", listing.hidden) if listing.hidden else "",
+        page=listing.page,
+        pager=pager(listing, language),
+        first_flagged=next((row.number for row in listing.rows if row.state is PageState.FLAGGED), 0),
+        newest=listing.newest,
+        news=news(listing, bool(others), shown, language) if shown else "",
+        has_stat_news=bool(shown) and any(row.flag is TriageClass.STAT for row in unseen(listing.rows, shown)),
         roles=tuple(role_view(role, language) for role in health),
         query=query,
         at=now.astimezone().strftime("%H:%M:%S"),
@@ -151,7 +168,19 @@ def list_view(
     )
 
 
-def row_view(row: Row, query: str, viewer_url: str, now: datetime, language: Language) -> RowView:
+def pager(listing: Listing, language: Language) -> PagerView:
+    page, pages = listing.page, listing.pages
+    where = language.say("pages.where", page=language.number(page), pages=language.number(pages))
+    return PagerView(
+        where=where if pages > 1 else "",
+        first=1 if page > 2 else 0,
+        previous=page - 1,
+        next=page + 1 if page < pages else 0,
+        last=pages if page < pages - 1 else 0,
+    )
+
+
+def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, language: Language) -> RowView:
     class_key = phrases.triage_class(row)
     left = row.due_at - now
     is_late = row.due_at < now
@@ -159,7 +188,7 @@ def row_view(row: Row, query: str, viewer_url: str, now: datetime, language: Lan
         number=row.number,
         class_key=class_key,
         class_word=language.say(f"class.{class_key}"),
-        kept="" if matches(row, query, language) else language.say("chip.kept"),
+        kept="" if all(word.is_in(row) for word in wanted) else language.say("chip.kept"),
         due=language.say("due.late" if is_late else "due.in", time=language.span(abs(left))),
         is_late=is_late,
         wait=language.span(max(now, row.received_at) - row.received_at),
@@ -211,37 +240,29 @@ def viewer_link(template: str, row: Row) -> str:
     return template
 
 
-def is_critical(row: Row) -> bool:
-    """Whether a row passes every filter: a model asks for its immediate reading."""
-    return row.flag is TriageClass.STAT
-
-
-def matches(row: Row, query: str, language: Language) -> bool:
-    """Whether each word of the filter stands in what a reader sees of the row, without regard to marks."""
-    return not query or contains_all(" ".join(searched(row, language)), query)
-
-
-def searched(row: Row, language: Language) -> list[str]:
-    return [
-        row.patient_name.replace("^", " "),
-        row.patient_id,
-        row.issuer,
-        row.accession_number,
-        row.institution,
-        row.modality,
-        row.body_part,
-        phrases.region(row.body_part, language),
-        row.description,
-        language.say(f"state.{row.state}"),
-        *(phrases.meaning(each.code, language) for result in row.results for each in result.findings if each.present),
-    ]
-
-
-def state_counts(rows: Sequence[Row], language: Language) -> tuple[StateCount, ...]:
-    """How many rows are in each of the seven states; zeros too, so that the line keeps its place."""
-    found = Counter(row.state for row in rows)
+def words(query: str, language: Language) -> tuple[Word, ...]:
+    """The words of a filter, each with the states, regions and findings whose names in this language hold it."""
+    names = language.names
     return tuple(
-        StateCount(state, language.say(f"state.{state}"), language.number(found[state])) for state in PageState
+        Word(
+            text,
+            frozenset(state for state in PageState if text in names[f"state.{state}"]),
+            frozenset(key for key in named("body_part.", names) if text in names[f"body_part.{key}"]),
+            frozenset(key for key in named("finding.", names) if text in names[f"finding.{key}"]),
+        )
+        for text in fold(query).split()
+    )
+
+
+def named(prefix: str, names: Iterable[str]) -> list[str]:
+    return [key.removeprefix(prefix) for key in names if key.startswith(prefix)]
+
+
+def state_counts(listing: Listing, language: Language) -> tuple[StateCount, ...]:
+    """How many studies are in each of the seven states; zeros too, so that the line keeps its place."""
+    return tuple(
+        StateCount(state, language.say(f"state.{state}"), language.number(listing.counts.get(state, 0)))
+        for state in PageState
     )
 
 
@@ -250,14 +271,19 @@ def unseen(rows: Sequence[Row], shown: Sequence[int]) -> list[Row]:
     return [row for row in rows if row.number not in known]
 
 
-def news(rows: Sequence[Row], shown: Sequence[int], language: Language) -> str:
-    """What differs between the order on the screen and the present one."""
-    new = unseen(rows, shown)
-    stat = sum(row.flag is TriageClass.STAT for row in new)
-    known, present = frozenset(shown), {row.number for row in rows}
-    said = [language.count("counts.new", len(new))] if new else []
+def news(listing: Listing, some_left: bool, shown: Sequence[int], language: Language) -> str:
+    """What a refresh would bring: studies that came to this page or to any other, an order that differs.
+
+    `some_left`: rows on the screen belong elsewhere now.
+    """
+    newcomers = unseen(listing.rows, shown)
+    new = len(listing.new.union(row.number for row in newcomers).difference(shown))
+    stat = sum(row.flag is TriageClass.STAT for row in newcomers)
+    said = [language.count("counts.new", new)] if new else []
     said += [language.count("counts.new_stat", stat)] if stat else []
-    if [row.number for row in rows if row.number in known] != [number for number in shown if number in present]:
+    known, present = frozenset(shown), {row.number for row in listing.rows}
+    order = [row.number for row in listing.rows if row.number in known]
+    if some_left or order != [number for number in shown if number in present]:
         said.append(language.say("counts.moved"))
     return ", ".join(said)
 
@@ -271,7 +297,7 @@ def role_view(role: RoleHealth, language: Language) -> RoleView:
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:
     return StudyView(
-        row=row_view(row, "", viewer_url, now, language),
+        row=row_view(row, (), viewer_url, now, language),
         answers=tuple(answer_view(result, language) for result in row.results),
         received=language.moment(row.received_at),
         accession=row.accession_number,

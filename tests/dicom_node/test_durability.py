@@ -26,7 +26,7 @@ from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.dicom_node.storing import Storing
 from imaging.domain.peers import Address
 from imaging.domain.settling import Patience
-from imaging.domain.worklist import Row
+from imaging.domain.worklist import Asked, Row
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -70,7 +70,7 @@ def row(node: Node, image: Dataset, look: Callable[[Row], bool]) -> Row:
     ledger = Ledger(node.home)
 
     def found() -> Row | None:
-        listed = LedgerWorklist(ledger).rows(100)
+        listed = LedgerWorklist(ledger).listing(Asked()).rows
         return next((each for each in listed if each.study_uid == image.StudyInstanceUID and look(each)), None)
 
     try:

@@ -18,7 +18,7 @@ from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import read_header
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
-from imaging.domain.worklist import Row
+from imaging.domain.worklist import Asked, Row
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 
@@ -100,7 +100,7 @@ def sent(node: Node, send: Send, shared: Path, before: Row) -> list[Sent]:
 
 def rows(node: Node) -> list[Row]:
     ledger = Ledger(node.home)
-    found = LedgerWorklist(ledger).rows(1000)
+    found = list(LedgerWorklist(ledger).listing(Asked()).rows)
     ledger.close()
     return found
 

@@ -141,6 +141,11 @@ def _deliver(ledger: Ledger) -> None:
     deliveries.conclude(ledger, second, Passing("full"), 0.0, peer_is_down=False)
 
 
+def _read_page(ledger: Ledger) -> None:
+    with ledger.read() as connection:
+        views._page(connection, None, 100, 200)
+
+
 HOT: dict[str, Callable[[Ledger], object]] = {
     "next job": lease,
     "next batch": lambda ledger: lease(ledger, batch=8),
@@ -148,7 +153,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "failure": lambda ledger: jobs.conclude(ledger, lease_one(ledger), FAULTY, []),
     "due deliveries": claim,
     "outcome of a delivery": _deliver,
-    "worklist page": lambda ledger: LedgerWorklist(ledger).rows(100),
+    "worklist page": _read_page,
     "one row": lambda ledger: LedgerWorklist(ledger).numbered(7),
     "due studies": lambda ledger: [settling.candidate(ledger, each) for each in settling.due_studies(ledger)[0]],
     "one more instance": lambda ledger: receive(ledger, film("1.2.10", number=2)),

@@ -21,6 +21,15 @@ def test_the_languages_say_the_same_things_and_every_reason_has_a_sentence_and_a
         assert all(language.say(f"reason.{code}") and language.say(f"mend.{code}") for code in REASONS)
 
 
+def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language():
+    cards = load_models([shipped_folder()]).models
+    codes = {spec.code for card in cards for spec in card.findings} | {code for code, _, _ in MEASURES.values()}
+    assert len(codes) > 5
+    for language in LANGUAGES.values():
+        assert [code for code in codes if f"finding.{code.scheme}:{code.value}" not in language.texts] == []
+        assert [unit for _, unit, _ in MEASURES.values() if f"unit.{unit}" not in language.texts] == []
+
+
 def test_no_text_of_one_language_was_left_in_another():
     """Sentences that are the same in two languages are terms and numbers only."""
     for one, other in (("vi", "en"), ("vi", "fr"), ("fr", "en")):
@@ -75,12 +84,3 @@ def test_times_are_counted_as_a_reader_counts_them(tag, minutes, text):
 )
 def test_plurals_follow_the_languages_own_rule(tag, n, text):
     assert LANGUAGES[tag].count("counts.studies", n) == text
-
-
-def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language():
-    cards = load_models([shipped_folder()]).models
-    codes = {spec.code for card in cards for spec in card.findings} | {code for code, _, _ in MEASURES.values()}
-    assert len(codes) > 5
-    for language in LANGUAGES.values():
-        assert [code for code in codes if f"finding.{code.scheme}:{code.value}" not in language.texts] == []
-        assert [unit for _, unit, _ in MEASURES.values() if f"unit.{unit}" not in language.texts] == []

@@ -79,6 +79,28 @@ def test_a_reason_is_a_sentence_with_its_detail(text, shown):
     assert phrases.reason(text, FR) == shown
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("poison", "Échec : l’analyse s’est interrompue à plusieurs reprises – chest-film 1.4"),
+        (
+            "ValueError at decode.py:12",
+            "Échec : une défaillance de ce système (ValueError at decode.py:12) – chest-film 1.4",
+        ),
+        (None, "Échec : une défaillance de ce système – chest-film 1.4"),
+    ],
+)
+def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason, shown):
+    (line,) = phrases.answer(replace(failed(), reason=reason), FR)
+    assert line.text.replace("\xa0", " ") == shown
+
+
+def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language():
+    attenuation = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 61.5, "[hnsf'U]")
+    assert phrases.measurement(attenuation, FR) == "Atténuation 61,5 UH"
+    assert phrases.measurement(Measurement(Code("X", "1", "Ratio"), 2, "{ratio}"), VI) == "Ratio 2 {ratio}"
+
+
 def test_a_flag_stands_before_another_models_trouble_and_both_are_said():
     results = (refused("body-part", "bone-age"), failed(), analysed(finding(EFFUSION, True), flag=TriageClass.URGENT))
     assert [line.tone for line in phrases.answers(results, EN)] == ["present", "failed", "not_analysed"]
@@ -105,25 +127,3 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
 )
 def test_an_ordered_stat_stands_above_what_a_model_asks_for(band, flag, shown):
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown
-
-
-def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language():
-    attenuation = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 61.5, "[hnsf'U]")
-    assert phrases.measurement(attenuation, FR) == "Atténuation 61,5 UH"
-    assert phrases.measurement(Measurement(Code("X", "1", "Ratio"), 2, "{ratio}"), VI) == "Ratio 2 {ratio}"
-
-
-@pytest.mark.parametrize(
-    ("reason", "shown"),
-    [
-        ("poison", "Échec : l’analyse s’est interrompue à plusieurs reprises – chest-film 1.4"),
-        (
-            "ValueError at decode.py:12",
-            "Échec : une défaillance de ce système (ValueError at decode.py:12) – chest-film 1.4",
-        ),
-        (None, "Échec : une défaillance de ce système – chest-film 1.4"),
-    ],
-)
-def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason, shown):
-    (line,) = phrases.answer(replace(failed(), reason=reason), FR)
-    assert line.text.replace("\xa0", " ") == shown

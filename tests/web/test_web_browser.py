@@ -207,6 +207,48 @@ def test_new_studies_are_counted_and_placed_only_when_the_reader_asks(opened, si
     assert page.locator("#news").inner_text() == ""
 
 
+def test_a_list_of_several_pages_is_turned_by_buttons_and_hears_of_every_study(opened, site):
+    stat = analysed(finding(EFFUSION, True), flag=TriageClass.STAT)
+    site.worklist.listed = [row(number, PageState.CLEAR) for number in range(1, 603)]
+    page = opened()
+    assert page.locator("tr.row").count() == 500
+    page.locator("#more button", has_text="Next").click()
+    page.locator('#rows[data-page="2"]').wait_for()
+    assert order(page) == [str(number) for number in range(501, 603)]
+    assert focused(page).get_attribute("id") == "r501"
+    page.evaluate("window.shifts = 0")
+    site.worklist.change(1, flag=TriageClass.STAT, state=PageState.FLAGGED, results=(stat,))
+    site.worklist.change(602, instances=4711)
+    site.worklist.listed.append(row(700, PageState.WAITING))
+    site.announce()
+    page.locator("#r602 .images", has_text="4,711").wait_for()
+    page.locator("#news", has_text="2 new, 1 of them AI STAT").wait_for()
+    page.locator("#counts", has_text="603 studies").wait_for()
+    assert page.evaluate("window.shifts") == 0, page.evaluate("window.moved")
+    page.keyboard.press("r")
+    page.locator("#r1.state-flagged").wait_for()
+    assert page.locator("#rows").get_attribute("data-page") == "2"
+    page.keyboard.press("/")
+    page.keyboard.type("P300")
+    page.locator('#rows[data-page="1"] #r300').wait_for()
+    assert order(page) == ["1", "300"]
+    assert focused(page).get_attribute("id") == "q"
+
+
+def test_a_list_of_several_pages_is_turned_without_script(browser, site):
+    site.worklist.listed = [row(number, PageState.CLEAR) for number in range(1, 603)]
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.url + "/?lang=en")
+    page.locator("#q").fill("nguyen")
+    page.locator("#filter button").click()
+    page.locator("#more button", has_text="Next").click()
+    page.locator("#r602").wait_for()
+    assert page.locator("tr.row").count() == 102
+    assert page.locator("#q").input_value() == "nguyen"
+    context.close()
+
+
 def test_a_hostile_name_that_arrives_live_stays_text(opened, site):
     page = opened()
     site.worklist.change(1, patient_name="<script>alert(1)</script>", description="<img src=x onerror=alert(2)>")

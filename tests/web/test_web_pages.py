@@ -6,8 +6,9 @@ from urllib.parse import unquote
 import pytest
 from web_site import EFFUSION, analysed, finding, row, seven_states
 
+from imaging.domain.findings import TriageClass
 from imaging.domain.worklist import PageState
-from imaging.web.app import LIMIT, numbers
+from imaging.web.app import LIMIT, screen_of
 
 HOSTILE = "<script>alert(1)</script>^\"onmouseover='x' {{7*7}} &amp;"
 
@@ -145,11 +146,47 @@ def test_a_list_without_viewer_has_no_column_for_it(site_of):
     assert page.count('<th scope="col"') == 8
 
 
-def test_the_page_ends_at_its_limit_and_says_how_many_more_there_are(site):
-    site.worklist.listed = [row(number, PageState.CLEAR) for number in range(LIMIT + 3)]
-    _, page = site.ask("/?lang=en")
-    assert page.count('<tr id="r') == LIMIT
-    assert "3 more studies below these, not shown" in page
+def numbers_on(page):
+    return [int(number) for number in re.findall(r'<tr id="r(\d+)"', page)]
+
+
+def test_every_study_is_on_one_of_the_pages_and_flagged_ones_are_on_each(site):
+    bleed = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
+    flagged = [row(number, PageState.FLAGGED, bleed) for number in range(5000, 5000 + LIMIT + 1)]
+    rest = [row(number, PageState.CLEAR) for number in range(1, LIMIT + 4)]
+    site.worklist.listed = [*rest, *flagged]
+    first, second = (numbers_on(site.ask("/?lang=en", form={"page": number})[1]) for number in ("1", "2"))
+    assert first == [*range(1, LIMIT + 1), *range(5000, 5000 + LIMIT + 1)]
+    assert second == [LIMIT + 1, LIMIT + 2, LIMIT + 3, *range(5000, 5000 + LIMIT + 1)]
+    page = site.ask("/?lang=en")[1]
+    assert "page 1 of 2" in page
+    assert '<button form="filter" name="page" value="2">Next</button>' in page
+    assert '<a id="to-flagged" href="#r5000"' in page
+    assert numbers_on(site.ask("/", form={"page": "99999999999999999999"})[1]) == first
+    assert numbers_on(site.ask("/", form={"page": "77"})[1]) == second
+
+
+def test_of_an_open_page_only_the_rows_that_look_different_are_drawn_again(site):
+    shown = ",".join(f"{number}.{look}" for number, look in rows_of(site.ask("/rows", form={})[1]))
+    assert rows_of(site.ask("/rows", form={"shown": shown})[1]) == []
+    site.worklist.change(4, instances=77)
+    site.worklist.listed = [each for each in site.worklist.listed if each.number != 5]
+    page = site.ask("/rows", form={"shown": shown})[1]
+    assert [number for number, _ in rows_of(page)] == ["4"]
+    assert 'data-gone="5"' in page
+
+
+def rows_of(page):
+    return re.findall(r'<tr id="r(\d+)"[^>]*data-look="([0-9a-f]+)"', page)
+
+
+def test_a_row_that_a_filter_does_not_match_any_more_stays_true_on_the_screen(site):
+    page = site.ask("/rows", form={"q": "waiting", "lang": "en"})[1]
+    assert [number for number, _ in rows_of(page)] == ["2", "7"]
+    site.worklist.change(7, state=PageState.ANALYSING)
+    page = site.ask("/rows", form={"q": "waiting", "lang": "en", "shown": "2.x,7.x"})[1]
+    assert re.search(r'id="r7"[^>]*state-analysing', page)
+    assert "order changed" in page
 
 
 def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site):
@@ -181,6 +218,11 @@ def test_a_study_that_is_not_there_is_said_kindly(site):
     assert "There is no such study." in page
 
 
+@pytest.mark.parametrize("number", ["9" * 18, str(2**63), "9" * 20, "9" * 200])
+def test_a_number_too_long_for_any_study_is_not_found(site, number):
+    assert site.ask(f"/study/{number}")[0].status == 404
+
+
 def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(site, caplog):
     site.worklist.fault = KeyError("NGUYỄN VĂN ĐỨC 1.2.3.4")
     answer, page = site.ask("/")
@@ -203,14 +245,14 @@ def test_no_log_holds_what_was_asked_for(site, caplog):
 
 def test_a_form_that_is_too_long_is_not_read(site):
     everything, some = site.ask("/rows", form={})[1], site.ask("/rows", form={"q": "Đức"})[1]
-    answer, page = site.ask("/rows", form={"q": "Đức", "more": "x" * 100_000})
+    answer, page = site.ask("/rows", form={"q": "Đức", "more": "x" * 300_000})
     assert answer.status == 200
     assert page.count("<tr") == everything.count("<tr") > some.count("<tr")
 
 
 def test_what_is_on_the_screen_is_read_as_numbers_or_not_at_all():
-    assert numbers("3,1,x,-2,٣,,2") == (3, 1, 3, 2)
-    assert numbers("9" * 50) == ()
+    assert screen_of("3.ab,1.,x.ab,-2.ab,٣.c,,2") == {3: "c", 1: "", 2: ""}
+    assert screen_of("9" * 50) == {}
 
 
 def test_a_server_with_open_pages_ends_within_its_grace(site_of):
@@ -222,8 +264,3 @@ def test_a_server_with_open_pages_ends_within_its_grace(site_of):
     site.stop()
     for connection in connections:
         connection.close()
-
-
-@pytest.mark.parametrize("number", ["9" * 18, str(2**63), "9" * 20, "9" * 200])
-def test_a_number_too_long_for_any_study_is_not_found(site, number):
-    assert site.ask(f"/study/{number}")[0].status == 404

@@ -3,10 +3,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_site import EFFUSION, HEALTH, NOW, analysed, finding, row, seven_states
+from web_site import EFFUSION, HEALTH, NOW, MemoryWorklist, analysed, finding, row, seven_states
 
 from imaging.domain.findings import TriageClass
-from imaging.domain.worklist import PageState
+from imaging.domain.worklist import Asked, Listing, PageState
 from imaging.web import view
 from imaging.web.languages import load_languages
 
@@ -14,8 +14,10 @@ EN, VI = load_languages()["en"], load_languages()["vi"]
 RECEIVING = PageState.RECEIVING
 
 
-def listed(rows, query="", shown=(), count=None, language=EN):
-    return view.list_view(rows, count or len(rows), HEALTH, query, shown, "", "mark", NOW, language)
+def listed(rows, query="", shown=(), after=None, language=EN):
+    worklist = MemoryWorklist(list(rows))
+    asked = Asked(view.words(query, language), after=after)
+    return view.list_view(worklist.listing(asked), (), HEALTH, query, shown, "", "mark", NOW, language)
 
 
 def test_rows_keep_the_order_in_which_the_worklist_gives_them():
@@ -42,9 +44,25 @@ def test_a_study_that_a_model_calls_stat_passes_every_filter_and_says_so():
     assert shown.hidden == "7 hidden by the filter"
 
 
-def test_what_lies_below_the_last_row_is_said():
-    shown = listed([row(1, RECEIVING)], count=501)
-    assert (shown.more, shown.of_first) == ("500 more studies below these, not shown", "counted in the first 1")
+@pytest.mark.parametrize(
+    ("page", "pages", "shown"),
+    [
+        (1, 1, ("", 0, 0, 0, 0)),
+        (1, 9, ("page 1 of 9", 0, 0, 2, 9)),
+        (5, 9, ("page 5 of 9", 1, 4, 6, 9)),
+        (9, 9, ("page 9 of 9", 1, 8, 0, 0)),
+    ],
+)
+def test_the_pages_of_a_long_list_lead_to_each_other(page, pages, shown):
+    listing = Listing((), page, pages, 0, 0, {}, 0, frozenset())
+    assert view.pager(listing, EN) == view.PagerView(*shown)
+
+
+def test_the_head_counts_the_whole_ledger_and_not_the_page():
+    rows = [row(number, PageState.FAILED) for number in range(1, 701)]
+    shown = listed(rows)
+    assert (shown.studies, len(shown.rows)) == ("700 studies", 500)
+    assert [each.n for each in shown.counts if each.state is PageState.FAILED] == ["700"]
 
 
 @pytest.mark.parametrize(
@@ -75,12 +93,19 @@ def test_the_head_says_what_a_refresh_would_bring():
     assert listed(rows).news == ""
 
 
+def test_a_new_study_is_told_on_a_page_to_which_it_does_not_belong():
+    rows = [row(number, RECEIVING) for number in range(1, 503)]
+    on_screen = range(1, 501)
+    assert listed(rows, shown=on_screen, after=500).news == "2 new"
+    assert listed(rows, shown=on_screen, after=502).news == ""
+
+
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
 def test_only_a_changed_order_among_the_rows_on_the_screen_counts_as_changed(order, on_screen):
     rows = [row(number, RECEIVING) for number in order]
     shown = [number for number in order if number in on_screen]
-    assert "order" not in view.news(rows, shown, EN)
-    assert ("order" in view.news(rows, shown[::-1], EN)) is (len(shown) > 1)
+    assert "order" not in listed(rows, shown=shown).news
+    assert ("order" in listed(rows, shown=shown[::-1]).news) is (len(shown) > 1)
 
 
 def test_a_role_that_keeps_crashing_is_shown_in_its_place_with_its_last_error():

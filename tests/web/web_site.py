@@ -5,6 +5,8 @@ import contextlib
 import http.client
 import socket
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +14,8 @@ from urllib.parse import urlencode
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, ModelResult, State, TriageClass
-from imaging.domain.worklist import PageState, RoleHealth, Row
+from imaging.domain.header import Header
+from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, searched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
@@ -68,8 +71,26 @@ def row(number: int, state: PageState, *results: ModelResult, **said: Any) -> Ro
         instances=2,
         conflicts=0,
         is_changed=False,
+        folded="",
     )
-    return replace(ordinary, **said)
+    return replace_row(ordinary, **said)
+
+
+def replace_row(row: Row, **said: Any) -> Row:
+    """The row with other values, and with what a search then looks at."""
+    changed = replace(row, **said)
+    header = Header(
+        *("",) * 5,
+        modality=changed.modality,
+        patient_id=changed.patient_id,
+        issuer_of_patient_id=changed.issuer,
+        patient_name=changed.patient_name,
+        accession_number=changed.accession_number,
+        institution_name=changed.institution,
+        study_description=changed.description,
+        body_part_examined=changed.body_part,
+    )
+    return replace(changed, folded=searched(header))
 
 
 def seven_states() -> list[Row]:
@@ -172,16 +193,36 @@ class MemoryWorklist:
     roles: list[RoleHealth] = field(default_factory=lambda: list(HEALTH))
     fault: Exception | None = None
 
-    def rows(self, limit: int) -> list[Row]:
+    def listing(self, asked: Asked) -> Listing:
+        """The rows of the list in the order in which a test put them."""
         if self.fault:
             raise self.fault
-        return self.listed[:limit]
+        passing = [row for row in self.listed if all(word.is_in(row) for word in asked.words)]
+        flagged = [row for row in self.listed if row.flag is TriageClass.STAT or (row.flag and row in passing)]
+        rest = [row for row in passing if row.flag is None]
+        pages = max(1, -(-len(rest) // asked.size))
+        page = min(asked.page, pages)
+        chosen = [*flagged, *rest[(page - 1) * asked.size : page * asked.size]]
+        return Listing(
+            rows=tuple(sorted(chosen, key=self.listed.index)),
+            page=page,
+            pages=pages,
+            hidden=len(self.listed) - len(flagged) - len(rest),
+            total=len(self.listed),
+            counts=Counter(row.state for row in self.listed),
+            newest=max((row.number for row in self.listed), default=0),
+            new=frozenset(row.number for row in passing if asked.after is not None and row.number > asked.after),
+        )
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        return [row for row in self.listed if row.number in numbers]
 
     def numbered(self, number: int) -> Row | None:
+        number.to_bytes(8, signed=True)  # a database has no larger ones, and raises as this does
         return next((each for each in self.listed if each.number == number), None)
 
-    def count(self) -> int:
-        return len(self.listed)
+    def revision(self) -> object:
+        return list(self.listed), list(self.roles)
 
     def health(self) -> list[RoleHealth]:
         return self.roles
@@ -190,7 +231,7 @@ class MemoryWorklist:
         self.listed, self.roles, self.fault = seven_states(), list(HEALTH), None
 
     def change(self, number: int, **said: Any) -> None:
-        self.listed = [replace(each, **said) if each.number == number else each for each in self.listed]
+        self.listed = [replace_row(each, **said) if each.number == number else each for each in self.listed]
 
 
 class WakeUps:

@@ -45,13 +45,14 @@ function byNumber(body) {
   return new Map([...body.rows].map((row) => [row.dataset.number, row]));
 }
 
-// Values only: a row that is no longer listed stays, marked, until the reader refreshes.
+// Values only, and of those what changed: a row whose study was removed stays, marked, until the reader refreshes.
 function changeInPlace(fresh) {
+  const gone = fresh.dataset.gone.split(",");
   const present = byNumber(fresh);
   for (const row of rows.rows) {
     const now = present.get(row.dataset.number);
     if (now) morph(row, now);
-    else row.classList.add("gone");
+    else if (gone.includes(row.dataset.number)) row.classList.add("gone");
   }
 }
 
@@ -67,6 +68,13 @@ function reorder(fresh) {
     return old;
   });
   rows.replaceChildren(...wanted);
+  if (rows.dataset.page !== fresh.dataset.page) {
+    // Another page: its first row, from the top.
+    window.scrollTo(0, 0);
+    setCurrent(rows.rows[0]);
+    if (current && document.activeElement !== field) current.focus();
+    return;
+  }
   const stays = current && current.isConnected;
   setCurrent(stays ? current : rows.rows[Math.min(place, rows.rows.length - 1)]);
   if (hadFocus && current) (hadFocus.isConnected ? hadFocus : current).focus();
@@ -77,6 +85,7 @@ function reorder(fresh) {
 let isLoading = false;
 let restTimer = 0;
 let wanted = null; // the reading to make next: "values" or "order"; order includes values
+let wantedPage = 0; // the page that the reader asked for; 0: the present one
 let isReadable = true; // whether the last reading succeeded; where not, the page may not call itself live
 let lastMinute = live.querySelector("time").textContent.slice(0, 5);
 
@@ -89,7 +98,13 @@ function load(what) {
   const isOrder = wanted === "order";
   wanted = null;
   const form = new URLSearchParams({ lang: document.documentElement.lang, q: field.value });
-  if (!isOrder) form.set("shown", [...rows.rows].map((row) => row.dataset.number).join());
+  form.set("page", (isOrder && wantedPage) || rows.dataset.page);
+  if (isOrder) {
+    wantedPage = 0;
+  } else {
+    form.set("shown", [...rows.rows].map((row) => `${row.dataset.number}.${row.dataset.look}`).join());
+    form.set("newest", rows.dataset.newest);
+  }
   // XMLHttpRequest, not fetch: it parses HTML into a scriptless document, which Trusted Types allow.
   const request = new XMLHttpRequest();
   request.open("POST", "/rows");
@@ -121,8 +136,12 @@ function show(page, isOrder) {
     if (id !== "more" || isOrder) morph(document.getElementById(id), page.getElementById(id));
   }
   rows.dataset.mark = fresh.dataset.mark;
-  if (isOrder) reorder(fresh);
-  else changeInPlace(fresh);
+  if (isOrder) {
+    reorder(fresh);
+    for (const name of ["page", "newest"]) rows.dataset[name] = fresh.dataset[name];
+  } else {
+    changeInPlace(fresh);
+  }
   const told = document.getElementById("news").textContent;
   if (told !== news) said.textContent = told;
 }
@@ -260,11 +279,16 @@ document.getElementById("refresh").addEventListener("click", (event) => {
   event.preventDefault();
   load("order");
 });
+// A filter begins on its first page; the buttons of the pages belong to the same form.
+function toPage(page) {
+  wantedPage = page;
+  load("order");
+}
 document.getElementById("filter").addEventListener("submit", (event) => {
   event.preventDefault();
-  load("order");
+  toPage(event.submitter?.name === "page" ? event.submitter.value : 1);
 });
-field.addEventListener("input", () => load("order"));
+field.addEventListener("input", () => toPage(1));
 const keys = document.getElementById("keys");
 keys.hidden = false;
 keys.onclick = () => help.showModal();

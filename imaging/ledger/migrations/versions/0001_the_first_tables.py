@@ -93,6 +93,8 @@ def upgrade() -> None:
         sa.Column("study_instance_uid", sa.Text(), nullable=False),
         sa.Column("patient_id", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("flag", sa.Text(), nullable=True),
+        sa.Column("folded", sa.Text(), server_default="", nullable=False),
         sa.Column("header", sa.JSON(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("last_image_at", sa.BigInteger(), nullable=False),
@@ -112,6 +114,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
         sa.UniqueConstraint("study_instance_uid", name=op.f("uq_study_study_instance_uid")),
         sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_study_flagged",
+        "study",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("flag IS NOT NULL"),
+        postgresql_where=sa.text("flag IS NOT NULL"),
     )
     op.create_index(op.f("ix_study_patient_id"), "study", ["patient_id"], unique=False)
     op.create_index("ix_study_settle_tick", "study", ["settle_tick"], unique=False)
@@ -191,6 +201,7 @@ def upgrade() -> None:
         sa.Column("instances", sa.JSON(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("found", sa.Text(), server_default="", nullable=False),
         sa.Column("outcome", sa.JSON(), nullable=True),
         sa.Column("band", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),

@@ -342,6 +342,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         "port": settings.web_port,
         "viewer_url": settings.viewer_url,
         "language": settings.language,
+        "models": models,
     }
 
 

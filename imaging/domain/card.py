@@ -159,6 +159,12 @@ class Card:
     digest: str
 
     @property
+    def is_synthetic(self) -> bool:
+        """Whether all that it was measured on is drawn: each evidence's `data` then begins with "synthetic"."""
+        measured_on = [str(each.get("data", "")) for each in self.evidence]
+        return bool(measured_on) and all(each.startswith("synthetic") for each in measured_on)
+
+    @property
     def is_volume(self) -> bool:
         """Whether the model takes a whole series as one volume, rather than single images."""
         return any(each.images != "each" for each in self.inputs)

@@ -131,6 +131,7 @@ class ModelResult:
 
     `flag`: the class that it asks for where that is one which asks for earlier reading, else None.
     `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID; None where there is none.
+    `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     """
 
     model: str | None
@@ -141,6 +142,7 @@ class ModelResult:
     findings: tuple[Finding, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     sr: str | None = None
+    is_synthetic: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -41,10 +41,13 @@ SUPERSEDED: Final = "superseded"
 
 
 class LedgerWorklist:
-    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`)."""
+    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`).
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    `synthetic`: the models that were measured on drawn images alone, which their answers then say.
+    """
+
+    def __init__(self, ledger: Ledger, synthetic: Iterable[str] = ()) -> None:
+        self._ledger, self._synthetic = ledger, frozenset(synthetic)
         self._revision = Revision(ledger)
         self._counted: tuple[object, Counts] | None = None
 
@@ -56,7 +59,7 @@ class LedgerWorklist:
             pages = max(1, -(-rest // asked.size))
             page = min(max(1, asked.page), pages)
             found = _page(connection, passes, asked.size, (page - 1) * asked.size)
-            rows = sorted(_rows(connection, found), key=_place)
+            rows = sorted(_rows(connection, found, self._synthetic), key=_place)
             flagged = sum(row.flag is not None for row in rows)
             return Listing(
                 rows=tuple(rows),
@@ -78,12 +81,12 @@ class LedgerWorklist:
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         with self._ledger.read() as connection:
-            return _rows(connection, _numbered(connection, numbers))
+            return _rows(connection, _numbered(connection, numbers), self._synthetic)
 
     def numbered(self, number: int) -> Row | None:
         """The row of our own number, with its reports."""
         with self._ledger.read() as connection:
-            row = next(iter(_rows(connection, _numbered(connection, [number]))), None)
+            row = next(iter(_rows(connection, _numbered(connection, [number]), self._synthetic)), None)
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
@@ -247,7 +250,7 @@ def _in_parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         yield numbers[start : start + 500]
 
 
-def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
+def _rows(connection: Connection, studies: Sequence[Any], synthetic: frozenset[str]) -> list[Row]:
     job = tables.job
     query = select(
         job.c.study_id,
@@ -261,11 +264,11 @@ def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
     for ids in _in_parts([study.id for study in studies]):
         for each in connection.execute(query.where(job.c.study_id.in_(ids)).order_by(job.c.id)):
             jobs[each.study_id].append(each)
-    return [_row(study, tuple(jobs[study.id])) for study in studies]
+    return [_row(study, tuple(jobs[study.id]), synthetic) for study in studies]
 
 
 @lru_cache(maxsize=8192)
-def _row(study: Any, jobs: tuple[Any, ...]) -> Row:
+def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
     """A study's row. A page is read again and again, and few of its rows have changed meanwhile."""
     header = Header.from_json(json.loads(study.header))
     results, running = _answers(jobs), [JobState(each.state) for each in jobs if each.state not in ENDED]
@@ -296,7 +299,7 @@ def _row(study: Any, jobs: tuple[Any, ...]) -> Row:
         state=state,
         reason=study.reason or next(iter(reasons), None),
         flag=most_urgent(*(each.flag for each in results)),
-        results=tuple(results),
+        results=tuple(replace(each, is_synthetic=each.model in synthetic) for each in results),
         instances=study.instances,
         conflicts=study.conflicts,
         is_changed=bool(results) and (is_receiving or bool(running)),

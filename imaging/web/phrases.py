@@ -82,8 +82,15 @@ def list_of(findings: Iterable[Finding], language: Language) -> str:
     return ", ".join(within_sentence(meaning(each.code, language)) for each in findings)
 
 
-def model_name(result: ModelResult) -> str:
+def bare_name(result: ModelResult) -> str:
+    """The model and its version."""
     return " ".join(part for part in (result.model, result.version) if part)
+
+
+def model_name(result: ModelResult, language: Language) -> str:
+    """The model as a sentence names it: that it was measured on drawn images alone is said with it."""
+    name = bare_name(result)
+    return language.say("answer.synthetic", model=name) if result.is_synthetic else name
 
 
 def reason(text: str | None, language: Language) -> str:
@@ -131,12 +138,12 @@ def answer(result: ModelResult, language: Language) -> list[Line]:
     """
     lines = plain_answer(result, language)
     if result.flag and not any(line.tone == "present" for line in lines):
-        lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result))))
+        lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result, language))))
     return lines
 
 
 def plain_answer(result: ModelResult, language: Language) -> list[Line]:
-    model = model_name(result)
+    model = model_name(result, language)
     if result.state is State.NOT_ANALYSED:
         key = "answer.not_analysed" if model else "answer.no_model_name"
         return [Line("not_analysed", language.say(key, model=model, reason=reason(result.reason, language)))]

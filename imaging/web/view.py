@@ -26,12 +26,17 @@ class Chip:
 
 @dataclass(frozen=True)
 class RowView:
-    """A row as it is drawn. `kept` says that a filter does not match it, and why it stands there all the same."""
+    """A row as it is drawn. `kept` says that a filter does not match it, and why it stands there all the same.
+
+    `synthetic` says that a model which answered was measured on drawn images alone: it stands below the class that
+    the model asks for.
+    """
 
     number: int
     class_key: str
     class_word: str
     kept: str
+    synthetic: str
     due: str
     is_late: bool
     wait: str
@@ -189,6 +194,7 @@ def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, l
         class_key=class_key,
         class_word=language.say(f"class.{class_key}"),
         kept="" if all(word.is_in(row) for word in wanted) else language.say("chip.kept"),
+        synthetic=language.say("chip.synthetic") if any(each.is_synthetic for each in row.results) else "",
         due=language.say("due.late" if is_late else "due.in", time=language.span(abs(left))),
         is_late=is_late,
         wait=language.span(max(now, row.received_at) - row.received_at),
@@ -211,7 +217,7 @@ def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, l
 
 def who_answered(results: Sequence[ModelResult], language: Language) -> str:
     """The model and its version where one answered, else how many did."""
-    names = [phrases.model_name(result) for result in results]
+    names = [phrases.bare_name(result) for result in results]
     if len(names) > 1:
         return language.count("counts.answers", len(names))
     return "".join(names) or language.say("viewer.details")
@@ -308,7 +314,7 @@ def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> 
 
 def answer_view(result: ModelResult, language: Language) -> AnswerView:
     return AnswerView(
-        model=phrases.model_name(result),
+        model=phrases.model_name(result, language),
         lines=tuple(phrases.answer(result, language)),
         findings=tuple(finding_view(each, language) for each in result.findings),
         triage=language.say(f"study.triage_{result.flag}") if result.flag else "",

@@ -330,6 +330,13 @@ def test_a_corrected_header_is_found_by_what_it_says_now(ledger: Ledger) -> None
     assert len(listed(ledger, words=(Word("hanh"), Word("p9"))).rows) == 1
 
 
+def test_the_answers_of_a_model_measured_on_drawn_images_say_so(ledger: Ledger) -> None:
+    answered(ledger)
+    for synthetic in (True, False):
+        (row,) = LedgerWorklist(ledger, [MODEL] if synthetic else []).listing(Asked()).rows
+        assert [each.is_synthetic for each in row.results] == [synthetic]
+
+
 def test_the_status_counts_every_state_and_says_how_old_the_oldest_is(ledger: Ledger, clock: TurnedClock) -> None:
     receive(ledger, film("1.2.1"))
     queued(ledger, "1.2.2")

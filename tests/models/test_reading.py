@@ -1,6 +1,7 @@
 """Cards are read whole or not at all, and a bad one says everything that is wrong with it at once."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -315,3 +316,11 @@ def test_no_disabled_model_hides_another_of_its_name(tmp_path: Path):
 def test_the_shipped_models_can_all_be_served():
     catalogue = load_models([shipped_folder()])
     assert catalogue.disabled == {}
+
+
+def test_a_model_is_synthetic_where_all_that_it_was_measured_on_is():
+    cards = {card.id: card for card in load_models([shipped_folder()]).models}
+    assert [name for name, card in cards.items() if card.is_synthetic] == ["brain-mr-lesion", "head-ct-bleed"]
+    assert not replace(cards["head-ct-bleed"], evidence=()).is_synthetic
+    mixed = (*cards["head-ct-bleed"].evidence, *cards["chest-film"].evidence)
+    assert not replace(cards["head-ct-bleed"], evidence=mixed).is_synthetic

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -116,3 +117,12 @@ def test_a_role_that_keeps_crashing_is_shown_in_its_place_with_its_last_error():
 def test_the_model_and_its_version_stand_on_the_row_or_how_many_answered():
     shown = {each.number: each.answers for each in listed(seven_states()).rows}
     assert (shown[2], shown[4], shown[7]) == ("head-ct-bleed 1.4", "2 answers", "details")
+
+
+def test_a_model_that_was_measured_on_drawn_images_alone_says_so_wherever_it_is_named():
+    bleed = replace(analysed(finding(EFFUSION, False), model="head-ct-bleed"), is_synthetic=True)
+    shown = listed([row(1, PageState.CLEAR, bleed)], language=VI).rows[0]
+    assert (shown.answers, shown.synthetic) == ("head-ct-bleed 1.4", "dữ liệu tổng hợp")
+    assert listed(seven_states(), language=VI).rows[5].synthetic == ""
+    assert shown.lines[0].text == "head-ct-bleed 1.4 (dữ liệu tổng hợp) không tìm thấy: tràn dịch màng phổi"
+    assert view.answer_view(bleed, EN).model == "head-ct-bleed 1.4 (synthetic)"

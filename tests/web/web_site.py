@@ -112,7 +112,9 @@ def seven_states() -> list[Row]:
         row(
             2,
             PageState.FLAGGED,
-            analysed(finding(BLEED, True, 0.94), flag=TriageClass.STAT, model="head-ct-bleed"),
+            replace(
+                analysed(finding(BLEED, True, 0.94), flag=TriageClass.STAT, model="head-ct-bleed"), is_synthetic=True
+            ),
             patient_name="ĐỖ^THỊ HẠNH",
             sex="F",
             age="081Y",

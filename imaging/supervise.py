@@ -188,10 +188,13 @@ class _Supervisor:
             jobs.give_back(self._ledger, "worker-")
 
     def _forget_others(self) -> None:
-        """What earlier settings had of our roles: a worker too many, a model of a folder that is not named any more."""
+        """What earlier settings had of our roles: a worker too many, a model or a destination that is named no more."""
         names = [child.name for child in self._children]
-        views.keep_roles(self._ledger, {child.role for child in self._children}, names)
-        if "worker" in {child.role for child in self._children}:
+        roles = {child.role for child in self._children}
+        views.keep_roles(self._ledger, roles, names)
+        if "deliver" in roles:
+            deliveries.keep_peers(self._ledger, self._destinations)
+        if "worker" in roles:
             catalogue = load_models(self._models)
             views.keep_models(self._ledger, [*(card.id for card in catalogue.models), *catalogue.disabled])
 

@@ -39,6 +39,9 @@ def run(asked: Asked) -> int:
     elif asked.failed:
         worked = jobs.replay(ledger)
     else:
+        known = deliveries.peers(ledger)
+        if unknown := [each for each in asked.to or () if each not in known]:
+            raise Wrong(f"no destination is called {', '.join(unknown)}; there are: {', '.join(known) or 'none'}")
         sent = deliveries.replay(ledger, asked.to or ())
     said = {"deliveries": sent, "jobs": worked}
     print(json.dumps(said) if asked.json else f"{sent} deliveries and {worked} jobs are tried again")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
 
 from imaging import crash
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
@@ -175,14 +175,14 @@ def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing
     if row is None:
         connection.execute(insert(peer).values(name=name, since_at=ledger.clock.now(), **values))
     else:
-        values |= {"since_at": ledger.clock.now()} if row.is_up else {}
+        values |= {} if row.is_up is False else {"since_at": ledger.clock.now()}
         connection.execute(update(peer).where(peer.c.name == name).values(values))
 
 
 def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
     """What waited because the peer was down is due at once, in its order."""
     peer, table = tables.peer, tables.delivery
-    is_up = connection.scalar(select(peer.c.is_up).where(peer.c.name == name))
+    known = connection.execute(select(peer.c.is_up).where(peer.c.name == name)).first()
     values: dict[str, Any] = {
         "is_up": True,
         "why": "",
@@ -190,9 +190,9 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
         "attempts": 0,
         "since_at": ledger.clock.now(),
     }
-    if is_up is None:
+    if known is None:
         connection.execute(insert(peer).values(name=name, **values))
-    elif not is_up:
+    elif not known.is_up:
         connection.execute(update(peer).where(peer.c.name == name).values(values))
         waiting = (table.c.destination == name) & (table.c.state == DeliveryState.WAITING)
         connection.execute(update(table).where(waiting).values(due_tick=0.0))
@@ -238,6 +238,23 @@ def give_up(ledger: Ledger, configured: Sequence[str]) -> int:
                 ended_at=ledger.clock.now(),
             )
         ).rowcount
+
+
+def keep_peers(ledger: Ledger, configured: Sequence[str]) -> None:
+    """Knows the configured destinations, tried or not, and forgets all others."""
+    peer = tables.peer
+    with ledger.write() as connection:
+        connection.execute(delete(peer).where(peer.c.name.not_in(configured)))
+        known = set(connection.scalars(select(peer.c.name)))
+        for name in configured:
+            if name not in known:
+                connection.execute(insert(peer).values(name=name, why="", since_at=ledger.clock.now()))
+
+
+def peers(ledger: Ledger) -> list[str]:
+    """The names of the destinations that are known."""
+    with ledger.read() as connection:
+        return list(connection.scalars(select(tables.peer.c.name).order_by(tables.peer.c.name)))
 
 
 def replay(ledger: Ledger, destinations: Sequence[str] = ()) -> int:

@@ -291,7 +291,7 @@ peer = Table(
     metadata,
     _id(),
     _text("name", unique=True),
-    Column("is_up", Boolean, nullable=False),
+    Column("is_up", Boolean),
     _text("why"),
     Column("since_at", Instant, nullable=False),
     Column("probe_tick", Float, nullable=False, server_default="0"),

@@ -38,6 +38,7 @@ from imaging.ledger.receiving import OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 SUPERSEDED: Final = "superseded"
+_PEER: Final = {True: "up", False: "down", None: "not tried yet"}
 
 
 class LedgerWorklist:
@@ -421,7 +422,7 @@ def status(ledger: Ledger) -> dict[str, Any]:
         "oldest_s": {name: _age(at, now) for name, at in oldest.items()},
         "dead_letters": [{"destination": name, "why": why, "count": count} for name, why, count in dead],
         "peers": [
-            {"name": each.name, "state": "up" if each.is_up else "down", "why": each.why, "since": _iso(each.since_at)}
+            {"name": each.name, "state": _PEER[each.is_up], "why": each.why, "since": _iso(each.since_at)}
             for each in peers
         ],
         "roles": [vars(each) for each in roles(ledger)],

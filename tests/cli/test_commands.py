@@ -404,7 +404,8 @@ def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said
     deliveries.conclude(ledger, claim(ledger)[0], Permanent("refused"), 0.0, peer_is_down=False)
     queued(ledger, "1.2.2")
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
-    assert run("replay", "--home", home, "--to", "RIS", "--json").json == {"deliveries": 0, "jobs": 0}
+    unknown = run("replay", "--home", home, "--to", "RIS")
+    assert (unknown.status, "there are: PACS" in unknown.err) == (2, True)
     assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0}
     assert run("replay", "--home", home, "--study", "1.2.2", "--json").json == {"deliveries": 0, "jobs": 1}
     assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are tried again\n"

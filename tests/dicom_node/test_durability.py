@@ -405,7 +405,7 @@ def test_an_object_whose_final_name_cannot_be_had_is_refused_and_has_no_row(tmp_
     storing = Storing(ledger, spool, Patience())
     assert storing.store(split_part_10(encoded(an_image("nameless"))), None).code == 0xA700
     storing.close()
-    assert LedgerWorklist(ledger).rows(9) == []
+    assert LedgerWorklist(ledger).listing(Asked()).rows == ()
     assert list(spool.left_over()) == []
     ledger.close()
 

@@ -283,3 +283,17 @@ def test_senders_are_woken_by_answers_and_by_replay(ledger: Ledger) -> None:
     deliveries.replay(ledger)
     assert listener.drain() == {wakeups.DELIVERY}
     listener.close()
+
+
+def test_configured_destinations_are_known_before_they_are_tried_and_others_are_forgotten(ledger: Ledger) -> None:
+    deliveries.keep_peers(ledger, ["PACS", "RIS"])
+    assert [(each["name"], each["state"]) for each in views.status(ledger)["peers"]] == [
+        ("PACS", "not tried yet"),
+        ("RIS", "not tried yet"),
+    ]
+    answered(ledger)
+    (delivery,) = claim(ledger)
+    conclude(ledger, delivery, Accepted(""))
+    assert [each["state"] for each in views.status(ledger)["peers"]] == ["up", "not tried yet"]
+    deliveries.keep_peers(ledger, ["PACS"])
+    assert deliveries.peers(ledger) == ["PACS"]

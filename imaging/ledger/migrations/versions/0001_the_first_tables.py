@@ -71,7 +71,7 @@ def upgrade() -> None:
         "peer",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("is_up", sa.Boolean(), nullable=False),
+        sa.Column("is_up", sa.Boolean(), nullable=True),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.Column("since_at", sa.BigInteger(), nullable=False),
         sa.Column("probe_tick", sa.Float(), server_default="0", nullable=False),

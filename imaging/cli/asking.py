@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -51,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         """The arguments without options that lack their value; argparse would say the first and end."""
         wanting = {name: action for action in self._actions if action.nargs is None for name in action.option_strings}
         kept = []
-        for each, after in zip(arguments, [*arguments[1:], "--"], strict=True):
+        for each, after in pairwise([*arguments, "--"]):
             if each in wanting and after.startswith("--"):
                 self.faults.append(f"{each}: {wanting[each].metavar} is wanted after it")
             else:

@@ -87,6 +87,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
         life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
         life.ready({})
         worker.rehearse()
+        give_back_memory()
         worker.work(life.stop)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from imaging.cli.asking import Parser
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,3 +35,7 @@ def test_an_unknown_option_alone_is_refused_too(module: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{module}", "--onse"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=20)
     assert (done.returncode, "--onse: unknown" in done.stderr) == (2, True)
+
+
+def test_nothing_asked_is_no_fault() -> None:
+    assert Parser("demo", None).asked([]).faults == []

@@ -1,13 +1,19 @@
-"""The role that settles: one study that cannot be looked at holds up no other."""
+"""The node: one study that cannot be looked at holds up no other, and a burst's memory is given back."""
 
+import re
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ledger_cases import TurnedClock, film, receive, rows
+from peers import Node, eventually, program
 from sqlalchemy import update
 
 from imaging.domain.settling import Patience
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
+from imaging.phantoms.study import film_study
 from imaging.roles.child import LOOK_S
 from imaging.roles.node import Settler
 
@@ -28,3 +34,21 @@ def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_
         other: ("settled", "end of the association"),
     }
     ledger.close()
+
+
+def held_mb(pid: int) -> int:
+    """The process's own memory (PSS)."""
+    return int(re.search(r"Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())[1]) >> 10
+
+
+def test_what_a_burst_of_associations_took_is_given_back(serve: Callable[..., Node], tmp_path: Path) -> None:
+    node = serve("--role", "node")
+    pid = node.children()["node"]
+    for seed in range(6):
+        study = film_study(seed, frozenset(), datetime.now(UTC), rows=2000, columns=1700)
+        study.instances[0].save_as(tmp_path / f"{seed}.dcm", enforce_file_format=True)
+    before = held_mb(pid)
+    command = [program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port)]
+    senders = [subprocess.Popen([*command, str(tmp_path / f"{seed}.dcm")]) for seed in range(6)]
+    assert [each.wait(60) for each in senders] == [0] * 6
+    eventually(lambda: held_mb(pid) < before + 10, 20, "giving back")

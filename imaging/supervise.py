@@ -21,7 +21,6 @@ from typing import IO, Any, Final
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
 from imaging.roles.watch import under_way
@@ -154,7 +153,6 @@ class _Supervisor:
             for index in range(settings.workers if role == "worker" else 1)
         ]
         self._destinations = [each.name for each in settings.destinations]
-        self._models = [each.absolute() for each in settings.models] or [shipped_folder()]
         self._announced = False
 
     def run(self, out: IO[str]) -> int:
@@ -188,15 +186,12 @@ class _Supervisor:
             jobs.give_back(self._ledger, "worker-")
 
     def _forget_others(self) -> None:
-        """What earlier settings had of our roles: a worker too many, a model or a destination that is named no more."""
+        """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
         names = [child.name for child in self._children]
         roles = {child.role for child in self._children}
         views.keep_roles(self._ledger, roles, names)
         if "deliver" in roles:
             deliveries.keep_peers(self._ledger, self._destinations)
-        if "worker" in roles:
-            catalogue = load_models(self._models)
-            views.keep_models(self._ledger, [*(card.id for card in catalogue.models), *catalogue.disabled])
 
     def _next_event(self) -> _Event | None:
         due = [child.start_at for child in self._children if child.start_at is not None]
@@ -345,7 +340,6 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         "port": settings.web_port,
         "viewer_url": settings.viewer_url,
         "language": settings.language,
-        "models": models,
     }
 
 

@@ -315,6 +315,10 @@ model = Table(
     _text("version"),
     _text("fingerprint"),
     Column("is_served", Boolean, nullable=False),
+    Column("is_synthetic", Boolean, nullable=False),
     _text("why"),
 )
-"""What workers said of the models: served, or disabled and why. `fingerprint`: what the golden case passed with."""
+"""What workers said of the models: served, or disabled and why. `fingerprint`: what the golden case passed with.
+
+`is_synthetic`: it was measured on drawn images alone, which its answers then say.
+"""

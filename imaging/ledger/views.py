@@ -42,13 +42,10 @@ _PEER: Final = {True: "up", False: "down", None: "not tried yet"}
 
 
 class LedgerWorklist:
-    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`).
+    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`)."""
 
-    `synthetic`: the models that were measured on drawn images alone, which their answers then say.
-    """
-
-    def __init__(self, ledger: Ledger, synthetic: Iterable[str] = ()) -> None:
-        self._ledger, self._synthetic = ledger, frozenset(synthetic)
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._revision = Revision(ledger)
         self._counted: tuple[object, Counts] | None = None
 
@@ -60,7 +57,7 @@ class LedgerWorklist:
             pages = max(1, -(-rest // asked.size))
             page = min(max(1, asked.page), pages)
             found = _page(connection, passes, asked.size, (page - 1) * asked.size)
-            rows = sorted(_rows(connection, found, self._synthetic), key=_place)
+            rows = sorted(_rows(connection, found), key=_place)
             flagged = sum(row.flag is not None for row in rows)
             return Listing(
                 rows=tuple(rows),
@@ -82,12 +79,12 @@ class LedgerWorklist:
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         with self._ledger.read() as connection:
-            return _rows(connection, _numbered(connection, numbers), self._synthetic)
+            return _rows(connection, _numbered(connection, numbers))
 
     def numbered(self, number: int) -> Row | None:
         """The row of our own number, with its reports."""
         with self._ledger.read() as connection:
-            row = next(iter(_rows(connection, _numbered(connection, [number]), self._synthetic)), None)
+            row = next(iter(_rows(connection, _numbered(connection, [number]))), None)
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
@@ -251,7 +248,9 @@ def _in_parts(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         yield numbers[start : start + 500]
 
 
-def _rows(connection: Connection, studies: Sequence[Any], synthetic: frozenset[str]) -> list[Row]:
+def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
+    model = tables.model
+    synthetic = frozenset(connection.scalars(select(model.c.name).where(model.c.is_synthetic)))
     job = tables.job
     query = select(
         job.c.study_id,
@@ -363,9 +362,17 @@ def keep_models(ledger: Ledger, names: Collection[str]) -> None:
         connection.execute(delete(tables.model).where(tables.model.c.name.not_in(names)))
 
 
-def note_model(ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "") -> None:
-    """A worker's word on a model: served, or disabled for `why`."""
-    values = {"version": version, "fingerprint": fingerprint, "is_served": not why, "why": why}
+def note_model(
+    ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "", *, is_synthetic: bool = False
+) -> None:
+    """A worker's word on a model: served, or disabled for `why`; measured on drawn images alone, or not."""
+    values = {
+        "version": version,
+        "fingerprint": fingerprint,
+        "is_served": not why,
+        "is_synthetic": is_synthetic,
+        "why": why,
+    }
     _note(ledger, tables.model, name, values)
 
 

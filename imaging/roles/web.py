@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from imaging.ledger import migrate, wakeups
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 from imaging.ledger.wakeups import Listener
-from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.web.app import create_app
 from imaging.web.serving import serve
@@ -30,7 +29,6 @@ class WebConfig:
     port: int
     viewer_url: str
     language: str
-    models: Sequence[str]
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -44,9 +42,7 @@ async def _run(told: WebConfig, life: Life) -> None:
     listener = _bound(told.host, told.port)
     port = listener.getsockname()[1]
     settings = WebSettings(viewer_url=told.viewer_url, language=told.language)
-    catalogue = load_models([Path(each) for each in told.models] or [shipped_folder()])
-    worklist = LedgerWorklist(ledger, [card.id for card in catalogue.models if card.is_synthetic])
-    app = create_app(worklist, _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
+    app = create_app(LedgerWorklist(ledger), _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     life.on_stop(partial(_set_soon, loop, stop))
     host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host

@@ -107,14 +107,18 @@ class Worker:
 
     def warm(self) -> None:
         """Loads every engine; a model whose golden case does not hold on this machine is disabled, visibly."""
-        for name, why in self._catalogue.disabled.items():
+        every, disabled = self._catalogue.models, self._catalogue.disabled
+        views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
+        for name, why in disabled.items():
             views.note_model(self._ledger, name, "", "", why)
         for card in self._catalogue.models:
             why = self._why_not(card)
             if why:
                 log.error("model_disabled model=%s why=%s", card.id, why)
                 del self._analysers[card.id]
-            views.note_model(self._ledger, card.id, card.version, _fingerprint(card), why)
+            views.note_model(
+                self._ledger, card.id, card.version, _fingerprint(card), why, is_synthetic=card.is_synthetic
+            )
         for card in self._served():
             if not card.is_volume:
                 self._rehearse(rehearse_report, card)

@@ -333,7 +333,8 @@ def test_a_corrected_header_is_found_by_what_it_says_now(ledger: Ledger) -> None
 def test_the_answers_of_a_model_measured_on_drawn_images_say_so(ledger: Ledger) -> None:
     answered(ledger)
     for synthetic in (True, False):
-        (row,) = LedgerWorklist(ledger, [MODEL] if synthetic else []).listing(Asked()).rows
+        views.note_model(ledger, MODEL, "1", "", is_synthetic=synthetic)
+        (row,) = LedgerWorklist(ledger).listing(Asked()).rows
         assert [each.is_synthetic for each in row.results] == [synthetic]
 
 

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), server_default="", nullable=False),
         sa.Column("fingerprint", sa.Text(), server_default="", nullable=False),
         sa.Column("is_served", sa.Boolean(), nullable=False),
+        sa.Column("is_synthetic", sa.Boolean(), nullable=False),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_model")),
     )

@@ -71,6 +71,8 @@ class Storing:
                 self._keep(request, read_header(request.data, request.transfer_syntax_uid), incoming, None)
             except (Unreadable, Mismatch, ValueError) as error:
                 log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, error)
+            except Exception as error:  # a full disk, say: nobody waits for it, and the next start looks again
+                log.exception("left_over_object_waits file=%s error=%s", incoming.path.name, type(error).__name__)
         if found or halves:
             log.info("left_over_objects_recorded count=%d halves_removed=%d", found, halves)
         return found

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
 from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import Status, Storing
@@ -50,9 +52,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     migrate.check(ledger)
     storing = Storing(ledger, FolderSpool(home / "spool", told.disk_reserve_bytes), patience)
     storing.recover()
-    lost = receiving.end_lost_associations(ledger)
-    if lost:
-        log.info("lost_associations_ended count=%d", lost)
+    _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]
     acceptor = Acceptor(told.ae_title, accept, _Receiving(ledger, storing))
     try:
@@ -69,6 +69,16 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     settler.run(life.stop)
     acceptor.close(drain_s=5.0)
     storing.close()
+
+
+def _end_lost_associations(ledger: Ledger) -> None:
+    try:
+        lost = receiving.end_lost_associations(ledger)
+    except SQLAlchemyError as error:  # a full disk, say: what wants to be stored is answered with it
+        log.exception("lost_associations_not_ended error=%s", type(error).__name__)
+        return
+    if lost:
+        log.info("lost_associations_ended count=%d", lost)
 
 
 class _Receiving:

@@ -397,6 +397,24 @@ def test_a_full_disk_ends_neither_the_settling_nor_the_supervisor(
     assert "role_ended name=node" not in node.log.read_text()
 
 
+def test_a_node_that_starts_on_a_full_disk_says_so_and_recovers(
+    small_disk: Path, serve: Callable[..., Node], models: list[str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.symlink_to(small_disk)
+    node = serve(*models, home=home)
+    sender = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "MODALITY")
+    sender.send(encoded(an_image("before")))  # its association is open when the node dies
+    ballast = fill(small_disk)
+    os.kill(node.children()["node"], signal.SIGKILL)
+    image = an_image("full at the start")
+    eventually(lambda: FULL in answer(node, image), what="another node's answer")
+    assert "lost_associations_not_ended" in node.log.read_text()
+    ballast.unlink()
+    assert send(node, image) == [KEPT]
+    row(node, image, is_answered)
+
+
 def test_an_object_whose_final_name_cannot_be_had_is_refused_and_has_no_row(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)

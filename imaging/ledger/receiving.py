@@ -170,6 +170,7 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         )
     ).first()
     if known is not None:
+        _touch(ledger, connection, known.study_id)
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
         harmless = is_same_image(header, Header.from_json(known.header))
@@ -185,6 +186,12 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     if is_over:
         _look_now(ledger, connection, study_id)
     return Recorded(receipt.key, study_id, is_over=is_over)
+
+
+def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
+    """So that no purge takes away what is just being acknowledged again."""
+    study = tables.study
+    connection.execute(update(study).where(study.c.id == study_id).values(last_image_at=ledger.clock.now()))
 
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:

@@ -417,6 +417,18 @@ def test_a_removed_studys_files_go_while_its_rows_still_name_them(
     assert rows(other, tables.study) == []
 
 
+def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = queued(ledger)
+    job = lease_one(ledger)
+    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [study_id]
+    clock.advance(1)
+    receive(ledger, film())
+    assert not retention.remove(ledger, study_id, before, [].append)
+
+
 def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_numbers(
     ledger: Ledger, clock: TurnedClock
 ) -> None:

@@ -313,7 +313,6 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
     models = [str(each.absolute()) for each in settings.models]
     if role == "node":
         return common | {
-            "ae_title": settings.ae_title,
             "host": settings.dicom_host,
             "port": settings.dicom_port,
             "accept": [[each.ae_title, each.address] for each in settings.accept],

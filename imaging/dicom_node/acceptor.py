@@ -1,34 +1,35 @@
-"""The Storage and Verification SCP (PS3.4 A and B), by pynetdicom.
+"""The Storage and Verification SCP (PS3.4 A and B): one thread per association.
 
 Every C-STORE request gets a response, whatever stands in it: an empty, overlong or absent UID and an empty data set
-included. What pynetdicom would drop or abort on is put right before it looks (`_answerable`).
+included.
 """
 
 import logging
+import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.presentation import PresentationContext
 
-from imaging.dicom_node.files import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, StoreRequest
-from imaging.dicom_node.reactors import no_delay
+from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
+from imaging.dicom_node.upper_layer import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Broken, Ended, Line, Message, Proposal
 from imaging.domain.peers import Caller
 
 log = logging.getLogger(__name__)
 
-_config.UNRESTRICTED_STORAGE_SERVICE = True
-_config.LOG_HANDLER_LEVEL = "none"  # its own handlers come first, raise on odd commands, and keep ours from being asked
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UIDs and values of the wire
-
-_LARGEST_PDU = 1 << 20
-_NO_DATA_SET = 0x0101
-_CALLING_NOT_RECOGNISED = (0x01, 0x01, 0x03)
+_MOST_ASSOCIATIONS: Final = 200
+_CALLING_NOT_RECOGNISED: Final = (1, 1, 3)
+_LOCAL_LIMIT_EXCEEDED: Final = (2, 3, 2)
+_REJECTIONS: Final = {
+    _CALLING_NOT_RECOGNISED: "Calling AE title not recognised",
+    _LOCAL_LIMIT_EXCEEDED: "Local limit exceeded",
+}
+"""Result, source and reason (PS3.8 9.3.4), in the standard's words."""
+_PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Tally:
     refused: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
 
+    def count(self, status: Status) -> None:
+        """Counts a C-STORE by what it was answered with."""
+        if status.code == SUCCESS:
+            self.stored += 1
+            return
+        self.refused += 1
+        reason = f"0x{status.code:04X} {status.comment}"
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
 
 class Receiver(Protocol):
     """What takes the objects; the node's role implements it."""
@@ -72,125 +82,153 @@ class Receiver(Protocol):
 class Acceptor:
     """Listens for associations. `accept`: who may call; empty: everybody (on loopback)."""
 
-    def __init__(self, ae_title: str, accept: Sequence[Caller], receiver: Receiver) -> None:
+    def __init__(self, accept: Sequence[Caller], receiver: Receiver) -> None:
         self._accept, self._receiver = accept, receiver
-        self._open: dict[Any, tuple[int, Tally]] = {}
+        self._open: dict[Line, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._ae = AE(ae_title=ae_title)
-        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.maximum_pdu_size = _LARGEST_PDU
-        self._ae.maximum_associations = 200
-        self._ae.network_timeout = 120
-        self._ae.add_supported_context(Verification)
-        self._server: Any = None
+        self._listener: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Starts to listen; 0 takes a free port. Returns the port. Raises OSError where it cannot be had."""
-        handlers = [
-            (evt.EVT_CONN_OPEN, no_delay),
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_REJECTED, self._on_rejected),
-            (evt.EVT_ACCEPTED, self._on_accepted),
-            (evt.EVT_DIMSE_RECV, _answerable),
-            (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_C_ECHO, lambda _: SUCCESS),
-            (evt.EVT_RELEASED, self._on_end, ["released"]),
-            (evt.EVT_ABORTED, self._on_end, ["aborted"]),
-            (evt.EVT_CONN_CLOSE, self._on_end, ["connection lost"]),
-        ]
-        self._server = self._ae.start_server((host, port), block=False, evt_handlers=handlers)
-        return int(self._server.server_address[1])
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = listener = socket.create_server((host, port), family=family, backlog=_MOST_ASSOCIATIONS)
+        threading.Thread(target=self._take, args=(listener,), name="acceptor", daemon=True).start()
+        return int(listener.getsockname()[1])
 
     def close(self, drain_s: float) -> None:
         """Takes no more associations; those that are open get `drain_s` seconds, then they are aborted."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.shutdown()
-        threads = list(self._ae.active_associations)
-        for each in threads:
-            each.join(drain_s / max(1, len(threads)))
-        for each in self._ae.active_associations:
-            each.abort()
-        self._server.server_close()
-
-    def _on_requested(self, event: evt.Event) -> None:
-        if not self._accept:
-            return
-        asked = event.assoc.requestor
-        caller = Caller(asked.primitive.calling_ae_title, asked.address)
-        if caller not in self._accept:
-            event.assoc.acse.send_reject(*_CALLING_NOT_RECOGNISED)
-            evt.trigger(event.assoc, evt.EVT_REJECTED, {})
-            event.assoc.is_rejected = True
-            event.assoc.kill()
-
-    def _on_rejected(self, event: evt.Event) -> None:
-        """By us, as a stranger, or by pynetdicom, of whose associations there are too many."""
-        why = event.assoc.acceptor.primitive.reason_str
-        log.warning("association_rejected address=%s why=%r", event.assoc.requestor.address, why)
-        self._receiver.rejected(_opened(event.assoc), why)
-
-    def _on_accepted(self, event: evt.Event) -> None:
-        association = event.assoc
-        number = self._receiver.opened(_opened(association))
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        until = time.monotonic() + drain_s
         with self._lock:
-            self._open[association] = number, Tally()
-        loop = association._run_reactor
+            left = dict(self._open)
+        for thread in left.values():
+            thread.join(max(0.0, until - time.monotonic()))
+        for line, thread in left.items():
+            if thread.is_alive():
+                line.abort()
+        for thread in left.values():
+            thread.join(1.0)
 
-        def run() -> None:
+    def _take(self, listener: socket.socket) -> None:
+        while True:
             try:
-                loop()
-            finally:  # a command that pynetdicom cannot read ends the thread, and nothing tells of it
-                self._end(association, "connection lost")
+                connection, _ = listener.accept()
+            except OSError as error:
+                if listener.fileno() < 0 or self._is_shut(listener):
+                    return
+                log.warning("connection_not_taken error=%s", error.strerror)  # no descriptor is free, say
+                time.sleep(_PAUSE_S)
+                continue
+            try:
+                line = Line(connection)
+            except OSError:  # it went again
+                connection.close()
+                continue
+            thread = threading.Thread(target=self._serve, args=(line,), name="association", daemon=True)
+            with self._lock:
+                self._open[line] = thread
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads are to be had; the peer sees the end and tries again
+                log.warning("connection_not_taken error=%r", "no thread")
+                with self._lock:
+                    del self._open[line]
+                line.shut()
+                line.close()
 
-        association._run_reactor = run
+    @staticmethod
+    def _is_shut(listener: socket.socket) -> bool:
+        try:
+            return not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            return True
 
-    def _on_store(self, event: evt.Event) -> Dataset:
-        known = self._open.get(event.assoc)
-        if known is None:  # its row could not be written
-            return _response(Status(OUT_OF_RESOURCES, "the ledger cannot be written"))
-        number, tally = known
-        request = event.request
-        data = request.DataSet.getbuffer() if request.DataSet is not None else memoryview(b"")
-        status = self._receiver.store(
-            number,
-            StoreRequest(
-                str(request.AffectedSOPClassUID),
-                str(request.AffectedSOPInstanceUID),
-                str(event.context.transfer_syntax),
-                data,
-            ),
-        )
-        if status.code == SUCCESS:
-            tally.stored += 1
-        else:
-            tally.refused += 1
-            reason = f"0x{status.code:04X} {status.comment}"
-            tally.refusals[reason] = tally.refusals.get(reason, 0) + 1
-        return _response(status)
+    def _serve(self, line: Line) -> None:
+        try:
+            self._associate(line)
+        except Broken as broken:
+            log.warning("association_not_begun address=%s why=%r", line.address, str(broken))
+            line.abort(broken.reason)
+        except Ended:  # it connected and went: a port that is looked at
+            pass
+        except Exception as error:  # e.g. the ledger cannot be written: the others go on
+            log.exception("association_failed address=%s error=%s", line.address, type(error).__name__)
+            line.abort()
+        finally:
+            line.close()
+            with self._lock:
+                del self._open[line]
 
-    def _on_end(self, event: evt.Event, how: str) -> None:
-        self._end(event.assoc, how)
+    def _associate(self, line: Line) -> None:
+        proposal = line.proposal()
+        refusal = self._refusal(proposal, line.address)
+        if refusal is not None:
+            why = _REJECTIONS[refusal]
+            log.warning("association_rejected address=%s why=%r", line.address, why)
+            line.reject(*refusal)
+            self._receiver.rejected(_opened(proposal, line.address, ()), why)
+            return
+        contexts = line.accept(proposal)
+        number = self._begin(_opened(proposal, line.address, contexts))
+        tally, how = Tally(), "connection lost"
+        try:
+            syntaxes = {int(each.context_id): str(each.transfer_syntax[0]) for each in contexts if each.result == 0}
+            for message in line.messages():
+                self._answer(line, number, tally, message, syntaxes[message.context_id])
+            how = "released"
+        except Broken as broken:
+            how = str(broken)
+            line.abort(broken.reason)
+        except Ended as ended:
+            how = str(ended)
+        finally:
+            if number is not None:
+                self._receiver.closed(number, how, tally)
 
-    def _end(self, association: Any, how: str) -> None:
+    def _begin(self, who: Opened) -> int | None:
+        try:
+            return self._receiver.opened(who)
+        except Exception as error:  # its row cannot be written: each request is answered with it
+            log.exception("association_not_recorded error=%s", type(error).__name__)
+            return None
+
+    def _refusal(self, proposal: Proposal, address: str) -> tuple[int, int, int] | None:
+        if self._accept and Caller(proposal.calling_ae_title, address) not in self._accept:
+            return _CALLING_NOT_RECOGNISED
         with self._lock:
-            number, tally = self._open.pop(association, (None, None))
-        if number is not None and tally is not None:
-            self._receiver.closed(number, how, tally)
+            return _LOCAL_LIMIT_EXCEEDED if len(self._open) > _MOST_ASSOCIATIONS else None
+
+    def _answer(self, line: Line, number: int | None, tally: Tally, message: Message, syntax: str) -> None:
+        if message.command == C_ECHO_RQ:
+            line.answer(message, SUCCESS)
+        elif message.command == C_STORE_RQ:
+            status = self._store(number, message, syntax)
+            tally.count(status)
+            line.answer(message, status.code, status.comment)
+        elif message.command != C_CANCEL_RQ:  # of which a request that was answered needs nothing (PS3.7 9.3.2.3)
+            raise Broken(f"command {message.command:#06x}, which is neither C-STORE nor C-ECHO")
+
+    def _store(self, number: int | None, message: Message, syntax: str) -> Status:
+        if number is None:
+            return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
+        sop_class, sop_instance = _or_placeholder(message.sop_class_uid), _or_placeholder(message.sop_instance_uid)
+        return self._receiver.store(number, StoreRequest(sop_class, sop_instance, syntax, message.data))
 
 
-def _opened(association: Any) -> Opened:
-    asked = association.requestor
-    return Opened(
-        asked.primitive.calling_ae_title,
-        asked.primitive.called_ae_title,
-        asked.address,
-        tuple(_context(each) for each in (*association.accepted_contexts, *association.rejected_contexts)),
-    )
+def _or_placeholder(uid: str) -> str:
+    """No object has it, so its data set disagrees and the answer says so."""
+    return uid if 0 < len(uid) <= 64 else "0.0"
 
 
-def _context(context: Any) -> dict[str, str]:
+def _opened(proposal: Proposal, address: str, contexts: Sequence[PresentationContext]) -> Opened:
+    told = tuple(_context(each) for each in sorted(contexts, key=lambda each: int(each.result or 0)))
+    return Opened(proposal.calling_ae_title, proposal.called_ae_title, address, told)
+
+
+def _context(context: PresentationContext) -> dict[str, str]:
     chosen = context.transfer_syntax[0] if context.transfer_syntax else ""
     said = {"abstract_syntax": str(context.abstract_syntax), "transfer_syntax": str(chosen)}
     if context.result == 0:
@@ -205,36 +243,3 @@ _REFUSALS: Final = {
     4: "transfer syntaxes not supported",
 }
 """Result of a proposed presentation context (PS3.8 9.3.3.2)."""
-
-
-def _response(status: Status) -> Dataset:
-    response = Dataset()
-    response.Status = status.code
-    if status.comment:
-        response.ErrorComment = status.comment.encode("ascii", "replace").decode()[:64]
-    return response
-
-
-def _answerable(event: evt.Event) -> None:
-    """Makes a C-STORE request with an absent, empty or overlong UID, or no data set, one that gets an answer."""
-    message = event.message
-    command = message.command_set
-    if command.get("CommandField") != 0x0001:
-        return
-    if command.get("CommandDataSetType") == _NO_DATA_SET:
-        message.data_set = BytesIO()
-    for keyword in ("AffectedSOPClassUID", "AffectedSOPInstanceUID"):
-        said = str(command.get(keyword, "") or "")
-        if not 0 < len(said) <= 64:
-            setattr(command, keyword, _PLACEHOLDER)
-    for keyword in ("MoveOriginatorApplicationEntityTitle", "MoveOriginatorMessageID"):  # nobody asks for them
-        if keyword in command:
-            delattr(command, keyword)
-    if command.get("Priority") not in (0, 1, 2):
-        command.Priority = 0
-    if not isinstance(command.get("MessageID"), int):
-        command.MessageID = 0
-
-
-_PLACEHOLDER = "0.0"
-"""Stands in a command for a UID that is none; no object has it, so its data set disagrees and the answer says so."""

@@ -1,8 +1,8 @@
 """pynetdicom's threads, which look around a thousand times a second, made to wait for what happens.
 
 Each association has two of them, one for the upper layer (PS3.8 9) and one for the messages; an association that is
-merely open cost a twentieth of a core, and a film 15 ms of CPU more than it costs now. Both wait at most `_LOOK_S`, so
-that what they look for besides (time-outs, a kill) is noticed as well. Imported for its effect, before the first
+merely open cost a twentieth of a core, and a delivery 5 ms of CPU more than it costs now. Both wait at most `_LOOK_S`,
+so that what they look for besides (time-outs, a kill) is noticed as well. Imported for its effect, before the first
 association.
 """
 

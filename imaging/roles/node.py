@@ -35,7 +35,6 @@ class NodeConfig:
     name: str
     home: str
     database: str
-    ae_title: str
     host: str
     port: int
     accept: Sequence[Sequence[str]]
@@ -54,7 +53,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     storing.recover()
     _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]
-    acceptor = Acceptor(told.ae_title, accept, _Receiving(ledger, storing))
+    acceptor = Acceptor(accept, _Receiving(ledger, storing))
     try:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:

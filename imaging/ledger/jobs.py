@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
 
 from imaging import crash
 from imaging.domain.codes import Code
@@ -22,10 +22,44 @@ MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
 
 OTHER_SECONDS: Final = 60.0
-_OTHER_JOB: Final = tables.job.alias()
-"""Made once: an alias takes longer than a query."""
 _STAGES: Final = 3
 """A lease outlives the job's own time by what it may wait in the worker: two stages are before it."""
+
+# Built once: with each job it would be half of what a statement costs.
+_OTHER_JOB: Final = tables.job.alias()
+_QUEUED: Final = (
+    select(tables.job)
+    .where(
+        tables.job.c.state == JobState.QUEUED,
+        ~exists().where(
+            _OTHER_JOB.c.study_id == tables.job.c.study_id,
+            _OTHER_JOB.c.model == tables.job.c.model,
+            _OTHER_JOB.c.result_number < tables.job.c.result_number,
+            _OTHER_JOB.c.state.in_([JobState.QUEUED, JobState.LEASED]),
+        ),
+        ~exists().where(tables.study.c.id == tables.job.c.study_id, tables.study.c.conflicts > 0),
+    )
+    .order_by(*tables.in_order(tables.job), tables.job.c.id)
+)
+_INPUTS: Final = (
+    select(tables.instance.c.key, tables.instance.c.header)
+    .where(tables.instance.c.id.in_(bindparam("instances", expanding=True)))
+    .order_by(tables.instance.c.id)
+)
+_LAST_REPORT: Final = (
+    select(tables.object_.c.sop_class_uid, tables.object_.c.sop_instance_uid, tables.object_.c.series_instance_uid)
+    .where(
+        tables.object_.c.study_id == bindparam("study"),
+        tables.object_.c.model == bindparam("model"),
+        tables.object_.c.kind == "sr",
+        exists().where(tables.delivery.c.object_id == tables.object_.c.id),
+    )
+    .order_by(tables.object_.c.id.desc())
+    .limit(1)
+)
+_STUDY_HEADER: Final = select(tables.study.c.header).where(tables.study.c.id == bindparam("study"))
+_ADD_OBJECT: Final = insert(tables.object_)
+_ADD_DELIVERY: Final = insert(tables.delivery)
 
 
 @dataclass(frozen=True)
@@ -106,34 +140,16 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
 
 def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> Sequence[Any]:
     """The best queued jobs. A study that a conflict came to meanwhile waits for the person who settles it."""
-    job, other, study = tables.job, _OTHER_JOB, tables.study
-    earlier = exists().where(
-        other.c.study_id == job.c.study_id,
-        other.c.model == job.c.model,
-        other.c.result_number < job.c.result_number,
-        other.c.state.in_([JobState.QUEUED, JobState.LEASED]),
-    )
-    in_conflict = exists().where(study.c.id == job.c.study_id, study.c.conflicts > 0)
-    query = select(job).where(job.c.state == JobState.QUEUED, ~earlier, ~in_conflict, which)
-    query = query.order_by(*tables.in_order(job), job.c.id).limit(limit)
+    query = _QUEUED.where(which).limit(limit)
     if connection.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True, of=job)
+        query = query.with_for_update(skip_locked=True, of=tables.job)
     return connection.execute(query).all()
 
 
 def _job(connection: Connection, row: Any, owner: str) -> Job:
-    instance, study, object_, delivery = tables.instance, tables.study, tables.object_, tables.delivery
-    inputs = connection.execute(
-        select(instance.c.key, instance.c.header).where(instance.c.id.in_(row.instances)).order_by(instance.c.id)
-    )
-    last = connection.execute(
-        select(object_.c.sop_class_uid, object_.c.sop_instance_uid, object_.c.series_instance_uid)
-        .where(object_.c.study_id == row.study_id, object_.c.model == row.model, object_.c.kind == "sr")
-        .where(exists().where(delivery.c.object_id == object_.c.id))
-        .order_by(object_.c.id.desc())
-        .limit(1)
-    ).first()
-    header = connection.scalar(select(study.c.header).where(study.c.id == row.study_id))
+    inputs = connection.execute(_INPUTS, {"instances": row.instances})
+    last = connection.execute(_LAST_REPORT, {"study": row.study_id, "model": row.model}).first()
+    header = connection.scalar(_STUDY_HEADER, {"study": row.study_id})
     return Job(
         row.id,
         row.study_id,
@@ -233,31 +249,28 @@ def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None
 
 
 def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime) -> None:
-    done = connection.execute(
-        insert(tables.object_).values(
-            study_id=job.study_id,
-            job_id=job.id,
-            kind=new.kind,
-            model=job.model,
-            sop_class_uid=new.sop_class_uid,
-            sop_instance_uid=new.sop_instance_uid,
-            series_instance_uid=new.series_instance_uid,
-            data=new.data,
-            built_at=now,
-        )
-    )
-    object_id = int((done.inserted_primary_key or (0,))[0])
+    row = {
+        "study_id": job.study_id,
+        "job_id": job.id,
+        "kind": new.kind,
+        "model": job.model,
+        "sop_class_uid": new.sop_class_uid,
+        "sop_instance_uid": new.sop_instance_uid,
+        "series_instance_uid": new.series_instance_uid,
+        "data": new.data,
+        "built_at": now,
+    }
+    object_id = int((connection.execute(_ADD_OBJECT, row).inserted_primary_key or (0,))[0])
     for destination in new.destinations:
-        connection.execute(
-            insert(tables.delivery).values(
-                study_id=job.study_id,
-                object_id=object_id,
-                destination=destination,
-                state=DeliveryState.WAITING,
-                due_tick=0.0,
-                created_at=now,
-            )
-        )
+        delivery = {
+            "study_id": job.study_id,
+            "object_id": object_id,
+            "destination": destination,
+            "state": DeliveryState.WAITING,
+            "due_tick": 0.0,
+            "created_at": now,
+        }
+        connection.execute(_ADD_DELIVERY, delivery)
 
 
 def give_back(ledger: Ledger, owner: str, *, under_way: Collection[int] = ()) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
@@ -19,6 +19,46 @@ from imaging.ledger.store import Ledger
 
 MIXED_PATIENTS: Final = "mixed-patients"
 OTHER_CONTENT: Final = "conflict"
+
+# Built once: with each image it would be half of what a statement costs.
+_INSTANCE: Final = select(
+    tables.instance.c.digest, tables.instance.c.key, tables.instance.c.header, tables.instance.c.study_id
+).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
+_STUDY: Final = select(tables.study.c.id, tables.study.c.state, tables.study.c.header, tables.study.c.first_tick).where(
+    tables.study.c.study_instance_uid == bindparam("uid")
+)
+_PATIENT: Final = select(tables.patient.c.id).where(
+    tables.patient.c.value == bindparam("value"), tables.patient.c.issuer == bindparam("issuer")
+)
+_SERIES: Final = select(tables.series.c.id).where(
+    tables.series.c.study_id == bindparam("study_id"),
+    tables.series.c.series_instance_uid == bindparam("series_instance_uid"),
+)
+_ENDED: Final = select(tables.association.c.ended_at).where(tables.association.c.id == bindparam("number"))
+_END: Final = (
+    update(tables.association)
+    .where(tables.association.c.id.in_(bindparam("numbers", expanding=True)))
+    .values(stored=tables.association.c.stored + bindparam("brought"))
+)
+_OF_OPEN: Final = (
+    select(tables.instance.c.study_id)
+    .join(tables.association, tables.association.c.id == tables.instance.c.association_id)
+    .where(tables.association.c.ended_at.is_(None))
+)
+_ITS_STUDIES_END: Final = update(tables.study).where(
+    tables.study.c.id.in_(
+        select(tables.instance.c.study_id).where(
+            tables.instance.c.association_id.in_(bindparam("numbers", expanding=True))
+        )
+    ),
+    tables.study.c.id.not_in(_OF_OPEN),
+    tables.study.c.state == StudyState.RECEIVING,
+)
+_ADD_ASSOCIATION: Final = insert(tables.association)
+_ADD_PATIENT: Final = insert(tables.patient)
+_ADD_STUDY: Final = insert(tables.study)
+_ADD_SERIES: Final = insert(tables.series)
+_ADD_INSTANCE: Final = insert(tables.instance)
 
 
 @dataclass(frozen=True)
@@ -80,17 +120,15 @@ def _add_association(
     address: str,
     contexts: Sequence[Mapping[str, str]],
 ) -> int:
-    done = connection.execute(
-        insert(tables.association).values(
-            calling_ae_title=calling,
-            called_ae_title=called,
-            address=address,
-            started_at=ledger.clock.now(),
-            contexts=list(contexts),
-            refusals={},
-        )
-    )
-    return _key(done)
+    row = {
+        "calling_ae_title": calling,
+        "called_ae_title": called,
+        "address": address,
+        "started_at": ledger.clock.now(),
+        "contexts": list(contexts),
+        "refusals": {},
+    }
+    return _key(connection.execute(_ADD_ASSOCIATION, row))
 
 
 def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
@@ -115,30 +153,16 @@ def end_lost_associations(ledger: Ledger) -> int:
 
 
 def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[int], end: AssociationEnd) -> None:
-    association, study, instance = tables.association, tables.study, tables.instance
     tick = ledger.clock.tick()
-    connection.execute(
-        update(association)
-        .where(association.c.id.in_(numbers))
-        .values(
-            ended_at=ledger.clock.now(),
-            ended_how=end.how,
-            stored=association.c.stored + end.stored,
-            refused=end.refused,
-            refusals=dict(end.refusals),
-        )
-    )
-    touched = select(instance.c.study_id).where(instance.c.association_id.in_(numbers))
-    still_open = (
-        select(instance.c.study_id)
-        .join(association, association.c.id == instance.c.association_id)
-        .where(association.c.ended_at.is_(None))
-    )
-    connection.execute(
-        update(study)
-        .where(study.c.id.in_(touched), study.c.id.not_in(still_open), study.c.state == StudyState.RECEIVING)
-        .values(ended_tick=tick, settle_tick=tick)
-    )
+    row = {
+        "ended_at": ledger.clock.now(),
+        "ended_how": end.how,
+        "brought": end.stored,
+        "refused": end.refused,
+        "refusals": dict(end.refusals),
+    }
+    connection.execute(_END, row | {"numbers": list(numbers)})
+    connection.execute(_ITS_STUDIES_END, {"numbers": list(numbers), "ended_tick": tick, "settle_tick": tick})
 
 
 def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
@@ -163,12 +187,8 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
 
 
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
-    header, instance = receipt.header, tables.instance
-    known = connection.execute(
-        select(instance.c.digest, instance.c.key, instance.c.header, instance.c.study_id).where(
-            instance.c.sop_instance_uid == header.sop_instance_uid
-        )
-    ).first()
+    header = receipt.header
+    known = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).first()
     if known is not None:
         _touch(ledger, connection, known.study_id)
         if known.digest == receipt.digest:
@@ -196,9 +216,7 @@ def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:
     """Whether nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
-    table = tables.association
-    ended = select(table.c.ended_at).where(table.c.id == association_id)
-    return association_id is None or connection.scalar(ended) is not None
+    return association_id is None or connection.scalar(_ENDED, {"number": association_id}) is not None
 
 
 def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
@@ -211,56 +229,39 @@ def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
 
 
 def _study_of(connection: Connection, header: Header) -> Any:
-    study = tables.study
-    return connection.execute(
-        select(study.c.id, study.c.state, study.c.header, study.c.first_tick).where(
-            study.c.study_instance_uid == header.study_instance_uid
-        )
-    ).first()
+    return connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
 
 
 def _add_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> int:
     now, tick = ledger.clock.now(), ledger.clock.tick()
-    done = connection.execute(
-        insert(tables.study).values(
-            study_instance_uid=header.study_instance_uid,
-            patient_id=_patient(connection, header),
-            state=StudyState.RECEIVING,
-            header=header.to_json(),
-            folded=searched(header),
-            received_at=now,
-            last_image_at=now,
-            band=REST_BAND,
-            due_at=first_due(now),
-            first_tick=tick,
-            last_tick=tick,
-            settle_tick=_look_at(header, tick, tick, patience),
-            settle_why="just begun",
-            instances=1,
-        )
-    )
-    return _key(done)
+    row = {
+        "study_instance_uid": header.study_instance_uid,
+        "patient_id": _patient(connection, header),
+        "state": StudyState.RECEIVING,
+        "header": header.to_json(),
+        "folded": searched(header),
+        "received_at": now,
+        "last_image_at": now,
+        "band": REST_BAND,
+        "due_at": first_due(now),
+        "first_tick": tick,
+        "last_tick": tick,
+        "settle_tick": _look_at(header, tick, tick, patience),
+        "settle_why": "just begun",
+        "instances": 1,
+    }
+    return _key(connection.execute(_ADD_STUDY, row))
 
 
 def _patient(connection: Connection, header: Header) -> int | None:
     if not header.patient:
         return None
-    table = tables.patient
-    known = connection.scalar(
-        select(table.c.id).where(table.c.value == header.patient_id, table.c.issuer == header.issuer_of_patient_id)
-    )
+    issued = {"value": header.patient_id, "issuer": header.issuer_of_patient_id}
+    known = connection.scalar(_PATIENT, issued)
     if known is not None:
         return int(known)
-    done = connection.execute(
-        insert(table).values(
-            value=header.patient_id,
-            issuer=header.issuer_of_patient_id,
-            name=header.patient_name,
-            birth_date=header.patient_birth_date,
-            sex=header.patient_sex,
-        )
-    )
-    return _key(done)
+    told = {"name": header.patient_name, "birth_date": header.patient_birth_date, "sex": header.patient_sex}
+    return _key(connection.execute(_ADD_PATIENT, issued | told))
 
 
 def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
@@ -270,33 +271,23 @@ def _look_at(header: Header, first_tick: float, tick: float, patience: Patience)
 
 
 def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
-    header, table = receipt.header, tables.series
-    series_id = connection.scalar(
-        select(table.c.id).where(
-            table.c.study_id == study_id, table.c.series_instance_uid == header.series_instance_uid
-        )
-    )
+    header = receipt.header
+    series = {"study_id": study_id, "series_instance_uid": header.series_instance_uid}
+    series_id = connection.scalar(_SERIES, series)
     if series_id is None:
-        series_id = _key(
-            connection.execute(
-                insert(table).values(
-                    study_id=study_id, series_instance_uid=header.series_instance_uid, modality=header.modality
-                )
-            )
-        )
-    connection.execute(
-        insert(tables.instance).values(
-            study_id=study_id,
-            series_id=series_id,
-            association_id=receipt.association_id,
-            sop_instance_uid=header.sop_instance_uid,
-            digest=receipt.digest,
-            key=receipt.key,
-            size=receipt.size,
-            header=header.to_json(),
-            received_at=ledger.clock.now(),
-        )
-    )
+        series_id = _key(connection.execute(_ADD_SERIES, series | {"modality": header.modality}))
+    row = {
+        "study_id": study_id,
+        "series_id": series_id,
+        "association_id": receipt.association_id,
+        "sop_instance_uid": header.sop_instance_uid,
+        "digest": receipt.digest,
+        "key": receipt.key,
+        "size": receipt.size,
+        "header": header.to_json(),
+        "received_at": ledger.clock.now(),
+    }
+    connection.execute(_ADD_INSTANCE, row)
 
 
 def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:

@@ -22,6 +22,8 @@ from imaging.domain.peers import Caller
 log = logging.getLogger(__name__)
 
 _MOST_ASSOCIATIONS: Final = 200
+_MOST_CONNECTIONS: Final = 2 * _MOST_ASSOCIATIONS
+"""With those that have not asked for an association yet, or are being refused one."""
 _CALLING_NOT_RECOGNISED: Final = (1, 1, 3)
 _LOCAL_LIMIT_EXCEEDED: Final = (2, 3, 2)
 _REJECTIONS: Final = {
@@ -30,6 +32,7 @@ _REJECTIONS: Final = {
 }
 """Result, source and reason (PS3.8 9.3.4), in the standard's words."""
 _PAUSE_S: Final = 0.1
+_ABORTED_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,9 @@ class Acceptor:
         for line, thread in left.items():
             if thread.is_alive():
                 line.abort()
+        until = time.monotonic() + _ABORTED_S
         for thread in left.values():
-            thread.join(1.0)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _take(self, listener: socket.socket) -> None:
         while True:
@@ -123,21 +127,18 @@ class Acceptor:
                 time.sleep(_PAUSE_S)
                 continue
             try:
-                line = Line(connection)
-            except OSError:  # it went again
+                if len(self._open) >= _MOST_CONNECTIONS:
+                    raise RuntimeError("too many")
+                self._begin_thread(Line(connection))
+            except (OSError, RuntimeError) as error:  # it went again, or there are too many: the peer sees the end
+                log.warning("connection_not_taken error=%s", type(error).__name__)
                 connection.close()
-                continue
-            thread = threading.Thread(target=self._serve, args=(line,), name="association", daemon=True)
-            with self._lock:
-                self._open[line] = thread
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads are to be had; the peer sees the end and tries again
-                log.warning("connection_not_taken error=%r", "no thread")
-                with self._lock:
-                    del self._open[line]
-                line.shut()
-                line.close()
+
+    def _begin_thread(self, line: Line) -> None:
+        thread = threading.Thread(target=self._serve, args=(line,), name="association", daemon=True)
+        with self._lock:
+            thread.start()
+            self._open[line] = thread
 
     @staticmethod
     def _is_shut(listener: socket.socket) -> bool:

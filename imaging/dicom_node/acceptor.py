@@ -14,9 +14,12 @@ from typing import Final, Protocol
 
 from pynetdicom.presentation import PresentationContext
 
+from imaging.dicom_node import negotiation
+from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message
 from imaging.dicom_node.files import StoreRequest
+from imaging.dicom_node.negotiation import Proposal
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
-from imaging.dicom_node.upper_layer import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Broken, Ended, Line, Message, Proposal
+from imaging.dicom_node.upper_layer import Broken, Ended, Line
 from imaging.domain.peers import Caller
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,7 @@ class Acceptor:
         self._open: dict[Line, threading.Thread] = {}
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
+        self._is_closed = False
 
     def listen(self, host: str, port: int) -> int:
         """Starts to listen; 0 takes a free port. Returns the port. Raises OSError where it cannot be had."""
@@ -102,6 +106,7 @@ class Acceptor:
         """Takes no more associations; those that are open get `drain_s` seconds, then they are aborted."""
         if self._listener is None:
             return
+        self._is_closed = True
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         until = time.monotonic() + drain_s
@@ -121,7 +126,7 @@ class Acceptor:
             try:
                 connection, _ = listener.accept()
             except OSError as error:
-                if listener.fileno() < 0 or self._is_shut(listener):
+                if self._is_closed:
                     return
                 log.warning("connection_not_taken error=%s", error.strerror)  # no descriptor is free, say
                 time.sleep(_PAUSE_S)
@@ -140,13 +145,6 @@ class Acceptor:
             thread.start()
             self._open[line] = thread
 
-    @staticmethod
-    def _is_shut(listener: socket.socket) -> bool:
-        try:
-            return not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        except OSError:
-            return True
-
     def _serve(self, line: Line) -> None:
         try:
             self._associate(line)
@@ -164,15 +162,17 @@ class Acceptor:
                 del self._open[line]
 
     def _associate(self, line: Line) -> None:
-        proposal = line.proposal()
+        proposal = negotiation.proposal(line)
         refusal = self._refusal(proposal, line.address)
         if refusal is not None:
             why = _REJECTIONS[refusal]
             log.warning("association_rejected address=%s why=%r", line.address, why)
-            line.reject(*refusal)
-            self._receiver.rejected(_opened(proposal, line.address, ()), why)
+            try:
+                negotiation.reject(line, *refusal)
+            finally:
+                self._receiver.rejected(_opened(proposal, line.address, ()), why)
             return
-        contexts = line.accept(proposal)
+        contexts = negotiation.accept(line, proposal)
         number = self._begin(_opened(proposal, line.address, contexts))
         tally, how = Tally(), "connection lost"
         try:

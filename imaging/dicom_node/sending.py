@@ -1,32 +1,23 @@
 """The Storage SCU (PS3.4 B): encoded objects to a peer, unchanged, over an association that is kept for a burst."""
 
-import logging
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config, build_context, evt
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification
 
-from imaging.dicom_node.files import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    StoreRequest,
-    split_part_10,
-)
-from imaging.dicom_node.reactors import no_delay
+from imaging.dicom_node import commands, negotiation
+from imaging.dicom_node.commands import C_ECHO_RQ, C_STORE_RQ, RESPONSE, Message
+from imaging.dicom_node.files import StoreRequest, split_part_10
+from imaging.dicom_node.negotiation import Rejected
+from imaging.dicom_node.upper_layer import Broken, Ended, Line
 from imaging.domain.peers import Address
 from imaging.domain.retry import Answer, Passing, Permanent, judged
 
-_config.LOG_HANDLER_LEVEL = "none"
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-
-CONNECT_S: Final = 5.0
-ANSWER_S: Final = 60.0
 _MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
@@ -44,13 +35,16 @@ class Sender:
 
     def __init__(self, peer: Address, ae_title: str) -> None:
         self._peer, self._ae_title = peer, ae_title
-        self._association: Any = None
+        self._line: Line | None = None
+        self._messages: Iterator[Message] = iter(())
+        self._accepted: dict[tuple[str, str], int] = {}
         self._proposed: set[tuple[str, str]] = set()
         self._message_id = 0
 
     @property
     def is_open(self) -> bool:
-        return self._association is not None and self._association.is_established
+        """Whether there is an association that the peer, as far as it said, has not ended."""
+        return self._line is not None and self._line.is_quiet()
 
     def send(self, data: bytes) -> Answer:
         """Sends one Part 10 object. Raises Unreachable where no association can be had."""
@@ -58,31 +52,40 @@ class Sender:
         if not _is_sayable(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid):
             return Permanent("a UID of the object is empty, overlong or no ASCII: no request can name it")
         try:
-            self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
-            context = self._context(request)
+            line = self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
         except NothingAccepted:
-            context = None
-        if context is None:
-            return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
-        chosen = str(context.transfer_syntax[0])
+            return _no_context(request)
+        chosen = self._syntax(request)
+        if chosen is None:
+            return _no_context(request)
         if chosen != request.transfer_syntax_uid:
             try:
                 request = _transcoded(data, request, chosen)
             except Exception as error:  # noqa: BLE001 (what a library makes of a stranger's data set)
                 return Permanent(f"it cannot be encoded in the peer's transfer syntax: {type(error).__name__}")
-        return self._store(request, context.context_id)
+        context_id = self._accepted[request.sop_class_uid, chosen]
+        command = commands.c_store(self._next_id(), request.sop_class_uid, request.sop_instance_uid)
+        try:
+            return judged(self._status(line, C_STORE_RQ, context_id, command, request.data))
+        except Ended as ended:
+            return Passing(f"no answer to C-STORE: {ended}")
 
     def echo(self) -> None:
         """C-ECHO. Raises Unreachable where the peer does not answer it."""
-        self._open([(str(Verification), str(ImplicitVRLittleEndian))])
-        status = self._association.send_c_echo()
-        if not status or status.Status != 0:
-            raise Unreachable("the peer does not answer C-ECHO")
+        pair = str(Verification), str(ImplicitVRLittleEndian)
+        line = self._open([pair])
+        try:
+            status = self._status(line, C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
+        except (Ended, KeyError) as error:
+            raise Unreachable("the peer does not answer C-ECHO") from error
+        if status != 0:
+            raise Unreachable(f"the peer answers C-ECHO with status 0x{status:04X}")
 
     def close(self) -> None:
-        if self.is_open:
-            self._association.release()
-        self._association = None
+        """Releases the association, if there is one."""
+        if self._line is not None:
+            self._line.release()
+            self._line = None
 
     def propose(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Opens the association with contexts for these pairs of SOP class and transfer syntax, as many as it holds."""
@@ -90,67 +93,59 @@ class Sender:
         if sayable:
             self._open(sayable)
 
-    def _open(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Opens the association with at least the first pair; what does not fit beside it waits for the next one."""
-        if self.is_open and self._proposed.issuperset(pairs):
-            return
+    def _open(self, pairs: Sequence[tuple[str, str]]) -> Line:
+        """The association with at least the first pair; what does not fit beside it waits for the next one."""
+        if self._line is not None and self._line.is_quiet() and self._proposed.issuperset(pairs):
+            return self._line
         self.close()
         self._proposed = _that_fit([*pairs, *sorted(self._proposed)])
-        entity = AE(ae_title=self._ae_title)
-        entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        entity.maximum_pdu_size = 1 << 20
-        entity.connection_timeout, entity.acse_timeout = CONNECT_S, CONNECT_S
-        entity.dimse_timeout, entity.network_timeout = ANSWER_S, ANSWER_S
         try:
-            association = entity.associate(
-                self._peer.host,
-                self._peer.port,
-                contexts=[build_context(*each) for each in sorted(_with_native(self._proposed))],
-                ae_title=self._peer.ae_title,
-                evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+            line, self._accepted = negotiation.associate(
+                self._peer, self._ae_title, sorted(_with_native(self._proposed))
             )
-        except (OSError, UnicodeError) as error:  # its name is resolved in this thread, before any connection
+        except (socket.gaierror, UnicodeError) as error:
             raise Unreachable(f"the host {self._peer.host!r} has no address: {_in_words(error)}") from error
-        if not association.is_established:
-            said = association.acceptor.primitive
-            if association.is_aborted and said is not None and said.result == 0:
-                raise NothingAccepted("the peer accepts none of the presentation contexts")
-            raise Unreachable(_why(association))
-        self._association = association
+        except OSError as error:
+            raise Unreachable(f"no connection: {_in_words(error)}") from error
+        except Rejected as rejected:
+            raise Unreachable(str(rejected)) from rejected
+        except Ended as ended:
+            raise Unreachable(f"no answer to the request for an association: {ended}") from ended
+        self._line, self._messages = line, line.messages()
+        if not self._accepted:
+            self.close()
+            raise NothingAccepted("the peer accepts none of the presentation contexts")
+        return line
 
-    def _context(self, request: StoreRequest) -> Any | None:
-        """The accepted context for this object, its own transfer syntax first."""
-        fits = [each for each in self._association.accepted_contexts if each.abstract_syntax == request.sop_class_uid]
-        same = [each for each in fits if each.transfer_syntax[0] == request.transfer_syntax_uid]
-        native = [each for each in fits if str(each.transfer_syntax[0]) in _NATIVE]
-        if request.transfer_syntax_uid not in _NATIVE:
-            native = []
-        return next(iter([*same, *native]), None)
+    def _syntax(self, request: StoreRequest) -> str | None:
+        """The accepted transfer syntax for this object, its own first."""
+        own = request.transfer_syntax_uid
+        wanted = [own, *(_NATIVE if own in _NATIVE else ())]
+        return next((each for each in wanted if (request.sop_class_uid, each) in self._accepted), None)
 
-    def _store(self, request: StoreRequest, context_id: int) -> Answer:
-        """A C-STORE with the bytes as they are; pynetdicom's own call would decode and encode them again."""
+    def _next_id(self) -> int:
         self._message_id = self._message_id % 65535 + 1
-        primitive = C_STORE()
-        primitive.MessageID = self._message_id
-        primitive.AffectedSOPClassUID = request.sop_class_uid
-        primitive.AffectedSOPInstanceUID = request.sop_instance_uid
-        primitive.Priority = 0x00
-        primitive.DataSet = BytesIO(request.data)
-        association = self._association
-        association._reactor_checkpoint.clear()
+        return self._message_id
+
+    def _status(self, line: Line, asked: int, context_id: int, command: bytes, data: bytes | memoryview = b"") -> int:
+        """Sends the request of the last message ID and reads the status of its response. Raises Ended."""
         try:
-            while not association._is_paused and association.is_alive():  # as pynetdicom's own send_c_store does
-                association._reactor_checkpoint.wait(0.0005)
-            association.dimse.send_msg(primitive, context_id)
-            _, response = association.dimse.get_msg(block=True)
-        finally:
-            association._reactor_checkpoint.set()
-        if response is None or response.Status is None:
-            self._association.abort()
-            self._association = None
-            return Passing("the peer ended the association, or did not answer in time")
-        return judged(int(response.Status))
+            line.send(context_id, command, data)
+            answer = next(self._messages, None)
+            if answer is None:
+                raise Ended("released by the peer")
+            if (answer.command, answer.responds_to) != (asked | RESPONSE, self._message_id) or answer.status is None:
+                raise Broken("its response is of no request of ours")
+        except Ended as ended:
+            line.abort(ended.reason if isinstance(ended, Broken) else 0)
+            line.close()
+            self._line = None
+            raise
+        return answer.status
+
+
+def _no_context(request: StoreRequest) -> Permanent:
+    return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
 
 
 def _with_native(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -183,10 +178,3 @@ def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest
 
 def _in_words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-
-
-def _why(association: Any) -> str:
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        return f"association rejected: {answer.reason_str}" if answer is not None else "association rejected"
-    return "no connection, or no answer to the request for an association"

@@ -1,0 +1,288 @@
+"""The Storage SCU's end of an association, against peers that cut up, mix up, break off or say nothing."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian
+
+from imaging.dicom_node import negotiation
+from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.dicom_node.upper_layer import Ended, Line
+from imaging.domain.peers import Address
+from imaging.domain.retry import Accepted, Answer, Passing
+
+SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
+DATA = bytes(range(256)) * 1000
+
+
+def part_10(data: bytes = DATA) -> bytes:
+    head = FileMetaDataset()
+    head.MediaStorageSOPClassUID, head.MediaStorageSOPInstanceUID = SR_CLASS, "1.2.3"
+    head.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = DicomBytesIO()
+    buffer.write(bytes(128) + b"DICM")
+    write_file_meta_info(buffer, head, enforce_standard=True)
+    return bytes(buffer.getvalue()) + data
+
+
+@contextmanager
+def peer(*plays: Callable[[socket.socket], None]) -> Iterator[Sender]:
+    """A sender, and a peer that plays each part with the next connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def play() -> None:
+            for each in plays:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(20)
+                    each(connection)
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        sender = Sender(Address("PACS", "127.0.0.1", listener.getsockname()[1]), "IMAGING")
+        yield sender
+        sender.close()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Line:
+    """Takes the association as it is asked for."""
+    line = Line(connection)
+    answers: list[tuple[int, bytes]] = []
+    line.send_pdu = lambda kind, body: answers.append((kind, body))  # type: ignore[method-assign]
+    negotiation.accept(line, negotiation.proposal(line))
+    del line.send_pdu
+    ((kind, body),) = answers
+    if largest_pdu is not None:
+        body = body.replace(struct.pack(">BxHI", 0x51, 4, 1 << 20), struct.pack(">BxHI", 0x51, 4, largest_pdu))
+    line.send_pdu(kind, body)
+    return line
+
+
+def takes_all(connection: socket.socket) -> None:
+    """A peer that does as it should, until the association ends."""
+    line = accepted(connection)
+    for message in line.messages():
+        line.answer(message, 0)
+
+
+def read_pdu(connection: socket.socket) -> tuple[int, bytes]:
+    with connection.makefile("rb", buffering=0) as raw:
+
+        def read(size: int) -> bytes:
+            found = b""
+            while len(found) < size:
+                found += raw.read(size - len(found)) or b""
+            return found
+
+        kind, length = struct.unpack(">BxI", read(6))
+        return kind, read(length)
+
+
+def sent_by(play: Callable[[socket.socket], None], *more: Callable[[socket.socket], None]) -> Answer:
+    with peer(play, *more) as sender:
+        return sender.send(part_10())
+
+
+@pytest.mark.parametrize("largest_pdu", [16384, 16385, 100, 1, 0])
+def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pdu: int) -> None:
+    sizes, objects = [], []
+
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection, largest_pdu)
+        read = line._head
+
+        def head() -> tuple[int, int]:
+            kind, length = read()
+            sizes.append(length)
+            return kind, length
+
+        line._head = head  # type: ignore[method-assign]
+        for message in line.messages():
+            objects.append(bytes(message.data))
+            line.answer(message, 0)
+
+    assert sent_by(play) == Accepted()
+    assert objects == [DATA]
+    assert max(sizes) <= {16384: 16384, 16385: 16384, 100: 100, 1: 70, 0: 1 << 18}[largest_pdu]
+
+
+def test_a_response_in_many_fragments_is_one_answer() -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        messages = line.messages()
+        message = next(messages)
+        response = message.response(0xA700, "full")
+        number = message.context_id
+        for at in range(len(response)):
+            flags = 3 if at == len(response) - 1 else 1
+            line.send_pdu(4, struct.pack(">IBB", 3, number, flags) + response[at : at + 1])
+        assert list(messages) == []
+
+    answer = sent_by(play)
+    assert isinstance(answer, Passing)
+    assert "0xA700" in answer.why
+
+
+def test_a_response_to_another_request_is_no_answer_and_the_association_is_aborted() -> None:
+    ends = []
+
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        messages = line.messages()
+        message = next(messages)
+        message.elements[0x0110] = b"\x99\0"
+        line.answer(message, 0)
+        with pytest.raises(Ended) as ended:
+            next(messages)
+        ends.append(str(ended.value))
+
+    assert sent_by(play) == Passing("no answer to C-STORE: aborted by us: its response is of no request of ours")
+    assert ends == ["aborted"]
+
+
+def says(pdu: bytes) -> Callable[[socket.socket], None]:
+    """A peer that answers the object with these bytes."""
+
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        next(line.messages())
+        connection.sendall(pdu)
+        while connection.recv(1000):
+            pass
+
+    return play
+
+
+@pytest.mark.parametrize(
+    ("pdu", "why"),
+    [
+        (b"\x07\0\0\0\0\x04\0\0\0\0", "aborted"),
+        (b"\x05\0\0\0\0\x04\0\0\0\0", "released by the peer"),
+        (b"\x55\0\0\0\0\x00", "aborted by us: PDU type 0x55 in an association"),
+        (b"\x04\0\0\0\0\x06" + struct.pack(">IBB", 2, 99, 3), "aborted by us: a message in a presentation context"),
+    ],
+)
+def test_what_the_peer_says_in_place_of_a_response_is_named(pdu: bytes, why: str) -> None:
+    answer = sent_by(says(pdu))
+    assert isinstance(answer, Passing)
+    assert answer.why.startswith(f"no answer to C-STORE: {why}")
+
+
+def test_a_peer_that_does_not_answer_is_left_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negotiation, "ANSWER_S", 0.2)
+    assert sent_by(says(b"")) == Passing("no answer to C-STORE: aborted by us: the peer was silent for too long")
+
+
+@pytest.mark.parametrize("goodbye", [b"\x05\0\0\0\0\x04\0\0\0\0", b"\x07\0\0\0\0\x04\0\0\0\0", b""])
+def test_a_peer_that_ends_an_idle_association_gets_the_next_object_over_another(goodbye: bytes) -> None:
+    said = threading.Event()
+
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        messages = line.messages()
+        line.answer(next(messages), 0)
+        connection.sendall(goodbye)
+        connection.shutdown(socket.SHUT_WR)
+        said.set()
+        while connection.recv(1000):
+            pass
+
+    with peer(play, takes_all) as sender:
+        assert sender.send(part_10()) == Accepted()
+        assert said.wait(20)
+        assert not sender.is_open
+        assert sender.send(part_10()) == Accepted()
+        assert sender.is_open
+
+
+def test_an_end_that_came_with_the_response_is_noticed() -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        message = next(line.messages())
+        response = message.response(0, "")
+        value = struct.pack(">IBB", len(response) + 2, message.context_id, 3) + response
+        connection.sendall(struct.pack(">BxI", 4, len(value)) + value + b"\x05\0\0\0\0\x04\0\0\0\0")
+        while connection.recv(1000):
+            pass
+
+    with peer(play) as sender:
+        assert sender.send(part_10()) == Accepted()
+        assert not sender.is_open
+
+
+def test_when_both_release_at_once_both_are_answered() -> None:
+    kinds = []
+
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        line.answer(next(line.messages()), 0)
+        kinds.append(read_pdu(connection)[0])
+        connection.sendall(b"\x05\0\0\0\0\x04\0\0\0\0")
+        kinds.append(read_pdu(connection)[0])
+        connection.sendall(b"\x06\0\0\0\0\x04\0\0\0\0")
+        kinds.append(len(connection.recv(1)))
+
+    assert sent_by(play) == Accepted()
+    assert kinds == [5, 6, 0]
+
+
+BEGINNINGS = {
+    "a rejection for a reason that the standard has": (b"\x03\0\0\0\0\x04\0\1\1\7", "Called AE title not recognised"),
+    "a rejection for another": (b"\x03\0\0\0\0\x04\0\1\1\x63", "association rejected"),
+    "an abort": (b"\x07\0\0\0\0\x04\0\0\0\0", "no answer to the request for an association: aborted"),
+    "the end": (b"", "no answer to the request for an association: connection lost"),
+    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "aborted by us: an association did not come first"),
+    "a request": (b"\x01\0\0\0\0\x04\0\0\0\0", "aborted by us: the request for an association was answered with"),
+    "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "aborted by us: its answer says nothing"),
+    "an acceptance that ends in an item": (b"\x02\0\0\0\0\x46\0\1" + bytes(66) + b"\x21\0", "how it begins"),
+    "an endless acceptance": (b"\x02\0\xff\xff\xff\xff", "aborted by us: an association did not come first"),
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_without_an_association_the_reason_is_said(name: str) -> None:
+    pdu, why = BEGINNINGS[name]
+
+    def play(connection: socket.socket) -> None:
+        assert read_pdu(connection)[0] == 1
+        connection.sendall(pdu)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1000):
+            pass
+
+    with peer(play) as sender, pytest.raises(Unreachable) as raised:
+        sender.send(part_10())
+    assert why in str(raised.value)
+
+
+def test_who_takes_the_connection_and_says_nothing_is_left_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negotiation, "CONNECT_S", 0.2)
+
+    def play(connection: socket.socket) -> None:
+        while connection.recv(1000):
+            pass
+
+    with peer(play) as sender, pytest.raises(Unreachable, match="the peer was silent for too long"):
+        sender.echo()
+
+
+def test_an_echo_is_answered_and_a_status_that_is_none_of_success_is_said() -> None:
+    def refuses(connection: socket.socket) -> None:
+        line = accepted(connection)
+        for message in line.messages():
+            line.answer(message, 0x0122)
+
+    with peer(takes_all, refuses) as sender:
+        sender.echo()
+        sender.close()
+        with pytest.raises(Unreachable, match="status 0x0122"):
+            sender.echo()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
 from imaging import crash
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
@@ -15,9 +15,67 @@ from imaging.ledger.store import Ledger
 LEASE_S: Final = 120.0
 """How long a sender may hold a delivery; longer than the longest time-out of one C-STORE."""
 
+# Built once: with each delivery it would be half of what a statement costs.
 _EARLIER: Final = tables.delivery.alias()
-"""Made once: an alias takes longer than a query."""
-_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
+_IS_NEXT: Final = and_(
+    tables.delivery.c.destination == bindparam("destination"),
+    tables.delivery.c.state == DeliveryState.WAITING,
+    ~exists().where(
+        _EARLIER.c.study_id == tables.delivery.c.study_id,
+        _EARLIER.c.destination == tables.delivery.c.destination,
+        _EARLIER.c.state.in_((DeliveryState.WAITING, DeliveryState.SENDING)),
+        _EARLIER.c.id < tables.delivery.c.id,
+    ),
+)
+"""Whether a delivery waits for nothing but its time: none of its study's is before it."""
+_ORDER: Final = (tables.delivery.c.due_tick, tables.delivery.c.id)
+_DUE: Final = (
+    select(
+        tables.delivery.c.id,
+        tables.delivery.c.destination,
+        tables.delivery.c.attempts,
+        tables.object_.c.sop_class_uid,
+        tables.object_.c.sop_instance_uid,
+        tables.object_.c.data,
+    )
+    .join(tables.object_, tables.object_.c.id == tables.delivery.c.object_id)
+    .where(_IS_NEXT, tables.delivery.c.due_tick <= bindparam("tick"))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=tables.delivery)  # which SQLite has no need of, and no words for
+)
+_DUE_NOW: Final = _DUE.order_by(*_ORDER)
+_TO_PROBE_WITH: Final = _DUE.order_by(tables.delivery.c.attempts, *_ORDER)
+_NEXT_DUE: Final = select(tables.delivery.c.due_tick).where(_IS_NEXT).order_by(*_ORDER).limit(1)
+_CLAIM: Final = (
+    update(tables.delivery)
+    .where(
+        tables.delivery.c.id.in_(bindparam("numbers", expanding=True)),
+        tables.delivery.c.state == DeliveryState.WAITING,
+    )
+    .values(state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.CLAIMED])
+)
+_RETURN: Final = (
+    update(tables.delivery)
+    .where(tables.delivery.c.state == DeliveryState.SENDING)
+    .values(
+        state=DELIVERY[DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED],
+        lease="",
+        lease_tick=None,
+        due_tick=0.0,
+    )
+)
+_RETURN_EXPIRED: Final = _RETURN.where(
+    tables.delivery.c.destination == bindparam("to"), tables.delivery.c.lease_tick < bindparam("tick")
+)
+_CONCLUDE: Final = update(tables.delivery).where(
+    tables.delivery.c.id == bindparam("number"),
+    tables.delivery.c.state == DeliveryState.SENDING,
+    tables.delivery.c.lease == bindparam("holder"),
+)
+_DOWN: Final = select(tables.peer.c.probe_tick).where(
+    tables.peer.c.name == bindparam("peer"), tables.peer.c.is_up.is_(False)
+)
+_PEER: Final = select(tables.peer.c.is_up, tables.peer.c.attempts).where(tables.peer.c.name == bindparam("peer"))
 
 
 @dataclass(frozen=True)
@@ -40,70 +98,23 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
     by one delivery, when its own waiting time is over: the one that was tried least, so that a single object that the
     peer chokes on does not hold up the others.
     """
-    peer = tables.peer
     with ledger.write() as connection:
         tick = ledger.clock.tick()
-        table = tables.delivery
-        _return_leases(connection, (table.c.destination == destination) & (table.c.lease_tick < tick))
-        down = connection.execute(
-            select(peer.c.probe_tick).where(peer.c.name == destination, peer.c.is_up.is_(False))
-        ).first()
+        connection.execute(_RETURN_EXPIRED, {"to": destination, "tick": tick})
+        down = connection.execute(_DOWN, {"peer": destination}).first()
         if down is not None and down.probe_tick > tick:
             return [], (down.probe_tick if _anything_unsent(connection, destination) else None)
-        is_probe = down is not None
-        found = _due(connection, destination, owner, tick, 1 if is_probe else limit, is_probe=is_probe)
-        return found, None if found else _next_due(connection, destination)
-
-
-def _is_next(destination: str) -> ColumnElement[bool]:
-    """Whether a delivery waits for nothing but its time: none of its study's is before it."""
-    table, earlier = tables.delivery, _EARLIER
-    before = and_(
-        earlier.c.study_id == table.c.study_id,
-        earlier.c.destination == table.c.destination,
-        earlier.c.state.in_(_UNSENT),
-        earlier.c.id < table.c.id,
-    )
-    return and_(table.c.destination == destination, table.c.state == DeliveryState.WAITING, ~exists().where(before))
-
-
-def _due(
-    connection: Connection, destination: str, owner: str, tick: float, limit: int, *, is_probe: bool
-) -> list[Delivery]:
-    """The due ones, claimed; for a probe what was tried least comes first."""
-    table, object_ = tables.delivery, tables.object_
-    order = (table.c.due_tick, table.c.id)
-    query = (
-        select(
-            table.c.id,
-            table.c.destination,
-            table.c.attempts,
-            object_.c.sop_class_uid,
-            object_.c.sop_instance_uid,
-            object_.c.data,
-        )
-        .join(object_, object_.c.id == table.c.object_id)
-        .where(_is_next(destination), table.c.due_tick <= tick)
-        .order_by(*((table.c.attempts, *order) if is_probe else order))
-        .limit(limit)
-    )
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True, of=table)
-    rows = connection.execute(query).all()
-    if rows:
-        connection.execute(
-            update(table)
-            .where(table.c.id.in_([row.id for row in rows]), table.c.state == DeliveryState.WAITING)
-            .values(
-                state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.CLAIMED],
-                lease=owner,
-                lease_tick=tick + LEASE_S,
-            )
-        )
-    return [
+        which = {"destination": destination, "tick": tick, "most": limit if down is None else 1}
+        rows = connection.execute(_DUE_NOW if down is None else _TO_PROBE_WITH, which).all()
+        if not rows:
+            return [], connection.scalar(_NEXT_DUE, {"destination": destination})
+        claimed = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + LEASE_S}
+        connection.execute(_CLAIM, claimed)
+    found = [
         Delivery(row.id, row.destination, row.attempts, owner, row.sop_class_uid, row.sop_instance_uid, row.data)
         for row in rows
     ]
+    return found, None
 
 
 def _anything_unsent(connection: Connection, destination: str) -> bool:
@@ -112,34 +123,19 @@ def _anything_unsent(connection: Connection, destination: str) -> bool:
     return connection.scalar(query.limit(1)) is not None
 
 
-def _next_due(connection: Connection, destination: str) -> float | None:
-    table = tables.delivery
-    due: float | None = connection.scalar(
-        select(table.c.due_tick).where(_is_next(destination)).order_by(table.c.due_tick, table.c.id).limit(1)
-    )
-    return due
-
-
 def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, *, peer_is_down: bool) -> bool:
     """Notes what the peer answered. `peer_is_down`: the fault seems to be of the peer, not of this object.
 
     False where the claim had ended: somebody else has the delivery now.
     """
-    table, now = tables.delivery, ledger.clock.now()
     if isinstance(answer, Accepted):
-        event, values = DeliveryEvent.ACCEPTED, {"why": answer.note, "ended_at": now}
+        event, values = DeliveryEvent.ACCEPTED, {"why": answer.note, "ended_at": ledger.clock.now()}
     else:
         event, values = _after_fault(ledger, delivery, answer, jitter)
     with ledger.write() as connection:
-        changed = connection.execute(
-            update(table)
-            .where(
-                table.c.id == delivery.id,
-                table.c.state == DeliveryState.SENDING,
-                table.c.lease == delivery.lease,
-            )
-            .values(state=DELIVERY[DeliveryState.SENDING, event], lease="", lease_tick=None, **values)
-        ).rowcount
+        which = {"number": delivery.id, "holder": delivery.lease}
+        state = {"state": DELIVERY[DeliveryState.SENDING, event], "lease": "", "lease_tick": None}
+        changed = connection.execute(_CONCLUDE, which | state | values).rowcount
         if changed and peer_is_down and isinstance(answer, Passing):
             _note_down(ledger, connection, delivery.destination, answer, jitter)
         elif changed and not isinstance(answer, Passing):
@@ -162,7 +158,7 @@ def _after_fault(
 def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing, jitter: float) -> None:
     """The peer is probed again after a time of its own."""
     peer = tables.peer
-    row = connection.execute(select(peer.c.is_up, peer.c.attempts).where(peer.c.name == name)).first()
+    row = connection.execute(_PEER, {"peer": name}).first()
     attempts = row.attempts if row is not None else 0
     next_step = after_fault(attempts, fault, jitter)
     assert isinstance(next_step, RetryIn)
@@ -182,7 +178,7 @@ def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing
 def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
     """What waited because the peer was down is due at once, in its order."""
     peer, table = tables.peer, tables.delivery
-    known = connection.execute(select(peer.c.is_up).where(peer.c.name == name)).first()
+    known = connection.execute(_PEER, {"peer": name}).first()
     values: dict[str, Any] = {
         "is_up": True,
         "why": "",
@@ -201,28 +197,12 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
 def give_back(ledger: Ledger, owner: str | None = None) -> int:
     """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless."""
     table = tables.delivery
+    query = _RETURN if owner is None else _RETURN.where(table.c.lease.startswith(owner, autoescape=True))
     with ledger.write() as connection:
-        which = table.c.state == DeliveryState.SENDING
-        if owner is not None:
-            which = table.c.lease.startswith(owner, autoescape=True)
-        returned = _return_leases(connection, which)
+        returned = connection.execute(query).rowcount
     if returned:
         ledger.wakeups.notify(wakeups.DELIVERY)
     return returned
-
-
-def _return_leases(connection: Connection, which: ColumnElement[bool]) -> int:
-    table = tables.delivery
-    return connection.execute(
-        update(table)
-        .where(table.c.state == DeliveryState.SENDING, which)
-        .values(
-            state=DELIVERY[DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED],
-            lease="",
-            lease_tick=None,
-            due_tick=0.0,
-        )
-    ).rowcount
 
 
 def give_up(ledger: Ledger, configured: Sequence[str]) -> int:

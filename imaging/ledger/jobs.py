@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from imaging import crash
 from imaging.domain.codes import Code
@@ -40,6 +40,34 @@ _QUEUED: Final = (
         ~exists().where(tables.study.c.id == tables.job.c.study_id, tables.study.c.conflicts > 0),
     )
     .order_by(*tables.in_order(tables.job), tables.job.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=tables.job)  # which SQLite has no need of, and no words for
+)
+"""A study that a conflict came to meanwhile waits for the person who settles it."""
+_QUEUED_OF: Final = _QUEUED.where(tables.job.c.model.in_(bindparam("models", expanding=True)))
+_QUEUED_OF_OTHERS: Final = _QUEUED.where(tables.job.c.model.not_in(bindparam("models", expanding=True)))
+_QUEUED_TOGETHER: Final = _QUEUED_OF.where(tables.job.c.attempts == 0)
+_LEASE: Final = (
+    update(tables.job)
+    .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
+    .values(state=JOB[JobState.QUEUED, JobEvent.LEASED])
+)
+_RETURN: Final = (
+    update(tables.job)
+    .where(tables.job.c.state == JobState.LEASED)
+    .values(
+        state=JOB[JobState.LEASED, JobEvent.LEASE_ENDED],
+        attempts=tables.job.c.attempts + bindparam("deaths"),
+        lease="",
+        lease_tick=None,
+    )
+)
+_RETURN_EXPIRED: Final = _RETURN.where(tables.job.c.lease_tick < bindparam("tick"))
+_CONCLUDE: Final = update(tables.job).where(
+    tables.job.c.id == bindparam("number"),
+    tables.job.c.state == JobState.LEASED,
+    tables.job.c.lease == bindparam("holder"),
+    tables.job.c.result_number == bindparam("result"),
 )
 _INPUTS: Final = (
     select(tables.instance.c.key, tables.instance.c.header)
@@ -115,35 +143,24 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
     comes alone.
     """
     with ledger.write() as connection:
-        _return_leases(connection, tables.job.c.lease_tick < ledger.clock.tick(), deaths=1)
-        job = tables.job
-        is_wanted = job.c.model.not_in(wanted.models) if wanted.are_others else job.c.model.in_(wanted.models)
-        rows = _queued(connection, 1, is_wanted)
+        tick = ledger.clock.tick()
+        connection.execute(_RETURN_EXPIRED, {"tick": tick, "deaths": 1})
+        best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
+        rows = connection.execute(best, {"models": list(wanted.models), "most": 1}).all()
         if not rows:
             return []
         model = rows[0].model
-        if not rows[0].attempts and wanted.batches.get(model, 1) > 1:
-            rows = _queued(connection, wanted.batches[model], (job.c.model == model) & (job.c.attempts == 0))
-        ids = [row.id for row in rows]
-        tick = ledger.clock.tick() + wanted.seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(ids))
-        connection.execute(
-            update(job)
-            .where(job.c.id.in_(ids), job.c.state == JobState.QUEUED)
-            .values(state=JOB[JobState.QUEUED, JobEvent.LEASED], lease=owner, lease_tick=tick)
-        )
+        most = wanted.batches.get(model, 1)
+        if not rows[0].attempts and most > 1:
+            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
+        seconds = wanted.seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(rows))
+        leased = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + seconds}
+        connection.execute(_LEASE, leased)
         found = [_job(connection, row, owner) for row in rows]
         crash.point("lease-not-committed")
     crash.point("leased")
     ledger.wakeups.notify(wakeups.STUDY)
     return found
-
-
-def _queued(connection: Connection, limit: int, which: ColumnElement[bool]) -> Sequence[Any]:
-    """The best queued jobs. A study that a conflict came to meanwhile waits for the person who settles it."""
-    query = _QUEUED.where(which).limit(limit)
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True, of=tables.job)
-    return connection.execute(query).all()
 
 
 def _job(connection: Connection, row: Any, owner: str) -> Job:
@@ -173,7 +190,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
 
     False where the lease had ended: somebody else has the job now, and nothing is written.
     """
-    table, now = tables.job, ledger.clock.now()
+    now = ledger.clock.now()
     event = {
         State.ANALYSED: JobEvent.FINDINGS,
         State.NOT_ANALYSED: JobEvent.REASON,
@@ -181,22 +198,19 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
     }[outcome.state]
     with ledger.write() as connection:
         ended = connection.execute(
-            update(table)
-            .where(
-                table.c.id == job.id,
-                table.c.state == JobState.LEASED,
-                table.c.lease == job.lease,
-                table.c.result_number == job.result_number,
-            )
-            .values(
-                state=JOB[JobState.LEASED, event],
-                version=job.version,
-                reason=outcome.reason,
-                found=found(each.code for each in outcome.findings if each.present),
-                outcome=_as_result(job, outcome).to_json() | {"facts": dict(outcome.facts), "no_report": no_report},
-                ended_at=now,
-                lease_tick=None,
-            )
+            _CONCLUDE,
+            {
+                "number": job.id,
+                "holder": job.lease,
+                "result": job.result_number,
+                "state": JOB[JobState.LEASED, event],
+                "version": job.version,
+                "reason": outcome.reason,
+                "found": found(each.code for each in outcome.findings if each.present),
+                "outcome": _as_result(job, outcome).to_json() | {"facts": dict(outcome.facts), "no_report": no_report},
+                "ended_at": now,
+                "lease_tick": None,
+            },
         ).rowcount
         if not ended:
             return False
@@ -276,27 +290,13 @@ def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime)
 def give_back(ledger: Ledger, owner: str, *, under_way: Collection[int] = ()) -> int:
     """Returns the leases of a worker that ended; that it died counts against the jobs that were `under_way`."""
     job = tables.job
-    is_its = job.c.lease.startswith(owner, autoescape=True)
+    its = _RETURN.where(job.c.lease.startswith(owner, autoescape=True))
     with ledger.write() as connection:
-        returned = _return_leases(connection, is_its & job.c.id.in_(under_way), deaths=1)
-        returned += _return_leases(connection, is_its, deaths=0)
+        returned = connection.execute(its.where(job.c.id.in_(under_way)), {"deaths": 1}).rowcount
+        returned += connection.execute(its, {"deaths": 0}).rowcount
     if returned:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
     return returned
-
-
-def _return_leases(connection: Connection, which: ColumnElement[bool], deaths: int) -> int:
-    job = tables.job
-    return connection.execute(
-        update(job)
-        .where(job.c.state == JobState.LEASED, which)
-        .values(
-            state=JOB[JobState.LEASED, JobEvent.LEASE_ENDED],
-            attempts=job.c.attempts + deaths,
-            lease="",
-            lease_tick=None,
-        )
-    ).rowcount
 
 
 def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:

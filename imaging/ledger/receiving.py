@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
@@ -54,6 +54,12 @@ _ITS_STUDIES_END: Final = update(tables.study).where(
     tables.study.c.id.not_in(_OF_OPEN),
     tables.study.c.state == StudyState.RECEIVING,
 )
+_SUPERSEDE: Final = (
+    update(tables.job)
+    .where(tables.job.c.state == JobState.QUEUED, tables.job.c.study_id == bindparam("study"))
+    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
+)
+_SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_PATIENT: Final = insert(tables.patient)
 _ADD_STUDY: Final = insert(tables.study)
@@ -405,7 +411,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
         connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
         if use:
             _use(ledger, connection, row)
-            supersede(ledger, connection, tables.job.c.study_id == row.study_id)
+            supersede(ledger, connection, row.study_id)
         tick = ledger.clock.tick()
         connection.execute(
             update(study)
@@ -432,14 +438,13 @@ def _crosses_studies(connection: Connection, chosen: Any) -> bool:
     return Header.from_json(chosen.header).study_instance_uid != of or place not in (None, chosen.study_id)
 
 
-def supersede(ledger: Ledger, connection: Connection, which: ColumnElement[bool]) -> None:
-    """Ends queued jobs whose input is not the study's any more."""
-    job = tables.job
-    connection.execute(
-        update(job)
-        .where(job.c.state == JobState.QUEUED, which)
-        .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded", ended_at=ledger.clock.now())
-    )
+def supersede(ledger: Ledger, connection: Connection, study_id: int, model: str | None = None) -> None:
+    """Ends queued jobs, of one model or of all, whose input is not the study's any more."""
+    which = {"study": study_id, "ended_at": ledger.clock.now()}
+    if model is None:
+        connection.execute(_SUPERSEDE, which)
+    else:
+        connection.execute(_SUPERSEDE_MODEL, which | {"asked": model})
 
 
 def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:

@@ -49,6 +49,15 @@ _LAST_REMOVED: Final = select(tables.last_result.c.result_number).where(
     == select(tables.study.c.study_instance_uid).where(tables.study.c.id == bindparam("study")).scalar_subquery(),
     tables.last_result.c.model == bindparam("model"),
 )
+_UNCHANGED: Final = update(tables.study).where(
+    tables.study.c.id == bindparam("number"),
+    tables.study.c.last_tick == bindparam("came"),
+)
+_LOOK_AGAIN: Final = _UNCHANGED.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
+_SETTLE: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING).values(
+    state=STUDY[StudyState.RECEIVING, StudyEvent.WHOLE], settle_tick=None
+)
+_REVISED: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_REVISION: Final = insert(tables.revision)
 _ADD_JOB: Final = insert(tables.job)
 
@@ -120,14 +129,13 @@ def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], froz
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
     """Puts off the next look, unless something came meanwhile."""
-    study = tables.study
+    which = _which(candidate) | {"ended": candidate.signals.ended_tick}
     with ledger.write() as connection:
-        connection.execute(
-            update(study)
-            .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
-            .where(study.c.ended_tick.is_not_distinct_from(candidate.signals.ended_tick))
-            .values(settle_tick=at, settle_why=why)
-        )
+        connection.execute(_LOOK_AGAIN, which | {"settle_tick": at, "settle_why": why})
+
+
+def _which(candidate: Candidate) -> dict[str, Any]:
+    return {"number": candidate.id, "came": candidate.signals.last_tick}
 
 
 def put_off(ledger: Ledger, study_id: int, until: float, why: str) -> None:
@@ -146,17 +154,11 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
 
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
-    study = tables.study
     with ledger.write() as connection:
         if _doubt(connection, candidate.id) != candidate.doubt:
             return False
-        state = STUDY[StudyState.RECEIVING, StudyEvent.WHOLE]
-        changed = connection.execute(
-            update(study)
-            .where(study.c.id == candidate.id, study.c.last_tick == candidate.signals.last_tick)
-            .where(study.c.state == StudyState.RECEIVING)
-            .values(state=state, settle_tick=None, settle_why=signal, reason=reason)
-        ).rowcount
+        whole = _which(candidate) | {"settle_why": signal, "reason": reason}
+        changed = connection.execute(_SETTLE, whole).rowcount
         if not changed:
             return False
         if jobs:
@@ -168,14 +170,14 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
 
 
 def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal: str, jobs: Sequence[NewJob]) -> None:
-    study, job, now = tables.study, tables.job, ledger.clock.now()
+    now = ledger.clock.now()
     number = 1 + (connection.scalar(_LAST_REVISION, {"study": study_id}) or 0)
     row: dict[str, Any] = {"study_id": study_id, "number": number, "settled_at": now, "signal": signal}
     revision_id = int((connection.execute(_ADD_REVISION, row).inserted_primary_key or (0,))[0])
-    connection.execute(update(study).where(study.c.id == study_id).values(revised_tick=ledger.clock.tick()))
+    connection.execute(_REVISED, {"number": study_id, "revised_tick": ledger.clock.tick()})
     place = connection.execute(_STUDY, {"study": study_id}).one()
     for each in jobs:
-        supersede(ledger, connection, (job.c.study_id == study_id) & (job.c.model == each.model))
+        supersede(ledger, connection, study_id, each.model)
         row = {
             "study_id": study_id,
             "revision_id": revision_id,

@@ -1,5 +1,7 @@
 """Remove old studies: only those that are answered and delivered, with no conflict open.
 
+The record of associations that long ago ended and brought none of what is left goes with them.
+
 imaging purge --older-than 30d
 """
 
@@ -30,6 +32,8 @@ def run(asked: Asked) -> int:
     for number, study in enumerate([] if asked.dry_run else studies, 1):
         print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
         removed += retention.remove(ledger, study, before, spool.remove)
+    if not asked.dry_run:
+        retention.remove_associations(ledger, before)
     said = {"removable": len(studies), "removed": removed}
     print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
     return 0

@@ -60,6 +60,7 @@ _SUPERSEDE: Final = (
     .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
 )
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
+_TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_PATIENT: Final = insert(tables.patient)
 _ADD_STUDY: Final = insert(tables.study)
@@ -195,8 +196,7 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
     header = receipt.header
     known = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).first()
-    if known is not None:
-        _touch(ledger, connection, known.study_id)
+    if known is not None and _touch(ledger, connection, known.study_id):
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
         harmless = is_same_image(header, Header.from_json(known.header))
@@ -214,10 +214,9 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     return Recorded(receipt.key, study_id, is_over=is_over)
 
 
-def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    """So that no purge takes away what is just being acknowledged again."""
-    study = tables.study
-    connection.execute(update(study).where(study.c.id == study_id).values(last_image_at=ledger.clock.now()))
+def _touch(ledger: Ledger, connection: Connection, study_id: int) -> bool:
+    """So that no purge takes away what is just being acknowledged again. False where one did, while this waited."""
+    return connection.execute(_TOUCH, {"number": study_id, "last_image_at": ledger.clock.now()}).rowcount == 1
 
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:

@@ -39,7 +39,8 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
     should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
-        if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
+        locked = _removable(before).where(tables.study.c.id == study_id).with_for_update(of=tables.study)
+        if connection.scalar(locked) is None:
             return False
         keys = _keys(connection, study_id)
         _keep_numbers(connection, study_id)
@@ -60,6 +61,15 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
             unlink(key)
     ledger.wakeups.notify(wakeups.STUDY)
     return True
+
+
+def remove_associations(ledger: Ledger, before: datetime) -> int:
+    """Removes the rows of associations that ended before then and of which no object is left."""
+    table, instance = tables.association, tables.instance
+    with ledger.write() as connection:
+        return connection.execute(
+            delete(table).where(table.c.ended_at < before, ~exists().where(instance.c.association_id == table.c.id))
+        ).rowcount
 
 
 def _keep_numbers(connection: Connection, study_id: int) -> None:

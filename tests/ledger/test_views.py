@@ -21,7 +21,6 @@ from ledger_cases import (
     lease_one,
     queued,
     receive,
-    report,
     rows,
     settle,
 )
@@ -32,7 +31,7 @@ from imaging.domain.findings import Finding, ModelResult, Outcome, State, Triage
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, searched
-from imaging.ledger import jobs, retention, tables, views
+from imaging.ledger import jobs, tables, views
 from imaging.ledger.jobs import Job
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -365,84 +364,6 @@ def test_a_story_is_found_by_uid_and_by_accession_number(ledger: Ledger) -> None
     assert [(each["destination"], each["state"]) for each in by_uid["deliveries"]] == [("PACS", "waiting")]
     assert views.story(ledger, "9.9") == []
     json.dumps(by_uid)
-
-
-def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, clock: TurnedClock) -> None:
-    receive(ledger, film("1.2.1"))
-    queued(ledger, "1.2.2")
-    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    answered(ledger, "1.2.3")
-    clock.advance(60)
-    before = clock.now()
-    assert retention.removable(ledger, before) == [2]
-    removed: list[str] = []
-    assert not retention.remove(ledger, 3, before, removed.append)
-    assert retention.remove(ledger, 2, before, removed.append)
-    assert removed == ["key-"]
-    assert [each["id"] for each in rows(ledger, tables.study)] == [1, 3]
-
-
-def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger, clock: TurnedClock) -> None:
-    study_id = queued(ledger)
-    job = lease_one(ledger)
-    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
-    clock.advance(60)
-    before = clock.now()
-    assert retention.removable(ledger, before) == [study_id]
-    clock.advance(1)
-    receive(ledger, film(number=2))
-    removed: list[str] = []
-    assert not retention.remove(ledger, study_id, before, removed.append)
-    assert removed == []
-
-
-def test_a_removed_studys_files_go_while_its_rows_still_name_them(
-    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
-) -> None:
-    study_id = queued(ledger)
-    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    clock.advance(60)
-    other, named = open_ledger(), []
-
-    def killed(key: str) -> None:
-        raise KeyboardInterrupt(key)
-
-    with pytest.raises(KeyboardInterrupt):
-        retention.remove(ledger, study_id, clock.now(), killed)
-    assert retention.removable(ledger, clock.now()) == [study_id]
-    assert retention.remove(
-        ledger, study_id, clock.now(), lambda _: named.append([each["key"] for each in rows(other, tables.instance)])
-    )
-    assert named == [["key-"]]
-    assert rows(other, tables.study) == []
-
-
-def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
-    study_id = queued(ledger)
-    job = lease_one(ledger)
-    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
-    clock.advance(60)
-    before = clock.now()
-    assert retention.removable(ledger, before) == [study_id]
-    clock.advance(1)
-    receive(ledger, film())
-    assert not retention.remove(ledger, study_id, before, [].append)
-
-
-def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_numbers(
-    ledger: Ledger, clock: TurnedClock
-) -> None:
-    numbers = []
-    for _ in range(3):
-        study_id = queued(ledger)
-        job = lease_one(ledger)
-        numbers.append(job.result_number)
-        jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
-        clock.advance(60)
-        assert retention.remove(ledger, study_id, clock.now(), [].append)
-    assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
-    queued(ledger, "1.2.4")  # another study begins at one
-    assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)
 
 
 def test_an_age_that_is_not_stated_follows_from_the_dates(ledger: Ledger) -> None:

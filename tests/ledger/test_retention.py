@@ -1,0 +1,126 @@
+"""What may be removed, what of it stays, and what comes again while it is removed."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from ledger_cases import NEGATIVE, TurnedClock, answered, film, lease_one, queued, receive, report, rows
+from peers import eventually
+from sqlalchemy import text
+
+from imaging.ledger import jobs, receiving, retention, tables
+from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.store import Ledger
+
+
+def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, clock: TurnedClock) -> None:
+    receive(ledger, film("1.2.1"))
+    queued(ledger, "1.2.2")
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    answered(ledger, "1.2.3")
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [2]
+    removed: list[str] = []
+    assert not retention.remove(ledger, 3, before, removed.append)
+    assert retention.remove(ledger, 2, before, removed.append)
+    assert removed == ["key-"]
+    assert [each["id"] for each in rows(ledger, tables.study)] == [1, 3]
+
+
+def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = queued(ledger)
+    job = lease_one(ledger)
+    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [study_id]
+    clock.advance(1)
+    receive(ledger, film(number=2))
+    removed: list[str] = []
+    assert not retention.remove(ledger, study_id, before, removed.append)
+    assert removed == []
+
+
+def test_a_removed_studys_files_go_while_its_rows_still_name_them(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    clock.advance(60)
+    other, named = open_ledger(), []
+
+    def killed(key: str) -> None:
+        raise KeyboardInterrupt(key)
+
+    with pytest.raises(KeyboardInterrupt):
+        retention.remove(ledger, study_id, clock.now(), killed)
+    assert retention.removable(ledger, clock.now()) == [study_id]
+    assert retention.remove(
+        ledger, study_id, clock.now(), lambda _: named.append([each["key"] for each in rows(other, tables.instance)])
+    )
+    assert named == [["key-"]]
+    assert rows(other, tables.study) == []
+
+
+def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = queued(ledger)
+    job = lease_one(ledger)
+    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+    clock.advance(60)
+    before = clock.now()
+    assert retention.removable(ledger, before) == [study_id]
+    clock.advance(1)
+    receive(ledger, film())
+    assert not retention.remove(ledger, study_id, before, [].append)
+
+
+def test_what_is_received_again_while_it_is_removed_is_kept_anew(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    clock.advance(60)
+    other, kept = open_ledger(), []
+    again = threading.Thread(target=lambda: kept.append(receive(other, film())))
+
+    def meanwhile(_: str) -> None:
+        again.start()
+        if not ledger.is_sqlite:  # which lets nobody else begin
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            with ledger.engine.connect() as connection:
+                eventually(lambda: connection.scalar(waiting), what="the wait for the study's row")
+
+    assert retention.remove(ledger, study_id, clock.now(), meanwhile)
+    again.join(30)
+    assert [each.study_id for each in kept] == [each["id"] for each in rows(ledger, tables.study)]
+    assert len(rows(ledger, tables.instance)) == 1
+
+
+def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    numbers = [receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", []) for _ in range(3)]
+    receive(ledger, film(), association=numbers[0])
+    for number in numbers[:2]:
+        receiving.end_association(ledger, number, AssociationEnd("released", 0, 0))
+    assert retention.remove_associations(ledger, clock.now()) == 0
+    clock.advance(60)
+    assert retention.remove_associations(ledger, clock.now()) == 1
+    assert [each["id"] for each in rows(ledger, tables.association)] == [numbers[0], numbers[2]]
+
+
+def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_numbers(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    numbers = []
+    for _ in range(3):
+        study_id = queued(ledger)
+        job = lease_one(ledger)
+        numbers.append(job.result_number)
+        jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
+        clock.advance(60)
+        assert retention.remove(ledger, study_id, clock.now(), [].append)
+    assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
+    queued(ledger, "1.2.4")  # another study begins at one
+    assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)

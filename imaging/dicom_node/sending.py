@@ -16,7 +16,7 @@ from imaging.dicom_node.files import StoreRequest, split_part_10
 from imaging.dicom_node.negotiation import Rejected
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
 from imaging.domain.peers import Address
-from imaging.domain.retry import Answer, Passing, Permanent, judged
+from imaging.domain.retry import Answer, NotTaken, Passing, Permanent, judged
 
 _MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
@@ -51,13 +51,9 @@ class Sender:
         request = split_part_10(data)
         if not _is_sayable(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid):
             return Permanent("a UID of the object is empty, overlong or no ASCII: no request can name it")
-        try:
-            line = self._open([(request.sop_class_uid, request.transfer_syntax_uid)])
-        except NothingAccepted:
-            return _no_context(request)
-        chosen = self._syntax(request)
+        chosen = self._syntax(request.sop_class_uid, request.transfer_syntax_uid)
         if chosen is None:
-            return _no_context(request)
+            return NotTaken(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
         if chosen != request.transfer_syntax_uid:
             try:
                 request = _transcoded(data, request, chosen)
@@ -66,16 +62,20 @@ class Sender:
         context_id = self._accepted[request.sop_class_uid, chosen]
         command = commands.c_store(self._next_id(), request.sop_class_uid, request.sop_instance_uid)
         try:
-            return judged(self._status(line, C_STORE_RQ, context_id, command, request.data))
+            return judged(self._status(C_STORE_RQ, context_id, command, request.data))
         except Ended as ended:
             return Passing(f"no answer to C-STORE: {ended}")
+
+    def takes(self, sop_class_uid: str, transfer_syntax_uid: str) -> bool:
+        """Whether the peer accepts a context for such an object. Raises Unreachable."""
+        return self._syntax(sop_class_uid, transfer_syntax_uid) is not None
 
     def echo(self) -> None:
         """C-ECHO. Raises Unreachable where the peer does not answer it."""
         pair = str(Verification), str(ImplicitVRLittleEndian)
-        line = self._open([pair])
+        self._open([pair])
         try:
-            status = self._status(line, C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
+            status = self._status(C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
         except (Ended, KeyError) as error:
             raise Unreachable("the peer does not answer C-ECHO") from error
         if status != 0:
@@ -93,10 +93,10 @@ class Sender:
         if sayable:
             self._open(sayable)
 
-    def _open(self, pairs: Sequence[tuple[str, str]]) -> Line:
-        """The association with at least the first pair; what does not fit beside it waits for the next one."""
-        if self._line is not None and self._line.is_quiet() and self._proposed.issuperset(pairs):
-            return self._line
+    def _open(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Opens the association with at least the first pair; what does not fit beside it waits for the next one."""
+        if self.is_open and self._proposed.issuperset(pairs):
+            return
         self.close()
         self._proposed = _that_fit([*pairs, *sorted(self._proposed)])
         try:
@@ -115,20 +115,24 @@ class Sender:
         if not self._accepted:
             self.close()
             raise NothingAccepted("the peer accepts none of the presentation contexts")
-        return line
 
-    def _syntax(self, request: StoreRequest) -> str | None:
-        """The accepted transfer syntax for this object, its own first."""
-        own = request.transfer_syntax_uid
+    def _syntax(self, sop_class_uid: str, own: str) -> str | None:
+        """The accepted transfer syntax for such an object, its own first. Raises Unreachable."""
+        try:
+            self._open([(sop_class_uid, own)])
+        except NothingAccepted:
+            return None
         wanted = [own, *(_NATIVE if own in _NATIVE else ())]
-        return next((each for each in wanted if (request.sop_class_uid, each) in self._accepted), None)
+        return next((each for each in wanted if (sop_class_uid, each) in self._accepted), None)
 
     def _next_id(self) -> int:
         self._message_id = self._message_id % 65535 + 1
         return self._message_id
 
-    def _status(self, line: Line, asked: int, context_id: int, command: bytes, data: bytes | memoryview = b"") -> int:
+    def _status(self, asked: int, context_id: int, command: bytes, data: bytes | memoryview = b"") -> int:
         """Sends the request of the last message ID and reads the status of its response. Raises Ended."""
+        line = self._line
+        assert line is not None
         try:
             line.send(context_id, command, data)
             answer = next(self._messages, None)
@@ -142,10 +146,6 @@ class Sender:
             self._line = None
             raise
         return answer.status
-
-
-def _no_context(request: StoreRequest) -> Permanent:
-    return Permanent(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
 
 
 def _with_native(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -29,6 +29,11 @@ class Permanent:
     why: str
 
 
+@dataclass(frozen=True)
+class NotTaken(Permanent):
+    """The peer takes no object of this SOP class."""
+
+
 Answer = Accepted | Passing | Permanent
 
 

@@ -50,6 +50,7 @@ class DeliveryEvent(StrEnum):
     ACCEPTED = "accepted"
     FAILED_FOR_NOW = "failed for now"
     REFUSED = "refused"
+    FELL_BACK = "fell back to another SOP class"
     LEASE_ENDED = "lease ended"
     DESTINATION_GONE = "destination gone"
     REPLAYED = "replayed"
@@ -79,6 +80,7 @@ DELIVERY: Final[Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState]] = {
     (DeliveryState.SENDING, DeliveryEvent.ACCEPTED): DeliveryState.DELIVERED,
     (DeliveryState.SENDING, DeliveryEvent.FAILED_FOR_NOW): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.REFUSED): DeliveryState.DEAD,
+    (DeliveryState.SENDING, DeliveryEvent.FELL_BACK): DeliveryState.WAITING,
     (DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED): DeliveryState.WAITING,
     (DeliveryState.DEAD, DeliveryEvent.REPLAYED): DeliveryState.WAITING,
 }

@@ -1,7 +1,7 @@
 """The outbox: one object for one destination, sent in a study's order, tried again by one rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
@@ -143,6 +143,53 @@ def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, 
         crash.point("answer-not-committed")
     ledger.wakeups.notify(wakeups.STUDY)
     return changed == 1
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """An object that says the same as another, of a SOP class that the destination may take."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    data: bytes
+
+
+def fall_back(ledger: Ledger, delivery: Delivery, substitute: Substitute) -> bool:
+    """Sends the substitute in place of the claimed delivery's object, at once and in its turn.
+
+    False where the claim had ended: somebody else has the delivery now.
+    """
+    table, object_ = tables.delivery, tables.object_
+    with ledger.write() as connection:
+        changed = connection.execute(
+            _CONCLUDE,
+            {
+                "number": delivery.id,
+                "holder": delivery.lease,
+                "state": DELIVERY[DeliveryState.SENDING, DeliveryEvent.FELL_BACK],
+                "lease": "",
+                "lease_tick": None,
+                "due_tick": 0.0,
+            },
+        ).rowcount
+        if not changed:
+            return False
+        uid = substitute.sop_instance_uid
+        known = connection.scalar(select(object_.c.id).where(object_.c.sop_instance_uid == uid))
+        number = known or _add_beside(ledger, connection, delivery, substitute)
+        connection.execute(update(table).where(table.c.id == delivery.id).values(object_id=number))
+        crash.point("fall-back-not-committed")
+    return True
+
+
+def _add_beside(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Substitute) -> int:
+    """A row for the substitute, of the same study, job and model as the object that it stands for."""
+    object_ = tables.object_
+    same = connection.execute(select(object_).where(object_.c.sop_instance_uid == delivery.sop_instance_uid)).one()
+    row = {name: same._mapping[name] for name in ("study_id", "job_id", "kind", "model")}
+    added = connection.execute(insert(object_).values(**row, **asdict(substitute), built_at=ledger.clock.now()))
+    return int((added.inserted_primary_key or (0,))[0])
 
 
 def _after_fault(

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydicom.uid import ExplicitVRLittleEndian
+
 from imaging import crash
 from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.faults import fingerprint
 from imaging.domain.peers import Address
-from imaging.domain.retry import Accepted, Answer, Passing, Permanent
+from imaging.domain.retry import Accepted, Answer, NotTaken, Passing, Permanent
 from imaging.ledger import deliveries, migrate, wakeups
-from imaging.ledger.deliveries import Delivery
+from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.store import Ledger
+from imaging.results.expected import SR_CLASS
+from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.roles.child import LOOK_S, Life
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,9 @@ log = logging.getLogger(__name__)
 _BURST: Final = 16
 _KEEP_OPEN_S: Final = 1.0
 """How long an association is kept for the next delivery; an idle one costs both ends 6 % of a core."""
+
+
+_FELL_BACK: Final = "as Comprehensive SR: the peer takes no Comprehensive 3D SR"
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,11 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
             return
         answer, peer_is_down = _answer(sender, each)
         crash.point("peer-answered")
+        substitute = _substitute(sender, each) if isinstance(answer, NotTaken) else None
+        if substitute is not None:
+            deliveries.fall_back(ledger, each, substitute)
+            log.warning("delivery_fell_back delivery=%d destination=%s", each.id, each.destination)
+            continue
         deliveries.conclude(ledger, each, answer, random.random(), peer_is_down=peer_is_down)
         if not isinstance(answer, Accepted):
             log.warning(
@@ -102,6 +114,18 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
         if peer_is_down:
             deliveries.give_back(ledger, each.lease)
             return
+
+
+def _substitute(sender: Sender, delivery: Delivery) -> Substitute | None:
+    """The same answer as Comprehensive SR, for who takes that and no Comprehensive 3D SR; else None."""
+    if delivery.sop_class_uid != SR_CLASS or not sender.takes(COMPREHENSIVE_SR, str(ExplicitVRLittleEndian)):
+        return None
+    try:
+        other = comprehensive(delivery.data)
+    except Exception as error:  # the refusal of the object itself stands
+        log.exception("no_substitute delivery=%d error=%s", delivery.id, type(error).__name__)
+        return None
+    return Substitute(COMPREHENSIVE_SR, other.sop_instance_uid, other.series_instance_uid, other.data)
 
 
 def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
@@ -118,4 +142,6 @@ def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
         return Permanent(f"{type(error).__name__} while sending"), False
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
         return Passing(fingerprint(error)), False
+    if isinstance(answer, Accepted) and delivery.sop_class_uid == COMPREHENSIVE_SR:
+        return Accepted("; ".join(filter(None, (answer.note, _FELL_BACK)))), False
     return answer, isinstance(answer, Passing) and not delivery.attempts

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import pytest
 from films import a_film, doubled, reports, send_until_acknowledged
 from peers import Node, Orthanc, eventually, program
+from pydicom.uid import ComprehensiveSRStorage
 from small_models import write_models
+from storage_peer import StoragePeer
 
 from imaging import crash
 from imaging.ledger import migrate
@@ -34,6 +36,7 @@ POINTS = {
     "deliver": ["claimed", "peer-answered", "answer-not-committed"],
 }
 """The points that a process passes with each study, in this order."""
+FALL_BACK = "fall-back-not-committed"
 
 
 class Site(NamedTuple):
@@ -77,6 +80,26 @@ def test_after_all_those_kills_nothing_waits(site: Site) -> None:
     assert list((site.node.home / "spool" / "incoming").iterdir()) == []
 
 
+def test_a_kill_while_a_delivery_falls_back_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    (armed / FALL_BACK).touch()
+    peer = StoragePeer(sop_classes=[str(ComprehensiveSRStorage)]).start()
+    options = ["--models", str(write_models(tmp_path / "models")), "--deliver-to", f"PACS={peer.address}"]
+    node = Node(tmp_path / "home", options, {crash.VARIABLE: str(armed)})
+    try:
+        pid = node.children()["deliver"]
+        _, film = a_film(2, FALL_BACK)
+        send_until_acknowledged(lambda: node.dicom_port, film)
+        eventually(lambda: peer.stored, 30.0, "the report in the PACS")
+        eventually(node.at_rest, what="an end of the work")
+        assert node.children()["deliver"] != pid
+        assert len(set(peer.uids())) == 1
+    finally:
+        node.stop()
+        peer.stop(wait=False)
+
+
 def test_points_that_no_test_names_are_none() -> None:
     """Each point of the code is passed by a test above, or below for migrations."""
     root = Path(crash.__file__).parent
@@ -86,7 +109,7 @@ def test_points_that_no_test_names_are_none() -> None:
         for line in file.read_text().splitlines()
         if line.strip().startswith("crash.point(")
     }
-    assert named == {point for points in POINTS.values() for point in points} | {"migration-not-committed"}
+    assert named == {point for points in POINTS.values() for point in points} | {FALL_BACK, "migration-not-committed"}
 
 
 def test_a_kill_inside_a_migration_leaves_an_empty_ledger_that_can_be_migrated(tmp_path: Path) -> None:

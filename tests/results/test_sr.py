@@ -39,6 +39,7 @@ from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
+from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.reading import Item, Reading
 from imaging.results.report import CannotReport, Report, UnsoundReport
 from imaging.results.shape import shape_of
@@ -64,6 +65,9 @@ def test_other_validators_accept_every_kind_of_answer(tmp_path: Path, tools: Pat
     ):  # their kinds are among the others
         files.append(tmp_path / f"{name}.dcm")
         files[-1].write_bytes(write_sr(CASES[name]))
+    for name in ("volume", "positive"):
+        files.append(tmp_path / f"{name}-comprehensive.dcm")
+        files[-1].write_bytes(comprehensive(write_sr(CASES[name])).data)
     command = [sys.executable, str(tools / "check_sr"), "--json", "--require-all", *map(str, files)]
     said = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)
     assert {Path(each["file"]).stem: each["reasons"] for each in said["files"] if not each["accept"]} == {}
@@ -281,6 +285,23 @@ def test_only_the_named_slices_of_a_volume_are_evidence() -> None:
     assert len(report.outcome.images) == 30
     said = Reading(write_sr(report))
     assert {uid for _, uid in said.named_images} == {"2.25.40004", "2.25.40010", "2.25.40016"}
+
+
+@every_case
+def test_a_comprehensive_sr_says_all_but_the_points_in_the_patient(report: Report) -> None:
+    def said(data: bytes) -> list[tuple[object, ...]]:
+        return [(each.name, each.value) for each in Reading(data).root.below() if each.value_type != "SCOORD3D"]
+
+    whole = write_sr(report)
+    other = comprehensive(whole)
+    assert comprehensive(whole) == other
+    assert said(other.data) == said(whole)
+    assert b"SCOORD3D" not in other.data
+    sr, first = (pydicom.dcmread(BytesIO(each)) for each in (other.data, whole))
+    assert sr.file_meta.MediaStorageSOPClassUID == sr.SOPClassUID == COMPREHENSIVE_SR
+    assert sr.file_meta.MediaStorageSOPInstanceUID == sr.SOPInstanceUID == other.sop_instance_uid
+    assert len({sr.SOPInstanceUID, first.SOPInstanceUID, sr.SeriesInstanceUID, first.SeriesInstanceUID}) == 4
+    assert (sr.PatientName, sr.StudyInstanceUID) == (first.PatientName, first.StudyInstanceUID)
 
 
 def test_each_answer_says_that_it_is_no_diagnosis_in_its_language() -> None:

@@ -1,0 +1,60 @@
+"""An answer for a destination that takes no Comprehensive 3D SR: the same document as Comprehensive SR.
+
+Comprehensive SR (PS3.3 A.35.3) has no SCOORD3D, so a finding loses its point in the patient and is of TID 1501; all
+else it keeps, also the sizes that were measured there. It is another object, under UIDs derived from the first one's.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final
+
+from pydicom import Dataset, FileDataset, dcmread
+from pydicom.uid import ComprehensiveSRStorage
+
+from imaging.domain.uids import derived_uid
+
+COMPREHENSIVE_SR: Final = str(ComprehensiveSRStorage)
+_WITHOUT_REGION: Final = "1501"
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The other object: a whole Part 10 file of Comprehensive SR."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    data: bytes
+
+
+def comprehensive(data: bytes) -> Fallback:
+    """A Comprehensive 3D SR of ours, as Comprehensive SR. The same bytes give the same bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote values: a source's illegal UID must not reach a log
+        return _comprehensive(dcmread(BytesIO(data)))
+
+
+def _comprehensive(sr: FileDataset) -> Fallback:
+    sr.SOPClassUID = sr.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
+    sr.SOPInstanceUID = derived_uid(str(sr.SOPInstanceUID), COMPREHENSIVE_SR)
+    sr.file_meta.MediaStorageSOPInstanceUID = sr.SOPInstanceUID
+    sr.SeriesInstanceUID = derived_uid(str(sr.SeriesInstanceUID), COMPREHENSIVE_SR)
+    for item in _items(sr):
+        children = item.ContentSequence
+        flat = [each for each in children if each.ValueType != "SCOORD3D"]
+        if len(flat) == len(children):
+            continue
+        item.ContentSequence = flat
+        item.ContentTemplateSequence[0].TemplateIdentifier = _WITHOUT_REGION
+    written = BytesIO()
+    sr.save_as(written, enforce_file_format=True)
+    return Fallback(str(sr.SOPInstanceUID), str(sr.SeriesInstanceUID), written.getvalue())
+
+
+def _items(item: Dataset) -> Iterator[Dataset]:
+    """The item and all below it that have children."""
+    if "ContentSequence" in item:
+        yield item
+        for child in item.ContentSequence:
+            yield from _items(child)

@@ -363,13 +363,23 @@ def keep_models(ledger: Ledger, names: Collection[str]) -> None:
 
 
 def note_model(
-    ledger: Ledger, name: str, version: str, fingerprint: str, why: str = "", *, is_synthetic: bool = False
+    ledger: Ledger,
+    name: str,
+    version: str,
+    fingerprint: str,
+    why: str = "",
+    *,
+    is_served: bool = True,
+    is_synthetic: bool = False,
 ) -> None:
-    """A worker's word on a model: served, or disabled for `why`; measured on drawn images alone, or not."""
+    """A worker's word on a model: served or disabled, with what there is to say of that in `why`.
+
+    `is_synthetic`: it was measured on drawn images alone.
+    """
     values = {
         "version": version,
         "fingerprint": fingerprint,
-        "is_served": not why,
+        "is_served": is_served,
         "is_synthetic": is_synthetic,
         "why": why,
     }

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.domain.card import Card
+from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Outcome, State
 from imaging.domain.source import Source
@@ -110,14 +110,20 @@ class Worker:
         every, disabled = self._catalogue.models, self._catalogue.disabled
         views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
         for name, why in disabled.items():
-            views.note_model(self._ledger, name, "", "", why)
+            views.note_model(self._ledger, name, "", "", why, is_served=False)
         for card in self._catalogue.models:
             why = self._why_not(card)
             if why:
                 log.error("model_disabled model=%s why=%s", card.id, why)
                 del self._analysers[card.id]
             views.note_model(
-                self._ledger, card.id, card.version, _fingerprint(card), why, is_synthetic=card.is_synthetic
+                self._ledger,
+                card.id,
+                card.version,
+                _fingerprint(card),
+                why or (UNPROVEN if card.golden is None else ""),
+                is_served=not why,
+                is_synthetic=card.is_synthetic,
             )
         for card in self._served():
             if not card.is_volume:

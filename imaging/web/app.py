@@ -36,7 +36,7 @@ LIMIT: Final = 500
 """Rows on a page beside the flagged ones, which are on each; the others have pages of their own."""
 LARGEST_NUMBER: Final = 2**63 - 1
 """Of a study, in either database."""
-DRAWN_ROWS: Final = 4096
+DRAWN_ROWS: Final = 16384
 """Rows whose HTML is kept: most are the same when a page is read again."""
 LANGUAGE_COOKIE: Final = "lang"
 YEAR_S: Final = 365 * 24 * 3600

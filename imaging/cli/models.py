@@ -26,6 +26,23 @@ def options(parser: Parser) -> None:
 
 
 def run(asked: Asked) -> int:
+    cards, disabled = _chosen(asked)
+    if asked.what == "check":
+        return _check(cards, disabled, asked)
+    if asked.json:
+        said = {"models": [_said(card) for card in cards], "disabled": disabled}
+        print(json.dumps(said, indent=2, ensure_ascii=False))
+    elif asked.what == "list":
+        print(_list(cards, disabled))
+    else:
+        print("\n\n".join([*(_show(card) for card in cards), *_not_served(disabled)]))
+    if disabled and asked.what == "show":
+        raise Failed(f"disabled: {', '.join(disabled)}")
+    return 0
+
+
+def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
+    """The models that are asked for, and why others of them are disabled."""
     catalogue = load_models(asked.models or [shipped_folder()])
     faults = [] if asked.what in ("list", "show", "check") else [f"{asked.what!r}: list, show or check is wanted"]
     faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
@@ -35,28 +52,17 @@ def run(asked: Asked) -> int:
         if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
     refuse(asked, faults)
-    chosen = [card for card in catalogue.models if not asked.ids or card.id in asked.ids]
-    disabled = {name: why for each in asked.ids for name, why in catalogue.why_disabled(each).items()}
-    disabled = disabled if asked.ids else dict(catalogue.disabled)
-    if asked.what == "check":
-        return _check(chosen, disabled, asked)
-    if asked.json:
-        said = {"models": [_said(card) for card in chosen], "disabled": disabled}
-        print(json.dumps(said, indent=2, ensure_ascii=False))
-    elif asked.what == "list":
-        print(_list(chosen, disabled))
-    else:
-        print("\n\n".join([*(_show(card) for card in chosen), *_not_served(disabled)]))
-    if disabled and asked.what == "show":
-        raise Failed(f"disabled: {', '.join(disabled)}")
-    return 0
+    if not asked.ids:
+        return list(catalogue.models), catalogue.disabled
+    cards = [card for card in catalogue.models if card.id in asked.ids]
+    return cards, {name: why for each in asked.ids for name, why in catalogue.why_disabled(each).items()}
 
 
 def _not_served(disabled: Mapping[str, str]) -> list[str]:
     return [f"{name}: disabled: {why}" for name, why in disabled.items()]
 
 
-def _check(cards: list[Card], disabled: Mapping[str, str], asked: Asked) -> int:
+def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> int:
     from imaging.inference.golden import check
 
     results = [check(card, cores()) for card in cards]

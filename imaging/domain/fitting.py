@@ -278,24 +278,34 @@ def _sequence(card_input: Input, series: Sequence[Header]) -> None:
 
 def weighting(header: Header) -> str:
     """`t1`, `t2`, `flair`, `pd`, or nothing: by the times, and by the description where these do not tell."""
-    echo, repetition, inversion = header.echo_time, header.repetition_time, header.inversion_time
-    if echo is not None and repetition is not None:
-        if inversion is not None and inversion >= 1400 and echo >= 60:
-            return "flair"
-        is_gradient_echo = "GR" in header.scanning_sequence or "EP" in header.scanning_sequence
-        if (
-            echo <= 30
-            and (repetition <= 1200 or (inversion is not None and inversion >= 400))
-            and "EP" not in header.scanning_sequence
-        ):
-            return "t1"
-        if echo >= 60 and repetition >= 1800 and not inversion and not is_gradient_echo:
-            return "flair" if "flair" in header.series_description.lower() else "t2"
-        if echo <= 30 and repetition >= 1800 and not inversion and not is_gradient_echo:
-            return "pd"
     said = header.series_description.lower()
-    names = (("flair", ("flair", "dark fluid", "dark-fluid")), ("t1", ("t1", "mprage", "bravo")), ("t2", ("t2",)))
-    return next((name for name, words in names if any(word in said for word in words)), "")
+    by_times = _weighting_by_times(header)
+    if by_times:
+        return "flair" if by_times == "t2" and "flair" in said else by_times
+    return next((name for name, words in _WEIGHTINGS if any(word in said for word in words)), "")
+
+
+_WEIGHTINGS: Final = (
+    ("flair", ("flair", "dark fluid", "dark-fluid")),
+    ("t1", ("t1", "mprage", "bravo")),
+    ("t2", ("t2",)),
+)
+
+
+def _weighting_by_times(header: Header) -> str:
+    """By Echo, Repetition and Inversion Time, in ms; of gradient echoes only what is certain."""
+    echo, repetition, inversion = header.echo_time, header.repetition_time, header.inversion_time
+    if echo is None or repetition is None:
+        return ""
+    is_planar, is_gradient = "EP" in header.scanning_sequence, "GR" in header.scanning_sequence
+    is_spin_echo = not inversion and not is_gradient and not is_planar
+    if echo >= 60 and inversion is not None and inversion >= 1400:
+        return "flair"
+    if echo <= 30 and not is_planar and (repetition <= 1200 or (inversion is not None and inversion >= 400)):
+        return "t1"
+    if is_spin_echo and repetition >= 1800:
+        return "t2" if echo >= 60 else "pd" if echo <= 30 else ""
+    return ""
 
 
 CONTRAST: Final = re.compile(r"\+c(?![a-z])|(?<![a-z])c\+|contrast|post ?con|(?<![a-z])gd(?![a-z])|post ?gad")

@@ -7,6 +7,7 @@ Unknown keys are faults: a key with a typing error must not silently leave a gat
 import hashlib
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -90,20 +91,24 @@ def _hold_together(card: Card, top: Table) -> None:
         rule = 'films are taken one by one, by images = "each"; best and all of them are not yet supported'
         top.fault(f"input[{at}].images", card.inputs[at].images, rule, "images-unsupported")
     is_volume = card.is_volume and not together
-    dimensions = "volume" if is_volume else "film"
+    _prepare_holds(card, top, "volume" if is_volume else "film")
+    for at, finding in enumerate(card.findings):
+        if (finding.kind == "segment") != is_volume:
+            rule = 'of volumes only as = "segment" is supported yet, of films only as = "label"'
+            top.fault(f"finding[{at}].as", finding.kind, rule, "as-dimensions")
+    times = Counter(finding.code.value for finding in card.findings)
+    for name in sorted(name for name, count in times.items() if count > 1):
+        top.fault("finding", name, "two findings have this code", "finding-repeated")
+
+
+def _prepare_holds(card: Card, top: Table, dimensions: str) -> None:
+    """Each step prepares what the model takes, and what changes places comes before what changes values."""
     for at, step in enumerate(card.prepare):
         if step.do in STEPS and dimensions not in STEPS[step.do].takes:
             top.fault(f"prepare[{at}].do", step.do, f"does not prepare a {dimensions}", "do-dimensions")
     first = {step.do for step in card.prepare[: sum(step.do in GEOMETRY for step in card.prepare)]}
     if late := [step.do for step in card.prepare if step.do in GEOMETRY and step.do not in first]:
         top.fault("prepare", late, "must come before steps that change values", "prepare-order")
-    for at, finding in enumerate(card.findings):
-        if (finding.kind == "segment") != is_volume:
-            rule = 'of volumes only as = "segment" is supported yet, of films only as = "label"'
-            top.fault(f"finding[{at}].as", finding.kind, rule, "as-dimensions")
-    names = [finding.code.value for finding in card.findings]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        top.fault("finding", name, "two findings have this code", "finding-repeated")
 
 
 def _input(table: Table) -> Input:

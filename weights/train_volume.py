@@ -1,9 +1,8 @@
 """How the two head models were made: drawn volumes in, a card, weights, golden case and figures out.
 
 Shared by `head-ct-bleed/train.py` and `brain-mr-lesion/train.py`. Never imported by the package
-and never run in CI. Needs torch, onnxscript, onnxruntime, SimpleITK, scipy, pydicom and the
-project itself; `--data DIR` is the folder that holds `synthetic.py`, the second source of
-drawings, and the studies that are only looked at.
+and never run in CI. Needs the extra `[train]`; `--data DIR` is the folder that holds
+`synthetic.py`, the second source of drawings, and the studies that are only looked at.
 
 Conventions, which the runtime shares:
 

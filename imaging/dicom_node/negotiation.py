@@ -24,6 +24,7 @@ from imaging.dicom_node.upper_layer import (
     ASSOCIATE_RJ,
     ASSOCIATE_RQ,
     LARGEST_PDU,
+    UNEXPECTED_PDU,
     Broken,
     Ended,
     Line,
@@ -40,7 +41,6 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
 """How long a peer that we asked may take to answer a message."""
 _APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
-_UNEXPECTED_PDU: Final = 0x02
 _STORAGE_AND_ECHO: Final = (build_context(Verification),)
 
 
@@ -81,7 +81,7 @@ def proposal(line: Line) -> Proposal:
     line.wait_at_most(REQUEST_S)
     kind, pdu = line.read_associate()
     if kind != ASSOCIATE_RQ:
-        raise Broken("no request for an association came first", _UNEXPECTED_PDU)
+        raise Broken("no request for an association came first", UNEXPECTED_PDU)
     return Proposal(_decoded(A_ASSOCIATE_RQ(), pdu))
 
 
@@ -113,30 +113,42 @@ def associate(
     an association: of those, Rejected where the peer does not want one.
     """
     line = Line(socket.create_connection((peer.host, peer.port), CONNECT_S))
+    proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
     try:
-        proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
         line.wait_at_most(CONNECT_S)
         line.send_pdu(ASSOCIATE_RQ, _request(peer.ae_title, ae_title, proposed))
-        kind, pdu = line.read_associate()
-        if kind == ASSOCIATE_RJ:
-            raise Rejected(_why(pdu))
-        if kind != ASSOCIATE_AC:
-            raise Broken("the request for an association was answered with another", _UNEXPECTED_PDU)
-        answer = _decoded(A_ASSOCIATE_AC(), pdu)
-        if not answer.presentation_context_definition_results_list:
-            raise Broken("its answer says nothing of the presentation contexts")
-    except Ended as ended:
-        if isinstance(ended, Broken):
-            line.abort(ended.reason)
+        answer = _acceptance(line)
+        chosen = _chosen(answer, proposed)
+    except BaseException as error:
+        if not isinstance(error, Ended) or isinstance(error, Broken):
+            line.abort(error.reason if isinstance(error, Broken) else 0)
         line.close()
         raise
-    accepted = [each for each in answer.presentation_context_definition_results_list if each.result == 0]
-    chosen = {each.context_id: str(each.transfer_syntax[0]) for each in accepted if each.context_id in proposed}
     line.contexts = frozenset(chosen)
     if answer.maximum_length_received:
         line.largest_sent = answer.maximum_length_received
     line.wait_at_most(ANSWER_S)
     return line, {(proposed[number][0], syntax): number for number, syntax in chosen.items()}
+
+
+def _acceptance(line: Line) -> A_ASSOCIATE:
+    kind, pdu = line.read_associate()
+    if kind == ASSOCIATE_RJ:
+        raise Rejected(_why(pdu))
+    if kind != ASSOCIATE_AC:
+        raise Broken("the request for an association was answered with another", UNEXPECTED_PDU)
+    return _decoded(A_ASSOCIATE_AC(), pdu)
+
+
+def _chosen(answer: A_ASSOCIATE, proposed: Mapping[int, tuple[str, str]]) -> dict[int, str]:
+    """The transfer syntax of each accepted context. Raises Broken where the answer is none."""
+    contexts = answer.presentation_context_definition_results_list
+    if not contexts:
+        raise Broken("its answer says nothing of the presentation contexts")
+    accepted = [each for each in contexts if each.result == 0 and each.context_id in proposed]
+    if not all(each.transfer_syntax for each in accepted):
+        raise Broken("it accepts a presentation context without a transfer syntax")
+    return {each.context_id: str(each.transfer_syntax[0]) for each in accepted}
 
 
 def _request(called: str, calling: str, proposed: Mapping[int, tuple[str, str]]) -> bytes:

@@ -129,7 +129,7 @@ class Sender:
         self._message_id = self._message_id % 65535 + 1
         return self._message_id
 
-    def _status(self, asked: int, context_id: int, command: bytes, data: bytes | memoryview = b"") -> int:
+    def _status(self, asked: int, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> int:
         """Sends the request of the last message ID and reads the status of its response. Raises Ended."""
         line = self._line
         assert line is not None

@@ -4,12 +4,11 @@ One thread reads and answers, or asks and reads; nothing polls. A data set is re
 it lies, with no copy between.
 """
 
-import select
 import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from typing import Final, cast
 
@@ -23,7 +22,8 @@ LARGEST_PDU: Final = 1 << 20
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 0x01, 0x02, 0x03
 _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x04, 0x05, 0x06, 0x07
 _IS_COMMAND, _IS_LAST = 1, 2
-_UNEXPECTED_PDU, _INVALID_PARAMETER = 0x02, 0x06
+UNEXPECTED_PDU: Final = 0x02
+_INVALID_PARAMETER: Final = 0x06
 
 _LARGEST_READ: Final = 1 << 20
 _LARGEST_FRAGMENT: Final = 1 << 18
@@ -71,7 +71,7 @@ class Line:
         if kind == _ABORT:
             raise Ended("aborted")
         if kind not in (ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ) or length > LARGEST_PDU:
-            raise Broken("an association did not come first", _UNEXPECTED_PDU)
+            raise Broken("an association did not come first", UNEXPECTED_PDU)
         return kind, struct.pack(">BxI", kind, length) + self._read(length)
 
     def messages(self) -> Iterator[Message]:
@@ -81,12 +81,12 @@ class Line:
         for context, flags, length in self._values():
             if flags & _IS_COMMAND:
                 if elements is not None or len(command) + length > LARGEST_PDU:
-                    raise Broken("a command where a data set was due", _UNEXPECTED_PDU)
+                    raise Broken("a command where a data set was due", UNEXPECTED_PDU)
                 command += self._read(length)
                 if flags & _IS_LAST:
                     elements, is_whole = _elements(command)
             elif elements is None:
-                raise Broken("a data set without a command", _UNEXPECTED_PDU)
+                raise Broken("a data set without a command", UNEXPECTED_PDU)
             else:
                 self._read_into_buffer(size, length)
                 size += length
@@ -98,11 +98,12 @@ class Line:
                 command, size, elements = bytearray(), 0, None
         self.send_pdu(_RELEASE_RP, bytes(4))
 
-    def send(self, context_id: int, command: bytes, data: bytes | memoryview = b"") -> None:
-        """Sends a message in a presentation context. Raises Ended where the peer is gone."""
+    def send(self, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> None:
+        """Sends a message in a presentation context; `data`: None without a data set. Raises Ended."""
         largest = max(_SMALLEST_FRAGMENT, min(self.largest_sent, _LARGEST_FRAGMENT) - 6 & ~1)
-        for is_command, whole in ((_IS_COMMAND, memoryview(command)), (0, memoryview(data))):
-            for at in range(0, len(whole), largest):
+        parts = [(_IS_COMMAND, memoryview(command))] + ([] if data is None else [(0, memoryview(data))])
+        for is_command, whole in parts:
+            for at in range(0, len(whole) or 1, largest):  # an empty data set is a fragment as well
                 part = whole[at : at + largest]
                 is_last = _IS_LAST if at + largest >= len(whole) else 0
                 size = len(part)
@@ -122,9 +123,12 @@ class Line:
         limit = self._connection.gettimeout()
         try:
             self._connection.setblocking(False)
-            has_said = bool(self._reader.peek(1))
+            if not self._reader.peek(1):
+                self._connection.recv(1, socket.MSG_PEEK)  # nothing: the end
+            return False
+        except BlockingIOError:
             self._connection.settimeout(limit)
-            return not has_said and not select.select([self._connection], [], [], 0)[0]
+            return True
         except (OSError, ValueError):  # it is gone
             return False
 
@@ -142,28 +146,27 @@ class Line:
                     self.send_pdu(_RELEASE_RP, bytes(4))
         except Ended:
             pass
-        self._reader.close()
-        self._connection.close()
+        self._let_go()
 
     def abort(self, reason: int = 0) -> None:
         """A-ABORT, by the provider where there is a reason; who waits in this association is woken."""
-        try:
+        with suppress(OSError, Ended):  # it is gone already, or takes nothing more
             self.wait_at_most(GOODBYE_S)
             self.send_pdu(_ABORT, bytes((0, 0, 2 if reason else 0, reason)))
+        with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        except (OSError, Ended):  # it is gone already
-            pass
 
     def close(self) -> None:
         """After the last answer: the peer closes first (PS3.8 9.2.3, Sta13), or we do after a second."""
         until = time.monotonic() + GOODBYE_S
-        try:
+        with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
             self.wait_at_most(GOODBYE_S)
             while self._connection.recv(_BUFFER) and time.monotonic() < until:  # else a reset would overtake our answer
                 pass
-        except OSError:
-            pass
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._reader.close()
         self._connection.close()
 
@@ -177,7 +180,7 @@ class Line:
             if kind == _ABORT:
                 raise Ended("aborted")
             if kind != _P_DATA:
-                raise Broken(f"PDU type {kind:#04x} in an association", _UNEXPECTED_PDU)
+                raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
             while length:
                 size, context, flags = struct.unpack(">IBB", self._read(6)) if length >= 6 else (0, 0, 0)
                 if not 2 <= size <= length - 4:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from imaging import crash
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
@@ -160,7 +161,7 @@ def fall_back(ledger: Ledger, delivery: Delivery, substitute: Substitute) -> boo
 
     False where the claim had ended: somebody else has the delivery now.
     """
-    table, object_ = tables.delivery, tables.object_
+    table = tables.delivery
     with ledger.write() as connection:
         changed = connection.execute(
             _CONCLUDE,
@@ -175,21 +176,32 @@ def fall_back(ledger: Ledger, delivery: Delivery, substitute: Substitute) -> boo
         ).rowcount
         if not changed:
             return False
-        uid = substitute.sop_instance_uid
-        known = connection.scalar(select(object_.c.id).where(object_.c.sop_instance_uid == uid))
-        number = known or _add_beside(ledger, connection, delivery, substitute)
+        number = _substituted(ledger, connection, delivery, substitute)
         connection.execute(update(table).where(table.c.id == delivery.id).values(object_id=number))
         crash.point("fall-back-not-committed")
+    ledger.wakeups.notify(wakeups.STUDY)
     return True
 
 
-def _add_beside(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Substitute) -> int:
-    """A row for the substitute, of the same study, job and model as the object that it stands for."""
+def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Substitute) -> int:
+    """The row of the substitute, which another destination may have needed before."""
     object_ = tables.object_
-    same = connection.execute(select(object_).where(object_.c.sop_instance_uid == delivery.sop_instance_uid)).one()
-    row = {name: same._mapping[name] for name in ("study_id", "job_id", "kind", "model")}
-    added = connection.execute(insert(object_).values(**row, **asdict(substitute), built_at=ledger.clock.now()))
-    return int((added.inserted_primary_key or (0,))[0])
+    same = select(object_.c.id).where(object_.c.sop_instance_uid == substitute.sop_instance_uid)
+    known: int | None = connection.scalar(same)
+    if known is not None:
+        return known
+    stood_for = object_.c.sop_instance_uid == delivery.sop_instance_uid
+    row = connection.execute(
+        select(
+            object_.c.id.label("stands_for_id"), object_.c.study_id, object_.c.job_id, object_.c.kind, object_.c.model
+        ).where(stood_for)
+    ).one()
+    new = insert(object_).values(**row._mapping, **asdict(substitute), built_at=ledger.clock.now())
+    try:
+        with connection.begin_nested():
+            return int((connection.execute(new).inserted_primary_key or (0,))[0])
+    except IntegrityError:  # another destination needed it just now
+        return int(connection.execute(same).scalar_one())
 
 
 def _after_fault(
@@ -285,13 +297,15 @@ def peers(ledger: Ledger) -> list[str]:
 
 
 def replay(ledger: Ledger, destinations: Sequence[str] = ()) -> int:
-    """Sends dead letters again, of the named destinations or of all."""
-    table = tables.delivery
+    """Sends dead letters again, of the named destinations or of all, as the objects that they were first."""
+    table, object_ = tables.delivery, tables.object_
+    first = select(func.coalesce(object_.c.stands_for_id, object_.c.id)).where(object_.c.id == table.c.object_id)
     query = (
         update(table)
         .where(table.c.state == DeliveryState.DEAD)
         .values(
             state=DELIVERY[DeliveryState.DEAD, DeliveryEvent.REPLAYED],
+            object_id=first.scalar_subquery(),
             due_tick=0.0,
             attempts=0,
             why="",

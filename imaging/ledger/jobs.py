@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.codes import Code
@@ -74,13 +74,19 @@ _INPUTS: Final = (
     .where(tables.instance.c.id.in_(bindparam("instances", expanding=True)))
     .order_by(tables.instance.c.id)
 )
+_SENT_AS: Final = tables.object_.alias()
 _LAST_REPORT: Final = (
     select(tables.object_.c.sop_class_uid, tables.object_.c.sop_instance_uid, tables.object_.c.series_instance_uid)
     .where(
         tables.object_.c.study_id == bindparam("study"),
         tables.object_.c.model == bindparam("model"),
         tables.object_.c.kind == "sr",
-        exists().where(tables.delivery.c.object_id == tables.object_.c.id),
+        tables.object_.c.stands_for_id.is_(None),
+        exists().where(
+            tables.delivery.c.object_id == _SENT_AS.c.id,
+            _SENT_AS.c.study_id == tables.object_.c.study_id,
+            func.coalesce(_SENT_AS.c.stands_for_id, _SENT_AS.c.id) == tables.object_.c.id,
+        ),
     )
     .order_by(tables.object_.c.id.desc())
     .limit(1)
@@ -318,8 +324,10 @@ def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
         rows = connection.execute(
             select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(which, is_last)
         ).all()
+        _lock_studies(connection, {row.study_id for row in rows})
+        replayed = 0
         for row in rows:
-            connection.execute(
+            replayed += connection.execute(
                 update(job)
                 .where(job.c.id == row.id, job.c.state == row.state)
                 .values(
@@ -331,7 +339,13 @@ def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
                     attempts=0,
                     queued_at=ledger.clock.now(),
                 )
-            )
-    if rows:
+            ).rowcount
+    if replayed:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
-    return len(rows)
+    return replayed
+
+
+def _lock_studies(connection: Connection, numbers: Collection[int]) -> None:
+    """So that no purge takes a study away meanwhile; whose rows are locked in one order never wait in a circle."""
+    study = tables.study
+    connection.execute(select(study.c.id).where(study.c.id.in_(numbers)).order_by(study.c.id).with_for_update())

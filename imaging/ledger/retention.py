@@ -39,8 +39,9 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
     should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
-        locked = _removable(before).where(tables.study.c.id == study_id).with_for_update(of=tables.study)
-        if connection.scalar(locked) is None:
+        # Locked first, and then looked at: PostgreSQL sees what others committed meanwhile in the next statement only.
+        connection.execute(select(tables.study.c.id).where(tables.study.c.id == study_id).with_for_update())
+        if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
         keys = _keys(connection, study_id)
         _keep_numbers(connection, study_id)

@@ -259,10 +259,12 @@ object_ = Table(
     _text("sop_class_uid"),
     _text("sop_instance_uid", unique=True),
     _text("series_instance_uid"),
+    Column("stands_for_id", BigInteger, ForeignKey("object.id"), index=True),
     Column("data", LargeBinary, nullable=False),
     Column("built_at", Instant, nullable=False),
     sqlite_autoincrement=True,
 )
+"""What is sent. `stands_for_id`: the object that this one is sent in place of, to who does not take that."""
 
 delivery = Table(
     "delivery",

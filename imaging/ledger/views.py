@@ -310,7 +310,9 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
 def _with_reports(connection: Connection, row: Row) -> Row:
     """The row with the SOP Instance UID of each model's last SR."""
     table = tables.object_
-    query = select(table.c.model, table.c.sop_instance_uid).where(table.c.study_id == row.number, table.c.kind == "sr")
+    query = select(table.c.model, table.c.sop_instance_uid).where(
+        table.c.study_id == row.number, table.c.kind == "sr", table.c.stands_for_id.is_(None)
+    )
     reports = {each.model: each.sop_instance_uid for each in connection.execute(query.order_by(table.c.id))}
     return replace(row, results=tuple(replace(each, sr=reports.get(each.model or "")) for each in row.results))
 

@@ -1,7 +1,8 @@
 """An answer for a destination that takes no Comprehensive 3D SR: the same document as Comprehensive SR.
 
 Comprehensive SR (PS3.3 A.35.3) has no SCOORD3D, so a finding loses its point in the patient and is of TID 1501; all
-else it keeps, also the sizes that were measured there. It is another object, under UIDs derived from the first one's.
+else it keeps, also the sizes that were measured there. It is another object, under UIDs derived from the first one's,
+and so is what it names as its predecessor: who takes this one took that one in the same form.
 """
 
 import warnings
@@ -37,9 +38,15 @@ def comprehensive(data: bytes) -> Fallback:
 
 def _comprehensive(sr: FileDataset) -> Fallback:
     sr.SOPClassUID = sr.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
-    sr.SOPInstanceUID = derived_uid(str(sr.SOPInstanceUID), COMPREHENSIVE_SR)
+    sr.SOPInstanceUID = _derived(sr.SOPInstanceUID)
     sr.file_meta.MediaStorageSOPInstanceUID = sr.SOPInstanceUID
-    sr.SeriesInstanceUID = derived_uid(str(sr.SeriesInstanceUID), COMPREHENSIVE_SR)
+    sr.SeriesInstanceUID = _derived(sr.SeriesInstanceUID)
+    for study in sr.get("PredecessorDocumentsSequence", []):
+        for series in study.ReferencedSeriesSequence:
+            series.SeriesInstanceUID = _derived(series.SeriesInstanceUID)
+            for document in series.ReferencedSOPSequence:
+                document.ReferencedSOPClassUID = ComprehensiveSRStorage
+                document.ReferencedSOPInstanceUID = _derived(document.ReferencedSOPInstanceUID)
     for item in _items(sr):
         children = item.ContentSequence
         flat = [each for each in children if each.ValueType != "SCOORD3D"]
@@ -50,6 +57,10 @@ def _comprehensive(sr: FileDataset) -> Fallback:
     written = BytesIO()
     sr.save_as(written, enforce_file_format=True)
     return Fallback(str(sr.SOPInstanceUID), str(sr.SeriesInstanceUID), written.getvalue())
+
+
+def _derived(uid: str) -> str:
+    return derived_uid(str(uid), COMPREHENSIVE_SR)
 
 
 def _items(item: Dataset) -> Iterator[Dataset]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from decimal import Context, Decimal
 from typing import Final
 
 from imaging.domain.codes import Code
@@ -101,9 +102,11 @@ def beside(probability: float, threshold: float | None) -> str:
     """A probability in four digits, or in as many as it takes to stay on its side of the threshold as written."""
     if threshold is None:
         return decimal(probability, 4)
-    limit, is_over = float(decimal(threshold, MOST_DIGITS)), probability >= threshold
+    written, is_over = decimal(threshold, MOST_DIGITS), probability >= threshold
+    limit = float(written)
     for digits in (4, 6, MOST_DIGITS):
         said = decimal(probability, digits)
         if (float(said) >= limit) == is_over:
             return said
-    return decimal(probability * (1 - 2 * 10**-MOST_DIGITS), MOST_DIGITS)  # below it by less than the last digit
+    # It is beside the threshold by less than the last digit that is written.
+    return written if is_over else decimal(float(Decimal(written).next_minus(Context(prec=MOST_DIGITS))), MOST_DIGITS)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _BURST: Final = 16
 _KEEP_OPEN_S: Final = 1.0
-"""How long an association is kept for the next delivery; an idle one costs both ends 6 % of a core."""
+"""How long an association is kept for the next delivery; peers have few of them."""
 
 
 _FELL_BACK: Final = "as Comprehensive SR: the peer takes no Comprehensive 3D SR"
@@ -89,10 +89,10 @@ def _send_to(ledger: Ledger, name: str, address: str, ae_title: str, index: int,
 def _rest(ledger: Ledger, listener: wakeups.Listener, sender: Sender, due_tick: float | None) -> None:
     """Waits for the next delivery; an association that is not needed within a second is closed."""
     seconds = LOOK_S if due_tick is None else max(0.0, due_tick - ledger.clock.tick())
-    if sender.is_open and not listener.wait(min(seconds, _KEEP_OPEN_S)):
-        sender.close()
-    if not sender.is_open:
-        listener.wait(min(seconds, LOOK_S))
+    if sender.is_open and listener.wait(min(seconds, _KEEP_OPEN_S)):
+        return
+    sender.close()  # also where the peer ended it: it waits for an answer to that
+    listener.wait(min(seconds, LOOK_S))
 
 
 def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threading.Event) -> None:
@@ -101,10 +101,9 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
             return
         answer, peer_is_down = _answer(sender, each)
         crash.point("peer-answered")
-        substitute = _substitute(sender, each) if isinstance(answer, NotTaken) else None
-        if substitute is not None:
-            deliveries.fall_back(ledger, each, substitute)
-            log.warning("delivery_fell_back delivery=%d destination=%s", each.id, each.destination)
+        if isinstance(answer, Substitute):
+            if deliveries.fall_back(ledger, each, answer):
+                log.warning("delivery_fell_back delivery=%d destination=%s", each.id, each.destination)
             continue
         deliveries.conclude(ledger, each, answer, random.random(), peer_is_down=peer_is_down)
         if not isinstance(answer, Accepted):
@@ -128,20 +127,23 @@ def _substitute(sender: Sender, delivery: Delivery) -> Substitute | None:
     return Substitute(COMPREHENSIVE_SR, other.sop_instance_uid, other.series_instance_uid, other.data)
 
 
-def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer, bool]:
-    """What the peer said, and whether the peer, not this object, seems to be the trouble.
+def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer | Substitute, bool]:
+    """What the peer said, or what it may take instead; and whether the peer, not this object, seems to be the trouble.
 
     A peer that has no room, fails or hangs up is taken for down. If it did so before with this object, it may be the
     object that it chokes on: then only this one waits.
     """
     try:
         answer = sender.send(delivery.data)
+        substitute = _substitute(sender, delivery) if isinstance(answer, NotTaken) else None
     except Unreachable as error:
         return Passing(str(error)), True
     except (Unreadable, ValueError) as error:  # of the object: it would be so tomorrow as well
         return Permanent(f"{type(error).__name__} while sending"), False
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
         return Passing(fingerprint(error)), False
+    if substitute is not None:
+        return substitute, False
     if isinstance(answer, Accepted) and delivery.sop_class_uid == COMPREHENSIVE_SR:
         return Accepted("; ".join(filter(None, (answer.note, _FELL_BACK)))), False
     return answer, isinstance(answer, Passing) and not delivery.attempts

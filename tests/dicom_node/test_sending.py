@@ -11,11 +11,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian
+from scripted_peer import accepted, playing, read_pdu
 
 from imaging.dicom_node import negotiation
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.dicom_node.upper_layer import Ended, Line
-from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted, Answer, Passing
 
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -35,36 +35,10 @@ def part_10(data: bytes = DATA) -> bytes:
 @contextmanager
 def peer(*plays: Callable[[socket.socket], None]) -> Iterator[Sender]:
     """A sender, and a peer that plays each part with the next connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def play() -> None:
-            for each in plays:
-                connection, _ = listener.accept()
-                with connection:
-                    connection.settimeout(20)
-                    each(connection)
-
-        thread = threading.Thread(target=play, daemon=True)
-        thread.start()
-        sender = Sender(Address("PACS", "127.0.0.1", listener.getsockname()[1]), "IMAGING")
+    with playing(*plays) as address:
+        sender = Sender(address, "IMAGING")
         yield sender
         sender.close()
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Line:
-    """Takes the association as it is asked for."""
-    line = Line(connection)
-    answers: list[tuple[int, bytes]] = []
-    line.send_pdu = lambda kind, body: answers.append((kind, body))  # type: ignore[method-assign]
-    negotiation.accept(line, negotiation.proposal(line))
-    del line.send_pdu
-    ((kind, body),) = answers
-    if largest_pdu is not None:
-        body = body.replace(struct.pack(">BxHI", 0x51, 4, 1 << 20), struct.pack(">BxHI", 0x51, 4, largest_pdu))
-    line.send_pdu(kind, body)
-    return line
 
 
 def takes_all(connection: socket.socket) -> None:
@@ -72,19 +46,6 @@ def takes_all(connection: socket.socket) -> None:
     line = accepted(connection)
     for message in line.messages():
         line.answer(message, 0)
-
-
-def read_pdu(connection: socket.socket) -> tuple[int, bytes]:
-    with connection.makefile("rb", buffering=0) as raw:
-
-        def read(size: int) -> bytes:
-            found = b""
-            while len(found) < size:
-                found += raw.read(size - len(found)) or b""
-            return found
-
-        kind, length = struct.unpack(">BxI", read(6))
-        return kind, read(length)
 
 
 def sent_by(play: Callable[[socket.socket], None], *more: Callable[[socket.socket], None]) -> Answer:
@@ -113,6 +74,34 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
     assert sent_by(play) == Accepted()
     assert objects == [DATA]
     assert max(sizes) <= {16384: 16384, 16385: 16384, 100: 100, 1: 70, 0: 1 << 18}[largest_pdu]
+
+
+def test_an_object_without_a_data_set_is_answered() -> None:
+    with peer(takes_all) as sender:
+        assert sender.send(part_10(b"")) == Accepted()
+
+
+def test_an_abort_wakes_who_reads_also_where_the_peer_takes_nothing_more() -> None:
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        deaf, _ = listener.accept()
+        line = Line(ours)
+    line.wait_at_most(0.1)
+    with pytest.raises(Ended):
+        line.send_pdu(4, bytes(64 << 20))
+    line.wait_at_most(60)
+
+    def read() -> None:
+        with pytest.raises(Ended):
+            next(line.messages())
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    with deaf:
+        line.abort()
+        assert ended.wait(10)
+    line.close()
 
 
 def test_a_response_in_many_fragments_is_one_answer() -> None:
@@ -235,6 +224,13 @@ def test_when_both_release_at_once_both_are_answered() -> None:
     assert kinds == [5, 6, 0]
 
 
+def _acceptance_of_nothing() -> bytes:
+    """An A-ASSOCIATE-AC that accepts the first context and names no transfer syntax."""
+    context = struct.pack(">BxH", 0x21, 4) + b"\x01\0\0\0"
+    body = b"\0\1\0\0" + b"PACS".ljust(16) + b"IMAGING".ljust(16) + bytes(32) + context
+    return struct.pack(">BxI", 2, len(body)) + body
+
+
 BEGINNINGS = {
     "a rejection for a reason that the standard has": (b"\x03\0\0\0\0\x04\0\1\1\7", "Called AE title not recognised"),
     "a rejection for another": (b"\x03\0\0\0\0\x04\0\1\1\x63", "association rejected"),
@@ -244,6 +240,7 @@ BEGINNINGS = {
     "a request": (b"\x01\0\0\0\0\x04\0\0\0\0", "aborted by us: the request for an association was answered with"),
     "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "aborted by us: its answer says nothing"),
     "an acceptance that ends in an item": (b"\x02\0\0\0\0\x46\0\1" + bytes(66) + b"\x21\0", "how it begins"),
+    "a context without a transfer syntax": (_acceptance_of_nothing(), "accepts a presentation context without"),
     "an endless acceptance": (b"\x02\0\xff\xff\xff\xff", "aborted by us: an association did not come first"),
 }
 

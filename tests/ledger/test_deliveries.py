@@ -19,7 +19,7 @@ from ledger_cases import (
 
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.ledger import deliveries, jobs, tables, views, wakeups
-from imaging.ledger.deliveries import LEASE_S, Delivery
+from imaging.ledger.deliveries import LEASE_S, Delivery, Substitute
 from imaging.ledger.store import Ledger
 
 AWAY = Passing("no connection")
@@ -297,3 +297,21 @@ def test_configured_destinations_are_known_before_they_are_tried_and_others_are_
     assert [each["state"] for each in views.status(ledger)["peers"]] == ["up", "not tried yet"]
     deliveries.keep_peers(ledger, ["PACS"])
     assert deliveries.peers(ledger) == ["PACS"]
+
+
+def test_a_substitute_is_sent_in_its_turn_once_for_all_who_need_it_and_a_replay_begins_with_the_first_object(
+    ledger: Ledger,
+) -> None:
+    study_id = answered(ledger, destinations=("PACS", "RIS"))
+    first = rows(ledger, tables.object_)[0]["sop_instance_uid"]
+    instead = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
+    for name in ("PACS", "RIS"):
+        ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
+        assert deliveries.fall_back(ledger, delivery, instead)
+        assert not deliveries.fall_back(ledger, delivery, instead)
+        ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
+        assert (delivery.sop_instance_uid, delivery.data) == ("2.25.8001", b"another SR")
+        conclude(ledger, delivery, Permanent("no"))
+    assert [each["study_id"] for each in rows(ledger, tables.object_)] == [study_id, study_id]
+    assert deliveries.replay(ledger) == 2
+    assert claim(ledger)[0].sop_instance_uid == first

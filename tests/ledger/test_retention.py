@@ -2,14 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
-from ledger_cases import NEGATIVE, TurnedClock, answered, film, lease_one, queued, receive, report, rows
+from ledger_cases import FAULTY, NEGATIVE, TurnedClock, answered, film, lease_one, queued, receive, report, rows
 from peers import eventually
-from sqlalchemy import text
+from sqlalchemy import Connection, text, update
 
+from imaging.domain.states import JobState
 from imaging.ledger import jobs, receiving, retention, tables
-from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.receiving import MIXED_PATIENTS, AssociationEnd, Receipt
 from imaging.ledger.store import Ledger
 
 
@@ -95,6 +97,54 @@ def test_what_is_received_again_while_it_is_removed_is_kept_anew(
     again.join(30)
     assert [each.study_id for each in kept] == [each["id"] for each in rows(ledger, tables.study)]
     assert len(rows(ledger, tables.instance)) == 1
+
+
+def meanwhile(
+    ledger: Ledger, other: Ledger, study_id: int, before: datetime, act: Callable[[Connection], None]
+) -> bool:
+    """Whether a study is removed that another process is just changing; on PostgreSQL the removal waits for it."""
+    removed: list[bool] = []
+    removal = threading.Thread(target=lambda: removed.append(retention.remove(ledger, study_id, before, [].append)))
+    with other.write() as connection:
+        act(connection)
+        removal.start()
+        if not ledger.is_sqlite:
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            with ledger.engine.connect() as looking:
+                eventually(lambda: looking.scalar(waiting), what="the wait for the study's row")
+    removal.join(30)
+    return removed[0]
+
+
+def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    clock.advance(60)
+
+    def act(connection: Connection) -> None:
+        mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
+        receiving._keep_apart(ledger, connection, mixed, study_id, MIXED_PATIENTS)
+
+    assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
+    assert len(rows(ledger, tables.conflict)) == 1
+
+
+def test_a_study_that_is_replayed_meanwhile_is_not_removed(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = queued(ledger)
+    jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
+    clock.advance(60)
+
+    def act(connection: Connection) -> None:
+        jobs._lock_studies(connection, {study_id})
+        connection.execute(update(tables.job).values(state=JobState.QUEUED))
+
+    assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
+    assert jobs.replay(ledger) == 0
+    assert [each["state"] for each in rows(ledger, tables.job)] == [JobState.QUEUED]
 
 
 def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time(

@@ -37,7 +37,7 @@ from imaging.domain.states import (
     StudyState,
 )
 from imaging.ledger import deliveries, jobs, receiving, settling, tables
-from imaging.ledger.deliveries import Delivery
+from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -88,11 +88,13 @@ def conclude_delivery(answer: Answer) -> Callable[[Ledger, Delivery], object]:
     return lambda ledger, delivery: deliveries.conclude(ledger, delivery, answer, 0.0, peer_is_down=False)
 
 
+INSTEAD = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
 DELIVERY_EVENTS: dict[DeliveryEvent, Callable[[Ledger, Delivery], object]] = {
     DeliveryEvent.CLAIMED: lambda ledger, delivery: claim(ledger),
     DeliveryEvent.ACCEPTED: conclude_delivery(Accepted()),
     DeliveryEvent.FAILED_FOR_NOW: conclude_delivery(Passing("full")),
     DeliveryEvent.REFUSED: conclude_delivery(Permanent("no")),
+    DeliveryEvent.FELL_BACK: lambda ledger, delivery: deliveries.fall_back(ledger, delivery, INSTEAD),
     DeliveryEvent.LEASE_ENDED: lambda ledger, delivery: deliveries.give_back(ledger, SENDER),
     DeliveryEvent.DESTINATION_GONE: lambda ledger, delivery: deliveries.give_up(ledger, ["RIS"]),
     DeliveryEvent.REPLAYED: lambda ledger, delivery: deliveries.replay(ledger),

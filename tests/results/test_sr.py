@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sr_cases import (
     AT,
@@ -34,7 +34,7 @@ from sr_cases import (
     volume,
 )
 
-from imaging.domain.findings import Finding, Outcome, State
+from imaging.domain.findings import Finding, ImageRef, Outcome, State
 from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
 from imaging.results import concepts
@@ -65,7 +65,7 @@ def test_other_validators_accept_every_kind_of_answer(tmp_path: Path, tools: Pat
     ):  # their kinds are among the others
         files.append(tmp_path / f"{name}.dcm")
         files[-1].write_bytes(write_sr(CASES[name]))
-    for name in ("volume", "positive"):
+    for name in ("volume", "positive", "three-films-revised"):
         files.append(tmp_path / f"{name}-comprehensive.dcm")
         files[-1].write_bytes(comprehensive(write_sr(CASES[name])).data)
     command = [sys.executable, str(tools / "check_sr"), "--json", "--require-all", *map(str, files)]
@@ -179,6 +179,9 @@ def test_any_header_gets_a_sound_report_or_a_reason(name: str, words: str, numbe
 
 @settings(max_examples=100, deadline=None)
 @given(probability=st.floats(0, 1), threshold=st.floats(0.001, 1), score=st.floats(0, 1, width=32))
+@example(probability=0.10255959199048229, threshold=0.102559592, score=0.0)  # they differ behind the last digit written
+@example(probability=0.99999999996, threshold=1.0, score=0.0)
+@example(probability=0.001, threshold=0.001, score=0.0)
 def test_any_probability_is_reported_beside_any_threshold(probability: float, threshold: float, score: float) -> None:
     threshold = round(threshold, 9)  # as a card states it
     spec = replace(EFFUSION, threshold=threshold)
@@ -302,6 +305,20 @@ def test_a_comprehensive_sr_says_all_but_the_points_in_the_patient(report: Repor
     assert sr.file_meta.MediaStorageSOPInstanceUID == sr.SOPInstanceUID == other.sop_instance_uid
     assert len({sr.SOPInstanceUID, first.SOPInstanceUID, sr.SeriesInstanceUID, first.SeriesInstanceUID}) == 4
     assert (sr.PatientName, sr.StudyInstanceUID) == (first.PatientName, first.StudyInstanceUID)
+
+
+def test_the_predecessor_of_a_comprehensive_sr_is_one_too() -> None:
+    report = CASES["three-films-revised"]
+    before = write_sr(replace(report, predecessor=None, result="1"))
+    named = pydicom.dcmread(BytesIO(before))
+    was = ImageRef(SR_CLASS, str(named.SOPInstanceUID), str(named.SeriesInstanceUID))
+    sr = pydicom.dcmread(BytesIO(comprehensive(write_sr(replace(report, predecessor=was))).data))
+    ((series,),) = (each.ReferencedSeriesSequence for each in sr.PredecessorDocumentsSequence)
+    (document,) = series.ReferencedSOPSequence
+    sent = comprehensive(before)
+    assert series.SeriesInstanceUID == sent.series_instance_uid == sr.SeriesInstanceUID
+    assert document.ReferencedSOPInstanceUID == sent.sop_instance_uid
+    assert document.ReferencedSOPClassUID == COMPREHENSIVE_SR
 
 
 def test_each_answer_says_that_it_is_no_diagnosis_in_its_language() -> None:

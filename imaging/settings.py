@@ -4,6 +4,7 @@ Read by the command line and the supervisor only; everything below gets values. 
 """
 
 import difflib
+import ipaddress
 import logging
 import os
 import tomllib
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
-from imaging.domain.peers import LOOPBACK, Address, Caller
+from imaging.domain.peers import Address, Caller, is_loopback
 from imaging.models.folders import folder_faults
 from imaging.web.settings import LANGUAGES, viewer_faults
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "IMAGING_"
 ROLES: Final = ("node", "worker", "deliver", "web")
+LEAST_WORKER_MB: Final = 200
+"""Below that its libraries do not load."""
 OUTCOMES: Final = ("positive", "negative", "not_analysed", "failed")
 
 
@@ -43,6 +46,13 @@ class Destination:
     name: str
     address: Address
     outcomes: frozenset[str] = frozenset(OUTCOMES)
+
+
+def _megabytes(said: str) -> float:
+    value = _number(said)
+    if value < LEAST_WORKER_MB:
+        raise _BadValue(f"is too little for any worker; {LEAST_WORKER_MB} or more is wanted")
+    return value
 
 
 def _text(said: str) -> str:
@@ -69,7 +79,7 @@ def _number(said: str) -> float:
     except ValueError:
         raise _BadValue("is no number") from None
     if not 0 <= value < 1e9:
-        raise _BadValue("must be 0 or more")
+        raise _BadValue("must be from 0 to 1000000000")
     return value
 
 
@@ -87,7 +97,12 @@ def _caller(said: str) -> Caller:
     title, at, address = said.partition("@")
     if not title or not at or not address:
         raise _BadValue("is not of the form AET@ADDRESS, such as CT1@10.0.0.7")
-    return Caller(_ae_title(title), address)
+    try:
+        return Caller(_ae_title(title), str(ipaddress.ip_address(address.strip("[]"))))
+    except ValueError as error:
+        if isinstance(error, _BadValue):
+            raise
+        raise _BadValue(f"has {address!r} for an address; one IP address is wanted, as in CT1@10.0.0.7") from None
 
 
 def _destination(said: str) -> Destination:
@@ -174,7 +189,7 @@ class Settings:
         many=True,
     )
     workers: int = _setting(_count, 1, "N", "worker processes")
-    worker_memory_mb: float = _setting(_number, 6000.0, "MB", "memory that one worker may take")
+    worker_memory_mb: float = _setting(_megabytes, 6000.0, "MB", "memory that one worker may take")
     film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image that make a study whole")
     volume_quiet_s: float = _setting(
         _number, 2.0, "S", "CT, MR: seconds after the association's end, positions without gap"
@@ -305,12 +320,12 @@ def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]
 def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
     """Faults of settings that are well formed each. `said`: those that were said, well formed or not."""
     faults = []
-    if settings.dicom_host not in LOOPBACK and not settings.accept:
+    if not is_loopback(settings.dicom_host) and not settings.accept:
         faults.append(
             f"--dicom-host {settings.dicom_host!r} is beyond loopback, where strangers are refused: say who may send, "
             "by --accept AET@ADDRESS for each"
         )
-    if settings.web_host not in LOOPBACK:
+    if not is_loopback(settings.web_host):
         faults.append(
             f"--web-host {settings.web_host!r} is beyond loopback; pages need accounts there, which this "
             "version lacks. Use 127.0.0.1 and a tunnel"

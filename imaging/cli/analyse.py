@@ -1,8 +1,8 @@
 """Analyse files or folders, without a server.
 
-Files that are no DICOM are passed over and counted. Not analysed is a result as well (exit status 0). The same files,
-models and --at give the same bytes. A study that needs more memory than it may have is not analysed; the card's limit
-of time is the worker's alone.
+Files that are no DICOM are passed over and counted, DICOM that cannot be read is named. Not analysed is a result as
+well (exit status 0). The same files, models and --at give the same bytes. A study that needs more memory than it may
+have is not analysed; the card's limit of time is the worker's alone.
 
   imaging analyse study/ --output results/
   imaging analyse film.dcm --json --at 2026-11-24T09:30:00+07:00
@@ -20,12 +20,16 @@ from imaging.models.folders import folder_faults
 from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
 from imaging.roles.memory import memory_limit
+from imaging.settings import parser as parser_of
 
 
 def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
+    parser.add_argument(
+        "--language", metavar="LANG", default="vi", help="of our own words in the SRs: vi, fr or en (default vi)"
+    )
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
@@ -39,6 +43,9 @@ def run(asked: Asked) -> int:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
     memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb)
+    checked(faults, parser_of("language"), "--language", asked.language)
+    if asked.output is not None and asked.output.exists() and not asked.output.is_dir():
+        faults.append(f"--output {asked.output}: is no folder")
     faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
     refuse(asked, faults)
     assert at is not None
@@ -55,12 +62,13 @@ def _megabytes(said: str) -> int:
 
 def _analyse(asked: Asked, at: datetime) -> int:
     collected = collect(asked.paths)
+    whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
     if not collected.studies:
-        raise Wrong(f"nothing readable: {collected.passed_over} files are no DICOM")
+        raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
     catalogue = load_models(asked.models or [shipped_folder()])
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    analysis = Analysis(catalogue, at, asked.output, cores())
+    analysis = Analysis(catalogue, at, asked.output, cores(), asked.language)
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)
@@ -68,7 +76,7 @@ def _analyse(asked: Asked, at: datetime) -> int:
             results.append(analysis.study(study_uid, sources))
         except OSError as error:
             raise Failed(f"--output {asked.output}: {error.strerror}") from None
-    print(f"\n{collected.passed_over} files passed over", file=sys.stderr)
+    print(f"\n{collected.passed_over} files passed over", *whys, sep="\n", file=sys.stderr)
     print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
     return 0
 

@@ -151,7 +151,8 @@ def amount(said: str) -> float:
 def moment(said: str) -> datetime:
     """A date and time; local where it names no zone."""
     try:
-        return datetime.fromisoformat(said).astimezone()
+        found = datetime.fromisoformat(said)
+        return found if found.tzinfo else found.astimezone()
     except ValueError:
         raise ValueError("is no date and time such as 2026-11-24T09:30:00+07:00") from None
 

@@ -8,6 +8,8 @@ for good; the study is looked at again either way.
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
 from imaging.ledger import receiving
@@ -34,14 +36,30 @@ def run(asked: Asked) -> int:
     ledger = ledger_of(asked, faults)
     if asked.what == "list":
         found = [each | {"received_at": each["received_at"].isoformat()} for each in receiving.conflicts(ledger)]
-        head = ["number", "why", "study", "object", "received"]
-        rows = [
-            [each["id"], each["why"], each["study_instance_uid"], each["sop_instance_uid"], each["received_at"]]
-            for each in found
-        ]
-        print(json.dumps({"conflicts": found}, indent=2) if asked.json else table([head, *rows]))
+        said = json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if asked.json else _table(found)
+        print(said)
         return 0
     whys = {each: receiving.settle_conflict(ledger, int(each), asked.what == "use") for each in asked.numbers}
     if left := [f"{each}: {why}" for each, why in whys.items() if why]:
         raise Failed("\n".join(left))
+    done = "in its UID's place" if asked.what == "use" else "left apart for good"
+    print("\n".join(f"{each}: {done}; the study is looked at again" for each in asked.numbers))
     return 0
+
+
+def _table(found: Sequence[Mapping[str, Any]]) -> str:
+    head = ["number", "why", "its patient", "the study's patient", "from", "received", "study", "object"]
+    rows = [
+        [
+            each["id"],
+            each["why"],
+            f"{each['patient_id']} {each['patient_name']}".strip() or "-",
+            f"{each['study_patient_id']} {each['study_patient_name']}".strip() or "-",
+            f"{each['calling_ae_title']} at {each['address']}" if each["calling_ae_title"] else "an earlier run",
+            each["received_at"],
+            each["study_instance_uid"],
+            each["sop_instance_uid"],
+        ]
+        for each in found
+    ]
+    return table([head, *rows])

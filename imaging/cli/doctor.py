@@ -1,4 +1,5 @@
-"""What is wrong with this node and what to do about it: ports, disk, clock, peers by C-ECHO, models' golden cases.
+"""What is wrong with this node and what to do about it: ports, disk, clock, models' golden cases,
+peers by C-ECHO and whether they take reports.
 
 Exit status 1 where anything is wrong. Nothing is changed.
 """
@@ -16,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from pydicom.uid import ExplicitVRLittleEndian
+
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.card import UNPROVEN
@@ -23,6 +26,8 @@ from imaging.inference.golden import check
 from imaging.ledger import migrate
 from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.models.catalogue import load_models, shipped_folder
+from imaging.results.expected import SR_CLASS
+from imaging.results.fallback import COMPREHENSIVE_SR
 from imaging.settings import Settings
 from imaging.spool import Room
 from imaging.supervise import running_roles
@@ -140,16 +145,21 @@ def _answers(host: str, port: int) -> bool:
     return True
 
 
+_REPORTS: Final = ((SR_CLASS, "Comprehensive 3D SR"), (COMPREHENSIVE_SR, "Comprehensive SR"))
+
+
 def _peers(settings: Settings) -> Iterator[Finding]:
     for each in settings.destinations:
         sender = Sender(each.address, settings.ae_title)
         try:
             sender.echo()
+            taken = next((name for uid, name in _REPORTS if sender.takes(uid, str(ExplicitVRLittleEndian))), "")
         except Unreachable as error:
             mend = f"is it on, is {each.address} right, and does it know our AE title {settings.ae_title}?"
             yield Finding(f"peer {each.name}", False, str(error), mend)
         else:
-            yield Finding(f"peer {each.name}", True, "answers C-ECHO")
+            mend = "" if taken else f"let it accept Comprehensive 3D SR from our AE title {settings.ae_title}"
+            yield Finding(f"peer {each.name}", bool(taken), f"answers C-ECHO, takes {taken or 'no report'}", mend)
         finally:
             sender.close()
 

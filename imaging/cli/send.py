@@ -43,7 +43,7 @@ def run(asked: Asked) -> int:
     except Unreachable as error:
         raise Failed(f"{peer}: {error}") from None
     finally:
-        sender.close()  # an open association would hold the process's end for its time-out
+        sender.close()
     sent = len(files) - len(refused)
     if asked.json:
         print(json.dumps({"sent": sent, "refused": refused, "passed_over": passed_over}, indent=2))

@@ -96,6 +96,8 @@ def _story(story: dict[str, Any]) -> str:
         lines.append(f"  waits for: {story['waits_for']}")
     if story["reason"]:
         lines.append(f"  not analysed: {story['reason']}")
+    if story["conflicts"]:
+        lines.append(f"  open conflicts: {story['conflicts']}; `imaging conflicts list`")
     for each in story["received"]:
         who = f"{each['calling_ae_title']} at {each['address']}" if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")
@@ -109,5 +111,8 @@ def _story(story: dict[str, Any]) -> str:
         for finding in each["findings"]:
             lines.append(f"    {finding['meaning']}: present {finding['present']}, {finding['probability']}")
     for each in story["deliveries"]:
-        lines.append(f"  {each['kind']} to {each['destination']}: {each['state']} {each['why'] or ''}".rstrip())
+        if each["destination"] is None:
+            lines.append(f"  {each['kind']}: for nobody")
+        else:
+            lines.append(f"  {each['kind']} to {each['destination']}: {each['state']} {each['why'] or ''}".rstrip())
     return "\n".join(lines)

@@ -166,6 +166,10 @@ class Acceptor:
         refusal = self._refusal(proposal, line.address)
         if refusal is not None:
             why = _REJECTIONS[refusal]
+            if refusal == _CALLING_NOT_RECOGNISED and proposal.calling_ae_title in {
+                each.ae_title for each in self._accept
+            }:
+                why += " from this address"
             log.warning("association_rejected address=%s why=%r", line.address, why)
             try:
                 negotiation.reject(line, *refusal)

@@ -35,6 +35,12 @@ def files_under(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
 
 
+def is_part_10(file: Path) -> bool:
+    """Whether it begins as a DICOM file does (PS3.10 7.1). Raises OSError."""
+    with file.open("rb") as begin:
+        return begin.read(132)[128:] == b"DICM"
+
+
 def part_10_head(header: Header) -> bytes:
     """Preamble and file meta information of an object as it is kept."""
     meta = FileMetaDataset()

@@ -4,6 +4,7 @@ One thread reads and answers, or asks and reads; nothing polls. A data set is re
 it lies, with no copy between.
 """
 
+import ipaddress
 import socket
 import struct
 import time
@@ -49,7 +50,7 @@ class Line:
     """A connection. To be used in one thread; `abort` may be called from any.
 
     `contexts`: the presentation contexts that were accepted. `largest_sent`: what the peer takes in a PDU, in bytes,
-    without its head.
+    without its head. `address`: the peer's, IPv4 or IPv6.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -58,7 +59,7 @@ class Line:
         self._buffer = bytearray()
         self.contexts: frozenset[int] = frozenset()
         self.largest_sent = _LARGEST_FRAGMENT
-        self.address: str = connection.getpeername()[0]
+        self.address = _plain(connection.getpeername()[0])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def wait_at_most(self, seconds: float) -> None:
@@ -228,6 +229,12 @@ class Line:
             else:
                 self._connection.sendall(head, socket.MSG_MORE)
                 self._connection.sendall(body)
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as itself where an IPv6 socket holds it, without a scope."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 @contextmanager

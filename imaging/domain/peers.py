@@ -1,10 +1,16 @@
 """Who talks to us and whom we talk to: Application Entities with their addresses (PS3.8)."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that only this machine reaches."""
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

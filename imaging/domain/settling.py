@@ -10,6 +10,8 @@ from imaging.domain.header import Header
 VOLUME_MODALITIES: Final = frozenset({"CT", "MR", "PT", "NM"})
 """Modalities whose images belong together by position; all others settle as films do."""
 
+CONFLICT_SETTLED: Final = "conflict settled"
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -29,6 +31,7 @@ class Signals:
 
     `first_tick`, `last_tick`: its first and last instance since it was last settled. `ended_tick`: the end of the last
     association that sent of it, None while one is open. `revised_tick`: when its last revision settled.
+    `is_decided`: it is looked at again since a person settled a conflict.
     """
 
     first_tick: float
@@ -37,6 +40,7 @@ class Signals:
     revised_tick: float | None
     is_volume: bool
     has_gap: bool
+    is_decided: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def whole(signals: Signals, patience: Patience, now: float) -> Whole | LookAgain
     earliest = -float("inf") if signals.revised_tick is None else signals.revised_tick + patience.between_revisions_s
     if at < earliest:
         at, signal = earliest, "one revision a minute"
+    if signals.is_decided:
+        signal = CONFLICT_SETTLED
     return Whole(signal) if now >= at else LookAgain(at, signal)
 
 

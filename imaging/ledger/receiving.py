@@ -11,7 +11,7 @@ from imaging import crash
 from imaging.domain.header import Header, same_patient
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.same_image import is_same_image
-from imaging.domain.settling import VOLUME_MODALITIES, Patience
+from imaging.domain.settling import CONFLICT_SETTLED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.domain.worklist import searched
 from imaging.ledger import tables, wakeups
@@ -253,7 +253,7 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
         "last_tick": tick,
         "settle_tick": _look_at(header, tick, tick, patience),
         "settle_why": "just begun",
-        "instances": 1,
+        "instances": int(header.has_pixels),
     }
     return _key(connection.execute(_ADD_STUDY, row))
 
@@ -299,7 +299,7 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
     study, tick = tables.study, ledger.clock.tick()
     first = Header.from_json(known.header)
-    values: dict[str, Any] = {"instances": study.c.instances + 1}
+    values: dict[str, Any] = {"instances": study.c.instances + int(header.has_pixels)}
     speaks = _speaking(first, header)
     if speaks != first:
         values |= {"header": speaks.to_json(), "folded": searched(speaks), "patient_id": _patient(connection, speaks)}
@@ -359,6 +359,7 @@ def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_
                 key=receipt.apart,
                 size=receipt.size,
                 header=receipt.header.to_json(),
+                association_id=receipt.association_id,
                 why=conflict or "re-encoded",
                 state="open" if conflict else "noted",
                 received_at=ledger.clock.now(),
@@ -374,8 +375,8 @@ def _key(done: Any) -> int:
 
 
 def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[str, Any]]:
-    """The objects kept apart, with their study."""
-    table, study = tables.conflict, tables.study
+    """The objects kept apart: who sent them, and whose they and their studies are, so that a person can decide."""
+    table, study, association = tables.conflict, tables.study, tables.association
     query = (
         select(
             table.c.id,
@@ -383,14 +384,32 @@ def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[st
             table.c.why,
             table.c.sop_instance_uid,
             table.c.received_at,
+            table.c.size,
+            table.c.header,
             study.c.study_instance_uid,
+            study.c.header.label("study_header"),
+            association.c.calling_ae_title,
+            association.c.address,
         )
         .join(study, study.c.id == table.c.study_id)
+        .outerjoin(association, association.c.id == table.c.association_id)
         .where(table.c.state.in_(list(states)))
         .order_by(table.c.id)
     )
     with ledger.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
+        found = [dict(row._mapping) for row in connection.execute(query)]
+    return [each | _patients(each.pop("header"), each.pop("study_header")) for each in found]
+
+
+def _patients(header: Any, study_header: Any) -> dict[str, str]:
+    """Whose the object says that it is, and whose the study is shown to be."""
+    own, study = Header.from_json(header), Header.from_json(study_header)
+    return {
+        "patient_id": own.patient_id,
+        "patient_name": own.patient_name,
+        "study_patient_id": study.patient_id,
+        "study_patient_name": study.patient_name,
+    }
 
 
 def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
@@ -422,7 +441,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
                 ended_tick=tick,
                 settle_tick=tick,
                 revised_tick=None,
-                settle_why="conflict settled",
+                settle_why=CONFLICT_SETTLED,
             )
         )
     ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB)
@@ -455,14 +474,17 @@ def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
     same = instance.c.sop_instance_uid == chosen.sop_instance_uid
     before = connection.execute(select(instance).where(same)).first()
     if before is None:
-        study = tables.study
-        connection.execute(update(study).where(study.c.id == chosen.study_id).values(instances=study.c.instances + 1))
+        study, more = tables.study, int(Header.from_json(chosen.header).has_pixels)
+        connection.execute(
+            update(study).where(study.c.id == chosen.study_id).values(instances=study.c.instances + more)
+        )
     else:
-        names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at")
+        names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
         values = {name: before._mapping[name] for name in names}
         was_apart = (table.c.sop_instance_uid == before.sop_instance_uid) & (table.c.digest == before.digest)
         connection.execute(delete(table).where(was_apart))
         connection.execute(insert(table).values(why=OTHER_CONTENT, state="dropped", **values))
         connection.execute(delete(instance).where(same))
-    receipt = Receipt(Header.from_json(chosen.header), chosen.digest, chosen.size, None, chosen.key, chosen.key)
+    header, sender = Header.from_json(chosen.header), chosen.association_id
+    receipt = Receipt(header, chosen.digest, chosen.size, sender, chosen.key, chosen.key)
     _add_instance(ledger, connection, receipt, chosen.study_id)

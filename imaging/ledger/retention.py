@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, func, insert, select
+from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
 from imaging.ledger import tables, wakeups
@@ -66,11 +66,10 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
 
 def remove_associations(ledger: Ledger, before: datetime) -> int:
     """Removes the rows of associations that ended before then and of which no object is left."""
-    table, instance = tables.association, tables.instance
+    table = tables.association
+    is_named = [exists().where(each.c.association_id == table.c.id) for each in (tables.instance, tables.conflict)]
     with ledger.write() as connection:
-        return connection.execute(
-            delete(table).where(table.c.ended_at < before, ~exists().where(instance.c.association_id == table.c.id))
-        ).rowcount
+        return connection.execute(delete(table).where(table.c.ended_at < before, ~or_(*is_named))).rowcount
 
 
 def _keep_numbers(connection: Connection, study_id: int) -> None:

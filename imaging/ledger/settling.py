@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.header import Header
-from imaging.domain.settling import Signals, has_gap, is_volume
+from imaging.domain.settling import CONFLICT_SETTLED, Signals, has_gap, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
@@ -113,6 +113,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         row.revised_tick,
         is_volume(headers.values()),
         has_gap(list(headers.values())),
+        row.settle_why == CONFLICT_SETTLED,
     )
     return Candidate(study_id, signals, headers, _doubt(connection, study_id), _inputs(connection, study_id))
 

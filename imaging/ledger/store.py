@@ -4,7 +4,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,17 +32,22 @@ class SchemaDiffers(Unusable):
 
 
 class Ledger:
-    """The database of a home. `url` defaults to SQLite in the home's folder. Raises Unusable."""
+    """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable."""
 
     def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
-        self.url = url or f"sqlite:///{home / SQLITE_FILE}"
+        self.file = None if url else home / SQLITE_FILE
+        self.url = url or f"sqlite:///{self.file}"
         self.engine = _engine(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._lock = threading.Lock()
         try:
             self.wakeups = WakeUps(home / "run")
             self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            if self.file is not None:
+                os.close(os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                with suppress(PermissionError):  # it is another user's, who may let us
+                    self.file.chmod(0o600)  # SQLite gives its other files what this one has
         except OSError as error:
             raise Unusable(f"{error.filename} cannot be used: {error.strerror}") from error
         if self.is_sqlite:

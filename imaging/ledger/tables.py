@@ -191,6 +191,7 @@ conflict = Table(
     Column("state", Text, nullable=False),
     _one_of("state", ("open", "noted", "used", "dropped")),
     Column("received_at", Instant, nullable=False),
+    _to("association", nullable=True),
     UniqueConstraint("sop_instance_uid", "digest"),
     sqlite_autoincrement=True,
 )

@@ -517,7 +517,7 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
             delivery.c.ended_at,
         )
         .select_from(object_.outerjoin(delivery, delivery.c.object_id == object_.c.id))
-        .where(object_.c.study_id == study.id)
+        .where(object_.c.study_id == study.id, or_(delivery.c.id.is_not(None), ~_is_stood_for(object_)))
         .order_by(object_.c.id, delivery.c.id)
     ).all()
     return {
@@ -535,6 +535,11 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
         "results": [_told(each) for each in jobs],
         "deliveries": [_said(each) for each in sent],
     }
+
+
+def _is_stood_for(object_: Any) -> ColumnElement[bool]:
+    other = object_.alias()
+    return exists().where(other.c.stands_for_id == object_.c.id)
 
 
 def _said(row: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from imaging.dicom_node.files import files_under, split_part_10
+from imaging.dicom_node.files import files_under, is_part_10, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
@@ -71,32 +71,45 @@ def _write_for_nobody(card: Card, outcome: Outcome, header: Header, language: La
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found under some paths. `passed_over`: files that are no DICOM, or cannot be identified."""
+    """What was found under some paths.
+
+    `passed_over`: how many files are no DICOM. `unreadable`: those that are, with why they cannot be read.
+    """
 
     studies: dict[str, list[Source]]
     passed_over: int
+    unreadable: dict[Path, str]
 
 
 def collect(paths: Iterable[Path]) -> Collected:
     """The DICOM objects in files and folders, by Study Instance UID, in the order of their names."""
     studies: dict[str, list[Source]] = {}
-    passed_over = 0
+    passed_over, unreadable = 0, {}
     for file in files_under(paths):
         try:
+            if not is_part_10(file):
+                passed_over += 1
+                continue
             request = split_part_10(file.read_bytes())
             header = read_header(request.data, request.transfer_syntax_uid)
-        except (Unreadable, Mismatch, OSError, MemoryError):
-            passed_over += 1
+        except (Unreadable, Mismatch) as error:
+            unreadable[file] = str(error)
+        except OSError as error:
+            unreadable[file] = error.strerror or type(error).__name__
+        except MemoryError:
+            unreadable[file] = "it needs more memory than there may be taken (--memory-mb)"
         else:
             studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
-    return Collected(studies, passed_over)
+    return Collected(studies, passed_over, unreadable)
 
 
 class Analysis:
     """Analyses collected studies without a ledger. `at` stands in every date and time, and in each UID."""
 
-    def __init__(self, catalogue: Catalogue, at: datetime, output: Path | None, threads: int) -> None:
-        self._cards, self._at, self._output = catalogue.models, at, output
+    def __init__(
+        self, catalogue: Catalogue, at: datetime, output: Path | None, threads: int, language: Language
+    ) -> None:
+        self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
         self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
@@ -127,7 +140,8 @@ class Analysis:
         assert self._output is not None
         header = source_header(outcome, [source.header for source in sources])
         try:
-            data = write_sr(Report(header, card, outcome, self._at.isoformat(), self._at))
+            report = Report(header, card, outcome, self._at.isoformat(), self._at, language=self._language)
+            data = write_sr(report)
         except CannotReport:
             return None
         name = derived_uid(header.study_instance_uid, card.id, self._at.isoformat()).removeprefix("2.25.")

@@ -64,7 +64,8 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     models = [Path(each) for each in told.models] or [shipped_folder()]
     settler = Settler(ledger, load_models(models).models, patience)
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
-    life.ready({"dicom": f"{told.host}:{port}", "port": port})
+    host = f"[{told.host}]" if ":" in told.host else told.host
+    life.ready({"dicom": f"{host}:{port}", "port": port})
     settler.run(life.stop)
     acceptor.close(drain_s=5.0)
     storing.close()

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import socket
+import stat
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -171,6 +172,17 @@ def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Calla
     assert said.status == 2
     assert "--accept AET@ADDRESS for each" in said.err
     assert "pages need accounts" in said.err
+
+
+def test_a_callers_address_is_one_ip_address(run: Callable[..., Said], tmp_path: Path) -> None:
+    for address in ("10.0.0.0/8", "10.0.0.1:104", "pacs.example", "localhost"):
+        said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--accept", f"CT1@{address}")
+        assert (said.status, f"has {address!r} for an address; one IP address is wanted" in said.err) == (2, True)
+
+
+def test_every_address_of_loopback_is_on_loopback(run: Callable[..., Said], tmp_path: Path) -> None:
+    hosts = ["--dicom-host", "127.0.0.2", "--web-host", "::1"]
+    assert "beyond loopback" not in run("doctor", "--home", tmp_path / "h", *hosts).err
 
 
 def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
@@ -434,10 +446,21 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     receive(ledger, film(patient_id="P2"), "other")
     (found,) = run("conflicts", "--home", home, "--json").json["conflicts"]
     assert found["study_instance_uid"] == "1.2.3"
+    assert (found["patient_id"], found["study_patient_id"]) == ("P2", "P1")
+    listed = run("conflicts", "--home", home).out
+    assert ("P2" in listed, "P1" in listed, "an earlier run" in listed) == (True, True, True)
+    assert "open conflicts: 1; `imaging conflicts list`" in run("status", "--study", "1.2.3", "--home", home).out
     said = run("conflicts", "drop", "4711", "--home", home)
     assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
-    assert run("conflicts", "drop", found["id"], "--home", home).status == 0
+    done = run("conflicts", "drop", found["id"], "--home", home)
+    assert (done.status, done.out) == (0, f"{found['id']}: left apart for good; the study is looked at again\n")
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
+
+
+def test_a_ledger_is_its_owners_alone_in_whichever_folder(run: Callable[..., Said], tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    run("migrate", "--home", tmp_path)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("ledger.sqlite*")} == {0o600}
 
 
 def test_migrate_makes_a_ledger_and_says_from_where_to_where(run: Callable[..., Said], tmp_path: Path) -> None:
@@ -663,6 +686,47 @@ def test_where_no_model_is_every_command_has_been_asked_wrongly(
     assert not (tmp_path / "home").exists()
 
 
+def test_dicom_that_cannot_be_read_is_named_with_the_reason(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+) -> None:
+    image = drawn()
+    del image.StudyInstanceUID
+    write(tmp_path / "without.dcm", image)
+    alone = run("analyse", tmp_path, "--models", models)
+    assert (alone.status, f"{tmp_path / 'without.dcm'}: " in alone.err) == (2, True)
+    beside = run("analyse", tmp_path, films, "--models", models, "--json")
+    assert (beside.status, len(beside.json["studies"])) == (0, 1)
+    assert f"{tmp_path / 'without.dcm'}: " in beside.err
+    assert "1 files passed over" in beside.err
+
+
+def test_the_time_that_is_given_is_the_reports_whatever_the_machines_zone(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for zone in ("UTC", "Asia/Ho_Chi_Minh"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        run("analyse", films, "--models", models, "--at", "2026-11-24T09:30:00+07:00", "--output", tmp_path / zone)
+    monkeypatch.undo()
+    time.tzset()
+    utc, local = (
+        {file.name: file.read_bytes() for file in (tmp_path / zone).rglob("*.dcm")}
+        for zone in ("UTC", "Asia/Ho_Chi_Minh")
+    )
+    assert utc == local
+    assert len(utc) > 0
+
+
+def test_a_folder_for_reports_that_is_a_file_is_refused_beforehand(
+    run: Callable[..., Said], films: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    said = run("analyse", films, "--output", tmp_path / "file", "--language", "de")
+    assert said.status == 2
+    assert f"--output {tmp_path / 'file'}: is no folder" in said.err
+    assert "--language 'de'" in said.err
+
+
 def test_a_models_own_folder_will_do_as_well_as_one_that_holds_it(
     run: Callable[..., Said], films: Path, models: Path
 ) -> None:
@@ -684,6 +748,18 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     small = run(*options, "--worker-memory-mb", "300", "--json")
     (wrong,) = [each for each in small.json["findings"] if not each["is_well"]]
     assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may take 300")
+    peer = StoragePeer(sop_classes=()).start()
+    (wrong,) = [
+        each
+        for each in run(*options, "--deliver-to", f"PACS={peer.address}", "--json").json["findings"]
+        if not each["is_well"]
+    ]
+    assert wrong["said"] == "answers C-ECHO, takes no report"
+    peer.sop_classes = ("1.2.840.10008.5.1.4.1.1.88.33",)
+    peer.stop()
+    peer.start()
+    assert "takes Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
+    peer.stop(wait=False)
     no_database = run(*options, "--database", "nonsense")
     assert (no_database.status, "mend --database" in no_database.out) == (1, True)
 

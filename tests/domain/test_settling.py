@@ -1,6 +1,7 @@
 """When a study is whole follows from what came of it, not from the order or the number of looks."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,11 @@ def film(**said: float | None) -> Signals:
 
 def volume(has_gap: bool, **said: float | None) -> Signals:
     return Signals(0.0, said.get("last") or 0.0, said.get("ended"), said.get("revised"), True, has_gap)
+
+
+def test_a_study_that_a_person_decided_upon_is_whole_by_that() -> None:
+    decided = replace(film(ended=1.0), is_decided=True)
+    assert whole(decided, Patience(), 1.0) == Whole("conflict settled")
 
 
 @given(signals(), patiences, ticks)

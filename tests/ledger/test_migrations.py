@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from imaging.cli import main
 from imaging.ledger import migrate, tables
@@ -68,6 +69,20 @@ def test_a_command_that_meets_another_schema_says_so(
 ) -> None:
     assert main([command, "--home", str(tmp_path)]) == 1
     assert "the ledger has schema 9999" in capsys.readouterr().err
+
+
+def test_a_home_of_the_first_schema_is_brought_up_with_what_it_holds(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    config = migrate.configuration()
+    with ledger.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO meta (key, value) VALUES ('boot', 'before')"))
+    migrate.migrate(ledger)
+    migrate.check(ledger)
+    with ledger.read() as connection:
+        assert connection.scalar(select(tables.meta.c.value)) == "before"
+    ledger.close()
 
 
 def test_a_newer_schema_is_left_alone(foreign: Ledger) -> None:

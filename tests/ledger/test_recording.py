@@ -141,7 +141,7 @@ def test_an_object_without_pixels_does_not_open_a_settled_study_again(ledger: Le
     clock.advance(5)
     receive(ledger, film(number=2, has_pixels=False))
     (study,) = rows(ledger, tables.study)
-    assert (study["state"], study["settle_tick"], study["instances"]) == ("settled", None, 2)
+    assert (study["state"], study["settle_tick"], study["instances"]) == ("settled", None, 1)
 
 
 def test_our_own_result_sent_back_makes_nothing(ledger: Ledger) -> None:

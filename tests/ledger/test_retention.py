@@ -15,6 +15,17 @@ from imaging.ledger.receiving import MIXED_PATIENTS, AssociationEnd, Receipt
 from imaging.ledger.store import Ledger
 
 
+def wait_for_a_lock(ledger: Ledger) -> None:
+    """Until another process waits for a row; SQLite lets nobody else begin, so that there is nothing to see."""
+
+    def look() -> bool:
+        with ledger.engine.connect() as connection:  # a new one each time: what it sees stays as it was at first
+            return bool(connection.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
+
+    if not ledger.is_sqlite:
+        eventually(look, what="the wait for the study's row")
+
+
 def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, clock: TurnedClock) -> None:
     receive(ledger, film("1.2.1"))
     queued(ledger, "1.2.2")
@@ -88,10 +99,7 @@ def test_what_is_received_again_while_it_is_removed_is_kept_anew(
 
     def meanwhile(_: str) -> None:
         again.start()
-        if not ledger.is_sqlite:  # which lets nobody else begin
-            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            with ledger.engine.connect() as connection:
-                eventually(lambda: connection.scalar(waiting), what="the wait for the study's row")
+        wait_for_a_lock(ledger)
 
     assert retention.remove(ledger, study_id, clock.now(), meanwhile)
     again.join(30)
@@ -108,10 +116,7 @@ def meanwhile(
     with other.write() as connection:
         act(connection)
         removal.start()
-        if not ledger.is_sqlite:
-            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            with ledger.engine.connect() as looking:
-                eventually(lambda: looking.scalar(waiting), what="the wait for the study's row")
+        wait_for_a_lock(ledger)
     removal.join(30)
     return removed[0]
 

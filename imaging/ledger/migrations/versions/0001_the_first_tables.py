@@ -232,18 +232,15 @@ def upgrade() -> None:
         sa.Column("sop_class_uid", sa.Text(), server_default="", nullable=False),
         sa.Column("sop_instance_uid", sa.Text(), nullable=False),
         sa.Column("series_instance_uid", sa.Text(), server_default="", nullable=False),
-        sa.Column("stands_for_id", sa.BigInteger(), nullable=True),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("built_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_object_job_id")),
-        sa.ForeignKeyConstraint(["stands_for_id"], ["object.id"], name=op.f("fk_object_stands_for_id")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_object_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_object")),
         sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_object_sop_instance_uid")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_object_job_id"), "object", ["job_id"], unique=False)
-    op.create_index(op.f("ix_object_stands_for_id"), "object", ["stands_for_id"], unique=False)
     op.create_index(op.f("ix_object_study_id"), "object", ["study_id"], unique=False)
     op.create_table(
         "delivery",

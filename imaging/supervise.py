@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """Of children: threads are our own, and only the first arena of glibc's is ever given back (`give_back_memory`)."""
 
-DRAIN_S: Final = 8.0
+DRAIN_S: Final = 7.0
 MOST_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
 _LONGEST_BACK_OFF_S: Final = 5.0

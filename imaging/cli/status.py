@@ -22,7 +22,8 @@ def options(parser: Parser) -> None:
 
 
 def run(asked: Asked) -> int:
-    found = settings_of(asked)
+    faults = ["--study: a Study Instance UID or an accession number is wanted"] if asked.study == "" else []
+    found = settings_of(asked, faults)
     if not is_begun(found.home, found.database):
         nothing = NOTHING | {"disk": _disk(found)}
         print(json.dumps(nothing, indent=2) if asked.json else _overview(nothing))

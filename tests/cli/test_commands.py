@@ -245,6 +245,7 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (["associations", "--last", "²"], ["--last '²': a number from 1"]),
         (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
         (["conflicts", "use"], ["use: say which"]),
+        (["status", "--study", ""], ["--study: a Study Instance UID or an accession number is wanted"]),
         (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
         (["models", "tell", "nonsense"], ["'tell': list, show or check", "'nonsense': no such model"]),
     ],

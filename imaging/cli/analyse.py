@@ -12,24 +12,23 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, refuse
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
 from imaging.domain.findings import StudyResults, document
 from imaging.models.catalogue import load_models, shipped_folder
-from imaging.models.folders import folder_faults
+from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
 from imaging.roles.memory import memory_limit
-from imaging.settings import parser as parser_of
+from imaging.settings import Settings
 
 
 def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
-    parser.add_argument(
-        "--language", metavar="LANG", default="vi", help="of our own words in the SRs: vi, fr or en (default vi)"
-    )
+    parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
@@ -43,15 +42,13 @@ def run(asked: Asked) -> int:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
     memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb)
-    checked(faults, parser_of("language"), "--language", asked.language)
     if asked.output is not None and asked.output.exists() and not asked.output.is_dir():
         faults.append(f"--output {asked.output}: is no folder")
-    faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
-    refuse(asked, faults)
+    settings = settings_of(asked, faults, needs_models=True)
     assert at is not None
     assert memory_mb is not None
     with memory_limit(memory_mb):
-        return _analyse(asked, at)
+        return _analyse(asked, settings, at)
 
 
 def _megabytes(said: str) -> int:
@@ -60,15 +57,15 @@ def _megabytes(said: str) -> int:
     return int(said)
 
 
-def _analyse(asked: Asked, at: datetime) -> int:
+def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     collected = collect(asked.paths)
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
-    catalogue = load_models(asked.models or [shipped_folder()])
+    catalogue = load_models(settings.models or [shipped_folder()])
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    analysis = Analysis(catalogue, at, asked.output, cores(), asked.language)
+    analysis = Analysis(catalogue, at, asked.output, cores(), cast("Language", settings.language))
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)

@@ -81,9 +81,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """`--models`, for commands without settings; its faults are `folder_faults`."""
+    """`--models` and `--config`, for commands that run models without a ledger; `settings_of` has their values."""
     meaning = "a model's folder, or one that holds such folders, in place of the shipped, repeatable"
-    parser.add_argument("--models", metavar="DIR", type=Path, action="append", help=meaning)
+    parser.add_argument("--models", metavar="DIR", action="append", help=meaning)
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as the flags of `serve`")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

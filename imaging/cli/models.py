@@ -11,10 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imaging.cli.asking import Asked, Failed, Parser, add_json, add_models, refuse, table
+from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, refuse, settings_of, table
 from imaging.domain.card import UNPROVEN, Card
 from imaging.models.catalogue import load_models, shipped_folder
-from imaging.models.folders import folder_faults
 from imaging.roles.cores import cores
 
 
@@ -43,9 +42,12 @@ def run(asked: Asked) -> int:
 
 def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    catalogue = load_models(asked.models or [shipped_folder()])
     faults = [] if asked.what in ("list", "show", "check") else [f"{asked.what!r}: list, show or check is wanted"]
-    faults += [f"--models {each}" for each in folder_faults(asked.models or ())]
+    try:
+        settings = settings_of(asked, needs_models=True)
+    except Wrong as wrong:
+        raise Wrong("\n".join([str(wrong), *faults])) from None
+    catalogue = load_models(settings.models or [shipped_folder()])
     faults += [
         f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids

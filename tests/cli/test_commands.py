@@ -636,6 +636,18 @@ def test_simulate_draws_studies_with_their_truth(run: Callable[..., Said], tmp_p
     assert len(list(tmp_path.rglob("*.dcm"))) == 1
 
 
+def test_the_settings_say_which_models_are_asked_and_in_which_language(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGING_MODELS", str(models))
+    assert "small-film" in run("models").out
+    file = tmp_path / "imaging.toml"
+    file.write_text('language = "fr"\n')
+    run("analyse", films, "--config", file, "--output", tmp_path / "out")
+    (report,) = (tmp_path / "out").glob("small-film-*.dcm")
+    assert "ni diagnostic ni dispositif médical".encode() in report.read_bytes()
+
+
 def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: Path) -> None:
     assert "small-film" in run("models", "--models", models).out
     said = run("models", "show", "small-film", "--models", models, "--json").json

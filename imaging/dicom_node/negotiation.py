@@ -192,8 +192,8 @@ def _decoded(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, raw: bytes) -> A_ASSOCIATE:
 
 def _why(pdu: bytes) -> str:
     rejection = A_ASSOCIATE_RJ()
+    rejection.source, rejection.reason_diagnostic = pdu[8:10] if len(pdu) >= 10 else (0, 0)
     try:
-        rejection.decode(pdu)
         return f"association rejected: {rejection.reason_str}"
-    except Exception:  # noqa: BLE001 (a reason that the standard does not have)
+    except ValueError:  # a reason that the standard does not have
         return "association rejected"

@@ -234,6 +234,7 @@ def _acceptance_of_nothing() -> bytes:
 BEGINNINGS = {
     "a rejection for a reason that the standard has": (b"\x03\0\0\0\0\x04\0\1\1\7", "Called AE title not recognised"),
     "a rejection for another": (b"\x03\0\0\0\0\x04\0\1\1\x63", "association rejected"),
+    "a rejection that ends too soon": (b"\x03\0\0\0\0\1\0", "association rejected"),
     "an abort": (b"\x07\0\0\0\0\x04\0\0\0\0", "no answer to the request for an association: aborted"),
     "the end": (b"", "no answer to the request for an association: connection lost"),
     "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "aborted by us: an association did not come first"),

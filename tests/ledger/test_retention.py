@@ -9,6 +9,7 @@ from ledger_cases import FAULTY, NEGATIVE, TurnedClock, answered, film, lease_on
 from peers import eventually
 from sqlalchemy import Connection, text, update
 
+from imaging.domain.findings import Outcome
 from imaging.domain.states import JobState
 from imaging.ledger import jobs, receiving, retention, tables
 from imaging.ledger.receiving import MIXED_PATIENTS, AssociationEnd, Receipt
@@ -24,6 +25,15 @@ def wait_for_a_lock(ledger: Ledger) -> None:
 
     if not ledger.is_sqlite:
         eventually(look, what="the wait for the study's row")
+
+
+def ended(ledger: Ledger, clock: TurnedClock, outcome: Outcome = NEGATIVE) -> int:
+    """A study that was answered a minute ago; its row number."""
+    study_id = queued(ledger)
+    job = lease_one(ledger)
+    assert jobs.conclude(ledger, job, outcome, [report(job, [])])
+    clock.advance(60)
+    return study_id
 
 
 def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, clock: TurnedClock) -> None:
@@ -42,10 +52,7 @@ def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, cloc
 
 
 def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger, clock: TurnedClock) -> None:
-    study_id = queued(ledger)
-    job = lease_one(ledger)
-    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
-    clock.advance(60)
+    study_id = ended(ledger, clock)
     before = clock.now()
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
@@ -58,9 +65,7 @@ def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger,
 def test_a_removed_studys_files_go_while_its_rows_still_name_them(
     ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
 ) -> None:
-    study_id = queued(ledger)
-    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    clock.advance(60)
+    study_id = ended(ledger, clock)
     other, named = open_ledger(), []
 
     def killed(key: str) -> None:
@@ -77,10 +82,7 @@ def test_a_removed_studys_files_go_while_its_rows_still_name_them(
 
 
 def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
-    study_id = queued(ledger)
-    job = lease_one(ledger)
-    jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
-    clock.advance(60)
+    study_id = ended(ledger, clock)
     before = clock.now()
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
@@ -91,9 +93,7 @@ def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: 
 def test_what_is_received_again_while_it_is_removed_is_kept_anew(
     ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
 ) -> None:
-    study_id = queued(ledger)
-    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    clock.advance(60)
+    study_id = ended(ledger, clock)
     other, kept = open_ledger(), []
     again = threading.Thread(target=lambda: kept.append(receive(other, film())))
 
@@ -124,9 +124,7 @@ def meanwhile(
 def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
     ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
 ) -> None:
-    study_id = queued(ledger)
-    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    clock.advance(60)
+    study_id = ended(ledger, clock)
 
     def act(connection: Connection) -> None:
         mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
@@ -139,9 +137,7 @@ def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
 def test_a_study_that_is_replayed_meanwhile_is_not_removed(
     ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
 ) -> None:
-    study_id = queued(ledger)
-    jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
-    clock.advance(60)
+    study_id = ended(ledger, clock, FAULTY)
 
     def act(connection: Connection) -> None:
         jobs._lock_studies(connection, {study_id})

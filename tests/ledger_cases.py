@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Table, select, update
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, Outcome, State, TriageClass
+from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, receiving, settling, tables
@@ -22,14 +22,14 @@ SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 MODEL = "chest-film"
 SECONDS = {MODEL: 10.0}
 LONGEST_LEASE_S = 3600.0
-POSITIVE = Outcome(
+POSITIVE = Answer(
     State.ANALYSED,
     (Finding(Code("SCT", "60046008", "Pleural effusion"), True, 0.9, 0.5),),
     triage=TriageClass.URGENT,
 )
-NEGATIVE = Outcome(State.ANALYSED)
-REFUSED = Outcome(State.NOT_ANALYSED, reason="view: lateral")
-FAULTY = Outcome(State.FAILED, reason="ValueError in decode.py:12")
+NEGATIVE = Answer(State.ANALYSED)
+REFUSED = Answer(State.NOT_ANALYSED, reason="view: lateral")
+FAULTY = Answer(State.FAILED, reason="ValueError in decode.py:12")
 
 
 class TurnedClock:

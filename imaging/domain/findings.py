@@ -1,11 +1,12 @@
 """What models say of a study, and the one JSON shape in which command line, ledger, status and web speak of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from imaging.domain.codes import Code
+from imaging.domain.coverage import Coverage
 
 
 class TriageClass(StrEnum):
@@ -80,6 +81,10 @@ class Finding:
             "probability": self.probability,
             "threshold": self.threshold,
             "measurements": [each.to_json() for each in self.measurements],
+            "score": self.score,
+            "sop_instance_uids": list(self.sop_instance_uids),
+            "centre_mm": list(self.centre_mm) if self.centre_mm else None,
+            "site": list(vars(self.site).values()) if self.site else None,
         }
 
     @classmethod
@@ -90,6 +95,10 @@ class Finding:
             said["probability"],
             said["threshold"],
             tuple(Measurement.from_json(each) for each in said["measurements"]),
+            said["score"],
+            tuple(said["sop_instance_uids"]),
+            tuple(said["centre_mm"]) if said["centre_mm"] else None,
+            Code(*said["site"]) if said["site"] else None,
         )
 
 
@@ -102,13 +111,19 @@ class ImageRef:
     series_instance_uid: str
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a model's run over its input came to.
+SCHEMA: Final = 2
+"""Of an answer's JSON; a reader that meets another number does not know how to read it."""
 
-    `reason` is the text of a `Reason` where not analysed, a fingerprint without patient data where failed.
-    `triage` is what the card's rules propose. `images` are the instances that were looked at; `facts` go into the
-    report as "key=value" parameters (PS3.16 TID 4019), sorted by key.
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a study: the one type from the engine to report, ledger, page and command line.
+
+    `model` is None where no model fits. `reason` is the text of a `Reason` where not analysed, a fingerprint without
+    patient data where failed. `triage` is what the card's rules propose. `images` are the instances that were looked
+    at, and `coverage` counts all of the study's. `facts` go into the report as "key=value" parameters (PS3.16 TID
+    4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
+    `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     """
 
     state: State
@@ -116,58 +131,65 @@ class Outcome:
     reason: str | None = None
     triage: TriageClass | None = None
     images: tuple[ImageRef, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
     facts: Mapping[str, str] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def flag(self) -> TriageClass | None:
-        """The proposed class where it is a flag."""
-        return self.triage if self.triage is not None and self.triage.is_flag else None
-
-
-@dataclass(frozen=True)
-class ModelResult:
-    """A model's answer for a study, as it is shown and printed. `model` is None where no model fits.
-
-    `flag`: the class that it asks for where that is one which asks for earlier reading, else None.
-    `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID; None where there is none.
-    `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
-    """
-
-    model: str | None
-    version: str | None
-    state: State
-    reason: str | None
-    flag: TriageClass | None
-    findings: tuple[Finding, ...] = ()
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    model: str | None = None
+    version: str | None = None
     sr: str | None = None
     is_synthetic: bool = False
 
+    @property
+    def flag(self) -> TriageClass | None:
+        """The proposed class where it is one that asks for earlier reading than a study gets anyway."""
+        return self.triage if self.triage is not None and self.triage.is_flag else None
+
+    @property
+    def is_in_part(self) -> bool:
+        """Whether the study was analysed, but for images that the model ought to have seen."""
+        return self.state is State.ANALYSED and self.coverage.missed > 0
+
     def to_json(self) -> dict[str, Any]:
         return {
+            "schema": SCHEMA,
             "model": self.model,
             "version": self.version,
             "state": str(self.state),
+            "in_part": self.is_in_part,
             "reason": self.reason,
             "flag": str(self.flag) if self.flag else None,
+            "triage": str(self.triage) if self.triage else None,
             "findings": [each.to_json() for each in self.findings],
+            "images": self.coverage.to_json(),
+            "analysed": [list(vars(each).values()) for each in self.images],
+            "facts": dict(self.facts),
             "timings_ms": dict(self.timings_ms),
             "sr": self.sr,
         }
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises ValueError for another schema."""
+        if said["schema"] != SCHEMA:
+            raise ValueError(f"an answer of schema {said['schema']}; this version reads {SCHEMA}")
         return cls(
+            State(said["state"]),
+            tuple(Finding.from_json(each) for each in said["findings"]),
+            said["reason"],
+            TriageClass(said["triage"]) if said["triage"] else None,
+            tuple(ImageRef(*each) for each in said["analysed"]),
+            Coverage.from_json(said["images"]),
+            said["facts"],
+            said["timings_ms"],
             said["model"],
             said["version"],
-            State(said["state"]),
-            said["reason"],
-            TriageClass(said["flag"]) if said["flag"] else None,
-            tuple(Finding.from_json(each) for each in said["findings"]),
-            said["timings_ms"],
             said["sr"],
         )
+
+
+def seen_in_part(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings of a study of which images are missing: what was not found is undetermined, what was found stays."""
+    return tuple(each if each.present else replace(each, present=None) for each in findings)
 
 
 @dataclass(frozen=True)
@@ -175,7 +197,7 @@ class StudyResults:
     """All answers for one study."""
 
     study_uid: str
-    results: tuple[ModelResult, ...]
+    results: tuple[Answer, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {"study_uid": self.study_uid, "results": [each.to_json() for each in self.results]}

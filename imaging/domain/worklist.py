@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import ModelResult, State, TriageClass
+from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.folding import fold
 from imaging.domain.header import Header
 from imaging.domain.states import JobState
@@ -26,7 +26,7 @@ class PageState(StrEnum):
 
 
 def page_state(
-    is_receiving: bool, open_jobs: Sequence[JobState], results: Sequence[ModelResult], conflicts: int
+    is_receiving: bool, open_jobs: Sequence[JobState], results: Sequence[Answer], conflicts: int
 ) -> PageState:
     """The state that a row shows: a flag before all, then what is still under way, then the most pressing answer.
 
@@ -76,7 +76,7 @@ class Row:
     state: PageState
     reason: str | None
     flag: TriageClass | None
-    results: tuple[ModelResult, ...]
+    results: tuple[Answer, ...]
     instances: int
     conflicts: int
     is_changed: bool

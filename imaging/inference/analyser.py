@@ -1,4 +1,4 @@
-"""The door to a model: instances in, an `Outcome` out.
+"""The door to a model: instances in, an `Answer` out.
 
 `prepare` and `run` are apart so that a worker can prepare the next studies while the engine runs these, and so that
 one batch serves several studies. Both may be called from several threads. The same input gives the same outcome but
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import Card
 from imaging.domain.faults import fingerprint, is_out_of_memory
-from imaging.domain.findings import Finding, ImageRef, Outcome, State
+from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.fitting import model_input, select
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
@@ -60,7 +60,7 @@ class Analyser:
         """Loads the engine and runs it once, so that the first study does not wait for it."""
         self._loaded().run(np.zeros((1, *self._shape_by_card()), np.float32))
 
-    def of_nothing(self, image: ImageRef) -> Outcome:
+    def of_nothing(self, image: ImageRef) -> Answer:
         """What a film's network says of an empty film: an answer of the form that real ones have."""
         empty = np.zeros(self._shape_by_card(), np.float32)
         return self.run([Prepared((image,), films=(empty,), facts={"images": "1"})])[0]
@@ -72,12 +72,12 @@ class Analyser:
                 self._engine.close()
             self._engine = None
 
-    def analyse(self, sources: Sequence[Source]) -> Outcome:
+    def analyse(self, sources: Sequence[Source]) -> Answer:
         """The model's answer for a study. Never raises."""
         prepared = self.prepared(sources)
-        return prepared if isinstance(prepared, Outcome) else self.run([prepared])[0]
+        return prepared if isinstance(prepared, Answer) else self.run([prepared])[0]
 
-    def prepared(self, sources: Sequence[Source]) -> Prepared | Outcome:
+    def prepared(self, sources: Sequence[Source]) -> Prepared | Answer:
         """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault."""
         try:
             return self.prepare(sources)
@@ -87,7 +87,7 @@ class Analyser:
             state, reason = _state_of(error)
         considered = model_input(self.card, [source.header for source in sources])
         refs = {each.header.sop_instance_uid: each.ref for each in sources}
-        return Outcome(state, reason=reason, images=tuple(refs[uid] for uid in sorted(considered)), facts=self._facts())
+        return Answer(state, reason=reason, images=tuple(refs[uid] for uid in sorted(considered)), facts=self._facts())
 
     def prepare(self, sources: Sequence[Source]) -> Prepared:
         """Chooses, reads and prepares what the model takes of a study. Raises NotAnalysable."""
@@ -109,7 +109,7 @@ class Analyser:
         """How many studies had best be run at once."""
         return 1 if self.card.is_volume else self._loaded().together
 
-    def run(self, prepared: Sequence[Prepared], *, is_alone: bool = True) -> list[Outcome]:
+    def run(self, prepared: Sequence[Prepared], *, is_alone: bool = True) -> list[Answer]:
         """The outcomes of prepared studies, in their order. One that fails does so alone.
 
         `is_alone`: no other run is expected meanwhile, so that this one may take all cores.
@@ -122,7 +122,7 @@ class Analyser:
             return [self._guarded(each, partial(self._volume_outcome, each, loaded)) for each in prepared]
         return self._run_films(prepared, loaded, is_alone)
 
-    def _guarded(self, prepared: Prepared, work: Callable[[], Outcome]) -> Outcome:
+    def _guarded(self, prepared: Prepared, work: Callable[[], Answer]) -> Answer:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - one study's failure is its own
@@ -150,7 +150,7 @@ class Analyser:
             facts["images_left_out"] = "; ".join(sorted({str(each.reason) for each in refused}))
         return Prepared(tuple(images), films=tuple(films), facts=facts, timings_ms=timings)
 
-    def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine, is_alone: bool) -> list[Outcome]:
+    def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine, is_alone: bool) -> list[Answer]:
         """Batches mix studies; each study's findings come from its own rows."""
         rows: list[Tensor | Exception] = []
         spent: list[float] = []
@@ -167,7 +167,7 @@ class Analyser:
             outcomes.append(self._guarded(each, partial(self._film_outcome, each, rows[mine], sum(spent[mine]))))
         return outcomes
 
-    def _film_outcome(self, prepared: Prepared, rows: Sequence[Tensor | Exception], infer_ms: float) -> Outcome:
+    def _film_outcome(self, prepared: Prepared, rows: Sequence[Tensor | Exception], infer_ms: float) -> Answer:
         timings = {**prepared.timings_ms, "infer": infer_ms}
         outputs = []
         for row in rows:
@@ -192,7 +192,7 @@ class Analyser:
         images = tuple(dict.fromkeys(volume.images))
         return Prepared(images, volume=(volume, prepared), facts=facts, timings_ms=timings)
 
-    def _volume_outcome(self, prepared: Prepared, loaded: engine.Engine) -> Outcome:
+    def _volume_outcome(self, prepared: Prepared, loaded: engine.Engine) -> Answer:
         assert prepared.volume is not None
         volume, tensor = prepared.volume
         timings = dict(prepared.timings_ms)
@@ -212,10 +212,10 @@ class Analyser:
 
     def _analysed(
         self, prepared: Prepared, findings: tuple[Finding, ...], timings: Mapping[str, float], facts: Mapping[str, str]
-    ) -> Outcome:
+    ) -> Answer:
         rule = decode.fired(self.card, findings)
         fired = f"{rule.finding} >= {rule.at_least:g}: {rule.triage}" if rule else "no rule applies"
-        return Outcome(
+        return Answer(
             State.ANALYSED,
             findings=findings,
             triage=rule.triage if rule else None,
@@ -224,9 +224,9 @@ class Analyser:
             timings_ms=_rounded(timings),
         )
 
-    def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Outcome:
+    def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Answer:
         state, reason = _state_of(error)
-        return Outcome(
+        return Answer(
             state,
             reason=reason,
             images=prepared.images,

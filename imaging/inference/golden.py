@@ -14,7 +14,7 @@ import pydicom
 
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import fingerprint
-from imaging.domain.findings import Finding, Outcome, State
+from imaging.domain.findings import Answer, Finding, State
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
@@ -28,7 +28,7 @@ class GoldenResult:
 
     model_id: str
     faults: tuple[str, ...]
-    outcome: Outcome | None = None
+    outcome: Answer | None = None
 
     @property
     def passed(self) -> bool:
@@ -73,7 +73,7 @@ def _bare_header(path: Path) -> Header:
     )
 
 
-def _faults(expected: Sequence[Mapping[str, Any]], outcome: Outcome, tolerance: float) -> Iterator[str]:
+def _faults(expected: Sequence[Mapping[str, Any]], outcome: Answer, tolerance: float) -> Iterator[str]:
     found = {finding.code.value: finding for finding in outcome.findings}
     for wanted in expected:
         name = str(wanted["code"])

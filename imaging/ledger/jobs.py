@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, exists, func, insert, select, upda
 
 from imaging import crash
 from imaging.domain.codes import Code
-from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, TriageClass
+from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.priority import due_after_flag, most_urgent
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
@@ -188,7 +188,7 @@ def _job(connection: Connection, row: Any, owner: str) -> Job:
     )
 
 
-def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewObject], no_report: str = "") -> bool:
+def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObject], no_report: str = "") -> bool:
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
     `job.version` is that of the model that answered: an upgrade may lie between queueing and answering. `no_report`:
@@ -213,7 +213,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Outcome, objects: Sequence[NewOb
                 "version": job.version,
                 "reason": outcome.reason,
                 "found": found(each.code for each in outcome.findings if each.present),
-                "outcome": _as_result(job, outcome).to_json() | {"facts": dict(outcome.facts), "no_report": no_report},
+                "outcome": replace(outcome, model=job.model, version=job.version).to_json() | {"no_report": no_report},
                 "ended_at": now,
                 "lease_tick": None,
             },
@@ -238,18 +238,6 @@ def found(codes: Iterable[Code]) -> str:
 def found_codes(text: str) -> list[Code]:
     """The inverse of `found`."""
     return [Code(*each) for each in json.loads(text)] if text else []
-
-
-def _as_result(job: Job, outcome: Outcome) -> ModelResult:
-    return ModelResult(
-        job.model,
-        job.version,
-        outcome.state,
-        outcome.reason,
-        outcome.flag,
-        outcome.findings,
-        outcome.timings_ms,
-    )
 
 
 def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from imaging.domain.findings import ModelResult, State, TriageClass
+from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
@@ -273,7 +273,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
     header = Header.from_json(json.loads(study.header))
     results, running = _answers(jobs), [JobState(each.state) for each in jobs if each.state not in ENDED]
     if study.reason and not results:
-        results = [ModelResult(None, None, State.NOT_ANALYSED, study.reason, None)]
+        results = [Answer(State.NOT_ANALYSED, reason=study.reason)]
     is_receiving = study.state == StudyState.RECEIVING
     state = page_state(is_receiving, running, results, study.conflicts)
     reasons = [each.reason for each in results if each.state is State.NOT_ANALYSED and each.reason]
@@ -317,24 +317,24 @@ def _with_reports(connection: Connection, row: Row) -> Row:
     return replace(row, results=tuple(replace(each, sr=reports.get(each.model or "")) for each in row.results))
 
 
-def _answers(jobs: Iterable[Any]) -> list[ModelResult]:
+def _answers(jobs: Iterable[Any]) -> list[Answer]:
     """The latest answer of each model; a flag once raised stays on it."""
-    latest: dict[str, ModelResult] = {}
+    latest: dict[str, Answer] = {}
     for each in jobs:
         if each.state not in ENDED or each.reason == SUPERSEDED:
             continue
         result = _result(each)
         before = latest.get(each.model)
         flag = most_urgent(result.flag, before.flag if before else None)
-        latest[each.model] = replace(result, flag=flag)
+        latest[each.model] = replace(result, triage=flag or result.triage)
     return list(latest.values())
 
 
-def _result(job: Any) -> ModelResult:
+def _result(job: Any) -> Answer:
     said = json.loads(job.outcome) if isinstance(job.outcome, str) else job.outcome
     if said is None:
-        return ModelResult(job.model, job.version, State(job.state), job.reason, None)
-    return ModelResult.from_json(said)
+        return Answer(State(job.state), reason=job.reason, model=job.model, version=job.version)
+    return Answer.from_json(said)
 
 
 def roles(ledger: Ledger) -> list[RoleHealth]:
@@ -548,7 +548,8 @@ def _said(row: Any) -> dict[str, Any]:
 
 def _told(job: Any) -> dict[str, Any]:
     """A job in the JSON shape of a result; one that is not ended has no findings yet."""
-    ended = _result(job) if job.state in ENDED else ModelResult(job.model, job.version, State.NOT_ANALYSED, None, None)
+    none_yet = Answer(State.NOT_ANALYSED, model=job.model, version=job.version)
+    ended = _result(job) if job.state in ENDED else none_yet
     return ended.to_json() | {
         "state": job.state,
         "result_number": job.result_number,

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from imaging.domain.card import Card
-from imaging.domain.findings import Finding, ImageRef, Outcome, State
+from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.header import Header
 from imaging.domain.uids import is_usable
 
@@ -56,7 +56,7 @@ class Report:
 
     header: Header
     card: Card
-    outcome: Outcome
+    outcome: Answer
     result: str
     at: datetime
     predecessor: ImageRef | None = None

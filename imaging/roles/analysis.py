@@ -8,7 +8,7 @@ from pathlib import Path
 from imaging.dicom_node.files import files_under, is_part_10, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
-from imaging.domain.findings import ImageRef, ModelResult, Outcome, State, StudyResults
+from imaging.domain.findings import Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header, same_patient
 from imaging.domain.reasons import Reason
@@ -21,27 +21,27 @@ from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
 
 
-def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") -> Outcome:
+def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") -> Answer:
     """The outcome of work that ends with a reason of the closed list."""
-    return Outcome(State.NOT_ANALYSED, reason=str(Reason(code, detail)), images=_refs(sources))
+    return Answer(State.NOT_ANALYSED, reason=str(Reason(code, detail)), images=_refs(sources))
 
 
-def failed(why: str, sources: Sequence[Source]) -> Outcome:
+def failed(why: str, sources: Sequence[Source]) -> Answer:
     """The outcome of work that failed by our fault."""
-    return Outcome(State.FAILED, reason=why, images=_refs(sources))
+    return Answer(State.FAILED, reason=why, images=_refs(sources))
 
 
 def _refs(sources: Sequence[Source]) -> tuple[ImageRef, ...]:
     return tuple(source.ref for source in sources)
 
 
-def source_header(outcome: Outcome, headers: Sequence[Header]) -> Header:
+def source_header(outcome: Answer, headers: Sequence[Header]) -> Header:
     """The header of an image that the outcome names, else the first: a report's patient and study are its."""
     named = {ref.sop_instance_uid for ref in outcome.images}
     return next((header for header in headers if header.sop_instance_uid in named), headers[0])
 
 
-def kind_of(outcome: Outcome) -> str:
+def kind_of(outcome: Answer) -> str:
     """What a destination may choose by: positive, negative, not_analysed or failed."""
     if outcome.state is not State.ANALYSED:
         return str(outcome.state)
@@ -65,7 +65,7 @@ def rehearse(card: Card, analyser: Analyser, language: Language) -> None:
         _write_for_nobody(card, outcome, header, language)
 
 
-def _write_for_nobody(card: Card, outcome: Outcome, header: Header, language: Language) -> None:
+def _write_for_nobody(card: Card, outcome: Answer, header: Header, language: Language) -> None:
     write_sr(Report(header, card, outcome, "rehearsal", datetime.fromtimestamp(0).astimezone(), language=language))
 
 
@@ -120,23 +120,15 @@ class Analysis:
         fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
         if not fitting:
             reason = doubt or "no-model"
-            return StudyResults(study_uid, (ModelResult(None, None, State.NOT_ANALYSED, reason, None),))
+            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=reason),))
         return StudyResults(study_uid, tuple(self._answer(card, sources) for card in fitting))
 
-    def _answer(self, card: Card, sources: Sequence[Source]) -> ModelResult:
+    def _answer(self, card: Card, sources: Sequence[Source]) -> Answer:
         outcome = self._analysers[card.id].analyse(sources)
-        result = ModelResult(
-            card.id,
-            card.version,
-            outcome.state,
-            outcome.reason,
-            outcome.flag,
-            outcome.findings,
-            outcome.timings_ms,
-        )
+        result = replace(outcome, model=card.id, version=card.version)
         return replace(result, sr=self._write(card, outcome, sources)) if self._output else result
 
-    def _write(self, card: Card, outcome: Outcome, sources: Sequence[Source]) -> str | None:
+    def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:
         assert self._output is not None
         header = source_header(outcome, [source.header for source in sources])
         try:

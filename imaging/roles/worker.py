@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import fingerprint
-from imaging.domain.findings import Outcome, State
+from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
@@ -59,7 +59,7 @@ class _Task:
     card: Card | None
     sources: tuple[Source, ...]
     is_alone: bool
-    prepared: Prepared | Outcome | None = None
+    prepared: Prepared | Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Worker:
         lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY)]
         if volumes:
             lanes.append(_Lane("volumes", Wanted(volumes, False, seconds), 1, _VOLUMES_READY))
-        answered: queue.Queue[Sequence[tuple[_Task, Outcome]] | None] = queue.Queue(_FILMS_READY)
+        answered: queue.Queue[Sequence[tuple[_Task, Answer]] | None] = queue.Queue(_FILMS_READY)
         feeders = [threading.Thread(target=self._feed, args=(lane, stop), name=lane.name) for lane in lanes]
         engines = [
             threading.Thread(target=self._run_engine, args=(lane, answered), name=f"{lane.name}-{index}")
@@ -217,12 +217,12 @@ class Worker:
         with self._watch.over([job.id], card.engine.seconds):
             return replace(task, prepared=self._analysers[card.id].prepared(sources))
 
-    def _run_engine(self, lane: "_Lane", answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
+    def _run_engine(self, lane: "_Lane", answered: "queue.Queue[Sequence[tuple[_Task, Answer]] | None]") -> None:
         while (tasks := lane.ready.get()) is not None:
             answered.put(self._run(tasks))
 
-    def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Outcome]]:
-        ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Outcome)]
+    def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Answer]]:
+        ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Answer)]
         waiting = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Prepared)]
         if not waiting:
             return ended
@@ -233,7 +233,7 @@ class Worker:
             outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
         return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
 
-    def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Outcome]] | None]") -> None:
+    def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Answer]] | None]") -> None:
         while (ended := answered.get()) is not None:
             for task, outcome in ended:
                 try:
@@ -251,7 +251,7 @@ class Worker:
         """Whether no other model reads what this one has read. New pages for each film cost 5 ms of its CPU."""
         return card is not None and sum(each.is_volume == card.is_volume for each in self._served()) == 1
 
-    def _conclude(self, task: _Task, outcome: Outcome) -> None:
+    def _conclude(self, task: _Task, outcome: Answer) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
         began = time.perf_counter()
         outcome, objects, no_report = self._reported(task, outcome)
@@ -262,7 +262,7 @@ class Worker:
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 
-    def _reported(self, task: _Task, outcome: Outcome) -> tuple[Outcome, list[NewObject], str]:
+    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, list[NewObject], str]:
         """What the job ends with: its answer, the objects that say it, and why there are none where none can be built.
 
         Trouble of ours makes a failure of it, which says so in a report of its own.
@@ -281,7 +281,7 @@ class Worker:
                 return outcome, [], why
             return self._reported(task, failed(why, task.sources))
 
-    def _objects(self, task: _Task, card: Card, outcome: Outcome) -> list[NewObject]:
+    def _objects(self, task: _Task, card: Card, outcome: Answer) -> list[NewObject]:
         """The SR that answers for this job. Raises CannotReport where none may be built of its study."""
         job = task.job
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, Measurement, ModelResult, State
+from imaging.domain.findings import Answer, Finding, Measurement, State
 from imaging.domain.priority import STAT_BAND
 from imaging.domain.reasons import REASONS
 from imaging.domain.worklist import PageState, Row
@@ -82,12 +82,12 @@ def list_of(findings: Iterable[Finding], language: Language) -> str:
     return ", ".join(within_sentence(meaning(each.code, language)) for each in findings)
 
 
-def bare_name(result: ModelResult) -> str:
+def bare_name(result: Answer) -> str:
     """The model and its version."""
     return " ".join(part for part in (result.model, result.version) if part)
 
 
-def model_name(result: ModelResult, language: Language) -> str:
+def model_name(result: Answer, language: Language) -> str:
     """The model as a sentence names it: that it was measured on drawn images alone is said with it."""
     name = bare_name(result)
     return language.say("answer.synthetic", model=name) if result.is_synthetic else name
@@ -110,7 +110,7 @@ def failure(text: str | None, language: Language) -> str:
     return f"{sentence} ({text})" if text else sentence
 
 
-def mend(result: ModelResult, language: Language) -> str:
+def mend(result: Answer, language: Language) -> str:
     """What would mend an answer that is not findings; "" where nothing is to mend."""
     if result.state is State.FAILED:
         return language.say("study.failed_mend")
@@ -130,7 +130,7 @@ def triage_class(row: Row) -> str:
     return f"ai_{row.flag}" if row.flag else "none"
 
 
-def answer(result: ModelResult, language: Language) -> list[Line]:
+def answer(result: Answer, language: Language) -> list[Line]:
     """What one model says, the most pressing first.
 
     It names what was looked for and not found, and never says that a study is normal. A flag that an earlier answer
@@ -142,7 +142,7 @@ def answer(result: ModelResult, language: Language) -> list[Line]:
     return lines
 
 
-def plain_answer(result: ModelResult, language: Language) -> list[Line]:
+def plain_answer(result: Answer, language: Language) -> list[Line]:
     model = model_name(result, language)
     if result.state is State.NOT_ANALYSED:
         key = "answer.not_analysed" if model else "answer.no_model_name"
@@ -158,7 +158,7 @@ def plain_answer(result: ModelResult, language: Language) -> list[Line]:
     return lines or [Line("unsure", language.say("answer.silent", model=model))]
 
 
-def answers(results: Sequence[ModelResult], language: Language) -> list[Line]:
+def answers(results: Sequence[Answer], language: Language) -> list[Line]:
     """What all models say: what is there first, then what was not or not fully looked at, then what was not found."""
     order = ("present", "failed", "not_analysed", "unsure", "absent")
     lines = [line for result in results for line in answer(result, language)]

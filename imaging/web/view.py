@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-from imaging.domain.findings import Finding, ModelResult, TriageClass
+from imaging.domain.findings import Answer, Finding, TriageClass
 from imaging.domain.folding import fold
 from imaging.domain.worklist import Listing, PageState, RoleHealth, Row, Word
 from imaging.web import phrases
@@ -215,7 +215,7 @@ def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, l
     )
 
 
-def who_answered(results: Sequence[ModelResult], language: Language) -> str:
+def who_answered(results: Sequence[Answer], language: Language) -> str:
     """The model and its version where one answered, else how many did."""
     names = [phrases.bare_name(result) for result in results]
     if len(names) > 1:
@@ -312,7 +312,7 @@ def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> 
     )
 
 
-def answer_view(result: ModelResult, language: Language) -> AnswerView:
+def answer_view(result: Answer, language: Language) -> AnswerView:
     return AnswerView(
         model=phrases.model_name(result, language),
         lines=tuple(phrases.answer(result, language)),

@@ -3,19 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.domain.findings import ModelResult, State, TriageClass
+from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.states import ENDED, JobState
 from imaging.domain.worklist import PageState, page_state
 
 STATES = st.sampled_from(State)
 RESULTS = st.lists(
     st.builds(
-        ModelResult,
-        st.just("m"),
-        st.just("1"),
+        Answer,
         STATES,
-        st.none(),
-        st.sampled_from([None, TriageClass.URGENT, TriageClass.STAT]),
+        triage=st.sampled_from([None, TriageClass.URGENT, TriageClass.STAT]),
     ),
     max_size=4,
 )
@@ -24,17 +21,13 @@ RANK = list(PageState)
 
 
 @given(st.booleans(), OPEN_JOBS, RESULTS, st.integers(0, 3))
-def test_a_flag_comes_before_all(
-    receiving: bool, jobs: list[JobState], results: list[ModelResult], conflicts: int
-) -> None:
+def test_a_flag_comes_before_all(receiving: bool, jobs: list[JobState], results: list[Answer], conflicts: int) -> None:
     shown = page_state(receiving, jobs, results, conflicts)
     assert (shown is PageState.FLAGGED) == any(each.flag for each in results)
 
 
 @given(OPEN_JOBS, RESULTS, st.integers(0, 3))
-def test_what_is_under_way_comes_before_what_ended(
-    jobs: list[JobState], results: list[ModelResult], conflicts: int
-) -> None:
+def test_what_is_under_way_comes_before_what_ended(jobs: list[JobState], results: list[Answer], conflicts: int) -> None:
     results = [each for each in results if not each.flag]
     assert page_state(True, jobs, results, conflicts) is PageState.RECEIVING
     if jobs:
@@ -43,7 +36,7 @@ def test_what_is_under_way_comes_before_what_ended(
 
 
 @given(RESULTS, st.integers(0, 3))
-def test_the_most_pressing_answer_is_shown(results: list[ModelResult], conflicts: int) -> None:
+def test_the_most_pressing_answer_is_shown(results: list[Answer], conflicts: int) -> None:
     plain = [each for each in results if not each.flag]
     shown = page_state(False, [], plain, conflicts)
     states = {each.state for each in plain}
@@ -53,7 +46,7 @@ def test_the_most_pressing_answer_is_shown(results: list[ModelResult], conflicts
 
 @given(RESULTS, RESULTS, st.integers(0, 3))
 def test_one_more_answer_never_makes_a_row_less_pressing(
-    results: list[ModelResult], more: list[ModelResult], conflicts: int
+    results: list[Answer], more: list[Answer], conflicts: int
 ) -> None:
     before, after = page_state(False, [], results, conflicts), page_state(False, [], [*results, *more], conflicts)
     assert RANK.index(after) <= RANK.index(before) or not results

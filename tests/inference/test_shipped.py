@@ -3,7 +3,7 @@
 import pytest
 from inference_cases import shared, source_of, sources_in
 
-from imaging.domain.findings import Outcome, State
+from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.golden import check
@@ -12,7 +12,7 @@ from imaging.models.catalogue import load_models, shipped_folder
 SHIPPED = {card.id: card for card in load_models([shipped_folder()]).models}
 
 
-def analysed(model: str, sources: list[Source]) -> Outcome:
+def analysed(model: str, sources: list[Source]) -> Answer:
     if model not in SHIPPED:
         pytest.skip(f"no model {model} is shipped")
     return Analyser(SHIPPED[model]).analyse(sources)

@@ -9,7 +9,7 @@ from ledger_cases import FAULTY, NEGATIVE, TurnedClock, answered, film, lease_on
 from peers import eventually
 from sqlalchemy import Connection, text, update
 
-from imaging.domain.findings import Outcome
+from imaging.domain.findings import Answer
 from imaging.domain.states import JobState
 from imaging.ledger import jobs, receiving, retention, tables
 from imaging.ledger.receiving import MIXED_PATIENTS, AssociationEnd, Receipt
@@ -27,7 +27,7 @@ def wait_for_a_lock(ledger: Ledger) -> None:
         eventually(look, what="the wait for the study's row")
 
 
-def ended(ledger: Ledger, clock: TurnedClock, outcome: Outcome = NEGATIVE) -> int:
+def ended(ledger: Ledger, clock: TurnedClock, outcome: Answer = NEGATIVE) -> int:
     """A study that was answered a minute ago; its row number."""
     study_id = queued(ledger)
     job = lease_one(ledger)

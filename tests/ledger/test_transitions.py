@@ -23,7 +23,7 @@ from ledger_cases import (
 from sqlalchemy import Table, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from imaging.domain.findings import Outcome
+from imaging.domain import findings
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.domain.states import (
     DELIVERY,
@@ -45,7 +45,7 @@ from imaging.ledger.store import Ledger
 WORKER, SENDER = "worker-0:1", "deliver:PACS:1"
 
 
-def conclude_job(outcome: Outcome) -> Callable[[Ledger, Job], object]:
+def conclude_job(outcome: findings.Answer) -> Callable[[Ledger, Job], object]:
     return lambda ledger, job: jobs.conclude(ledger, job, outcome, [report(job)])
 
 

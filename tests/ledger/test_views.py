@@ -27,7 +27,7 @@ from ledger_cases import (
 from sqlalchemy import Connection, insert, update
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, ModelResult, Outcome, State, TriageClass
+from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, searched
@@ -67,7 +67,7 @@ def test_a_study_passes_through_the_pages_states(ledger: Ledger) -> None:
     ("outcome", "shown"),
     [(POSITIVE, PageState.FLAGGED), (REFUSED, PageState.NOT_ANALYSED), (FAULTY, PageState.FAILED)],
 )
-def test_a_row_shows_how_the_work_ended(ledger: Ledger, outcome: Outcome, shown: PageState) -> None:
+def test_a_row_shows_how_the_work_ended(ledger: Ledger, outcome: Answer, shown: PageState) -> None:
     queued(ledger)
     jobs.conclude(ledger, lease_one(ledger), outcome, [])
     row = row_of(ledger)
@@ -199,7 +199,8 @@ def _job(chance: random.Random, count: int) -> dict[str, Any]:
     flag = chance.choice([None, None, TriageClass.URGENT, TriageClass.STAT]) if codes else None
     reason = {JobState.NOT_ANALYSED: chance.choice(["view", "superseded"]), JobState.FAILED: "poison"}.get(state)
     findings = tuple(Finding(code, code in codes, 0.9, 0.5) for code in (EFFUSION, BLEED))
-    answer = ModelResult(model, "1", State(state), reason, flag, findings).to_json() if state in ENDED else None
+    said = Answer(State(state), findings, reason, flag, model=model, version="1") if state in ENDED else None
+    answer = said.to_json() if said else None
     return {
         "model": model,
         "version": "1",

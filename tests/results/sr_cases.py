@@ -11,7 +11,7 @@ import pydicom
 
 from imaging.domain.card import Card, Engine, FindingSpec, Input
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, ImageRef, Measurement, Outcome, State, TriageClass
+from imaging.domain.findings import Answer, Finding, ImageRef, Measurement, State, TriageClass
 from imaging.domain.header import Header
 from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
@@ -94,7 +94,7 @@ def film_refs(header: Header, count: int = 1) -> tuple[ImageRef, ...]:
 
 def film(*probabilities: float, header: Header = FILM, count: int = 1, **more: Any) -> Report:
     specs = (EFFUSION, CARDIOMEGALY)
-    outcome = Outcome(
+    outcome = Answer(
         State.ANALYSED,
         tuple(map(label, specs, probabilities)),
         triage=more.pop("triage", None),
@@ -121,7 +121,7 @@ def volume(**more: Any) -> Report:
         centre_mm=(1.5, -20.25, 33.125),
         site=BLEED.site,
     )
-    outcome = Outcome(
+    outcome = Answer(
         State.ANALYSED,
         (more.pop("finding", finding),),
         triage=TriageClass.STAT,
@@ -132,11 +132,11 @@ def volume(**more: Any) -> Report:
 
 
 def not_analysed(reason: str = "slices-missing: 3", header: Header = CT, **more: Any) -> Report:
-    return Report(header, VOLUME_CARD, Outcome(State.NOT_ANALYSED, reason=reason), "1", AT, **more)
+    return Report(header, VOLUME_CARD, Answer(State.NOT_ANALYSED, reason=reason), "1", AT, **more)
 
 
 def failed(**more: Any) -> Report:
-    return Report(FILM, FILM_CARD, Outcome(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
+    return Report(FILM, FILM_CARD, Answer(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
 
 
 BEFORE = ImageRef(SR_CLASS, "2.25.5001", "2.25.5002")
@@ -147,7 +147,7 @@ CASES: Mapping[str, Report] = {
     "three-films-revised": film(0.1, 0.9, count=3, predecessor=BEFORE, result="2", triage=TriageClass.ROUTINE),
     "undetermined": replace(
         film(0.1, 0.2),
-        outcome=Outcome(State.ANALYSED, (Finding(EFFUSION.code, None, None, None), label(CARDIOMEGALY, 0.1))),
+        outcome=Answer(State.ANALYSED, (Finding(EFFUSION.code, None, None, None), label(CARDIOMEGALY, 0.1))),
     ),
     "bare-header": film(0.1, 0.2, header=NOTHING, facts={}),
     "volume": volume(),
@@ -165,7 +165,7 @@ def many_labels(count: int = 14) -> Report:
         FindingSpec(each, Code("99IMAGING", f"label-{each}", f"Label {each}"), threshold=0.31) for each in range(count)
     ]
     findings = tuple(label(each, 0.05 + 0.9 * each.channel / count) for each in specs)
-    outcome = Outcome(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, triage=TriageClass.URGENT)
+    outcome = Answer(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, triage=TriageClass.URGENT)
     return Report(FILM, card(*specs), outcome, "7", AT)
 
 

@@ -34,7 +34,7 @@ from sr_cases import (
     volume,
 )
 
-from imaging.domain.findings import Finding, ImageRef, Outcome, State
+from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
 from imaging.results import concepts
@@ -186,7 +186,7 @@ def test_any_probability_is_reported_beside_any_threshold(probability: float, th
     threshold = round(threshold, 9)  # as a card states it
     spec = replace(EFFUSION, threshold=threshold)
     finding = Finding(spec.code, probability >= threshold, probability, threshold, score=score)
-    outcome = Outcome(State.ANALYSED, (finding,), images=film(0.1, 0.1).outcome.images)
+    outcome = Answer(State.ANALYSED, (finding,), images=film(0.1, 0.1).outcome.images)
     write_sr(replace(film(0.1, 0.1), card=card(spec), outcome=outcome))
 
 
@@ -350,7 +350,7 @@ def test_an_answer_that_contradicts_its_card_is_not_sent(written_before: bool) -
 
 
 def test_a_label_that_the_card_does_not_report_is_not_sent() -> None:
-    only = Outcome(State.ANALYSED, (label(EFFUSION, 0.1),), images=film(0.1, 0.1).outcome.images)
+    only = Answer(State.ANALYSED, (label(EFFUSION, 0.1),), images=film(0.1, 0.1).outcome.images)
     with pytest.raises(UnsoundReport, match="finding-of-card"):
         write_sr(replace(film(0.1, 0.1), outcome=only))
 

@@ -20,7 +20,7 @@ from small_models import CARD, FILM, VOLUME, write_models
 
 from imaging.cli import main
 from imaging.domain.card import UNPROVEN
-from imaging.domain.findings import Outcome
+from imaging.domain.findings import Answer
 from imaging.domain.source import Source
 from imaging.ledger import jobs, migrate, tables, views
 from imaging.ledger.jobs import Wanted
@@ -108,7 +108,7 @@ class Desk:
     worker: Worker
     task: _Task
 
-    def end(self, outcome: Outcome) -> dict[str, Any]:
+    def end(self, outcome: Answer) -> dict[str, Any]:
         """Ends the job so; the answer as the study's story tells it."""
         self.worker._conclude(self.task, outcome)
         (story,) = views.story(self.ledger, "1.2.3")

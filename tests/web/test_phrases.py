@@ -56,10 +56,10 @@ def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart
 
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])
 def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result):
-    lines = phrases.answer(replace(result, flag=TriageClass.URGENT), EN)
+    lines = phrases.answer(replace(result, triage=TriageClass.URGENT), EN)
     assert lines[0].text.startswith("The flag stands, though the latest answer has no finding – ")
     assert len(lines) == 2
-    assert len(phrases.answer(replace(result, flag=None), EN)) == 1
+    assert len(phrases.answer(replace(result, triage=None), EN)) == 1
 
 
 def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning():

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, ModelResult, State, TriageClass
+from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, searched
 from imaging.web.app import create_app
@@ -32,19 +32,19 @@ def finding(code: Code, present: bool | None, probability: float | None = 0.5) -
     return Finding(code, present, probability, 0.5)
 
 
-def analysed(*findings: Finding, flag: TriageClass | None = None, model: str = "chest-film") -> ModelResult:
-    return ModelResult(model, "1.4", State.ANALYSED, None, flag, findings, sr="1.2.826.0.1.99.7")
+def analysed(*findings: Finding, flag: TriageClass | None = None, model: str = "chest-film") -> Answer:
+    return Answer(State.ANALYSED, findings, None, flag, model=model, version="1.4", sr="1.2.826.0.1.99.7")
 
 
-def refused(reason: str, model: str | None = "head-ct-bleed") -> ModelResult:
-    return ModelResult(model, "0.3" if model else None, State.NOT_ANALYSED, reason, None)
+def refused(reason: str, model: str | None = "head-ct-bleed") -> Answer:
+    return Answer(State.NOT_ANALYSED, reason=reason, model=model, version="0.3" if model else None)
 
 
-def failed() -> ModelResult:
-    return ModelResult("chest-film", "1.4", State.FAILED, "poison: worker died 3 times", None)
+def failed() -> Answer:
+    return Answer(State.FAILED, reason="poison: worker died 3 times", model="chest-film", version="1.4")
 
 
-def row(number: int, state: PageState, *results: ModelResult, **said: Any) -> Row:
+def row(number: int, state: PageState, *results: Answer, **said: Any) -> Row:
     """A row received 10 minutes ago; what a test does not say is ordinary."""
     flags = [result.flag for result in results if result.flag]
     ordinary = Row(

@@ -1,0 +1,63 @@
+"""What an answer covers: each of a study's images was used, is missing, adds nothing, or is not what the card takes.
+
+An image is one with pixels; a frame of a multi-frame object counts as one. The four kinds are those of docs/models.md,
+"What an answer covers". Only *missing* images weigh: nothing may be called absent where some are.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from imaging.domain.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Counts of images: `used`, and by a reason's text those `missing`, `redundant` and `out_of_scope`."""
+
+    used: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
+    redundant: Mapping[str, int] = field(default_factory=dict)
+    out_of_scope: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def considered(self) -> int:
+        """All of the study's images."""
+        return self.used + self.in_scope_unused + sum(self.out_of_scope.values())
+
+    @property
+    def in_scope_unused(self) -> int:
+        """Those that the card takes, and that were not looked at."""
+        return sum(self.missing.values()) + sum(self.redundant.values())
+
+    @property
+    def missed(self) -> int:
+        """How many images the answer ought to have seen and did not."""
+        return sum(self.missing.values())
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "considered": self.considered,
+            "used": self.used,
+            "missing": dict(self.missing),
+            "redundant": dict(self.redundant),
+            "out_of_scope": dict(self.out_of_scope),
+        }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        return cls(said["used"], said["missing"], said["redundant"], said["out_of_scope"])
+
+    @property
+    def sentence(self) -> str:
+        """What was not analysed, in English: "15 of 40 images not analysed: orientation-mixed"; empty for nothing."""
+        if not self.missed:
+            return ""
+        of = self.used + self.missed
+        return f"{self.missed} of {of} images not analysed: {', '.join(sorted(self.missing))}"
+
+
+def counted(reasons: Iterable[Reason]) -> dict[str, int]:
+    """How often each reason's code comes, the most frequent first, then by name."""
+    return dict(sorted(Counter(each.code for each in reasons).items(), key=lambda pair: (-pair[1], pair[0])))

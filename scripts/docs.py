@@ -22,7 +22,8 @@ from imaging.cli.main import COMMANDS
 from imaging.dicom_node import storing
 from imaging.domain import reasons, retry, states, uids
 from imaging.domain.codes import PRIVATE_SCHEME, Code
-from imaging.domain.fitting import GATES, PREFERENCES
+from imaging.domain.fitting import PREFERENCES
+from imaging.domain.gates import GATES
 from imaging.inference.pixels import DECODERS, DEFLATED_FRAMES, NATIVE, UNCOMPRESSED_FRAMES
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS

@@ -17,6 +17,10 @@ LONGEST_TEXT: Final = 1024
 """Characters of a text value that are kept; longer ones are a fault of the header."""
 
 
+EXACT: Final = 6
+"""Decimals of a position from which on it counts as exact."""
+
+
 class Unreadable(Exception):
     """The data set cannot be understood; the text says what, where. Answered with a status in 0xC000-0xCFFF."""
 
@@ -58,6 +62,8 @@ _PLAIN: Final = {
     "patient_age": "PatientAge",
     "study_date": "StudyDate",
     "study_time": "StudyTime",
+    "acquisition_date": "AcquisitionDate",
+    "acquisition_time": "AcquisitionTime",
     "body_part_examined": "BodyPartExamined",
     "view_position": "ViewPosition",
     "frame_of_reference_uid": "FrameOfReferenceUID",
@@ -74,6 +80,7 @@ _INTEGERS: Final = {
     "series_number": "SeriesNumber",
     "instance_number": "InstanceNumber",
     "acquisition_number": "AcquisitionNumber",
+    "temporal_position": "TemporalPositionIdentifier",
 }
 _DECIMALS: Final = {
     "repetition_time": "RepetitionTime",
@@ -96,6 +103,7 @@ _OTHERS: Final = (
     "AnatomicRegionSequence",
     "NumberOfFrames",
     "RescaleSlope",
+    "AcquisitionDateTime",
     "ImageLaterality",
     "Laterality",
 )
@@ -195,6 +203,11 @@ class _Values:
         found |= self._each(_SHORTS, lambda keyword: self._found.number(_tag(keyword)))
         found |= self._each(_INTEGERS, self._integer) | self._each(_DECIMALS, self._decimal)
         found |= {name: self._vector(keyword, size) for name, (keyword, size) in _VECTORS.items()}
+        if not found["acquisition_time"]:
+            moment = self._plain("AcquisitionDateTime")  # YYYYMMDDHHMMSS.FFFFFF&ZZXX (PS3.5 6.2)
+            found["acquisition_date"] = found["acquisition_date"] or moment[:8]
+            found["acquisition_time"] = re.split("[+-]", moment[8:])[0]
+        found["position_decimals"] = self._decimals("ImagePositionPatient")
         found["number_of_frames"] = max(1, self._integer("NumberOfFrames") or 1)
         found["has_rescale"] = self._decimal("RescaleSlope") is not None
         found["has_pixels"] = self._found.pixels_at is not None
@@ -259,6 +272,13 @@ class _Values:
             return None
         values = [_decimal_string(each) for each in said.split("\\")]
         return None if None in values else [each for each in values if each is not None]
+
+    def _decimals(self, keyword: str) -> int:
+        """The most decimals that any of the values was written with; six where an exponent tells otherwise."""
+        said = self._raw(keyword)[:256].decode("latin-1").strip("\0 ").lower()
+        if not said or "e" in said:
+            return EXACT
+        return min(EXACT, max(len(each.strip().partition(".")[2]) for each in said.split("\\")))
 
     def _integer(self, keyword: str) -> int | None:
         said = self._raw(keyword)[:32].decode("latin-1").strip("\0 ")

@@ -6,7 +6,7 @@ An image is one with pixels; a frame of a multi-frame object counts as one. The 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from imaging.domain.reasons import Reason
@@ -35,6 +35,13 @@ class Coverage:
     def missed(self) -> int:
         """How many images the answer ought to have seen and did not."""
         return sum(self.missing.values())
+
+    def given_up(self, reason: str) -> Self:
+        """The same images where the work ended after all for this reason: what was used is missing."""
+        missing = dict(self.missing)
+        if self.used:
+            missing[reason] = missing.get(reason, 0) + self.used
+        return replace(self, used=0, missing=missing)
 
     def to_json(self) -> dict[str, Any]:
         return {

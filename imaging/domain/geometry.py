@@ -4,7 +4,6 @@ The same laws hold the choice of a series, from its headers, and the Volume, whi
 frame LPS (PS3.3 C.7.6.2), angles in degrees.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import Input
 from imaging.domain.header import Header
-from imaging.domain.reasons import NotAnalysable
+from imaging.domain.reasons import NotAnalysable, Reason
 
 UNIT_TOLERANCE: Final = 1e-3  # of cosines: unit length, right angles, one orientation
 RESIDUAL_PIXELS: Final = 0.5  # of positions about the fitted line
@@ -24,19 +23,26 @@ EVEN_MM, EVEN_SHARE = 0.05, 0.02
 MULTIPLE_SHARE: Final = 0.05  # of a gap that is a whole multiple of the median: slices are missing
 ZONE: Final = 3  # as many equal wide gaps in a row are how it was scanned, not a loss
 SAME_PLACE_MM: Final = 0.01
+JITTER: Final = 1.1  # of a gap over the median: a table that wanders, not how it was scanned
+NEAR_MM: Final = 5.0  # as near a place counts as seen
+SAMPLES: Final = 9  # points along each side of an image by which its place is asked
 
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where one slice lies: PS3.3 C.7.6.2. mm, LPS; `spacing_mm` is (between rows, between columns)."""
+    """Where one slice lies: PS3.3 C.7.6.2. mm, LPS; `spacing_mm` is (between rows, between columns).
+
+    `decimals`: how many were written of its position.
+    """
 
     position: tuple[float, float, float] | None
     orientation: tuple[float, float, float, float, float, float] | None
     spacing_mm: tuple[float, float] | None
     shape: tuple[int | None, int | None]
     frame_of_reference_uid: str = ""
+    decimals: int = 6
 
 
 @dataclass(frozen=True)
@@ -68,52 +74,98 @@ def plane_of(header: Header) -> Plane:
         header.pixel_spacing,
         (header.rows, header.columns),
         header.frame_of_reference_uid,
+        header.position_decimals,
     )
 
 
-def stack(
-    planes: Sequence[Plane], card_input: Input, splits: Sequence[tuple[object, ...]] | None = None
-) -> tuple[list[int], Stack]:
-    """The planes that make the volume, as indices in order, and how they lie.
-
-    `splits`: per plane, what tells repeated positions apart (acquisition, echo), the first first. Positions that
-    repeat nevertheless stay in, side by side: only the pixels can tell. Raises NotAnalysable.
-    """
-    indices = _largest_part(planes)
-    if splits:
-        indices = _told_apart(indices, planes, splits)
-    frames = {planes[index].frame_of_reference_uid for index in indices} - {""}
-    if len(frames) > 1:
-        raise NotAnalysable("frame-of-reference-differs")
-    row, column, normal = _axes(planes[indices[0]].orientation)
-    positions = np.array([planes[index].position for index in indices], dtype=np.float64)
-    along = positions @ normal
-    order = np.lexsort((np.array(indices), along))
-    indices, positions, along = [indices[at] for at in order], positions[order], along[order]
-    first = np.concatenate(([True], np.diff(along) > SAME_PLACE_MM))  # of those at one place
-    spacing = planes[indices[0]].spacing_mm
-    assert spacing is not None  # _largest_part leaves none without
-    laid = _lie(positions[first], along[first], (row, column, normal), min(spacing))
-    _hold_gates(card_input, laid)
-    return indices, laid
+def fault_of(plane: Plane) -> Reason | None:
+    """Why a plane cannot lie in any stack; None where it can."""
+    try:
+        if plane.position is None or plane.orientation is None:
+            return Reason("positions-absent")
+        if plane.spacing_mm is None:
+            return Reason("pixel-size-absent")
+        _size(plane)
+        _axes(plane.orientation)
+    except NotAnalysable as refused:
+        return refused.reason
+    return None
 
 
-def _largest_part(planes: Sequence[Plane]) -> list[int]:
-    """Indices of the planes of the commonest orientation, size and spacing: more than half of all, or none."""
-    if any(plane.position is None or plane.orientation is None for plane in planes):
-        raise NotAnalysable("positions-absent")
-    if any(plane.spacing_mm is None for plane in planes):
-        raise NotAnalysable("pixel-size-absent")
+def alike(planes: Sequence[Plane]) -> list[list[int]]:
+    """Indices of planes that one orientation, size and spacing hold together, each group in its order."""
     facing = _groups([np.concatenate(_axes(plane.orientation)[:2]) for plane in planes])
-    largest, count = Counter(facing).most_common(1)[0]
-    if 2 * count <= len(planes):
-        raise NotAnalysable("orientation-mixed")
-    indices = [index for index, group in enumerate(facing) if group == largest]
-    sizes = Counter(_size(planes[index]) for index in indices)
-    size, count = sizes.most_common(1)[0]
-    if 2 * count <= len(indices):
-        raise NotAnalysable("frames-irregular")
-    return [index for index in indices if _size(planes[index]) == size]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, plane in enumerate(planes):
+        groups.setdefault((facing[index], *_size(plane)), []).append(index)
+    return list(groups.values())
+
+
+def along(planes: Sequence[Plane]) -> Vector:
+    """How far each plane lies along the first one's normal, in mm from the patient's origin."""
+    _, _, normal = _axes(planes[0].orientation)
+    distances: Vector = np.array([plane.position for plane in planes], np.float64) @ normal
+    return distances
+
+
+def lay(planes: Sequence[Plane]) -> tuple[list[int], Stack]:
+    """Planes of one orientation as a stack: their indices from the lowest to the highest, and how they lie.
+
+    Positions that repeat stay in, side by side: only the pixels can tell whether they are one. Raises NotAnalysable.
+    """
+    axes = _axes(planes[0].orientation)
+    positions = np.array([plane.position for plane in planes], dtype=np.float64)
+    distances = positions @ axes[2]
+    order = np.lexsort((np.arange(len(planes)), distances))
+    positions, distances = positions[order], distances[order]
+    first = np.concatenate(([True], np.diff(distances) > SAME_PLACE_MM))  # of those at one place
+    spacing = planes[0].spacing_mm
+    assert spacing is not None  # fault_of lets none without
+    decimals = min(plane.decimals for plane in planes)
+    return [int(at) for at in order], _lie(positions[first], distances[first], axes, min(spacing), decimals)
+
+
+@dataclass(frozen=True)
+class Region:
+    """The place in the patient that a stack of slices covers. `positions`: (slices, 3), the first voxel of each."""
+
+    laid: Stack
+    positions: Vector
+    spacing_mm: tuple[float, float]
+    shape: tuple[int, int]
+    frame_of_reference_uid: str = ""
+
+    @property
+    def near_mm(self) -> float:
+        """How near a place must be to count as seen: one slice spacing, at least 5 mm."""
+        gaps = self.laid.gaps_mm
+        return max(NEAR_MM, float(np.median(gaps)) if len(gaps) else 0.0)
+
+    def covers(self, points: Vector, within_mm: float | None = None) -> NDArray[np.bool_]:
+        """Which of the points, (n, 3) in mm, LPS, lie in the stack's field of view, or as near to it as said."""
+        near = self.near_mm if within_mm is None else within_mm
+        distances = points @ self.laid.normal
+        place = self.laid.along_mm
+        starts = np.stack([np.interp(distances, place, self.positions[:, axis]) for axis in range(3)], axis=1)
+        offset = points - starts
+        across, down = offset @ self.laid.row, offset @ self.laid.column
+        high_down = (self.shape[0] - 1) * self.spacing_mm[0] + near
+        high_across = (self.shape[1] - 1) * self.spacing_mm[1] + near
+        seen: NDArray[np.bool_] = (distances >= place[0] - near) & (distances <= place[-1] + near)
+        seen &= (across >= -near) & (across <= high_across) & (down >= -near) & (down <= high_down)
+        return seen
+
+
+def points_of(plane: Plane) -> Vector:
+    """Points over a plane, SAMPLES x SAMPLES from corner to corner, row by row: (n, 3) in mm, LPS."""
+    row, column, _ = _axes(plane.orientation)
+    spacing, (rows, columns) = plane.spacing_mm, plane.shape
+    assert spacing is not None
+    down = np.linspace(0, ((rows or 1) - 1) * spacing[0], SAMPLES)
+    across = np.linspace(0, ((columns or 1) - 1) * spacing[1], SAMPLES)
+    grid = down[:, None, None] * column + across[None, :, None] * row
+    points: Vector = np.array(plane.position) + grid.reshape(-1, 3)
+    return points
 
 
 def _size(plane: Plane) -> tuple[object, ...]:
@@ -152,34 +204,9 @@ def _axes(orientation: tuple[float, ...] | None) -> tuple[Vector, Vector, Vector
     return row, np.cross(normal, row), normal
 
 
-def _told_apart(indices: list[int], planes: Sequence[Plane], splits: Sequence[tuple[object, ...]]) -> list[int]:
-    """One of the sub-stacks where positions repeat and a split tells them apart: the largest, then the first."""
-    if not _repeats(indices, planes):
-        return indices
-    for depth in range(len(splits[indices[0]])):
-        parts: dict[object, list[int]] = {}
-        for index in indices:
-            parts.setdefault(splits[index][depth], []).append(index)
-        if len(parts) > 1 and not any(_repeats(part, planes) for part in parts.values()):
-            return min(parts.items(), key=lambda part: (-len(part[1]), _natural(part[0])))[1]
-    return indices
-
-
-def _natural(split: object) -> tuple[bool, float, str]:
-    """Orders numbers, also those in text, by their size and before other text."""
-    try:
-        return False, float(str(split)), ""
-    except ValueError:
-        return True, 0.0, str(split)
-
-
-def _repeats(indices: Sequence[int], planes: Sequence[Plane]) -> bool:
-    places = np.array([planes[index].position for index in indices], dtype=np.float64)
-    _, _, normal = _axes(planes[indices[0]].orientation)
-    return bool((np.diff(np.sort(places @ normal)) <= SAME_PLACE_MM).any())
-
-
-def _lie(positions: Vector, along: Vector, axes: tuple[Vector, Vector, Vector], pixel_mm: float) -> Stack:
+def _lie(
+    positions: Vector, along: Vector, axes: tuple[Vector, Vector, Vector], pixel_mm: float, decimals: int
+) -> Stack:
     """How distinct positions, in order, lie."""
     row, column, normal = axes
     if not np.isfinite(positions).all() or np.abs(positions).max() > 1e5:
@@ -194,20 +221,26 @@ def _lie(positions: Vector, along: Vector, axes: tuple[Vector, Vector, Vector], 
     tilt = float(np.degrees(np.arccos(min(1.0, 1 / float(np.linalg.norm(step))))))
     if tilt <= TILT_DEGREES:
         step, tilt = normal, 0.0
-    kind, missing = _gaps(np.diff(along))
+    kind, missing = gaps_of(np.diff(along), decimals)
     return Stack(row, column, normal, step, along, kind, missing, tilt)
 
 
-def _gaps(gaps: Vector) -> tuple[str, int]:
-    """`even`, `missing` or `uneven`, and how many slices are missing."""
+def gaps_of(gaps: Vector, decimals: int = 6) -> tuple[str, int]:
+    """`even`, `missing` or `uneven`, and how many slices are missing: at least one where they are.
+
+    Positions are as exact as they are written: each end of a gap may be off by half of its last decimal.
+    """
     median = float(np.median(gaps))
-    if (np.abs(gaps - median) <= max(EVEN_MM, EVEN_SHARE * median)).all():
+    written = 10.0**-decimals
+    if (np.abs(gaps - median) <= max(EVEN_MM, EVEN_SHARE * median, 1.01 * written)).all():
         return "even", 0
     multiples = gaps / median
     whole = np.round(multiples)
-    if (whole < 1).any() or (np.abs(multiples - whole) > MULTIPLE_SHARE).any() or _has_zone(whole):
+    close = np.maximum(MULTIPLE_SHARE, 1.01 * written / median)
+    if (whole < 1).any() or (np.abs(multiples - whole) > close).any() or _has_zone(whole):
         return "uneven", 0
-    return "missing", int((whole - 1).sum())
+    missing = int((whole - 1).sum())
+    return ("missing", missing) if missing else ("uneven", 0)
 
 
 def _has_zone(multiples: Vector) -> bool:
@@ -218,22 +251,49 @@ def _has_zone(multiples: Vector) -> bool:
     return bool((wide[starts] & (runs >= ZONE)).any())
 
 
-def _hold_gates(card_input: Input, laid: Stack) -> None:
-    """The card's conditions on count, extent and gaps. Raises NotAnalysable."""
+def hold_stack(card_input: Input, laid: Stack) -> None:
+    """The card's conditions on one stack: its gaps, and how many slices it may have at most. Raises NotAnalysable."""
     count, gaps = len(laid.along_mm), laid.gaps_mm
-    least, most = card_input.slices or (2, 100_000)
-    if count < max(least, 2):
+    if count < 2:
         raise NotAnalysable("too-few-slices", str(count))
-    if count > most:
+    if card_input.slices and count > card_input.slices[1]:
         raise NotAnalysable("too-many-slices", str(count))
-    extent = float(laid.along_mm[-1] - laid.along_mm[0] + np.median(gaps))
-    if card_input.extent_mm and not card_input.extent_mm[0] <= extent <= card_input.extent_mm[1]:
-        raise NotAnalysable("extent", f"{extent:.0f} mm")
     if laid.kind == "missing" and card_input.missing == "refuse":
         raise NotAnalysable("slices-missing", str(laid.missing))
     widest = float(gaps.max())
     if card_input.max_gap_mm is None:
-        if laid.kind == "uneven":
+        if laid.kind == "uneven" and widest > JITTER * float(np.median(gaps)):
             raise NotAnalysable("gap", f"{widest:.1f} mm")
     elif widest > card_input.max_gap_mm + EVEN_MM:
         raise NotAnalysable("gap", f"{widest:.1f} mm")
+
+
+def hold_joined(card_input: Input, regions: Sequence[Region]) -> None:
+    """The card's conditions on stacks that are one acquisition: count, extent, and no hole between them.
+
+    Raises NotAnalysable.
+    """
+    least, most = card_input.slices or (2, 100_000)
+    count = sum(len(each.laid.along_mm) for each in regions)
+    if count < max(least, 2):
+        raise NotAnalysable("too-few-slices", str(count))
+    if count > most:
+        raise NotAnalysable("too-many-slices", str(count))
+    spans = sorted(_span(each, regions[0].laid.normal) for each in regions)
+    reached = spans[0][1]
+    for low, high, gap in spans[1:]:
+        if low - reached > max(card_input.max_gap_mm or 0.0, gap, NEAR_MM) + EVEN_MM:
+            raise NotAnalysable("gap", f"{low - reached:.1f} mm")
+        reached = max(reached, high)
+    extent = reached - spans[0][0] + spans[0][2]
+    if card_input.extent_mm and not card_input.extent_mm[0] <= extent <= card_input.extent_mm[1]:
+        raise NotAnalysable("extent", f"{extent:.0f} mm")
+
+
+def _span(region: Region, normal: Vector) -> tuple[float, float, float]:
+    """From where to where the middles of a stack's slices lie along a direction, and their gap there, in mm."""
+    half_down = (region.shape[0] - 1) / 2 * region.spacing_mm[0] * region.laid.column
+    half_across = (region.shape[1] - 1) / 2 * region.spacing_mm[1] * region.laid.row
+    middles = (region.positions + half_down + half_across) @ normal
+    low, high = float(middles.min()), float(middles.max())
+    return low, high, float(np.median(region.laid.gaps_mm)) if len(middles) > 1 else 0.0

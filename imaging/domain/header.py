@@ -63,6 +63,10 @@ class Header:
     image_position: tuple[float, float, float] | None = None
     image_orientation: tuple[float, float, float, float, float, float] | None = None
     frame_of_reference_uid: str = ""
+    position_decimals: int = 6
+    acquisition_date: str = ""
+    acquisition_time: str = ""
+    temporal_position: int | None = None
     has_rescale: bool = False
     contrast_bolus_agent: str = ""
     convolution_kernel: str = ""

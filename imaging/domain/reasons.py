@@ -45,6 +45,7 @@ REASONS: Final = frozenset(
         "superseded",
         "conflict",
         "quality-control",
+        "acquisitions",
     }
 )
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -17,16 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.card import Card
+from imaging.domain.coverage import Coverage, counted
 from imaging.domain.faults import fingerprint, is_out_of_memory
-from imaging.domain.findings import Answer, Finding, ImageRef, State
-from imaging.domain.fitting import model_input, select
+from imaging.domain.findings import Answer, Finding, ImageRef, State, seen_in_part
+from imaging.domain.fitting import furthest, hold_memory, hold_study, in_scope, nothing_used, verdict
+from imaging.domain.gates import Scope, Verdict
+from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.inference import decode, engine
+from imaging.inference.acquisitions import read_study
+from imaging.inference.decode import Stacked
 from imaging.inference.film import read_film
 from imaging.inference.pixels import read_file
 from imaging.inference.prepare import PreparedVolume, prepare_film, prepare_volume
-from imaging.inference.series import read_volume
 from imaging.inference.volume import Volume
 from imaging.inference.window import slide
 
@@ -38,11 +42,12 @@ _ANY_SIDE: Final = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study's input as the network takes it: `films`, one tensor per image, or one `volume`."""
+    """A study's input as the network takes it: `films`, one tensor per image, or `acquisitions` of stacks."""
 
     images: tuple[ImageRef, ...]
+    coverage: Coverage
     films: tuple[Tensor, ...] = ()
-    volume: tuple[Volume, PreparedVolume] | None = None
+    acquisitions: tuple[tuple[Stacked, ...], ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
@@ -63,7 +68,7 @@ class Analyser:
     def of_nothing(self, image: ImageRef) -> Answer:
         """What a film's network says of an empty film: an answer of the form that real ones have."""
         empty = np.zeros(self._shape_by_card(), np.float32)
-        return self.run([Prepared((image,), films=(empty,), facts={"images": "1"})])[0]
+        return self.run([Prepared((image,), Coverage(1), films=(empty,), facts={"images": "1"})])[0]
 
     def close(self) -> None:
         """Gives the engine's memory back; the next run loads it again."""
@@ -82,27 +87,40 @@ class Analyser:
         try:
             return self.prepare(sources)
         except NotAnalysable as refused:
-            state, reason = State.NOT_ANALYSED, str(refused.reason)
+            return self._not_analysed(sources, refused.reason)
         except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
-            state, reason = _state_of(error)
-        considered = model_input(self.card, [source.header for source in sources])
+            if is_out_of_memory(error):
+                return self._not_analysed(sources, Reason("memory"))
+            refs = tuple(source.ref for source in sources)
+            return Answer(State.FAILED, reason=fingerprint(error), images=refs, facts=self._facts())
+
+    def _not_analysed(self, sources: Sequence[Source], reason: Reason) -> Answer:
+        headers = [source.header for source in sources]
+        considered = in_scope(self.card, headers)
         refs = {each.header.sop_instance_uid: each.ref for each in sources}
-        return Answer(state, reason=reason, images=tuple(refs[uid] for uid in sorted(considered)), facts=self._facts())
+        return Answer(
+            State.NOT_ANALYSED,
+            reason=str(reason),
+            images=tuple(refs[uid] for uid in sorted(considered)),
+            coverage=nothing_used(self.card, headers, reason),
+            facts=self._facts(),
+        )
 
     def prepare(self, sources: Sequence[Source]) -> Prepared:
-        """Chooses, reads and prepares what the model takes of a study. Raises NotAnalysable."""
-        timings: dict[str, float] = {}
-        with _timed(timings, "select"):
-            selected = select(self.card, [source.header for source in sources])
-        if isinstance(selected, Reason):
-            raise NotAnalysable(selected.code, selected.detail)
-        by_uid = {source.header.sop_instance_uid: source for source in sources}
-        prepared = self.prepare_chosen([by_uid[header.sop_instance_uid] for header in selected.headers])
-        return replace(prepared, timings_ms={**timings, **prepared.timings_ms})
+        """Reads and prepares what the model takes of a study. Raises NotAnalysable."""
+        known = {each.header.sop_instance_uid: each for each in sources if each.header.has_pixels}
+        images = [known[uid] for uid in sorted(known)]
+        taken = [each for each in images if verdict(self.card, each.header).scope is not Scope.OUT]
+        hold_study(self.card, [each.header for each in taken or images])
+        return self._prepared(images, lambda header: verdict(self.card, header))
 
     def prepare_chosen(self, sources: Sequence[Source]) -> Prepared:
         """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable."""
-        return self._prepare_volume(sources) if self.card.is_volume else self._prepare_films(sources)
+        return self._prepared(sources, lambda header: Verdict(Scope.IN))
+
+    def _prepared(self, sources: Sequence[Source], judge: Callable[[Header], Verdict]) -> Prepared:
+        work = self._prepare_volumes if self.card.is_volume else self._prepare_films
+        return work(sources, judge)
 
     @property
     def together(self) -> int:
@@ -130,25 +148,30 @@ class Analyser:
 
     # Films
 
-    def _prepare_films(self, sources: Sequence[Source]) -> Prepared:
+    def _prepare_films(self, sources: Sequence[Source], judge: Callable[[Header], Verdict]) -> Prepared:
         timings = {"read": 0.0, "prepare": 0.0}
-        films, images, refused = [], [], []
+        films, images = list[Tensor](), list[ImageRef]()
+        missing, out = list[Reason](), list[Reason]()
         for source in sources:
+            said = judge(source.header)
+            if said.reason is not None:
+                (out if said.scope is Scope.OUT else missing).extend([said.reason] * source.header.number_of_frames)
+                continue
             try:
+                hold_memory(self.card, [source.header])
                 with _timed(timings, "read"):
                     film = read_film(read_file(source.path))
                 with _timed(timings, "prepare"):
                     films.append(prepare_film(film, self.card.prepare))
             except NotAnalysable as error:
-                refused.append(error)
+                missing.extend([error.reason] * source.header.number_of_frames)
             else:
                 images.append(source.ref)
         if not films:
-            raise refused[0]
+            raise NotAnalysable(*furthest(missing or out))
+        coverage = Coverage(len(images), counted(missing), {}, counted(out))
         facts = {"images": str(len(images))}
-        if refused:
-            facts["images_left_out"] = "; ".join(sorted({str(each.reason) for each in refused}))
-        return Prepared(tuple(images), films=tuple(films), facts=facts, timings_ms=timings)
+        return Prepared(tuple(images), coverage, films=tuple(films), facts=facts, timings_ms=timings)
 
     def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine, is_alone: bool) -> list[Answer]:
         """Batches mix studies; each study's findings come from its own rows."""
@@ -181,38 +204,54 @@ class Analyser:
 
     # Volumes
 
-    def _prepare_volume(self, sources: Sequence[Source]) -> Prepared:
+    def _prepare_volumes(self, sources: Sequence[Source], judge: Callable[[Header], Verdict]) -> Prepared:
         timings: dict[str, float] = {}
         with _timed(timings, "read"):
-            volume = read_volume(sources, self.card.inputs[0], self._threads)
+            room = self.card.engine.memory_mb << 20
+            study = read_study(sources, self.card.inputs[0], judge, room, self._threads)
+        volumes = [[part.volume for part in each.parts] for each in study.acquired]
         with _timed(timings, "prepare"):
-            prepared = prepare_volume(volume, self.card.prepare)
-        grid = prepared.grid
-        facts = {**volume.facts, "prepared_mm": "x".join(f"{each:.4g}" for each in grid.spacing_mm)}
-        images = tuple(dict.fromkeys(volume.images))
-        return Prepared(images, volume=(volume, prepared), facts=facts, timings_ms=timings)
+            stacked = tuple(
+                tuple(
+                    Stacked(
+                        each, prepare_volume(each, self.card.prepare, [other for other in whole if other is not each])
+                    )
+                    for each in whole
+                )
+                for whole in volumes
+            )
+        images = tuple(dict.fromkeys(image for each in volumes for volume in each for image in volume.images))
+        facts = _volume_facts([volume for each in volumes for volume in each], stacked)
+        return Prepared(images, study.coverage, acquisitions=stacked, facts=facts, timings_ms=timings)
 
     def _volume_outcome(self, prepared: Prepared, loaded: engine.Engine) -> Answer:
-        assert prepared.volume is not None
-        volume, tensor = prepared.volume
         timings = dict(prepared.timings_ms)
-        facts = {}
+        patches = 0
+        outputs: list[list[Tensor]] = []
         with _timed(timings, "infer"):
-            window = self.card.engine.window
-            if window is None:
-                outputs = loaded.run(tensor.values[None])[0]
-            else:
-                outputs, patches = slide(loaded.run, tensor.values, window)
-                facts["patches"] = str(patches)
+            for acquisition in prepared.acquisitions:
+                outputs.append([])
+                for stacked in acquisition:
+                    output, count = self._run_volume(stacked.prepared, loaded)
+                    outputs[-1].append(output)
+                    patches += count
         with _timed(timings, "decode"):
-            findings = decode.segments(self.card, outputs, tensor, volume)
-        return self._analysed(prepared, findings, timings, facts)
+            findings = decode.segments(self.card, outputs, prepared.acquisitions)
+        return self._analysed(prepared, findings, timings, {"patches": str(patches)} if patches else {})
+
+    def _run_volume(self, tensor: PreparedVolume, loaded: engine.Engine) -> tuple[Tensor, int]:
+        window = self.card.engine.window
+        if window is None:
+            return loaded.run(tensor.values[None])[0], 0
+        return slide(loaded.run, tensor.values, window)
 
     # Both
 
     def _analysed(
         self, prepared: Prepared, findings: tuple[Finding, ...], timings: Mapping[str, float], facts: Mapping[str, str]
     ) -> Answer:
+        if prepared.coverage.missed:
+            findings = seen_in_part(findings)
         rule = decode.fired(self.card, findings)
         fired = f"{rule.finding} >= {rule.at_least:g}: {rule.triage}" if rule else "no rule applies"
         return Answer(
@@ -220,6 +259,7 @@ class Analyser:
             findings=findings,
             triage=rule.triage if rule else None,
             images=prepared.images,
+            coverage=prepared.coverage,
             facts=self._facts({**prepared.facts, **facts, "triage": fired, "engine": self._loaded().description}),
             timings_ms=_rounded(timings),
         )
@@ -230,6 +270,7 @@ class Analyser:
             state,
             reason=reason,
             images=prepared.images,
+            coverage=prepared.coverage if state is State.FAILED else prepared.coverage.given_up(reason),
             facts=self._facts(prepared.facts),
             timings_ms=_rounded(timings),
         )
@@ -263,6 +304,20 @@ class Analyser:
 def _state_of(error: Exception) -> tuple[State, str]:
     """How work ends that met this error, and what is said of it: a fingerprint holds no patient's data."""
     return (State.NOT_ANALYSED, "memory") if is_out_of_memory(error) else (State.FAILED, fingerprint(error))
+
+
+def _volume_facts(volumes: Sequence[Volume], acquisitions: Sequence[Sequence[Stacked]]) -> dict[str, str]:
+    """How each stack was made, stack by stack where there are several."""
+    every = [volume.facts for volume in volumes]
+    names = sorted({name for each in every for name in each})
+    facts = {name: "; ".join(dict.fromkeys(each[name] for each in every if name in each)) for name in names}
+    facts["slices"] = "; ".join(each["slices"] for each in every)
+    spacings = [stacked.prepared.grid.spacing_mm for each in acquisitions for stacked in each]
+    made = ("x".join(f"{length:.4g}" for length in spacing) for spacing in spacings)
+    facts["prepared_mm"] = "; ".join(dict.fromkeys(made))
+    if len(volumes) > 1:
+        facts["stacks"] = "; ".join(str(len(each)) for each in acquisitions)
+    return facts
 
 
 def _run_batch(run: Callable[[Tensor], Tensor], films: Sequence[Tensor]) -> list[Tensor | Exception]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -82,36 +82,87 @@ def labels(card: Card, outputs: Tensor, sop_instance_uids: Sequence[str]) -> tup
 # Segments ----------------------------------------------------------------------------------------------------
 
 
-def segments(card: Card, outputs: Tensor, prepared: PreparedVolume, volume: Volume) -> tuple[Finding, ...]:
-    """The findings of a volume. `outputs`: (channels, *grid.shape), before activation."""
-    if not np.isfinite(outputs).all():
+@dataclass(frozen=True)
+class Stacked:
+    """One stack as the network takes it."""
+
+    volume: Volume
+    prepared: PreparedVolume
+
+
+def segments(
+    card: Card, outputs: Sequence[Sequence[Tensor]], acquisitions: Sequence[Sequence[Stacked]]
+) -> tuple[Finding, ...]:
+    """The findings of a study's volumes. `outputs`: of each stack of each acquisition, (channels, *grid.shape), before
+    activation.
+
+    Stacks of one acquisition are one whole, in which each place of the patient counts once. Of several acquisitions
+    a finding is present if it is in any; its measurements are those of the one where it is largest.
+    """
+    if not all(np.isfinite(each).all() for stacks in outputs for each in stacks):
         raise OutputFault("not finite")
-    return tuple(_segment_finding(spec, outputs, prepared, volume) for spec in card.findings)
+    found = []
+    for spec in card.findings:
+        each = [_joined(spec, of, stacks) for of, stacks in zip(outputs, acquisitions, strict=True)]
+        found.append(max(each, key=_weight))
+    return tuple(found)
 
 
-def _segment_finding(spec: FindingSpec, outputs: Tensor, prepared: PreparedVolume, volume: Volume) -> Finding:
-    if spec.channel >= outputs.shape[0]:
-        raise OutputFault(f"no channel {spec.channel}")
-    segment = _segment(spec, activated(outputs, spec.activation)[spec.channel], prepared, volume)
-    if segment is None:
+def _weight(finding: Finding) -> tuple[bool, float, float]:
+    """Of one finding in several acquisitions, which is told: where it is present, then largest, then most probable."""
+    volume = next((m.value for m in finding.measurements if m.code == MEASURES["volume_ml"][0]), 0.0)
+    return bool(finding.present), volume, finding.probability or 0.0
+
+
+def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stacked]) -> Finding:
+    """One finding of the stacks of one acquisition."""
+    parts: list[tuple[Segment, Volume]] = []
+    for output, stacked in zip(outputs, stacks, strict=True):
+        if spec.channel >= output.shape[0]:
+            raise OutputFault(f"no channel {spec.channel}")
+        segment = _segment(spec, activated(output, spec.activation)[spec.channel], stacked.prepared, stacked.volume)
+        if segment is not None:
+            parts.append((_counted_once(segment, stacked.volume, parts), stacked.volume))
+    if not parts:
         chance = 0.0 if spec.probability else None
         return Finding(spec.code, False, chance, spec.threshold, score=chance, site=spec.site)
-    measured = dict(_measured({*spec.measure, *spec.present}, segment, volume))
-    chance = round(calibrated(segment.score, spec.calibration), 6) if spec.probability else None
+    measured = dict(_measured({*spec.measure, *spec.present}, parts))
+    score = max(segment.score for segment, _ in parts)
+    chance = round(calibrated(score, spec.calibration), 6) if spec.probability else None
     is_present = all(measured[name] >= least for name, least in spec.present.items()) and (
         chance is None or chance >= spec.threshold
     )
+    largest, volume = max(parts, key=_largest_ml)
     return Finding(
         code=spec.code,
         present=is_present,
         probability=chance,
         threshold=spec.threshold,
         measurements=tuple(_measurement(each, measured[each]) for each in spec.measure if each in measured),
-        score=round(segment.score, 6) if spec.probability else None,
-        sop_instance_uids=_key_images(segment.mask, volume) if is_present else (),
-        centre_mm=_centre(segment.largest, volume) if "centroid" in spec.measure else None,
+        score=round(score, 6) if spec.probability else None,
+        sop_instance_uids=_key_images(parts) if is_present else (),
+        centre_mm=_centre(largest.largest, volume) if "centroid" in spec.measure else None,
         site=spec.site,
     )
+
+
+def _counted_once(segment: "Segment", volume: Volume, before: Sequence[tuple["Segment", Volume]]) -> "Segment":
+    """Without the voxels whose place an earlier stack's mask holds already."""
+    if not before:
+        return segment
+    voxels = np.argwhere(segment.mask)
+    places = volume.to_patient(voxels)
+    again = np.zeros(len(voxels), np.bool_)
+    for other, earlier in before:
+        again |= earlier.holds(other.mask, places)
+    mask = segment.mask.copy()
+    mask[tuple(voxels[again].T)] = False
+    return replace(segment, mask=mask)
+
+
+def _largest_ml(part: "tuple[Segment, Volume]") -> float:
+    segment, volume = part
+    return float(segment.largest.sum(axis=(1, 2)) @ volume.voxel_ml)
 
 
 @dataclass(frozen=True)
@@ -135,29 +186,31 @@ def _segment(spec: FindingSpec, chance: Tensor, prepared: PreparedVolume, volume
 
     image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
     parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
-    sizes = np.bincount(parts.reshape(-1))
-    sizes[0] = 0
-    kept = sizes * prepared.grid.voxel_ml >= spec.min_ml
+    kept = np.bincount(parts.reshape(-1)) * prepared.grid.voxel_ml >= spec.min_ml
     kept[0] = False
-    if not kept.any():
+    back = volume.mask_of(np.where(kept[parts], parts, 0), prepared.grid)
+    own = np.bincount(back.reshape(-1), minlength=len(kept))
+    own[0] = 0
+    if not own.any():
         return None
-    largest = parts == sizes.argmax()
-    score = float(chance[largest].mean(dtype=np.float64))
-    back, back_largest = (volume.mask_of(each, prepared.grid) for each in (kept[parts], largest))
-    return Segment(back, back_largest, score) if back_largest.any() else None
+    largest = int(own.argmax())
+    score = float(chance[parts == largest].mean(dtype=np.float64))
+    return Segment(back > 0, back == largest, score)
 
 
-def _measured(wanted: set[str], segment: Segment, volume: Volume) -> Iterator[tuple[str, float]]:
+def _measured(wanted: set[str], parts: "Sequence[tuple[Segment, Volume]]") -> Iterator[tuple[str, float]]:
     """What the card measures or asks for, on the study's own voxels and in their own units.
 
     Volume and mean are of all components, the diameter (and the centroid) of the largest.
     """
     if "volume_ml" in wanted:
-        yield "volume_ml", float(segment.mask.sum(axis=(1, 2)) @ volume.voxel_ml)
+        yield "volume_ml", sum(float(segment.mask.sum(axis=(1, 2)) @ volume.voxel_ml) for segment, volume in parts)
     if "max_diameter_mm" in wanted:
-        yield "max_diameter_mm", _diameter(segment.largest, volume)
+        largest, volume = max(parts, key=_largest_ml)
+        yield "max_diameter_mm", _diameter(largest.largest, volume)
     if "mean_hu" in wanted:
-        yield "mean_hu", float(volume.values[segment.mask].mean(dtype=np.float64))
+        values = np.concatenate([volume.values[segment.mask] for segment, volume in parts])
+        yield "mean_hu", float(values.mean(dtype=np.float64)) if values.size else 0.0
 
 
 def _centre(mask: Mask, volume: Volume) -> tuple[float, float, float]:
@@ -167,11 +220,15 @@ def _centre(mask: Mask, volume: Volume) -> tuple[float, float, float]:
     return round(x, 1), round(y, 1), round(z, 1)
 
 
-def _key_images(mask: Mask, volume: Volume) -> tuple[str, ...]:
+def _key_images(parts: "Sequence[tuple[Segment, Volume]]") -> tuple[str, ...]:
     """The instances that hold the most of the mask, the fullest first."""
-    held = mask.sum(axis=(1, 2))
-    fullest = [int(at) for at in np.argsort(-held, kind="stable")[:KEY_SLICES] if held[at]]
-    return tuple(dict.fromkeys(volume.images[at].sop_instance_uid for at in fullest))
+    held: list[tuple[float, str]] = []
+    for segment, volume in parts:
+        area = volume.spacing_mm[0] * volume.spacing_mm[1]
+        filled = segment.mask.sum(axis=(1, 2))
+        held += [(-float(count) * area, volume.images[at].sop_instance_uid) for at, count in enumerate(filled) if count]
+    fullest = sorted(held, key=lambda each: each[0])[:KEY_SLICES]
+    return tuple(dict.fromkeys(uid for _, uid in fullest))
 
 
 def _diameter(mask: Mask, volume: Volume) -> float:

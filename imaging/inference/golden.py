@@ -57,7 +57,7 @@ def check(card: Card, threads: int = 1) -> GoldenResult:
 
 
 def _sources(path: Path) -> list[Source]:
-    """The instances in a file or a folder, with no more of their headers than names them."""
+    """The instances in a file or a folder, with no more of their headers than names and places them."""
     paths = sorted(path.rglob("*.dcm")) if path.is_dir() else [path]
     return [Source(each, _bare_header(each)) for each in paths]
 
@@ -70,7 +70,20 @@ def _bare_header(path: Path) -> Header:
         str(dataset.StudyInstanceUID),
         str(dataset.SeriesInstanceUID),
         str(dataset.file_meta.TransferSyntaxUID),
+        modality=str(dataset.get("Modality", "")),
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        number_of_frames=int(dataset.get("NumberOfFrames") or 1),
+        pixel_spacing=_numbers(dataset, "PixelSpacing"),
+        image_position=_numbers(dataset, "ImagePositionPatient"),
+        image_orientation=_numbers(dataset, "ImageOrientationPatient"),
+        has_pixels=True,
     )
+
+
+def _numbers(dataset: pydicom.Dataset, keyword: str) -> Any:
+    value = dataset.get(keyword)
+    return tuple(float(each) for each in value) if value else None
 
 
 def _faults(expected: Sequence[Mapping[str, Any]], outcome: Answer, tolerance: float) -> Iterator[str]:

@@ -52,19 +52,41 @@ class PreparedVolume:
     grid: Grid
 
 
-def prepare_volume(volume: Volume, steps: Sequence[Step]) -> PreparedVolume:
-    """Geometry first (orient, resample), in one pass, then the other steps in their order."""
+def prepare_volume(volume: Volume, steps: Sequence[Step], beside: Sequence[Volume] = ()) -> PreparedVolume:
+    """Geometry first (orient, resample), in one pass, then the other steps in their order.
+
+    `beside`: other stacks of the same acquisition. The network sees them around this one, since half a head ends for it
+    in a wall of air; what it finds there is theirs.
+    """
     geometry = [step for step in steps if step.do in ("orient", "resample")]
     resample: Mapping[str, Any] = next((step.options for step in geometry if step.do == "resample"), {})
     toward = next((str(step.options["to"]) for step in geometry if step.do == "orient"), "")
-    grid = volume.grid(toward=toward, spacing_mm=resample.get("spacing"))
-    prepared = PreparedVolume(volume.resample(grid, is_nearest=resample.get("mode") == "nearest")[None], grid)
+    grid = volume.grid(toward=toward, spacing_mm=resample.get("spacing"), beside=beside)
+    values = volume.resample(grid, is_nearest=resample.get("mode") == "nearest")
+    if beside:
+        _fill_around(values, grid, volume, beside)
+    prepared = PreparedVolume(values[None], grid)
     for step in steps:
         if step.do in SHAPES:
             prepared = SHAPES[step.do](prepared, **step.options)
         elif step not in geometry:
             prepared = replace(prepared, values=VALUES[step.do](prepared.values, **step.options))
     return prepared
+
+
+def _fill_around(values: Tensor, grid: Grid, volume: Volume, beside: Sequence[Volume]) -> None:
+    """Where the volume does not reach: what those beside it hold there, plane by plane of the grid."""
+    for at, plane in enumerate(values):
+        index = np.indices(plane.shape).reshape(2, -1).T
+        places = grid.to_patient(np.column_stack([np.full(len(index), at), index]))
+        open_ = ~volume.region.covers(places, 0.0)
+        flat = plane.reshape(-1)
+        for other in beside:
+            wanted = np.flatnonzero(open_)
+            seen = other.sampled(places[wanted])
+            known = ~np.isnan(seen)
+            flat[wanted[known]] = seen[known]
+            open_[wanted[known]] = False
 
 
 # Steps that change values ------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
-"""Reads a series' files into a Volume: frames, their places, their units, and what is padding (docs/models.md, "laws").
+"""Reads a stack's files into a Volume: frames, their places, their units, and what is padding (docs/models.md, "laws").
 
 Each frame's facts are its own where the object is enhanced (per frame, then for all), the instance's otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,19 @@ from pydicom.dataset import Dataset
 
 from imaging.domain.card import Input
 from imaging.domain.findings import ImageRef
-from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, stack
-from imaging.domain.reasons import NotAnalysable
+from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, hold_stack, lay
+from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
+from imaging.domain.stacks import Frame, Pile, frame_of
 from imaging.inference.pixels import Layout, decode, layout_of, read_file
 from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
 
 Array = NDArray[Any]
+
+ENHANCED: Final = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2.1", "2.2", "4.1", "4.3", "4.4", "128.1", "130")
+)
+"""CT, MR and PET objects that tell each frame's place in functional groups, also where there is only one frame."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +43,110 @@ class _Slice:
     intercept: float
 
 
-def read_volume(sources: Sequence[Source], card_input: Input, threads: int = 1) -> Volume:
-    """The volume of one series' instances. Raises NotAnalysable."""
+def frames_of(source: Source) -> list[Frame]:
+    """The slices of an instance, without their pixels. Only an enhanced or multi-frame object is opened for it.
+
+    Raises NotAnalysable where the object cannot be understood.
+    """
+    header = source.header
+    if header.number_of_frames == 1 and header.sop_class_uid not in ENHANCED:
+        return [frame_of(header)]
+    slices = _slices(read_file(source.path), source)
+    return [Frame(header, each.frame, each.plane, (header.acquisition_number, *each.split)) for each in slices]
+
+
+@dataclass(frozen=True)
+class ReadPile:
+    """A stack with its pixels. `unread`: frames that could not be decoded; `copies`: that were there twice."""
+
+    volume: Volume
+    used: tuple[Frame, ...]
+    unread: tuple[tuple[Frame, Reason], ...]
+    copies: tuple[Frame, ...]
+
+
+def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: Input, threads: int = 1) -> ReadPile:
+    """A stack's volume; `sources` by SOP Instance UID. A slice that cannot be decoded is left out, if the rest may be
+    taken without it. Raises NotAnalysable."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        datasets = list(pool.map(lambda source: read_file(source.path), sources))
-        slices = [each for source, dataset in zip(sources, datasets, strict=True) for each in _slices(dataset, source)]
-        if not slices:
-            raise NotAnalysable("too-few-slices", "0")
-        order, laid = stack([each.plane for each in slices], card_input, [each.split for each in slices])
-        chosen = [slices[index] for index in order]
-        layouts = {id(each.dataset): each.layout for each in slices}
-        if sum(4 * layout.values for layout in layouts.values()) > MAX_BYTES:
+        uids = list(dict.fromkeys(frame.header.sop_instance_uid for frame in pile.frames))
+        if sum(4 * _values_of(frame) for frame in pile.frames) > MAX_BYTES:
             raise NotAnalysable("memory")
-        stored = pool.map(lambda dataset: decode(dataset, layouts[id(dataset)]), datasets)
-        decoded = dict(zip(map(id, datasets), stored, strict=True))
-    frames = [decoded[id(each.dataset)][each.frame] for each in chosen]
-    chosen, frames, dropped = _without_repeats(chosen, frames, laid)
-    values, padding = _in_units(chosen, frames)
+        read = dict(zip(uids, pool.map(lambda uid: _decoded(sources[uid]), uids), strict=True))
+    unread = [(frame, fault) for frame in pile.frames if isinstance(fault := read[_uid(frame)], Reason)]
+    taken = [frame for frame in pile.frames if not isinstance(read[_uid(frame)], Reason)]
+    if not taken:
+        raise NotAnalysable(unread[0][1].code, unread[0][1].detail)
+    laid = _laid_without(taken, unread[0][1], card_input) if unread else pile.laid
+    chosen, frames = [], []
+    for frame in taken:
+        slices, pixels = cast("tuple[list[_Slice], Array]", read[_uid(frame)])
+        chosen.append(slices[frame.number])
+        frames.append(pixels[frame.number])
+    kept = _without_repeats(chosen, frames, laid)
+    volume = _volume([chosen[at] for at in kept], [frames[at] for at in kept], laid, len(chosen) - len(kept))
+    copies = tuple(frame for at, frame in enumerate(taken) if at not in set(kept))
+    return ReadPile(volume, tuple(taken[at] for at in kept), tuple(unread), copies)
+
+
+def _laid_without(taken: Sequence[Frame], why: Reason, card_input: Input) -> Stack:
+    """How the others lie where slices could not be decoded; `why` speaks where these may not be taken alone."""
+    try:
+        _, laid = lay([frame.plane for frame in taken])  # they are in order already
+        hold_stack(card_input, laid)
+    except NotAnalysable:
+        raise NotAnalysable(why.code, why.detail) from None
+    return laid
+
+
+def stored_values(frame: Frame, source: Source) -> Array:
+    """One frame in the modality's units, (rows, columns). Raises NotAnalysable."""
+    decoded = _decoded(source)
+    if isinstance(decoded, Reason):
+        raise NotAnalysable(decoded.code, decoded.detail)
+    slices, pixels = decoded
+    values: Array = _in_units([slices[frame.number]], [pixels[frame.number]])[0][0]
+    return values
+
+
+def _decoded(source: Source) -> tuple[list[_Slice], Array] | Reason:
+    """The slices of an instance and their stored values, or why they cannot be had."""
+    try:
+        dataset = read_file(source.path)
+        slices = _slices(dataset, source)
+        return slices, decode(dataset, slices[0].layout)
+    except NotAnalysable as refused:
+        return refused.reason
+
+
+def _uid(frame: Frame) -> str:
+    return frame.header.sop_instance_uid
+
+
+def _values_of(frame: Frame) -> int:
+    return (frame.plane.shape[0] or 0) * (frame.plane.shape[1] or 0)
+
+
+def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int) -> Volume:
+    values, padding = _in_units(slices, frames)
     if values.min() == values.max():
         raise NotAnalysable("pixels-blank")
-    spacing = chosen[0].plane.spacing_mm
-    assert spacing is not None  # stack() leaves none without
+    spacing = slices[0].plane.spacing_mm
+    assert spacing is not None  # no pile has frames without
     return Volume(
         values=values,
         laid=laid,
-        positions=np.array([each.plane.position for each in chosen], np.float64),
+        positions=np.array([each.plane.position for each in slices], np.float64),
         spacing_mm=spacing,
-        images=tuple(each.image for each in chosen),
-        modality=str(datasets[0].get("Modality", "")),
+        images=tuple(each.image for each in slices),
+        modality=str(slices[0].dataset.get("Modality", "")),
         padding=padding,
         dropped=dropped,
+        frame_of_reference_uid=slices[0].plane.frame_of_reference_uid,
     )
 
 
-def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> tuple[list[_Slice], list[Array], int]:
+def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> list[int]:
     """Law 5: of slices at one place all but one go if their pixels are the same; else it is not for us to choose."""
     kept: list[int] = []
     for at, each in enumerate(slices):
@@ -82,7 +158,7 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
                     raise NotAnalysable("positions-repeated")
                 continue
         kept.append(at)
-    return [slices[at] for at in kept], [frames[at] for at in kept], len(slices) - len(kept)
+    return kept
 
 
 def _in_units(slices: list[_Slice], frames: list[Array]) -> tuple[Array, int]:

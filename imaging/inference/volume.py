@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.findings import ImageRef
-from imaging.domain.geometry import Stack
+from imaging.domain.geometry import Region, Stack
 from imaging.domain.reasons import NotAnalysable
 
 Array = NDArray[Any]
@@ -75,6 +75,13 @@ class Volume:
     modality: str
     padding: int = 0
     dropped: int = 0
+    frame_of_reference_uid: str = ""
+
+    @property
+    def region(self) -> Region:
+        """The place in the patient that it covers."""
+        shape = (self.values.shape[1], self.values.shape[2])
+        return Region(self.laid, self.positions, self.spacing_mm, shape, self.frame_of_reference_uid)
 
     @property
     def outside(self) -> float:
@@ -98,8 +105,58 @@ class Volume:
         place: Vector = start + index[:, 1:2] * down + index[:, 2:3] * along
         return place
 
-    def grid(self, *, toward: str = "", spacing_mm: tuple[float, ...] | None = None) -> Grid:
-        """The right-angled grid that covers the volume, along its own axes.
+    def holds(self, mask: NDArray[np.bool_], places: Vector) -> NDArray[np.bool_]:
+        """Whether a mask on the volume's voxels holds these places, (n, 3) in mm, LPS: by the nearest voxel."""
+        distances = places @ self.laid.normal
+        between = (self.laid.along_mm[:-1] + self.laid.along_mm[1:]) / 2
+        at = np.searchsorted(between, distances)
+        offset = places - self.positions[at]
+        down = np.round(offset @ self.laid.column / self.spacing_mm[0]).astype(np.intp)
+        across = np.round(offset @ self.laid.row / self.spacing_mm[1]).astype(np.intp)
+        _, rows, columns = mask.shape
+        gaps = self.laid.gaps_mm
+        inside = np.abs(distances - self.laid.along_mm[at]) <= float(gaps.max()) / 2 + 1e-6
+        inside &= (down >= 0) & (down < rows) & (across >= 0) & (across < columns)
+        held = np.zeros(len(places), np.bool_)
+        held[inside] = mask[at[inside], down[inside], across[inside]]
+        return held
+
+    def sampled(self, places: Vector) -> Tensor:
+        """The volume at any places, (n, 3) in mm, LPS: linear, NaN where it does not reach."""
+        distances = places @ self.laid.normal
+        heights, last = self.laid.along_mm, len(self.values) - 1
+        below = np.clip(np.searchsorted(heights, distances, side="right") - 1, 0, max(last - 1, 0))
+        above = np.minimum(below + 1, last)
+        share = (distances - heights[below]) / np.maximum(heights[above] - heights[below], 1e-9)
+        inside = (share >= -0.5) & (share <= 1.5)
+        share = np.clip(share, 0.0, 1.0)
+        start = self.positions[below] + share[:, None] * (self.positions[above] - self.positions[below])
+        down = (places - start) @ self.laid.column / self.spacing_mm[0]
+        across = (places - start) @ self.laid.row / self.spacing_mm[1]
+        _, rows, columns = self.values.shape
+        inside &= (down > -0.5) & (down < rows - 0.5) & (across > -0.5) & (across < columns - 0.5)
+        done = np.full(len(places), np.nan, np.float32)
+        at = np.flatnonzero(inside)
+        lower, upper = (self._in_plane(index[at], down[at], across[at]) for index in (below, above))
+        done[at] = lower + share[at] * (upper - lower)
+        return done
+
+    def _in_plane(self, plane: NDArray[np.intp], down: Vector, across: Vector) -> Vector:
+        """Values at fractional rows and columns of slices, linear."""
+        _, rows, columns = self.values.shape
+        row = np.clip(np.floor(down).astype(np.intp), 0, max(rows - 2, 0))
+        column = np.clip(np.floor(across).astype(np.intp), 0, max(columns - 2, 0))
+        y, x = np.clip(down - row, 0.0, 1.0), np.clip(across - column, 0.0, 1.0)
+        next_row, next_column = np.minimum(row + 1, rows - 1), np.minimum(column + 1, columns - 1)
+        top = (1 - x) * self.values[plane, row, column] + x * self.values[plane, row, next_column]
+        bottom = (1 - x) * self.values[plane, next_row, column] + x * self.values[plane, next_row, next_column]
+        mixed: Vector = (1 - y) * top + y * bottom
+        return mixed
+
+    def grid(
+        self, *, toward: str = "", spacing_mm: tuple[float, ...] | None = None, beside: Sequence["Volume"] = ()
+    ) -> Grid:
+        """The right-angled grid that covers the volume, and those `beside` it, along its own axes.
 
         `toward`: its index axes are turned the nearest way to these directions: "RAS" is (right, anterior, superior).
 
@@ -108,6 +165,9 @@ class Volume:
         """
         axes = self.axes
         low, high = self._extent()
+        for other in beside:
+            corners = other.corners() @ axes.T
+            low, high = np.minimum(low, corners.min(axis=0)), np.maximum(high, corners.max(axis=0))
         gap = float(np.median(self.laid.gaps_mm) if self.laid.kind == "even" else self.laid.gaps_mm.min())
         own = (gap, *self.spacing_mm)
         order: tuple[tuple[int, bool], ...] = _turned(axes, toward) if toward else ((0, True), (1, True), (2, True))
@@ -142,6 +202,11 @@ class Volume:
         _, rows, columns = self.values.shape
         far = starts + np.array([0.0, (rows - 1) * self.spacing_mm[0], (columns - 1) * self.spacing_mm[1]])
         return starts.min(axis=0), far.max(axis=0)
+
+    def corners(self) -> Vector:
+        """Where the eight corner voxels lie: (8, 3) in mm, LPS."""
+        ends = [range(0, size, max(size - 1, 1)) for size in self.values.shape]
+        return self.to_patient(np.array([(z, y, x) for z in ends[0] for y in ends[1] for x in ends[2]], np.float64))
 
     def _laid_over(self, grid: Grid) -> tuple[Vector, Vector, list[int]]:
         """Where a grid of the volume's axes lies along each of them: its first voxel, its step in mm (less than 0
@@ -192,12 +257,12 @@ class Volume:
         inside = np.ix_(down.inside, along.inside)
         target[inside] = fine[inside]
 
-    def mask_of(self, mask: NDArray[np.bool_], grid: Grid) -> NDArray[np.bool_]:
-        """A mask on a grid of the volume's axes brought back onto the volume: (slices, rows, columns), nearest."""
+    def mask_of(self, mask: Array, grid: Grid) -> Array:
+        """A mask, or numbered parts, on a grid of the volume's axes, back on the volume's voxels: the nearest."""
         first, steps, grid_axes = self._laid_over(grid)
         turned = mask.transpose(grid_axes)
         _, rows, columns = self.values.shape
-        done = np.zeros(self.values.shape, np.bool_)
+        done = np.zeros(self.values.shape, mask.dtype)
         for at, (along, down, across) in enumerate(self._starts()):
             lines = (
                 np.array([along]),

@@ -17,7 +17,8 @@ import pydicom.uid
 from imaging.domain.card import Calibration, Card, Engine, FindingSpec, Gate, Golden, Input, Step, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
-from imaging.domain.fitting import FILMS, GATES, PREFERENCES
+from imaging.domain.fitting import PREFERENCES
+from imaging.domain.gates import FILMS, GATES
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.models.tables import CardError, Faults, Table, rule_name
 

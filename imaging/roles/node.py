@@ -13,7 +13,7 @@ from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
 from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
-from imaging.domain.fitting import fits, model_input
+from imaging.domain.fitting import fits, in_scope
 from imaging.domain.peers import Caller
 from imaging.domain.settling import LookAgain, Patience, whole
 from imaging.ledger import migrate, receiving, settling, wakeups
@@ -165,9 +165,12 @@ class Settler:
         headers = list(candidate.instances.values())
         fitting = [card for card in self._cards if fits(card, headers)]
         numbers = {header.sop_instance_uid: number for number, header in candidate.instances.items()}
+        images = [number for number, header in candidate.instances.items() if header.has_pixels]
         jobs = []
         for card in fitting:
-            taken = frozenset(numbers[uid] for uid in model_input(card, headers))
-            if candidate.inputs.get((card.id, card.version)) != taken:
-                jobs.append(NewJob(card.id, card.version, taken))
+            speaks_of = {numbers[uid] for uid in in_scope(card, headers)}
+            before = candidate.inputs.get((card.id, card.version))
+            # What the model never takes makes no new answer; its count is that of when it answered.
+            if before is None or not speaks_of <= before <= candidate.instances.keys():
+                jobs.append(NewJob(card.id, card.version, frozenset(images)))
         return jobs, "" if fitting else "no-model"

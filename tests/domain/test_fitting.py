@@ -10,9 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.card import Card, Engine, Gate, Input
-from imaging.domain.fitting import Selection, fits, has_contrast, model_input, select, weighting
+from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict
+from imaging.domain.gates import Scope, has_contrast, weighting
 from imaging.domain.header import Header
-from imaging.domain.reasons import Reason
+from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.source import Source
+from imaging.domain.stacks import Pile
+from imaging.inference.acquisitions import read_study
+from imaging.inference.series import ReadPile
+from imaging.inference.volume import Volume
 
 DX, CR, CT, MR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1.1", "1", "2", "4"))
 CHEST = Gate("BodyPartExamined", any=("CHEST", "THORAX"), absent="doubt")
@@ -46,7 +52,7 @@ CHEST_CARD, HEAD_CARD = card(FILM), card(HEAD)
 def film(uid: str, **changes: Any) -> Header:
     facts: dict[str, Any] = {
         "modality": "DX", "body_part_examined": "CHEST", "view_position": "PA", "patient_age": "045Y",
-        "image_type": ("DERIVED", "PRIMARY"), "patient_id": "P1", "rows": 1024, "columns": 1024,
+        "image_type": ("DERIVED", "PRIMARY"), "patient_id": "P1", "has_pixels": True, "rows": 1024, "columns": 1024,
     }  # fmt: skip
     return Header(DX, uid, "1.2", "1.2.1", "1.2.840.10008.1.2.1", **{**facts, **changes})
 
@@ -56,7 +62,7 @@ def series(name: str, along: Any, **changes: Any) -> list[Header]:
     facts: dict[str, Any] = {
         "modality": "CT", "body_part_examined": "HEAD", "image_type": ("ORIGINAL", "PRIMARY", "AXIAL"), "rows": 64,
         "columns": 64, "pixel_spacing": (0.5, 0.5), "image_orientation": AXIAL, "has_rescale": True,
-        "frame_of_reference_uid": "1.9", "convolution_kernel": "STANDARD", "patient_id": "P1",
+        "frame_of_reference_uid": "1.9", "convolution_kernel": "STANDARD", "patient_id": "P1", "has_pixels": True,
     }  # fmt: skip
     facts.update(changes)
     normal = np.cross(facts["image_orientation"][:3], facts["image_orientation"][3:])
@@ -69,6 +75,37 @@ def series(name: str, along: Any, **changes: Any) -> list[Header]:
     return headers
 
 
+def unread(pile: Pile, *_: Any, threads: int) -> ReadPile:
+    """A stack as headers tell it, without its pixels."""
+    place = pile.region
+    values = np.zeros((len(place.positions), *place.shape), np.int8)
+    where = {"frame_of_reference_uid": place.frame_of_reference_uid}
+    volume = Volume(values, pile.laid, place.positions, place.spacing_mm, (), "CT", **where)
+    return ReadPile(volume, pile.frames, (), ())
+
+
+def select(card: Card, headers: list[Header]) -> list[Header] | Reason:
+    """The images that a model takes, or why it takes none."""
+    known = {header.sop_instance_uid: header for header in headers}
+    images = [known[uid] for uid in sorted(known)]
+    judged = {header.sop_instance_uid: verdict(card, header) for header in images}
+    try:
+        in_card = [h for h in images if judged[h.sop_instance_uid].scope is not Scope.OUT]
+        hold_study(card, in_card or images)
+        if not card.is_volume:
+            films = [h for h in images if judged[h.sop_instance_uid].scope is Scope.IN]
+            if not films:
+                raise NotAnalysable(*furthest([each.reason for each in judged.values() if each.reason]))
+            hold_memory(card, films)
+            return films
+        sources = [Source(Path(), header) for header in images]
+        room = card.engine.memory_mb << 20
+        read = read_study(sources, card.inputs[0], lambda h: judged[h.sop_instance_uid], room, read=unread)
+    except NotAnalysable as refused:
+        return refused.reason
+    return [frame.header for each in read.acquired for part in each.parts for frame in part.used]
+
+
 def reason(card: Card, headers: list[Header]) -> str:
     refused = select(card, headers)
     assert isinstance(refused, Reason)
@@ -77,8 +114,8 @@ def reason(card: Card, headers: list[Header]) -> str:
 
 def taken(card: Card, headers: list[Header]) -> list[str]:
     selected = select(card, headers)
-    assert isinstance(selected, Selection), selected
-    return [header.sop_instance_uid for header in selected.headers]
+    assert not isinstance(selected, Reason), selected
+    return [header.sop_instance_uid for header in selected]
 
 
 # Fitting -----------------------------------------------------------------------------------------------------
@@ -198,19 +235,20 @@ def test_without_contrast_is_not_with_contrast():
     assert not has_contrast(series("s", [0], series_description="HEAD+CSPINE"))
 
 
-def test_three_orientations_of_equal_size_are_mixed_and_a_stray_one_is_left_out():
+def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none():
     axial, stray = series("s", range(0, 50, 5)), series("t", [0], image_orientation=SAGITTAL)
     together = [*axial, *(replace(each, series_instance_uid="s") for each in stray)]
     assert taken(HEAD_CARD, together) == [header.sop_instance_uid for header in axial]
     three = [series(n, range(0, 10, 5), image_orientation=o) for n, o in (("a", AXIAL), ("b", SAGITTAL))]
     mixed = [replace(header, series_instance_uid="s") for part in three for header in part]
-    assert reason(HEAD_CARD, mixed) == "orientation-mixed"
+    assert reason(HEAD_CARD, mixed) == "too-few-slices: 4"
 
 
-def test_two_frames_of_reference_are_no_volume():
+def test_two_frames_of_reference_are_two_acquisitions_and_never_one_volume():
     halves = series("s", range(0, 25, 5)), series("t", range(25, 50, 5), frame_of_reference_uid="1.8")
     together = [replace(header, series_instance_uid="s") for half in halves for header in half]
-    assert reason(HEAD_CARD, together) == "frame-of-reference-differs"
+    assert len(taken(HEAD_CARD, together)) == 10
+    assert reason(HEAD_CARD, [*together[:4], *together[5:9]]) == "too-few-slices: 4"
 
 
 def test_positions_that_wander_from_a_line_are_refused():
@@ -275,8 +313,8 @@ def test_a_role_that_nobody_plays_is_named():
 
 
 def test_a_revision_is_what_the_model_takes_else_all_that_it_considered():
-    assert model_input(CHEST_CARD, [film("1"), film("2", view_position="LL")]) == {"1"}
-    assert model_input(CHEST_CARD, [film("2", view_position="LL"), *series("s", [0])]) == {"2"}
+    assert in_scope(CHEST_CARD, [film("1"), film("2", view_position="LL")]) == {"1"}
+    assert in_scope(CHEST_CARD, [film("2", view_position="LL"), *series("s", [0])]) == {"2"}
 
 
 HEADERS = [
@@ -295,7 +333,7 @@ def test_order_and_repetition_of_instances_change_nothing(some: set[Header], dat
     again = data.draw(st.permutations([*headers, *repeated]))
     for each in (CHEST_CARD, HEAD_CARD):
         assert select(each, again) == select(each, headers)
-        assert model_input(each, again) == model_input(each, headers)
+        assert in_scope(each, again) == in_scope(each, headers)
         assert fits(each, again) == fits(each, headers)
 
 
@@ -304,8 +342,8 @@ def test_order_and_repetition_of_instances_change_nothing(some: set[Header], dat
 def test_what_is_taken_fits_and_what_does_not_fit_has_a_reason(some: set[Header]):
     for each in (CHEST_CARD, HEAD_CARD):
         selected = select(each, list(some))
-        if isinstance(selected, Selection):
+        if not isinstance(selected, Reason):
             assert fits(each, list(some))
-            assert set(selected.headers) <= some
+            assert set(selected) <= some
         else:
             assert str(selected)

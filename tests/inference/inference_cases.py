@@ -20,7 +20,10 @@ from imaging.dicom_node.headers import read_header
 from imaging.domain.card import Card, Engine, FindingSpec, Input, Step, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
+from imaging.domain.gates import Scope, Verdict
 from imaging.domain.source import Source
+from imaging.inference.acquisitions import read_study
+from imaging.inference.volume import Volume
 
 CT, MR, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.1.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -40,6 +43,13 @@ def source_of(path: Path) -> Source:
     raw = path.read_bytes()
     meta = pydicom.dcmread(BytesIO(raw), stop_before_pixels=True, specific_tags=[]).file_meta
     return Source(path, read_header(raw[144 + meta.FileMetaInformationGroupLength :], str(meta.TransferSyntaxUID)))
+
+
+def read_volume(sources: Sequence[Source], card_input: Input, threads: int = 1) -> Volume:
+    """The first stack that is read of these instances."""
+    return (
+        read_study(sources, card_input, lambda header: Verdict(Scope.IN), 1 << 31, threads).acquired[0].parts[0].volume
+    )
 
 
 def sources_in(folder: Path) -> list[Source]:

@@ -50,7 +50,7 @@ def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: l
     assert outcome.facts["images"] == "1"
     assert outcome.facts["triage"] == "one >= 0.7: urgent"
     assert outcome.facts["engine"].startswith("onnxruntime ")
-    assert set(outcome.timings_ms) == {"select", "read", "prepare", "infer", "decode"}
+    assert set(outcome.timings_ms) == {"read", "prepare", "infer", "decode"}
 
 
 def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[Source]):
@@ -131,7 +131,7 @@ def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, f
         analyser.prepare([blank])
     beside = analyser.analyse([blank, films[0]])
     assert beside.state is State.ANALYSED
-    assert beside.facts["images_left_out"] == "pixels-blank"
+    assert beside.coverage.missing == {"pixels-blank": 1}
     assert beside.images == (films[0].ref,)
 
 

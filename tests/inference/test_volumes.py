@@ -6,12 +6,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from inference_cases import AXIAL, MR, shared, sheared_box, source_of, sources_in, write_series
+from inference_cases import AXIAL, MR, read_volume, shared, sheared_box, source_of, sources_in, write_series
 
 from imaging.domain.card import Input, Step
 from imaging.domain.reasons import NotAnalysable
 from imaging.inference.prepare import prepare_volume
-from imaging.inference.series import read_volume
 from imaging.inference.volume import Volume
 
 ANY = Input("ct", ("CT",), max_gap_mm=8.0)
@@ -243,8 +242,8 @@ def test_malformed_geometry_ends_with_a_reason_or_a_volume():
         "g01": "positions-absent", "g02": "positions-absent", "g03": "positions-absent", "g04": "positions-absent",
         "g06": "orientation-invalid", "g07": "orientation-invalid", "g08": "orientation-invalid",
         "g09": "pixel-size-absent", "g10": "pixel-size-absent", "g11": "pixel-size-absent", "g12": "pixel-size-absent",
-        "g13": "pixel-size-absent", "g14": "pixel-size-absent", "g16": "units-unknown", "g17": "units-unknown",
-        "g18": "units-unknown", "g19": "rescale-absent", "g22": "frames-irregular", "g25": "orientation-mixed",
+        "g13": "pixel-size-absent", "g14": "pixel-size-absent", "g16": "too-few-slices", "g17": "too-few-slices",
+        "g18": "too-few-slices", "g19": "too-few-slices", "g22": "frames-irregular", "g25": "orientation-mixed",
         "g26": "frames-irregular", "g27": "frame-of-reference-differs", "g28": "frames-irregular",
         "g29": "slices-missing",
     }  # fmt: skip

@@ -1,0 +1,244 @@
+"""Reads of a study what a volume model looks at, stack by stack, and says of every other image why it did not.
+
+What is decided stands in `imaging.domain.stacks`; here the files are opened. Candidates are tried in rank order until
+the place of the patient is covered, so that a good series beside a bad one speaks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from imaging.domain.card import Input
+from imaging.domain.coverage import Coverage
+from imaging.domain.fitting import furthest, rank
+from imaging.domain.gates import Scope, Verdict
+from imaging.domain.geometry import SAMPLES, Region, fault_of, hold_joined, hold_stack, plane_of
+from imaging.domain.header import Header
+from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.source import Source
+from imaging.domain.stacks import (
+    MAX_ACQUISITIONS,
+    Frame,
+    Pile,
+    acquisitions,
+    is_same_acquisition,
+    is_same_space,
+    latest,
+    moment,
+    outside,
+    piles,
+)
+from imaging.inference.series import ReadPile, frames_of, read_pile, stored_values
+
+SAME_PLACE, OLDER, COPY, AIR = "same-place", "older-acquisition", "copy", "air"
+"""Why an image adds nothing to what was analysed."""
+
+AIR_BELOW_HU, AIR_SHARE, AIR_OF_MOST = -300.0, 0.995, 0.05
+"""Air: nearly all of it lies under this, or where there are no Hounsfield units under this share of the brightest."""
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """One acquisition as it was read: stacks that together are one whole."""
+
+    group: tuple[Pile, ...]
+    parts: tuple[ReadPile, ...]
+
+    @property
+    def regions(self) -> list[Region]:
+        return [part.volume.region for part in self.parts]
+
+
+@dataclass(frozen=True)
+class StudyRead:
+    """What a model looks at, and what all of the study's images are to its answer."""
+
+    acquired: tuple[Acquired, ...]
+    coverage: Coverage
+
+
+@dataclass
+class _Left:
+    """What was not used, while it is worked out: a fault by frame, frames by what they are."""
+
+    faults: dict[Key, Reason] = field(default_factory=dict)
+
+    def note(self, frames: Sequence[Frame], reason: Reason) -> None:
+        for frame in frames:
+            self.faults.setdefault(_key(frame), reason)
+
+
+def read_study(
+    sources: Sequence[Source],
+    card_input: Input,
+    judge: Callable[[Header], Verdict],
+    max_bytes: int,
+    threads: int = 1,
+    read: Callable[..., ReadPile] = read_pile,
+) -> StudyRead:
+    """Everything of these instances that the input takes. Raises NotAnalysable where that is nothing.
+
+    `judge` says of each image whether it may be taken, `read` reads a stack; `max_bytes` bounds the stored values
+    that are held at once.
+    """
+    verdicts = {source.header.sop_instance_uid: judge(source.header) for source in sources}
+    by_uid = {source.header.sop_instance_uid: source for source in sources}
+    left, frames, doubtful = _Left(), list[Frame](), list[Frame]()
+    out: list[Reason] = []
+    for source in sources:
+        verdict = verdicts[source.header.sop_instance_uid]
+        if verdict.scope is Scope.OUT:
+            assert verdict.reason is not None
+            out += [verdict.reason] * source.header.number_of_frames
+            continue
+        try:
+            own = frames_of(source)
+        except NotAnalysable as refused:
+            own = [Frame(source.header, at, plane_of(source.header)) for at in range(source.header.number_of_frames)]
+            left.note(own, refused.reason)
+            doubtful += own
+            continue
+        if verdict.reason is not None:
+            left.note(own, verdict.reason)
+        (frames if verdict.scope is Scope.IN else doubtful).extend(own)
+    if not frames:
+        raise NotAnalysable(*furthest([*left.faults.values(), *([] if left.faults else out)]))
+    made, loose = piles(frames)
+    for frame, reason in loose:
+        left.note([frame], reason)
+    made.sort(key=lambda pile: rank(card_input, [frame.header for frame in pile.frames]))
+    acquired: list[Acquired] = []
+    for group in acquisitions(made):
+        if len(acquired) == MAX_ACQUISITIONS:
+            left.note([frame for pile in group for frame in pile.frames], Reason("acquisitions", str(len(acquired))))
+            continue
+        whole = _read_group(group, by_uid, card_input, left, max_bytes, partial(read, threads=threads))
+        if whole is not None:
+            acquired.append(whole)
+    if not acquired:
+        raise NotAnalysable(*furthest(list(left.faults.values())))
+    coverage = _coverage([*frames, *doubtful], acquired, left, by_uid, out)
+    return StudyRead(tuple(acquired), coverage)
+
+
+def _read_group(
+    group: Sequence[Pile],
+    sources: Mapping[str, Source],
+    card_input: Input,
+    left: _Left,
+    max_bytes: int,
+    read: Callable[..., ReadPile],
+) -> Acquired | None:
+    """The stacks of an acquisition, each of which adds to those before it; None where they may not be analysed."""
+    parts: list[ReadPile] = []
+    held = 0
+    for pile in group:
+        regions = [part.volume.region for part in parts]
+        new = [frame for frame in pile.frames if outside(frame.plane, regions).any()]
+        if not new or (parts and all(_adds_air(frame, sources, regions) for frame in new)):
+            continue
+        try:
+            hold_stack(card_input, pile.laid)
+            held += sum(2 * (frame.plane.shape[0] or 0) * (frame.plane.shape[1] or 0) for frame in pile.frames)
+            if held > max_bytes:
+                raise NotAnalysable("memory")
+            part = read(pile, sources, card_input)
+        except NotAnalysable as refused:
+            left.note(pile.frames, refused.reason)
+            continue
+        for frame, reason in part.unread:
+            left.note([frame], reason)
+        parts.append(part)
+    if not parts:
+        return None
+    try:
+        hold_joined(card_input, [part.volume.region for part in parts])
+    except NotAnalysable as refused:
+        left.note([frame for part in parts for frame in part.used], refused.reason)
+        return None
+    return Acquired(tuple(group), tuple(parts))
+
+
+def _coverage(
+    frames: Sequence[Frame],
+    acquired: Sequence[Acquired],
+    left: _Left,
+    sources: Mapping[str, Source],
+    out: Sequence[Reason],
+) -> Coverage:
+    unread = {_key(frame) for each in acquired for part in each.parts for frame, _ in part.unread}
+    used = {_key(frame) for each in acquired for part in each.parts for frame in part.used}
+    copies = {_key(frame) for each in acquired for part in each.parts for frame in part.copies}
+    missing: dict[str, int] = {}
+    redundant: dict[str, int] = {}
+    for frame in frames:
+        if _key(frame) in used:
+            continue
+        why = (
+            COPY
+            if _key(frame) in copies
+            else _adds_nothing(frame, acquired, sources, 0.1 if _key(frame) in unread else None)
+        )
+        if why:
+            redundant[why] = redundant.get(why, 0) + 1
+        else:
+            code = left.faults.get(_key(frame), Reason("positions")).code
+            missing[code] = missing.get(code, 0) + 1
+    out_of_scope: dict[str, int] = {}
+    for reason in out:
+        out_of_scope[reason.code] = out_of_scope.get(reason.code, 0) + 1
+    return Coverage(len(used), missing, redundant, out_of_scope)
+
+
+def _adds_nothing(
+    frame: Frame, acquired: Sequence[Acquired], sources: Mapping[str, Source], within_mm: float | None
+) -> str:
+    """Why an image adds nothing to what was analysed; empty where it does, or may.
+
+    `within_mm`: how near to it, if not as near as another reconstruction may lie.
+    """
+    if fault_of(frame.plane) is not None:
+        return ""
+    for each in acquired:
+        if not is_same_space(frame, each.group[0].frames[0]):
+            continue
+        is_same = any(frame in pile.frames or is_same_acquisition([frame], pile.frames) for pile in each.group)
+        is_older = not is_same and _moment_of(frame) < latest(each.group)
+        if not (is_same or is_older):
+            continue
+        if not outside(frame.plane, each.regions, within_mm).any():
+            return SAME_PLACE if is_same else OLDER
+        if is_same and within_mm is None and _adds_air(frame, sources, each.regions):
+            return AIR
+    return ""
+
+
+def _adds_air(frame: Frame, sources: Mapping[str, Source], regions: Sequence[Region]) -> bool:
+    """Whether an image holds only air or padding where it lies beyond what was analysed."""
+    beyond = outside(frame.plane, regions)
+    try:
+        values = stored_values(frame, sources[frame.header.sop_instance_uid]).astype(np.float32)
+    except (NotAnalysable, OSError):  # it cannot be told to be air
+        return False
+    rows, columns = (
+        np.minimum(np.arange(size) * SAMPLES // size, SAMPLES - 1) for size in (values.shape[0], values.shape[1])
+    )
+    part = values[beyond[np.ix_(rows, columns)]]
+    if not part.size:
+        return True
+    if frame.header.modality == "CT":
+        return float(np.quantile(part, AIR_SHARE)) < AIR_BELOW_HU
+    return float(np.quantile(part, AIR_SHARE)) <= AIR_OF_MOST * float(np.quantile(values, AIR_SHARE))
+
+
+def _moment_of(frame: Frame) -> float:
+    told = moment(frame.header)
+    return float("inf") if told is None else told
+
+
+def _key(frame: Frame) -> Key:
+    return frame.header.sop_instance_uid, frame.number

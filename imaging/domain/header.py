@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from imaging.domain.patient import names_agree
+from imaging.domain.patient import Person, is_one_patient
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,16 @@ class Header:
         return PatientId(self.patient_id, self.issuer_of_patient_id)
 
     @property
+    def person(self) -> Person:
+        return Person(
+            self.patient_id,
+            self.issuer_of_patient_id,
+            self.patient_name,
+            self.patient_birth_date,
+            self.patient_sex,
+        )
+
+    @property
     def image_class_uid(self) -> str:
         """The SOP Class as models' cards mean it.
 
@@ -110,15 +120,8 @@ class Header:
 
 
 def same_patient(headers: Iterable[Header]) -> bool:
-    """Whether no two of these name different patients (law 7).
-
-    An empty Patient ID names nobody, so it contradicts nobody; nor does an issuer that only some of them give. Where a
-    Patient ID is missing the names have to agree.
-    """
-    every = list(headers)
-    named = {header.patient for header in every if header.patient}
-    is_one = len({each.value for each in named}) <= 1 and len({each.issuer for each in named} - {""}) <= 1
-    return is_one and names_agree((header.patient_id, header.patient_name) for header in every)
+    """Whether no two of these name different patients (law 7), as `domain.patient` judges."""
+    return is_one_patient(each.person for each in headers)
 
 
 _FOR_PRESENTATION: Mapping[str, str] = {

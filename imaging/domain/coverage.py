@@ -57,6 +57,18 @@ class Coverage:
         return cls(said["used"], said["missing"], said["redundant"], said["out_of_scope"])
 
     @property
+    def facts(self) -> dict[str, str]:
+        """The same for a report, by name; what is empty is left out."""
+        counts = {"missing": self.missing, "redundant": self.redundant, "out_of_scope": self.out_of_scope}
+        said = {"images_considered": str(self.considered), "images_used": str(self.used)}
+        for name, by_reason in counts.items():
+            if by_reason:
+                said[f"images_{name}"] = "; ".join(f"{reason} {count}" for reason, count in by_reason.items())
+        if self.missed:
+            said["in_part"] = f"{self.sentence}; a finding that is not called present is undetermined"
+        return said
+
+    @property
     def sentence(self) -> str:
         """What was not analysed, in English: "15 of 40 images not analysed: orientation-mixed"; empty for nothing."""
         if not self.missed:

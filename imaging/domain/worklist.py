@@ -14,7 +14,7 @@ from imaging.domain.states import JobState
 
 
 class PageState(StrEnum):
-    """The seven states of a study on the page, the most pressing first."""
+    """The eight states of a study on the page, the most pressing first."""
 
     FLAGGED = "flagged"
     FAILED = "failed"
@@ -22,6 +22,7 @@ class PageState(StrEnum):
     ANALYSING = "analysing"
     WAITING = "waiting"
     RECEIVING = "receiving"
+    IN_PART = "in_part"
     CLEAR = "clear"
 
 
@@ -45,6 +46,8 @@ def page_state(
         return PageState.FAILED
     if State.NOT_ANALYSED in states or conflicts or not results:
         return PageState.NOT_ANALYSED
+    if any(result.is_in_part for result in results):
+        return PageState.IN_PART
     return PageState.CLEAR
 
 

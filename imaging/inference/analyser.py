@@ -260,7 +260,15 @@ class Analyser:
             triage=rule.triage if rule else None,
             images=prepared.images,
             coverage=prepared.coverage,
-            facts=self._facts({**prepared.facts, **facts, "triage": fired, "engine": self._loaded().description}),
+            facts=self._facts(
+                {
+                    **prepared.coverage.facts,
+                    **prepared.facts,
+                    **facts,
+                    "triage": fired,
+                    "engine": self._loaded().description,
+                }
+            ),
             timings_ms=_rounded(timings),
         )
 

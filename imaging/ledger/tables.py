@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -223,6 +224,7 @@ job = Table(
     _one_of("state", JobState),
     Column("reason", Text),
     _text("found"),
+    Column("in_part", Boolean, nullable=False, server_default=false()),
     Column("outcome", JSON),
     Column("band", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
@@ -237,7 +239,7 @@ job = Table(
 )
 """`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick.
 
-`found`: the codes of the findings that are present, for the search."""
+`found`: the codes of the findings that are present, for the search. `in_part`: images were not analysed."""
 Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)
 
 last_result = Table(

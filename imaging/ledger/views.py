@@ -142,10 +142,11 @@ def _page_state() -> ColumnElement[str]:
         select(
             func.max(
                 case(
-                    (job.c.state == JobState.LEASED, 5),
-                    (job.c.state == JobState.QUEUED, 4),
-                    (and_(job.c.state == JobState.FAILED, is_last), 3),
-                    (and_(job.c.state == JobState.NOT_ANALYSED, is_last), 2),
+                    (job.c.state == JobState.LEASED, 6),
+                    (job.c.state == JobState.QUEUED, 5),
+                    (and_(job.c.state == JobState.FAILED, is_last), 4),
+                    (and_(job.c.state == JobState.NOT_ANALYSED, is_last), 3),
+                    (and_(job.c.in_part, is_last), 2),
                     (is_last, 1),
                     else_=0,
                 )
@@ -155,11 +156,17 @@ def _page_state() -> ColumnElement[str]:
         .correlate(study)
         .scalar_subquery()
     )
-    of_jobs = {5: PageState.ANALYSING, 4: PageState.WAITING, 3: PageState.FAILED, 1: PageState.CLEAR}
+    of_jobs = {
+        6: PageState.ANALYSING,
+        5: PageState.WAITING,
+        4: PageState.FAILED,
+        2: PageState.IN_PART,
+        1: PageState.CLEAR,
+    }
     return case(
         (study.c.flag.is_not(None), PageState.FLAGGED),
         (study.c.state == StudyState.RECEIVING, PageState.RECEIVING),
-        (and_(study.c.conflicts > 0, pressing < 3), PageState.NOT_ANALYSED),
+        (and_(study.c.conflicts > 0, pressing < 4), PageState.NOT_ANALYSED),
         else_=case(of_jobs, value=pressing, else_=PageState.NOT_ANALYSED),
     )
 

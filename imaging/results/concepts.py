@@ -70,6 +70,8 @@ UNDETERMINED: Final = Code("SCT", "373068000", "Undetermined")
 
 ALL_WITHOUT_FINDINGS: Final = _dcm("111241", "All algorithms succeeded; without findings")
 ALL_WITH_FINDINGS: Final = _dcm("111242", "All algorithms succeeded; with findings")
+PART_WITHOUT_FINDINGS: Final = _dcm("111243", "Not all algorithms succeeded; without findings")
+PART_WITH_FINDINGS: Final = _dcm("111244", "Not all algorithms succeeded; with findings")
 NONE_SUCCEEDED: Final = _dcm("111245", "No algorithms succeeded; without findings")
 
 PRIORITIES: Final[Mapping[TriageClass, Code]] = {
@@ -132,6 +134,11 @@ REASON_CODES: Final[Mapping[str, Code]] = {
 def unit(ucum: str) -> Code:
     """A UCUM unit: `unit("ml")`."""
     return Code("UCUM", ucum, _UNIT_MEANINGS.get(ucum, ucum))
+
+
+def of_what_was_seen(is_over: bool, is_in_part: bool) -> bool | None:
+    """Whether a finding is present: what was not found is undetermined where images are missing."""
+    return None if is_in_part and not is_over else is_over
 
 
 def verdict(present: bool | None) -> Code:

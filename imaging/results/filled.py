@@ -73,7 +73,8 @@ def _filled_labels(found: Mapping[str, str], report: Report) -> Iterator[Fault]:
         if not is_close(to_float(threshold), spec.threshold, AS_CHOSEN):
             yield Fault("threshold-of-card", f"finding {index}")
         if spec.kind == "label" and probability is not None:
-            over = to_float(probability) >= to_float(threshold)
+            is_over = to_float(probability) >= to_float(threshold)
+            over = concepts.of_what_was_seen(is_over, report.outcome.is_in_part)
             if found.get(f"finding.{index}.result.value") != concepts.verdict(over).value:
                 yield Fault("present-iff-over", f"finding {index}")
 

@@ -78,6 +78,8 @@ def summary(report: Report) -> Code:
     if not report.is_analysed:
         return concepts.NONE_SUCCEEDED
     found = any(each.present for each in report.findings)
+    if report.outcome.is_in_part:
+        return concepts.PART_WITH_FINDINGS if found else concepts.PART_WITHOUT_FINDINGS
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
 
 

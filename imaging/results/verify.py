@@ -449,9 +449,16 @@ def _present_iff_over(said: Reading, report: Report) -> Iterator[str]:
             yield f"{spec.code.meaning}: the result is not the answer's"
         probability, threshold = _numbers(group, concepts.PROBABILITY), _numbers(group, concepts.THRESHOLD)
         if spec.kind == "label" and probability and threshold:
-            over = probability[0] >= threshold[0]
+            over = concepts.of_what_was_seen(probability[0] >= threshold[0], report.outcome.is_in_part)
             if results != [key(concepts.verdict(over))]:
                 yield f"{spec.code.meaning}: the result is not whether the probability reaches the threshold"
+
+
+@_rule("absent-of-what-was-seen")
+def _absent_of_what_was_seen(said: Reading, report: Report) -> Iterator[str]:
+    for group, spec, _ in _pairs(said, report):
+        if report.outcome.is_in_part and key(concepts.ABSENT) in [key(each) for each in group.values(concepts.RESULT)]:
+            yield f"{spec.code.meaning}: called absent, though images were not analysed"
 
 
 @_rule("values-of-answer")

@@ -142,6 +142,18 @@ def answer(result: Answer, language: Language) -> list[Line]:
     return lines
 
 
+def in_part(result: Answer, language: Language) -> str:
+    """What an answer has not seen: "15 of 40 images not analysed", and why."""
+    seen, missing = result.coverage, result.coverage.missing
+    return language.say(
+        "answer.in_part",
+        missing=str(seen.missed),
+        images=str(seen.used + seen.missed),
+        reasons="; ".join(reason(code, language) for code in missing),
+        model=model_name(result, language),
+    )
+
+
 def plain_answer(result: Answer, language: Language) -> list[Line]:
     model = model_name(result, language)
     if result.state is State.NOT_ANALYSED:
@@ -150,6 +162,8 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
     if result.state is State.FAILED:
         return [Line("failed", language.say("answer.failed", model=model, reason=failure(result.reason, language)))]
     lines = []
+    if result.is_in_part:
+        lines.append(Line("unsure", in_part(result, language)))
     for tone, present in (("present", True), ("unsure", None), ("absent", False)):
         findings = [each for each in result.findings if each.present is present]
         if findings:

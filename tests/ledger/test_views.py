@@ -27,6 +27,7 @@ from ledger_cases import (
 from sqlalchemy import Connection, insert, update
 
 from imaging.domain.codes import Code
+from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.priority import most_urgent
 from imaging.domain.states import ENDED, JobState, StudyState
@@ -199,7 +200,8 @@ def _job(chance: random.Random, count: int) -> dict[str, Any]:
     flag = chance.choice([None, None, TriageClass.URGENT, TriageClass.STAT]) if codes else None
     reason = {JobState.NOT_ANALYSED: chance.choice(["view", "superseded"]), JobState.FAILED: "poison"}.get(state)
     findings = tuple(Finding(code, code in codes, 0.9, 0.5) for code in (EFFUSION, BLEED))
-    said = Answer(State(state), findings, reason, flag, model=model, version="1") if state in ENDED else None
+    seen = Coverage(5, {"orientation-mixed": 2} if chance.random() < 0.2 else {})
+    said = Answer(State(state), findings, reason, flag, coverage=seen, model=model) if state in ENDED else None
     answer = said.to_json() if said else None
     return {
         "model": model,
@@ -209,6 +211,7 @@ def _job(chance: random.Random, count: int) -> dict[str, Any]:
         "state": state,
         "reason": reason,
         "found": jobs.found(codes),
+        "in_part": bool(said and said.is_in_part),
         "outcome": None if reason == "superseded" else answer,
     }
 

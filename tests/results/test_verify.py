@@ -12,7 +12,8 @@ from pydicom import Dataset, dcmwrite
 from sr_cases import BEFORE, CASES, FILM, film
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import TriageClass
+from imaging.domain.coverage import Coverage
+from imaging.domain.findings import TriageClass, seen_in_part
 from imaging.results import concepts
 from imaging.results.document import document
 from imaging.results.filled import verify_filled
@@ -174,7 +175,20 @@ BROKEN_NOT_ANALYSED: list[tuple[str, Breaking]] = [
     ("summary-agrees", lambda data: say(data, concepts.SUMMARY, concepts.ALL_WITHOUT_FINDINGS)),
 ]
 
+IN_PART = replace(
+    film(0.1, 0.2),
+    outcome=replace(
+        film(0.1, 0.2).outcome,
+        findings=seen_in_part(film(0.1, 0.2).outcome.findings),
+        coverage=Coverage(1, {"view": 1}),
+    ),
+)
+BROKEN_IN_PART: list[tuple[str, Breaking]] = [
+    ("absent-of-what-was-seen", lambda data: say(data, concepts.RESULT, concepts.ABSENT)),
+    ("summary-agrees", lambda data: say(data, concepts.SUMMARY, concepts.ALL_WITHOUT_FINDINGS)),
+]
 ALL_BROKEN = [
+    *((IN_PART, *each) for each in BROKEN_IN_PART),
     *((REPORT, *each) for each in BROKEN),
     *((CASES["volume"], *each) for each in BROKEN_VOLUME),
     *((CASES["not-analysed"], *each) for each in BROKEN_NOT_ANALYSED),
@@ -203,6 +217,13 @@ def test_a_sound_document_breaks_no_rule(report: Report) -> None:
 @pytest.mark.parametrize("data", [b"", b"not DICOM", b"\0" * 128 + b"DICM"], ids=["empty", "text", "preamble"])
 def test_what_is_no_dicom_file_is_unreadable(data: bytes) -> None:
     assert verify(data, REPORT)[0].rule in ("readable", "sop-class")
+
+
+def test_of_a_study_seen_in_part_nothing_is_called_absent() -> None:
+    data = pydicom.dcmread(BytesIO(write_sr(IN_PART)))
+    assert verify(write_sr(IN_PART), IN_PART) == []
+    assert named(data, concepts.SUMMARY).ConceptCodeSequence[0].CodeValue == "111243"
+    assert named(data, concepts.RESULT).ConceptCodeSequence[0].CodeValue == concepts.UNDETERMINED.value
 
 
 def test_a_document_cut_short_is_refused() -> None:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, refused, row
+from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, in_part, refused, row
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Measurement, TriageClass
@@ -52,6 +52,13 @@ def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart
         ("unsure", "Không kết luận được: phim ngực bất thường (điểm tổng thể) – chest-film 1.4"),
         ("absent", "chest-film 1.4 không tìm thấy: tràn dịch màng phổi"),
     ]
+
+
+def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_absent():
+    said = [line.text for line in phrases.answer(in_part(), EN)]
+    assert said[0].startswith("15 of 40 images not analysed: ")
+    assert said[1].startswith("Could not tell: ")
+    assert phrases.answer(in_part(), VI)[0].text.startswith("15 trên 40 ảnh chưa được phân tích: ")
 
 
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])

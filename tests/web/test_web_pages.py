@@ -4,7 +4,7 @@ import re
 from urllib.parse import unquote
 
 import pytest
-from web_site import EFFUSION, analysed, finding, row, seven_states
+from web_site import EFFUSION, analysed, finding, in_part, row, seven_states
 
 from imaging.domain.findings import TriageClass
 from imaging.domain.worklist import PageState
@@ -101,13 +101,38 @@ def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site)
     [
         (
             "vi",
-            ["gắn cờ", "bị lỗi", "không phân tích", "đang phân tích", "chờ phân tích", "đang nhận ảnh", "không gắn cờ"],
+            [
+                "gắn cờ",
+                "bị lỗi",
+                "không phân tích",
+                "đang phân tích",
+                "chờ phân tích",
+                "đang nhận ảnh",
+                "phân tích một phần",
+                "không gắn cờ",
+            ],
         ),
-        ("fr", ["signalé", "échec", "non analysé", "en analyse", "en attente", "en réception", "non signalé"]),
-        ("en", ["flagged", "failed", "not analysed", "analysing", "waiting", "receiving", "no flag"]),
+        (
+            "fr",
+            [
+                "signalé",
+                "échec",
+                "non analysé",
+                "en analyse",
+                "en attente",
+                "en réception",
+                "analysé en partie",
+                "non signalé",
+            ],
+        ),
+        (
+            "en",
+            ["flagged", "failed", "not analysed", "analysing", "waiting", "receiving", "analysed in part", "no flag"],
+        ),
     ],
 )
 def test_each_state_has_a_word_and_a_shape_beside_its_colour(site, lang, words):
+    site.worklist.listed.append(row(10, PageState.IN_PART, in_part()))
     _, page = site.ask("/rows", form={"lang": lang})
     body = page.split("<tbody")[1]
     for state, word in zip(PageState, words, strict=True):

@@ -25,10 +25,10 @@ def test_rows_keep_the_order_in_which_the_worklist_gives_them():
     assert [each.number for each in listed(seven_states()[::-1]).rows] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
 
 
-def test_the_head_counts_each_of_the_seven_states_the_most_pressing_first():
+def test_the_head_counts_each_of_the_eight_states_the_most_pressing_first():
     counts = [(str(each.state), each.n) for each in listed(seven_states()).counts]
     assert counts[:3] == [("flagged", "2"), ("failed", "1"), ("not_analysed", "2")]
-    assert len(counts) == 7
+    assert len(counts) == 8
 
 
 @pytest.mark.parametrize("query", ["duc", "ĐỨC nguyen", "p4", "tran dich mang phoi", "bv01 p4", "gan co duc"])

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from imaging.domain.codes import Code
+from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, searched
@@ -42,6 +43,12 @@ def refused(reason: str, model: str | None = "head-ct-bleed") -> Answer:
 
 def failed() -> Answer:
     return Answer(State.FAILED, reason="poison: worker died 3 times", model="chest-film", version="1.4")
+
+
+def in_part() -> Answer:
+    """Fifteen slices lay elsewhere and made no stack."""
+    seen = Coverage(25, {"orientation-mixed": 15})
+    return replace(analysed(finding(BLEED, None, 0.1), model="head-ct-bleed"), coverage=seen)
 
 
 def row(number: int, state: PageState, *results: Answer, **said: Any) -> Row:

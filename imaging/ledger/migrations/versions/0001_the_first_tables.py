@@ -203,6 +203,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("found", sa.Text(), server_default="", nullable=False),
+        sa.Column("in_part", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("outcome", sa.JSON(), nullable=True),
         sa.Column("band", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),

@@ -68,6 +68,7 @@ _PLAIN: Final = {
     "view_position": "ViewPosition",
     "frame_of_reference_uid": "FrameOfReferenceUID",
     "quality_control_image": "QualityControlImage",
+    "lossy_image_compression": "LossyImageCompression",
     "presentation_intent_type": "PresentationIntentType",
 }
 _LISTS: Final = {
@@ -212,8 +213,10 @@ class _Values:
         found["has_rescale"] = self._decimal("RescaleSlope") is not None
         found["has_pixels"] = self._found.pixels_at is not None
         found["laterality"] = self._plain("ImageLaterality") or self._plain("Laterality")
-        found["view_position"] = found["view_position"] or self._coded(_VIEW_CODE, _VIEWS)
-        found["body_part_examined"] = found["body_part_examined"].upper() or self._coded(_REGION_CODE, _REGIONS)
+        found["view_code"] = self._coded(_VIEW_CODE, _VIEWS)
+        found["region_code"] = self._coded(_REGION_CODE, _REGIONS)
+        found["view_position"] = found["view_position"] or found["view_code"]
+        found["body_part_examined"] = found["body_part_examined"].upper() or found["region_code"]
         return found
 
     def _each(self, table: Mapping[str, str], rule: Callable[[str], Any]) -> dict[str, Any]:

@@ -5,11 +5,15 @@ them. Text is decoded by the source's own Specific Character Set and normalised 
 is empty or None, and what was wrong with it stands in `faults`.
 """
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, Self
 
 from imaging.domain.patient import Person, is_one_patient
+from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, age_years, plain_date
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ class Header:
     echo_time: float | None = None
     inversion_time: float | None = None
     quality_control_image: str = ""
+    lossy_image_compression: str = ""
+    view_code: str = ""
+    region_code: str = ""
     presentation_intent_type: str = ""
     has_pixels: bool = False
     faults: tuple[str, ...] = ()
@@ -132,23 +139,19 @@ _FOR_PRESENTATION: Mapping[str, str] = {
 _DEFAULTS: Mapping[str, Any] = {each.name: each.default for each in fields(Header)}
 
 
-def years(age: str) -> float | None:
-    """Years of a DICOM Age String (PS3.5 6.2, AS): '045Y', '018M', '003W', '010D'; None where it is none."""
-    per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
-    if len(age) != 4 or not age[:3].isdigit() or age[3] not in per_year:
-        return None
-    return int(age[:3]) / per_year[age[3]]
-
-
 def age_at(header: Header) -> float | None:
-    """The patient's age at the study in years: Patient's Age, else from the dates; None where neither tells."""
-    stated = years(header.patient_age)
-    if stated is not None:
+    """The patient's age at the study in years: Patient's Age, else from the dates.
+
+    None where neither is given; NaN, for which no bound holds, where only values are that cannot be understood.
+    """
+    stated = age_years(header.patient_age)
+    if stated is not None and not math.isnan(stated):
         return stated
     born, taken = _day(header.patient_birth_date), _day(header.study_date)
-    if born is None or taken is None or taken < born:
-        return None
-    return (taken - born) / 365.25
+    if born is not None and taken is not None and 0 <= taken - born <= OLDEST * 365.25:
+        return (taken - born) / 365.25
+    is_odd = bool(header.patient_birth_date) and born is None and header.patient_birth_date != "19000101"
+    return NOT_UNDERSTOOD if is_odd else stated
 
 
 def age_text(header: Header) -> str:
@@ -156,13 +159,13 @@ def age_text(header: Header) -> str:
 
     Months below two years, days below two months. What is no Age String is given as it came where no dates help.
     """
-    if years(header.patient_age) is not None:
+    if re.fullmatch("[0-9]{3}[DWMY]", header.patient_age):
         return header.patient_age
     born, taken = _day(header.patient_birth_date), _day(header.study_date)
     if born is None or taken is None or taken < born:
         return header.patient_age
-    months = _months(header.study_date) - _months(header.patient_birth_date)
-    months -= header.study_date[6:8] < header.patient_birth_date[6:8]
+    begun, ended = plain_date(header.patient_birth_date), plain_date(header.study_date)
+    months = _months(ended) - _months(begun) - (ended[6:8] < begun[6:8])
     if months >= 24:
         return f"{months // 12:03d}Y"
     return f"{months:03d}M" if months >= 2 else f"{int(taken - born):03d}D"
@@ -174,10 +177,6 @@ def _months(date: str) -> int:
 
 
 def _day(date: str) -> float | None:
-    """Days on one scale for a DA value; None where it is none."""
-    from datetime import datetime
-
-    try:
-        return float(datetime.strptime(date, "%Y%m%d").toordinal())
-    except ValueError:
-        return None
+    """Days on one scale for a date; None where it is none."""
+    plain = plain_date(date)
+    return float(datetime.strptime(plain, "%Y%m%d").toordinal()) if plain else None

@@ -150,7 +150,10 @@ def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
         ({"patient_age": "", "patient_birth_date": "20200101", "study_date": "20260101"}, "age"),
         ({"quality_control_image": "YES"}, "quality-control"),
         ({"series_description": "Daily QC"}, "quality-control"),
-        ({"image_type": ("DERIVED", "SECONDARY")}, "derived"),
+        ({"image_type": ("DERIVED", "SECONDARY", "SUBTRACTION")}, "derived"),
+        ({"patient_orientation": ("P", "F")}, "view"),
+        ({"view_position": "PA", "view_code": "LL"}, "view"),
+        ({"patient_age": "6T"}, "age"),
     ],
 )
 def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any], why: str):

@@ -1,13 +1,15 @@
 """Header facts: what the ledger keeps of them comes back as it was."""
 
 import json
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.domain.header import Header, PatientId, age_at, age_text, same_patient, years
+from imaging.domain.header import Header, PatientId, age_at, age_text, same_patient
+from imaging.domain.words import age_years
 
 _NUMBERS = st.floats(-1e4, 1e4)
 _BY_TYPE = {
@@ -71,10 +73,22 @@ def test_an_identifier_or_issuer_that_is_left_out_contradicts_nobody(
 
 
 @pytest.mark.parametrize(
-    ("said", "in_years"), [("045Y", 45), ("018M", 1.5), ("000D", 0), ("45Y", None), ("", None), ("Y045", None)]
-)
-def test_age_strings_are_read_as_the_standard_says(said: str, in_years: float | None) -> None:
-    assert years(said) == in_years
+    ("said", "in_years"),
+    [
+        ("045Y", 45), ("018M", 1.5), ("000D", 0), ("45Y", 45), ("", None), ("Y045", 45), ("6", 6), ("006y", 6),
+        ("6 YEARS", 6), ("6 tuổi", 6), ("72 ans", 72), ("000Y", None), ("999Y", None), ("121Y", None), ("0006Y", 6),
+    ],
+)  # fmt: skip
+def test_ages_are_read_as_sites_write_them(said: str, in_years: float | None) -> None:
+    assert age_years(said) == in_years
+
+
+@pytest.mark.parametrize("said", ["6T", "Y", "six", "6Y6M", "??"])
+def test_an_age_that_is_not_understood_passes_no_bound_but_the_dates_decide(said: str) -> None:
+    header = Header("1", "2", "3", "4", "5", patient_age=said)
+    assert math.isnan(age_at(header) or 0.0)
+    born = replace(header, patient_birth_date="2000.01.01", study_date="2020-01-01")
+    assert age_at(born) == pytest.approx(20, abs=0.01)
 
 
 def test_an_age_is_taken_from_the_dates_where_it_is_not_stated() -> None:
@@ -83,13 +97,15 @@ def test_an_age_is_taken_from_the_dates_where_it_is_not_stated() -> None:
     assert age is not None
     assert abs(age - 20) < 0.01
     assert age_at(Header("1", "2", "3", "4", "5", patient_birth_date="20300101", study_date="20200101")) is None
-    assert age_at(Header("1", "2", "3", "4", "5", patient_birth_date="x", study_date="20200101")) is None
+    odd = age_at(Header("1", "2", "3", "4", "5", patient_birth_date="x", study_date="20200101"))
+    assert odd is not None
+    assert math.isnan(odd)
 
 
 @given(st.text(max_size=6))
 def test_no_age_string_fails(said: str) -> None:
-    found = years(said)
-    assert found is None or found >= 0
+    found = age_years(said)
+    assert found is None or found >= 0 or math.isnan(found)
 
 
 @pytest.mark.parametrize(

@@ -58,15 +58,10 @@ class Coverage:
 
     @property
     def facts(self) -> dict[str, str]:
-        """The same for a report, by name; what is empty is left out."""
+        """The same for a report, by name: `{"images_missing": "15: orientation-mixed 12, positions 3", ...}`."""
         counts = {"missing": self.missing, "redundant": self.redundant, "out_of_scope": self.out_of_scope}
         said = {"images_considered": str(self.considered), "images_used": str(self.used)}
-        for name, by_reason in counts.items():
-            if by_reason:
-                said[f"images_{name}"] = "; ".join(f"{reason} {count}" for reason, count in by_reason.items())
-        if self.missed:
-            said["in_part"] = f"{self.sentence}; a finding that is not called present is undetermined"
-        return said
+        return said | {f"images_{name}": _in_words(by_reason) for name, by_reason in counts.items()}
 
     @property
     def sentence(self) -> str:
@@ -75,6 +70,11 @@ class Coverage:
             return ""
         of = self.used + self.missed
         return f"{self.missed} of {of} images not analysed: {', '.join(sorted(self.missing))}"
+
+
+def _in_words(by_reason: Mapping[str, int]) -> str:
+    each = ", ".join(f"{reason} {count}" for reason, count in by_reason.items())
+    return f"{sum(by_reason.values())}: {each}" if each else "0"
 
 
 def counted(reasons: Iterable[Reason]) -> dict[str, int]:

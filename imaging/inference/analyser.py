@@ -262,7 +262,6 @@ class Analyser:
             coverage=prepared.coverage,
             facts=self._facts(
                 {
-                    **prepared.coverage.facts,
                     **prepared.facts,
                     **facts,
                     "triage": fired,

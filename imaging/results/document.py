@@ -192,6 +192,7 @@ def _tree(shape: Shape, pen: Pen) -> ContentItem:
                     *(_finding_group(index, group, shape, pen) for index, group in enumerate(shape.groups)),
                 ],
             ),
+            *_evaluations(shape, pen),
         ],
         relation=None,
         template="1500",
@@ -246,6 +247,14 @@ def _study_group(shape: Shape, pen: Pen) -> ContentItem:
         ],
         template="1501",
     )
+
+
+def _evaluations(shape: Shape, pen: Pen) -> list[ContentItem]:
+    """What the answer does not speak for, in words: TID 1500 takes text here, TID 1501 takes none."""
+    if not shape.is_in_part:
+        return []
+    said = text(concepts.IN_PART, pen.text("in_part"), "CONTAINS")
+    return [container(concepts.QUALITATIVE_EVALUATIONS, [said])]
 
 
 def _finding_group(index: int, group: GroupShape, shape: Shape, pen: Pen) -> ContentItem:

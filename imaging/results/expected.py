@@ -18,6 +18,7 @@ from imaging.domain.findings import State, TriageClass
 from imaging.domain.uids import is_legal, is_usable, report_uid, series_uid
 from imaging.results import concepts
 from imaging.results.report import Report
+from imaging.results.sentences import IN_PART
 
 AS_CHOSEN: Final = 1e-8
 """How near a threshold must be to the card's: it is written in ten digits."""
@@ -62,6 +63,30 @@ def summary_code(report: Report) -> Code:
     if report.outcome.coverage.missed:
         return concepts.PART_WITH_FINDINGS if found else concepts.PART_WITHOUT_FINDINGS
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
+
+
+def parameters(report: Report) -> dict[str, str]:
+    """The study's Algorithm Parameters that come from the answer, and from what its JSON counts."""
+    said = dict(report.outcome.facts)
+    for name, counts in report.outcome.coverage.to_json().items():
+        if isinstance(counts, int):
+            said[f"images_{name}"] = str(counts)
+        else:
+            by_reason = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+            said[f"images_{name}"] = f"{sum(counts.values())}: {by_reason}" if counts else "0"
+    if not report.is_analysed:
+        said["reason"] = report.outcome.reason or str(report.outcome.state)
+    return said
+
+
+def in_part_sentence(report: Report) -> str:
+    """What a report of a study seen in part says in words; empty where all was seen, or nothing."""
+    counts = report.outcome.coverage.to_json()
+    if not report.is_analysed or not counts["missing"]:
+        return ""
+    of = sum(counts["missing"].values())
+    by_reason = ", ".join(f"{reason} {count}" for reason, count in counts["missing"].items())
+    return IN_PART[report.language].format(missing=of, images=counts["used"] + of, reasons=by_reason)
 
 
 def priority_code(report: Report) -> Code:

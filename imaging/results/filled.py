@@ -12,6 +12,7 @@ from imaging.results.expected import (
     FORMS,
     LIMITS,
     has_controls,
+    in_part_sentence,
     instance_number,
     is_close,
     is_date,
@@ -21,6 +22,7 @@ from imaging.results.expected import (
     moments,
     own_series,
     own_uid,
+    parameters,
     priority_code,
     reason_code,
     study_uid,
@@ -110,11 +112,11 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
         if image.series_instance_uid not in series:
             wanted[f"image.{index}.series"] = ("evidence-of-report", image.series_instance_uid)
         series.add(image.series_instance_uid)
-    facts = dict(report.outcome.facts)
-    if not report.is_analysed:
-        facts["reason"] = report.outcome.reason or str(report.outcome.state)
+    facts = parameters(report)
     for index, name in enumerate(sorted(facts)):
-        wanted[f"fact.{index}"] = ("values-of-answer", readable(f"{name}={facts[name]}"))
+        wanted[f"fact.{index}"] = ("parameters-of-answer", readable(f"{name}={facts[name]}"))
+    if in_part_sentence(report):
+        wanted["in_part"] = ("in-part", in_part_sentence(report))
     if report.predecessor:
         wanted |= {f"predecessor.{name}": ("predecessor", value) for name, value in vars(report.predecessor).items()}
     for index, finding in enumerate(report.findings):

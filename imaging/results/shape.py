@@ -50,6 +50,7 @@ class Shape:
 
     algorithm: Algorithm
     is_analysed: bool
+    is_in_part: bool
     language: str
     modality: str
     images: tuple[int, ...]
@@ -64,6 +65,7 @@ def shape_of(report: Report) -> Shape:
     return Shape(
         algorithm=Algorithm.of(report.card),
         is_analysed=report.is_analysed,
+        is_in_part=report.outcome.is_in_part,
         language=report.language,
         modality=report.header.modality,
         images=tuple(series.index(each.series_instance_uid) for each in images),
@@ -97,8 +99,8 @@ def sources(finding: Finding, report: Report) -> list[ImageRef]:
 
 
 def facts(report: Report) -> list[str]:
-    """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key."""
-    said = dict(report.outcome.facts)
+    """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key; the images' counts are of each."""
+    said = {**report.outcome.facts, **report.outcome.coverage.facts}
     if not report.is_analysed:
         said["reason"] = report.outcome.reason or report.outcome.state.value
     return [readable(f"{key}={value}") for key, value in sorted(said.items())]

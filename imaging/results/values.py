@@ -13,6 +13,7 @@ from imaging.results import concepts
 from imaging.results.expected import SR_CLASS, instance_number
 from imaging.results.identity import identity
 from imaging.results.report import Fault, Report, UnsoundReport
+from imaging.results.sentences import in_part
 from imaging.results.shape import facts, is_located, sources
 
 MOST_DIGITS: Final = 10
@@ -40,6 +41,8 @@ def values_of(report: Report) -> dict[str, str]:
         values[f"image.{index}.class"] = each.sop_class_uid
         values[f"image.{index}.series"] = each.series_instance_uid
     values |= {f"fact.{index}": each for index, each in enumerate(facts(report))}
+    if outcome.is_in_part:
+        values["in_part"] = in_part(outcome.coverage.missing, outcome.coverage.used, report.language)
     if report.is_analysed:
         values |= _code_values("summary", summary(report))
         values |= _code_values("priority", concepts.PRIORITIES[outcome.triage or TriageClass.NONE])

@@ -24,6 +24,7 @@ from imaging.results.expected import (
     LIMITS,
     SR_CLASS,
     has_controls,
+    in_part_sentence,
     is_close,
     is_date,
     is_number,
@@ -32,13 +33,14 @@ from imaging.results.expected import (
     moments,
     own_series,
     own_uid,
+    parameters,
     priority_code,
     reason_code,
     study_uid,
     summary_code,
     to_float,
 )
-from imaging.results.identity import LOST, identity, line
+from imaging.results.identity import LOST, identity, line, readable
 from imaging.results.reading import Item, Reading, Unreadable, code_of, is_code, references, texts
 from imaging.results.report import Fault, Report
 
@@ -459,6 +461,22 @@ def _absent_of_what_was_seen(said: Reading, report: Report) -> Iterator[str]:
     for group, spec, _ in _pairs(said, report):
         if report.outcome.is_in_part and key(concepts.ABSENT) in [key(each) for each in group.values(concepts.RESULT)]:
             yield f"{spec.code.meaning}: called absent, though images were not analysed"
+
+
+@_rule("in-part")
+def _in_part(said: Reading, report: Report) -> Iterator[str]:
+    wanted = [in_part_sentence(report)] if in_part_sentence(report) else []
+    boxes = said.root.all_of(concepts.QUALITATIVE_EVALUATIONS)
+    if [text for box in boxes for text in box.values(concepts.IN_PART)] != wanted:
+        yield "it does not say in words what was not analysed, or says it of a study that was seen whole"
+
+
+@_rule("parameters-of-answer")
+def _parameters_of_answer(said: Reading, report: Report) -> Iterator[str]:
+    wanted = {readable(f"{name}={value}") for name, value in parameters(report).items()}
+    for group in _groups(said)[:1]:
+        if not wanted <= set(group.values(concepts.ALGORITHM_PARAMETERS)):
+            yield "the study's group lacks what the answer counts or states"
 
 
 @_rule("values-of-answer")

@@ -117,7 +117,7 @@ def test_without_its_lower_slices_readable_nothing_is_called_absent(tmp_path: Pa
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, True)
     assert answer.coverage.missing == {"pixels-unreadable": LOW}
     assert [each.present for each in answer.findings] == [None]
-    assert answer.facts["in_part"].startswith("15 of 40 images not analysed: pixels-unreadable")
+    assert answer.coverage.sentence == "15 of 40 images not analysed: pixels-unreadable"
 
 
 def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path):

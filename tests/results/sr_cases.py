@@ -11,7 +11,8 @@ import pydicom
 
 from imaging.domain.card import Card, Engine, FindingSpec, Input
 from imaging.domain.codes import Code
-from imaging.domain.findings import Answer, Finding, ImageRef, Measurement, State, TriageClass
+from imaging.domain.coverage import Coverage
+from imaging.domain.findings import Answer, Finding, ImageRef, Measurement, State, TriageClass, seen_in_part
 from imaging.domain.header import Header
 from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
@@ -139,6 +140,13 @@ def failed(**more: Any) -> Report:
     return Report(FILM, FILM_CARD, Answer(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
 
 
+def in_part(report: Report, **more: Any) -> Report:
+    """The same where images are missing for two reasons, and some are none of the model's."""
+    seen = Coverage(25, {"orientation-mixed": 12, "positions": 3}, {"same-place": 40}, {"localizer": 2})
+    outcome = replace(report.outcome, findings=seen_in_part(report.outcome.findings), coverage=seen)
+    return replace(report, outcome=outcome, **more)
+
+
 BEFORE = ImageRef(SR_CLASS, "2.25.5001", "2.25.5002")
 
 CASES: Mapping[str, Report] = {
@@ -153,6 +161,8 @@ CASES: Mapping[str, Report] = {
     "volume": volume(),
     "volume-without-frame": volume(header=replace(CT, frame_of_reference_uid="")),
     "volume-negative": volume(finding=Finding(BLEED.code, False, 0.02, 0.5)),
+    "in-part": in_part(film(0.1, 0.2), language="vi"),
+    "in-part-found": in_part(volume(), language="fr"),
     "not-analysed": not_analysed(language="fr"),
     "not-analysed-long-reason": not_analysed("frame-of-reference-differs", NOTHING),
     "failed": failed(),

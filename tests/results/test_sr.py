@@ -54,6 +54,13 @@ def groups(report: Report) -> list[Item]:
     return Reading(write_sr(report)).root.all_of(concepts.IMAGING_MEASUREMENTS)[0].all_of(concepts.MEASUREMENT_GROUP)
 
 
+def in_words(report: Report) -> str:
+    """The sentence on what was not analysed."""
+    (box,) = Reading(write_sr(report)).root.all_of(concepts.QUALITATIVE_EVALUATIONS)
+    (said,) = box.values(concepts.IN_PART)
+    return str(said)
+
+
 # ------------------------------------------------------------ what others say
 
 
@@ -257,6 +264,32 @@ def test_a_positive_answer_gives_probability_threshold_and_priority() -> None:
     assert effusion.values(concepts.ALGORITHM_PARAMETERS) == ["score=0.205"]
     assert study.values(concepts.SUMMARY) == [concepts.ALL_WITH_FINDINGS]
     assert [each.value for each in study.values(concepts.PRIORITY)] == ["RID49481"]
+
+
+def test_of_a_study_seen_in_part_nothing_is_called_absent_and_the_report_says_what_is_missing() -> None:
+    study, *findings = groups(CASES["in-part"])
+    assert study.values(concepts.SUMMARY) == [concepts.PART_WITHOUT_FINDINGS]
+    assert [each.values(concepts.RESULT) for each in findings] == [[concepts.UNDETERMINED]] * 2
+    assert in_words(CASES["in-part"]).startswith(
+        "15 trên 40 ảnh chưa được phân tích (orientation-mixed 12, positions 3)."
+    )
+
+
+def test_what_was_found_on_a_part_of_a_study_stays_found() -> None:
+    study, bleed = groups(CASES["in-part-found"])
+    assert study.values(concepts.SUMMARY) == [concepts.PART_WITH_FINDINGS]
+    assert bleed.values(concepts.RESULT) == [concepts.PRESENT]
+    assert in_words(CASES["in-part-found"]).startswith("15 images sur 40 non analysées")
+    assert [each.value for each in study.values(concepts.PRIORITY)] == ["RID49480"]
+
+
+@every_case
+def test_every_report_counts_the_studys_images(report: Report) -> None:
+    seen = report.outcome.coverage
+    said = dict(each.split("=", 1) for each in groups(report)[0].values(concepts.ALGORITHM_PARAMETERS))
+    assert (said["images_considered"], said["images_used"]) == (str(seen.considered), str(seen.used))
+    for name, counts in (("missing", seen.missing), ("redundant", seen.redundant), ("out_of_scope", seen.out_of_scope)):
+        assert said[f"images_{name}"].split(":")[0] == str(sum(counts.values()))
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))

@@ -9,6 +9,7 @@ from sqlalchemy import Table, select, update
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
+from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
 from imaging.ledger import deliveries, jobs, receiving, settling, tables
 from imaging.ledger.deliveries import Delivery
@@ -28,8 +29,8 @@ POSITIVE = Answer(
     triage=TriageClass.URGENT,
 )
 NEGATIVE = Answer(State.ANALYSED)
-REFUSED = Answer(State.NOT_ANALYSED, reason="view: lateral")
-FAULTY = Answer(State.FAILED, reason="ValueError in decode.py:12")
+REFUSED = Answer(State.NOT_ANALYSED, reason=Reason("view", "lateral"))
+FAULTY = Answer(State.FAILED, fault="ValueError in decode.py:12")
 
 
 class TurnedClock:

@@ -85,7 +85,7 @@ def _text(studies: list[StudyResults]) -> str:
         for result in study.results:
             name = f"{result.model} {result.version}" if result.model else "no model"
             flag = f", flag {result.flag}" if result.flag else ""
-            lines.append(f"  {name}: {result.state}{': ' + result.reason if result.reason else ''}{flag}")
+            lines.append(f"  {name}: {result.state}{': ' + result.why if result.why else ''}{flag}")
             if result.is_in_part:
                 lines.append(f"    {result.coverage.sentence}")
             for each in result.findings:

@@ -14,7 +14,7 @@ from imaging.domain.reasons import Reason
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts of images: `used`, and by a reason's text those `missing`, `redundant` and `out_of_scope`."""
+    """Counts of images: `used`, and by a reason's code those `missing`, `redundant` and `out_of_scope`."""
 
     used: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)
@@ -36,11 +36,11 @@ class Coverage:
         """How many images the answer ought to have seen and did not."""
         return sum(self.missing.values())
 
-    def given_up(self, reason: str) -> Self:
+    def given_up(self, reason: Reason) -> Self:
         """The same images where the work ended after all for this reason: what was used is missing."""
         missing = dict(self.missing)
         if self.used:
-            missing[reason] = missing.get(reason, 0) + self.used
+            missing[reason.code] = missing.get(reason.code, 0) + self.used
         return replace(self, used=0, missing=missing)
 
     def to_json(self) -> dict[str, Any]:

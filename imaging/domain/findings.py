@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
+from imaging.domain.reasons import Reason
 
 
 class TriageClass(StrEnum):
@@ -119,8 +120,8 @@ SCHEMA: Final = 2
 class Answer:
     """What a model says of a study: the one type from the engine to report, ledger, page and command line.
 
-    `model` is None where no model fits. `reason` is the text of a `Reason` where not analysed, a fingerprint without
-    patient data where failed. `triage` is what the card's rules propose. `images` are the instances that were looked
+    `model` is None where no model fits. `reason` says why it was not analysed, `fault` why it failed: a fingerprint
+    without patient data. `triage` is what the card's rules propose. `images` are the instances that were looked
     at, and `coverage` counts all of the study's. `facts` go into the report as "key=value" parameters (PS3.16 TID
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
@@ -128,7 +129,8 @@ class Answer:
 
     state: State
     findings: tuple[Finding, ...] = ()
-    reason: str | None = None
+    reason: Reason | None = None
+    fault: str | None = None
     triage: TriageClass | None = None
     images: tuple[ImageRef, ...] = ()
     coverage: Coverage = field(default_factory=Coverage)
@@ -138,6 +140,11 @@ class Answer:
     version: str | None = None
     sr: str | None = None
     is_synthetic: bool = False
+
+    @property
+    def why(self) -> str | None:
+        """The text of the reason or the fault, as JSON and the ledger have it under "reason"."""
+        return str(self.reason) if self.reason else self.fault
 
     @property
     def flag(self) -> TriageClass | None:
@@ -156,7 +163,7 @@ class Answer:
             "version": self.version,
             "state": str(self.state),
             "in_part": self.is_in_part,
-            "reason": self.reason,
+            "reason": self.why,
             "flag": str(self.flag) if self.flag else None,
             "triage": str(self.triage) if self.triage else None,
             "findings": [each.to_json() for each in self.findings],
@@ -172,10 +179,13 @@ class Answer:
         """The inverse of `to_json`. Raises ValueError for another schema."""
         if said["schema"] != SCHEMA:
             raise ValueError(f"an answer of schema {said['schema']}; this version reads {SCHEMA}")
+        state = State(said["state"])
+        reason, fault = why_of(state, said["reason"])
         return cls(
-            State(said["state"]),
+            state,
             tuple(Finding.from_json(each) for each in said["findings"]),
-            said["reason"],
+            reason,
+            fault,
             TriageClass(said["triage"]) if said["triage"] else None,
             tuple(ImageRef(*each) for each in said["analysed"]),
             Coverage.from_json(said["images"]),
@@ -185,6 +195,13 @@ class Answer:
             said["version"],
             said["sr"],
         )
+
+
+def why_of(state: State, text: str | None) -> tuple[Reason | None, str | None]:
+    """The reason and the fault that `Answer.why` gave as one text. Raises ValueError for a reason off the list."""
+    if state is State.FAILED:
+        return None, text
+    return Reason.parse(text) if text else None, None
 
 
 def seen_in_part(findings: Sequence[Finding]) -> tuple[Finding, ...]:

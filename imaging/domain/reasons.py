@@ -1,7 +1,7 @@
 """Why a study was not analysed: the closed list (docs/models.md).
 
-A reason is a code, and for some codes a detail: `slices-missing: 3`. Each code has a sentence per language in the
-web's catalogues; a test holds the two together.
+A reason is a code, and for some codes a detail: `slices-missing: 3`. Ledgers hold them, so no code is ever taken away.
+Each code has a sentence per language in the web's catalogues; a test holds the two together.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.folding import fold
 from imaging.domain.header import Header
+from imaging.domain.reasons import Reason
 from imaging.domain.states import JobState
 
 
@@ -55,7 +56,7 @@ def page_state(
 class Row:
     """A study on the worklist. `number` is our own row number, the only name of a study that logs may hold.
 
-    `reason` is the text of the first `Reason` for which the study or one model's answer is not findings, whatever the
+    `reason` is the first one for which the study or one model's answer is not findings, whatever the
     state; None where there is none. `band` 0 is an ordered STAT.
     `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
     """
@@ -77,7 +78,7 @@ class Row:
     due_at: datetime
     band: int
     state: PageState
-    reason: str | None
+    reason: Reason | None
     flag: TriageClass | None
     results: tuple[Answer, ...]
     instances: int

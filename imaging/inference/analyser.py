@@ -92,7 +92,7 @@ class Analyser:
             if is_out_of_memory(error):
                 return self._not_analysed(sources, Reason("memory"))
             refs = tuple(source.ref for source in sources)
-            return Answer(State.FAILED, reason=fingerprint(error), images=refs, facts=self._facts())
+            return Answer(State.FAILED, fault=fingerprint(error), images=refs, facts=self._facts())
 
     def _not_analysed(self, sources: Sequence[Source], reason: Reason) -> Answer:
         headers = [source.header for source in sources]
@@ -100,7 +100,7 @@ class Analyser:
         refs = {each.header.sop_instance_uid: each.ref for each in sources}
         return Answer(
             State.NOT_ANALYSED,
-            reason=str(reason),
+            reason=reason,
             images=tuple(refs[uid] for uid in sorted(considered)),
             coverage=nothing_used(self.card, headers, reason),
             facts=self._facts(),
@@ -272,12 +272,14 @@ class Analyser:
         )
 
     def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Answer:
-        state, reason = _state_of(error)
+        """A lack of memory is a reason, any other error our fault."""
+        reason = Reason("memory") if is_out_of_memory(error) else None
         return Answer(
-            state,
+            State.NOT_ANALYSED if reason else State.FAILED,
             reason=reason,
+            fault=None if reason else fingerprint(error),
             images=prepared.images,
-            coverage=prepared.coverage if state is State.FAILED else prepared.coverage.given_up(reason),
+            coverage=prepared.coverage.given_up(reason) if reason else prepared.coverage,
             facts=self._facts(prepared.facts),
             timings_ms=_rounded(timings),
         )
@@ -306,11 +308,6 @@ class Analyser:
             return [channels, *window.roi]
         shapes = [step.options["shape"] for step in self.card.prepare if step.do in ("resize", "crop-centre")]
         return [channels, *(shapes[0] if shapes else (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
-
-
-def _state_of(error: Exception) -> tuple[State, str]:
-    """How work ends that met this error, and what is said of it: a fingerprint holds no patient's data."""
-    return (State.NOT_ANALYSED, "memory") if is_out_of_memory(error) else (State.FAILED, fingerprint(error))
 
 
 def _volume_facts(volumes: Sequence[Volume], acquisitions: Sequence[Sequence[Stacked]]) -> dict[str, str]:

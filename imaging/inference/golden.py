@@ -46,7 +46,7 @@ def check(card: Card, threads: int = 1) -> GoldenResult:
         expected = json.loads((card.folder / card.golden.output).read_text())["findings"]
         outcome = analyser.run([analyser.prepare_chosen(_sources(card.folder / card.golden.input))])[0]
         if outcome.state is not State.ANALYSED:
-            return GoldenResult(card.id, (f"{outcome.state}: {outcome.reason}",), outcome)
+            return GoldenResult(card.id, (f"{outcome.state}: {outcome.why}",), outcome)
         return GoldenResult(card.id, tuple(_faults(expected, outcome, card.golden.tolerance)), outcome)
     except NotAnalysable as refused:
         return GoldenResult(card.id, (f"the input was refused: {refused.reason}",))

@@ -211,7 +211,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
                 "result": job.result_number,
                 "state": JOB[JobState.LEASED, event],
                 "version": job.version,
-                "reason": outcome.reason,
+                "reason": outcome.why,
                 "found": found(each.code for each in outcome.findings if each.present),
                 "outcome": replace(outcome, model=job.model, version=job.version).to_json() | {"no_report": no_report},
                 "in_part": outcome.is_in_part,

@@ -27,9 +27,10 @@ from sqlalchemy import (
     update,
 )
 
-from imaging.domain.findings import Answer, State, TriageClass
+from imaging.domain.findings import Answer, State, TriageClass, why_of
 from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
+from imaging.domain.reasons import Reason
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, Word, page_state
 from imaging.ledger import tables
@@ -280,12 +281,12 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
     header = Header.from_json(json.loads(study.header))
     results, running = _answers(jobs), [JobState(each.state) for each in jobs if each.state not in ENDED]
     if study.reason and not results:
-        results = [Answer(State.NOT_ANALYSED, reason=study.reason)]
+        results = [Answer(State.NOT_ANALYSED, reason=Reason.parse(study.reason))]
     is_receiving = study.state == StudyState.RECEIVING
     state = page_state(is_receiving, running, results, study.conflicts)
     reasons = [each.reason for each in results if each.state is State.NOT_ANALYSED and each.reason]
     if study.conflicts and state is PageState.NOT_ANALYSED:  # it came after the answer
-        reasons.insert(0, OTHER_CONTENT)
+        reasons.insert(0, Reason(OTHER_CONTENT))
     return Row(
         number=study.id,
         study_uid=study.study_instance_uid,
@@ -304,7 +305,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
         due_at=study.due_at,
         band=study.band,
         state=state,
-        reason=study.reason or next(iter(reasons), None),
+        reason=Reason.parse(study.reason) if study.reason else next(iter(reasons), None),
         flag=most_urgent(*(each.flag for each in results)),
         results=tuple(replace(each, is_synthetic=each.model in synthetic) for each in results),
         instances=study.instances,
@@ -340,7 +341,9 @@ def _answers(jobs: Iterable[Any]) -> list[Answer]:
 def _result(job: Any) -> Answer:
     said = json.loads(job.outcome) if isinstance(job.outcome, str) else job.outcome
     if said is None:
-        return Answer(State(job.state), reason=job.reason, model=job.model, version=job.version)
+        state = State(job.state)
+        reason, fault = why_of(state, job.reason)
+        return Answer(state, reason=reason, fault=fault, model=job.model, version=job.version)
     return Answer.from_json(said)
 
 

@@ -75,7 +75,7 @@ def parameters(report: Report) -> dict[str, str]:
             by_reason = ", ".join(f"{reason} {count}" for reason, count in counts.items())
             said[f"images_{name}"] = f"{sum(counts.values())}: {by_reason}" if counts else "0"
     if not report.is_analysed:
-        said["reason"] = report.outcome.reason or str(report.outcome.state)
+        said["reason"] = report.outcome.why or str(report.outcome.state)
     return said
 
 
@@ -96,7 +96,7 @@ def priority_code(report: Report) -> Code:
 def reason_code(report: Report) -> Code:
     if report.outcome.state is State.FAILED:
         return concepts.FAILED
-    return concepts.REASON_CODES[(report.outcome.reason or "").split(":")[0]]  # the builder let no other through
+    return concepts.REASON_CODES[(report.outcome.why or "").split(":")[0]]  # the builder let no other through
 
 
 def instance_number(report: Report) -> str:

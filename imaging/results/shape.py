@@ -102,5 +102,5 @@ def facts(report: Report) -> list[str]:
     """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key; the images' counts are of each."""
     said = {**report.outcome.facts, **report.outcome.coverage.facts}
     if not report.is_analysed:
-        said["reason"] = report.outcome.reason or report.outcome.state.value
+        said["reason"] = report.outcome.why or report.outcome.state.value
     return [readable(f"{key}={value}") for key, value in sorted(said.items())]

@@ -7,7 +7,6 @@ from typing import Final
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, State, TriageClass
-from imaging.domain.reasons import Reason
 from imaging.domain.uids import report_uid, series_uid, tracking_uid
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS, instance_number
@@ -90,10 +89,9 @@ def reason_code(report: Report) -> Code:
     """Why there are no findings: a code of the closed list, or that processing failed."""
     if report.outcome.state is State.FAILED:
         return concepts.FAILED
-    try:
-        return concepts.REASON_CODES[Reason.parse(report.outcome.reason or "").code]
-    except ValueError:
-        raise UnsoundReport([Fault("reason-agrees", "the reason is not on the closed list")]) from None
+    if report.outcome.reason is None:
+        raise UnsoundReport([Fault("reason-agrees", "not analysed, without a reason")])
+    return concepts.REASON_CODES[report.outcome.reason.code]
 
 
 def decimal(value: float, digits: int = 6) -> str:

@@ -23,12 +23,12 @@ from imaging.results.sr import write_sr
 
 def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") -> Answer:
     """The outcome of work that ends with a reason of the closed list."""
-    return Answer(State.NOT_ANALYSED, reason=str(Reason(code, detail)), images=_refs(sources))
+    return Answer(State.NOT_ANALYSED, reason=Reason(code, detail), images=_refs(sources))
 
 
 def failed(why: str, sources: Sequence[Source]) -> Answer:
     """The outcome of work that failed by our fault."""
-    return Answer(State.FAILED, reason=why, images=_refs(sources))
+    return Answer(State.FAILED, fault=why, images=_refs(sources))
 
 
 def _refs(sources: Sequence[Source]) -> tuple[ImageRef, ...]:
@@ -120,7 +120,7 @@ class Analysis:
         fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
         if not fitting:
             reason = doubt or "no-model"
-            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=reason),))
+            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason(reason)),))
         return StudyResults(study_uid, tuple(self._answer(card, sources) for card in fitting))
 
     def _answer(self, card: Card, sources: Sequence[Source]) -> Answer:

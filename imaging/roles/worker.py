@@ -258,7 +258,7 @@ class Worker:
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
         if jobs.conclude(self._ledger, job, outcome, objects, no_report):
-            log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.reason)
+            log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.why)
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 

@@ -9,7 +9,7 @@ from typing import Final
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, Measurement, State
 from imaging.domain.priority import STAT_BAND
-from imaging.domain.reasons import REASONS
+from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState, Row
 from imaging.web.languages import Language
 
@@ -93,13 +93,12 @@ def model_name(result: Answer, language: Language) -> str:
     return language.say("answer.synthetic", model=name) if result.is_synthetic else name
 
 
-def reason(text: str | None, language: Language) -> str:
-    """The sentence of a reason, with its detail in brackets. What is not on the closed list is shown as it stands."""
-    code, _, detail = (text or "").partition(": ")
-    if code not in REASONS:
-        return text or "?"
-    sentence = language.say(f"reason.{code}")
-    return f"{sentence} ({detail})" if detail else sentence
+def reason(why: Reason | None, language: Language) -> str:
+    """The sentence of a reason, with its detail in brackets."""
+    if why is None:
+        return "?"
+    sentence = language.say(f"reason.{why.code}")
+    return f"{sentence} ({why.detail})" if why.detail else sentence
 
 
 def failure(text: str | None, language: Language) -> str:
@@ -114,8 +113,7 @@ def mend(result: Answer, language: Language) -> str:
     """What would mend an answer that is not findings; "" where nothing is to mend."""
     if result.state is State.FAILED:
         return language.say("study.failed_mend")
-    code = (result.reason or "").partition(": ")[0]
-    return language.say_or(f"mend.{code}", "") if result.state is State.NOT_ANALYSED else ""
+    return language.say_or(f"mend.{result.reason.code}", "") if result.reason else ""
 
 
 def measurement(value: Measurement, language: Language) -> str:
@@ -149,7 +147,7 @@ def in_part(result: Answer, language: Language) -> str:
         "answer.in_part",
         missing=str(seen.missed),
         images=str(seen.used + seen.missed),
-        reasons="; ".join(reason(code, language) for code in missing),
+        reasons="; ".join(reason(Reason(code), language) for code in missing),
         model=model_name(result, language),
     )
 
@@ -160,7 +158,7 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
         key = "answer.not_analysed" if model else "answer.no_model_name"
         return [Line("not_analysed", language.say(key, model=model, reason=reason(result.reason, language)))]
     if result.state is State.FAILED:
-        return [Line("failed", language.say("answer.failed", model=model, reason=failure(result.reason, language)))]
+        return [Line("failed", language.say("answer.failed", model=model, reason=failure(result.fault, language)))]
     lines = []
     if result.is_in_part:
         lines.append(Line("unsure", in_part(result, language)))

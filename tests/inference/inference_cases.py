@@ -248,7 +248,7 @@ def answer(outcome: Any) -> str:
     return json.dumps(
         [
             str(outcome.state),
-            outcome.reason,
+            outcome.why,
             str(outcome.flag),
             [[repr(each)] for each in outcome.findings],
             [repr(each) for each in outcome.images],

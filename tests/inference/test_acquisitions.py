@@ -135,4 +135,4 @@ def test_two_reconstructions_that_nothing_tells_apart_are_refused(tmp_path: Path
         each.SeriesInstanceUID = head()[0].SeriesInstanceUID
         each.PixelData = np.roll(np.frombuffer(each.PixelData, "<u2"), 3).tobytes()
     answer = answered(tmp_path / "s", [*head(), *other])
-    assert (answer.state, answer.reason) == (State.NOT_ANALYSED, "positions-repeated")
+    assert (answer.state, answer.why) == (State.NOT_ANALYSED, "positions-repeated")

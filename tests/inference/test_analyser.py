@@ -106,9 +106,9 @@ def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     analyser = Analyser(card)
     outcomes = analyser.run([analyser.prepare(study) for study in studies])
     assert [each.state for each in outcomes] == [State.ANALYSED, State.FAILED, State.ANALYSED, State.ANALYSED]
-    assert outcomes[1].reason is not None
-    assert outcomes[1].reason.startswith("RuntimeError at inference/analyser.py:")
-    assert "NGUYEN" not in outcomes[1].reason
+    assert outcomes[1].fault is not None
+    assert outcomes[1].fault.startswith("RuntimeError at inference/analyser.py:")
+    assert "NGUYEN" not in outcomes[1].fault
 
 
 def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: list[Source]):
@@ -117,15 +117,15 @@ def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: 
     outcome = Analyser(replace(card, engine=replace(card.engine, sha256=sha256))).analyse(films[:1])
     assert outcome.state is State.FAILED
     assert outcome.findings == ()
-    assert outcome.reason is not None
-    assert outcome.reason.startswith("OutputFault at inference/decode.py:")
+    assert outcome.fault is not None
+    assert outcome.fault.startswith("OutputFault at inference/decode.py:")
 
 
 def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, films: list[Source]):
     analyser = Analyser(film_card(tmp_path / "model"))
     blank = write_film(tmp_path / "blank.dcm", np.full((64, 64), 5))
     outcome = analyser.analyse([blank])
-    assert (outcome.state, outcome.reason, outcome.flag) == (State.NOT_ANALYSED, "pixels-blank", None)
+    assert (outcome.state, outcome.why, outcome.flag) == (State.NOT_ANALYSED, "pixels-blank", None)
     assert outcome.images == (blank.ref,)
     with pytest.raises(NotAnalysable, match="pixels-blank"):
         analyser.prepare([blank])
@@ -140,8 +140,8 @@ def test_a_model_whose_network_differs_from_its_card_fails_with_a_fingerprint(tm
     card = replace(card, engine=replace(card.engine, input="image"))
     outcome = Analyser(card).analyse(films[:1])
     assert outcome.state is State.FAILED
-    assert outcome.reason is not None
-    assert outcome.reason.startswith("NetworkDiffers at inference/engine.py:")
+    assert outcome.fault is not None
+    assert outcome.fault.startswith("NetworkDiffers at inference/engine.py:")
     with pytest.raises(NetworkDiffers):
         Analyser(card).warm()
 
@@ -249,7 +249,7 @@ def test_an_engine_that_lacks_memory_is_the_machines_trouble_and_no_failure(tmp_
     held_mb = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") >> 20
     with memory_limit(held_mb + 2):
         (outcome,) = analyser.run([prepared])
-    assert (outcome.state, outcome.reason) == (State.NOT_ANALYSED, "memory")
+    assert (outcome.state, outcome.why) == (State.NOT_ANALYSED, "memory")
 
 
 def test_the_real_head_runs_through_a_whole_model(tmp_path: Path):

@@ -39,7 +39,7 @@ def test_drawn_lesions_are_found_where_they_were_drawn(model: str, study: str, t
     import numpy as np
 
     outcome = analysed(model, sources_in(shared(study)))
-    assert outcome.state is State.ANALYSED, outcome.reason
+    assert outcome.state is State.ANALYSED, outcome.why
     assert outcome.findings[0].present is truth
     if truth:
         drawn = json.loads((shared(study) / "truth.json").read_text())
@@ -51,11 +51,11 @@ def test_the_chest_model_answers_each_film_or_says_why_not():
     ends = {}
     for path in sorted((shared("cxr") / "dicom").glob("*.dcm")):
         outcome = analysed("chest-film", [source_of(path)])
-        ends[path.stem] = outcome.reason or str(outcome.state)
+        ends[path.stem] = outcome.why or str(outcome.state)
     assert ends.pop("cr02") == "view"  # View Position is empty, and there is no view code
     assert set(ends.values()) == {"analysed"}
 
 
 def test_the_real_brain_without_flair_is_refused_by_its_sequence():
     outcome = analysed("brain-mr-lesion", sources_in(shared("mr/t1_sagittal_siemens")))
-    assert (outcome.state, outcome.reason) == (State.NOT_ANALYSED, "sequence: t1")
+    assert (outcome.state, outcome.why) == (State.NOT_ANALYSED, "sequence: t1")

@@ -30,6 +30,7 @@ from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.priority import most_urgent
+from imaging.domain.reasons import Reason
 from imaging.domain.states import ENDED, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, searched
 from imaging.ledger import jobs, tables, views
@@ -80,7 +81,7 @@ def test_a_study_that_no_model_fits_says_so_in_a_result_without_model(ledger: Le
     settle(ledger, receive(ledger, film()).study_id, [])
     row = row_of(ledger)
     (result,) = row.results
-    assert (result.model, result.state, result.reason) == (None, State.NOT_ANALYSED, "no-model")
+    assert (result.model, result.state, result.why) == (None, State.NOT_ANALYSED, "no-model")
 
 
 def test_a_flag_once_raised_stays_though_the_next_answer_finds_nothing(ledger: Ledger) -> None:
@@ -108,7 +109,7 @@ def test_a_conflict_after_the_answer_is_the_rows_reason(ledger: Ledger) -> None:
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     receive(ledger, film(rows=512), "other bytes")
     row = row_of(ledger)
-    assert (row.state, row.reason, row.conflicts) == (PageState.NOT_ANALYSED, "conflict", 1)
+    assert (row.state, row.reason, row.conflicts) == (PageState.NOT_ANALYSED, Reason("conflict"), 1)
 
 
 def test_the_worklist_and_the_queue_have_one_order(ledger: Ledger, clock: TurnedClock) -> None:
@@ -201,7 +202,9 @@ def _job(chance: random.Random, count: int) -> dict[str, Any]:
     reason = {JobState.NOT_ANALYSED: chance.choice(["view", "superseded"]), JobState.FAILED: "poison"}.get(state)
     findings = tuple(Finding(code, code in codes, 0.9, 0.5) for code in (EFFUSION, BLEED))
     seen = Coverage(5, {"orientation-mixed": 2} if chance.random() < 0.2 else {})
-    said = Answer(State(state), findings, reason, flag, coverage=seen, model=model) if state in ENDED else None
+    parsed = Reason(reason) if reason and state is not JobState.FAILED else None
+    fault = reason if state is JobState.FAILED else None
+    said = Answer(State(state), findings, parsed, fault, flag, coverage=seen, model=model) if state in ENDED else None
     answer = said.to_json() if said else None
     return {
         "model": model,

@@ -14,6 +14,7 @@ from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, ImageRef, Measurement, State, TriageClass, seen_in_part
 from imaging.domain.header import Header
+from imaging.domain.reasons import Reason
 from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
 from imaging.results.mould import Point, encoded
@@ -133,11 +134,11 @@ def volume(**more: Any) -> Report:
 
 
 def not_analysed(reason: str = "slices-missing: 3", header: Header = CT, **more: Any) -> Report:
-    return Report(header, VOLUME_CARD, Answer(State.NOT_ANALYSED, reason=reason), "1", AT, **more)
+    return Report(header, VOLUME_CARD, Answer(State.NOT_ANALYSED, reason=Reason.parse(reason)), "1", AT, **more)
 
 
 def failed(**more: Any) -> Report:
-    return Report(FILM, FILM_CARD, Answer(State.FAILED, reason="engine-5f3c"), "1", AT, **more)
+    return Report(FILM, FILM_CARD, Answer(State.FAILED, fault="engine-5f3c"), "1", AT, **more)
 
 
 def in_part(report: Report, **more: Any) -> Report:

@@ -12,6 +12,7 @@ from small_models import write_models
 from imaging.dicom_node.files import part_10_head, split_part_10
 from imaging.dicom_node.headers import read_header
 from imaging.domain.findings import Answer, State
+from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
 from imaging.ledger import jobs, receiving, settling, views
 from imaging.ledger.jobs import NewObject, Wanted
@@ -58,7 +59,7 @@ def conclude(ledger: Ledger) -> None:
     film = a_film(2, "wake-ups")[1]
     request = split_part_10(film)
     sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", film, ("PACS",))
-    assert jobs.conclude(ledger, job, Answer(State.NOT_ANALYSED, reason="age"), [sent])
+    assert jobs.conclude(ledger, job, Answer(State.NOT_ANALYSED, reason=Reason("age")), [sent])
 
 
 def seconds_until(look: Callable[[], bool]) -> float:

@@ -159,7 +159,7 @@ def test_a_study_that_may_have_no_report_says_why_beside_its_answer(
 ) -> None:
     known = desk(patient_id="P" * 65)
     result = known.end(REFUSED)
-    assert (result["state"], result["reason"], known.reports()) == ("not_analysed", REFUSED.reason, [])
+    assert (result["state"], result["reason"], known.reports()) == ("not_analysed", REFUSED.why, [])
     assert "Patient ID" in result["no_report"]
     assert main(["status", "--home", str(tmp_path), "--study", "1.2.3"]) == 0
     assert f"    no report: {result['no_report']}" in capsys.readouterr().out

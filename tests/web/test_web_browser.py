@@ -11,6 +11,7 @@ import pytest
 from web_site import EFFUSION, HEALTH, NOW, analysed, finding, row, seven_states
 
 from imaging.domain.findings import TriageClass
+from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState
 
 SHIFTS = """
@@ -174,7 +175,7 @@ def test_values_change_in_place_and_nothing_moves_under_the_reader(opened, site)
                 conflicts=turn,
                 is_changed=turn != 1,
                 results=(analysed(finding(EFFUSION, turn == 1)),) * turn,
-                reason="slices-missing: 3",
+                reason=Reason("slices-missing", "3"),
                 band=turn % 2,
                 due_at=NOW + timedelta(minutes=200 * (1 - turn)),
             )

@@ -16,6 +16,7 @@ from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
+from imaging.domain.reasons import Reason
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, searched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
@@ -34,15 +35,15 @@ def finding(code: Code, present: bool | None, probability: float | None = 0.5) -
 
 
 def analysed(*findings: Finding, flag: TriageClass | None = None, model: str = "chest-film") -> Answer:
-    return Answer(State.ANALYSED, findings, None, flag, model=model, version="1.4", sr="1.2.826.0.1.99.7")
+    return Answer(State.ANALYSED, findings, triage=flag, model=model, version="1.4", sr="1.2.826.0.1.99.7")
 
 
 def refused(reason: str, model: str | None = "head-ct-bleed") -> Answer:
-    return Answer(State.NOT_ANALYSED, reason=reason, model=model, version="0.3" if model else None)
+    return Answer(State.NOT_ANALYSED, reason=Reason.parse(reason), model=model, version="0.3" if model else None)
 
 
 def failed() -> Answer:
-    return Answer(State.FAILED, reason="poison: worker died 3 times", model="chest-film", version="1.4")
+    return Answer(State.FAILED, fault="poison: worker died 3 times", model="chest-film", version="1.4")
 
 
 def in_part() -> Answer:

@@ -156,13 +156,13 @@ class Region:
         return seen
 
 
-def points_of(plane: Plane) -> Vector:
-    """Points over a plane, SAMPLES x SAMPLES from corner to corner, row by row: (n, 3) in mm, LPS."""
+def points_of(plane: Plane, samples: int = SAMPLES) -> Vector:
+    """Points over a plane, `samples` along each side from corner to corner, row by row: (n, 3) in mm, LPS."""
     row, column, _ = _axes(plane.orientation)
     spacing, (rows, columns) = plane.spacing_mm, plane.shape
     assert spacing is not None
-    down = np.linspace(0, ((rows or 1) - 1) * spacing[0], SAMPLES)
-    across = np.linspace(0, ((columns or 1) - 1) * spacing[1], SAMPLES)
+    down = np.linspace(0, ((rows or 1) - 1) * spacing[0], samples)
+    across = np.linspace(0, ((columns or 1) - 1) * spacing[1], samples)
     grid = down[:, None, None] * column + across[None, :, None] * row
     points: Vector = np.array(plane.position) + grid.reshape(-1, 3)
     return points

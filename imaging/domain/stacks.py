@@ -295,10 +295,12 @@ def moment(header: Header) -> float | None:
 # Place ----------------------------------------------------------------------------------------------------
 
 
-def outside(plane: Plane, regions: Sequence[Region], within_mm: float | None = None) -> NDArray[np.bool_]:
-    """Which parts of an image lie where none of the regions does: (SAMPLES, SAMPLES), from corner to corner."""
-    points = points_of(plane)
+def outside(
+    plane: Plane, regions: Sequence[Region], within_mm: float | None = None, samples: int = SAMPLES
+) -> NDArray[np.bool_]:
+    """Which points of an image lie where none of the regions does: (samples, samples), from corner to corner."""
+    points = points_of(plane, samples)
     seen = np.zeros(len(points), np.bool_)
     for region in regions:
         seen |= region.covers(points, within_mm)
-    return ~seen.reshape(SAMPLES, SAMPLES)
+    return ~seen.reshape(samples, samples)

@@ -14,7 +14,7 @@ from imaging.domain.card import Input
 from imaging.domain.coverage import Coverage
 from imaging.domain.fitting import furthest, rank
 from imaging.domain.gates import Scope, Verdict
-from imaging.domain.geometry import SAMPLES, Region, fault_of, hold_joined, hold_stack, plane_of
+from imaging.domain.geometry import Region, fault_of, hold_joined, hold_stack, plane_of
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
@@ -37,6 +37,9 @@ SAME_PLACE, OLDER, COPY, AIR = "same-place", "older-acquisition", "copy", "air"
 
 AIR_BELOW_HU, AIR_SHARE, AIR_OF_MOST = -300.0, 0.995, 0.05
 """Air: nearly all of it lies under this, or where there are no Hounsfield units under this share of the brightest."""
+
+FINE = 65
+"""Points along each side of an image by which its pixels are told to lie within what was analysed, or beyond."""
 
 Key = tuple[str, int]
 
@@ -219,13 +222,13 @@ def _adds_nothing(
 
 def _adds_air(frame: Frame, sources: Mapping[str, Source], regions: Sequence[Region]) -> bool:
     """Whether an image holds only air or padding where it lies beyond what was analysed."""
-    beyond = outside(frame.plane, regions)
+    beyond = outside(frame.plane, regions, samples=FINE)
     try:
         values = stored_values(frame, sources[frame.header.sop_instance_uid]).astype(np.float32)
     except (NotAnalysable, OSError):  # it cannot be told to be air
         return False
     rows, columns = (
-        np.minimum(np.arange(size) * SAMPLES // size, SAMPLES - 1) for size in (values.shape[0], values.shape[1])
+        np.round(np.arange(size) * (FINE - 1) / max(size - 1, 1)).astype(np.intp) for size in values.shape[:2]
     )
     part = values[beyond[np.ix_(rows, columns)]]
     if not part.size:

@@ -32,6 +32,12 @@ from imaging.roles.worker import Worker, WorkerConfig, _Task
 def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
     """A model whose network never ends, under a card that allows it `seconds`."""
     shape = ["n", 1, 32, 32] if kind == "film" else ["n", 1, 8, 16, 16]
+    out = ["n", 1] if kind == "film" else ["n", 2, 8, 16, 16]
+    begin = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["begun"]),
+    ]
+    begin = begin if kind == "film" else [helper.make_node("Concat", ["x", "x"], ["begun"], axis=1)]
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go_in"], ["go"]),
@@ -41,28 +47,27 @@ def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
         [
             helper.make_tensor_value_info("turn", TensorProto.INT64, []),
             helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("held", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info("held", TensorProto.FLOAT, out),
         ],
         [
             helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info("more", TensorProto.FLOAT, out),
         ],
         [numpy_helper.from_array(np.float32(1), "one")],
     )
     nodes = [
-        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"]),
+        *begin,
         helper.make_node("Abs", ["x"], ["size"]),
         helper.make_node("ReduceMax", ["size"], ["highest"], keepdims=0),
         # Zeros, by which the worker warms the engine, end at once: only an image turns for ever.
         helper.make_node("Greater", ["highest", "nothing"], ["is_image"]),
-        helper.make_node("Loop", ["turns", "is_image", "flat"], ["y"], body=body),
+        helper.make_node("Loop", ["turns", "is_image", "begun"], ["y"], body=body),
     ]
     graph = helper.make_graph(
         nodes,
         "endless",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
         [numpy_helper.from_array(np.int64(1 << 60), "turns"), numpy_helper.from_array(np.float32(0), "nothing")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])

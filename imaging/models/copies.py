@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
@@ -21,6 +22,8 @@ from imaging.domain.faults import Told
 
 _AT_ONCE: Final = 1 << 20
 """Bytes that are copied and hashed at once."""
+_OURS: Final = re.compile(r"[0-9a-f]{64}(\.[0-9a-f]{8}\.(part|changed))?")
+"""What copies are called. A site may keep its models in the same folder: these are not ours to remove."""
 
 
 def digest_of(path: Path, into: Path | None = None) -> str:
@@ -64,7 +67,7 @@ class Copies:
             fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             digests = {card.digest for card in wanted}
             for each in self._folder.iterdir():
-                if each.is_dir() and each.name not in digests:
+                if _OURS.fullmatch(each.name) and each.name not in digests and not (each / "card.toml").exists():
                     _remove(each)
         fcntl.flock(self._in_use, fcntl.LOCK_SH)  # held until this process ends
 

@@ -103,11 +103,19 @@ def _said(card: Card) -> dict[str, Any]:
             for each in card.findings
         ],
         "triage": [
-            {"finding": each.finding, "at_least": each.at_least, "class": str(each.triage)} for each in card.triage
+            {
+                "finding": each.finding,
+                "at_least": each.at_least,
+                "volume_ml": each.volume_ml,
+                "class": str(each.triage),
+            }
+            for each in card.triage
         ],
         "evidence": [dict(each) for each in card.evidence],
         "engine": card.engine.kind,
         "sha256": card.engine.sha256,
+        "digest": card.digest,
+        "weights": {each.name: each.sha256 for each in card.engine.files},
         "device_uid": card.device_uid,
     }
 
@@ -129,6 +137,8 @@ def _show(card: Card) -> str:
     lines = [f"{card.id} {card.version}: {card.name}", f"  {card.use}", f"  status: {card.status}; {card.licence}"]
     lines += [f"  not for: {each}" for each in card.not_for]
     lines += [f"  {UNPROVEN}"] if card.golden is None else []
+    lines.append(f"  digest: {card.digest}")
+    lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]
     for each in card.findings:
         lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): threshold {each.threshold}")
     for evidence in card.evidence:

@@ -1,6 +1,7 @@
 """A model's card: how it is fed, gated and read. `imaging.models` reads it from `card.toml` (docs/models.md)."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -64,8 +65,20 @@ class Window:
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """A file that the network is made of. `name`: from the model's folder; `sha256`: in hex."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Engine:
-    """What runs the weights. `memory_mb` and `seconds`: what one job may take of both."""
+    """What runs the weights. `memory_mb` and `seconds`: what one job may take of both.
+
+    `beside`: the files that `file` itself takes weights from (ONNX's external data), as they were when the card was
+    read.
+    """
 
     kind: Literal["onnx"]
     file: str
@@ -77,6 +90,25 @@ class Engine:
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None
+    beside: tuple[WeightsFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[WeightsFile, ...]:
+        """All that the network is loaded from."""
+        return WeightsFile(self.file, self.sha256), *self.beside
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all weights, in hex: the file's own where it has none beside it."""
+        return covering(bytes.fromhex(self.sha256), self.beside) if self.beside else self.sha256
+
+
+def covering(said: bytes, beside: Sequence[WeightsFile]) -> str:
+    """SHA-256, in hex, of bytes and of the files that lie beside them: the bytes' own where there are none."""
+    digest = hashlib.sha256(said)
+    for each in beside:
+        digest.update(f"\0{each.name}\0{each.sha256}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -115,11 +147,21 @@ class FindingSpec:
 
 @dataclass(frozen=True)
 class TriageRule:
-    """`when` the finding with this code value is that probable, the study asks for `triage`. Rules only raise."""
+    """`when` the finding with this code value is present, and as probable and as large as is asked for, the study asks
+    for `triage`. Rules only raise. `at_least`, of its probability, and `volume_ml`: None where not asked for.
+    """
 
     finding: str
-    at_least: float
+    at_least: float | None
     triage: TriageClass
+    volume_ml: float | None = None
+
+    @property
+    def text(self) -> str:
+        """As reports state it: "1386000 >= 0.83: stat", "1386000 volume_ml >= 5: stat"."""
+        asked = [f">= {self.at_least:g}"] if self.at_least is not None else []
+        asked += [f"volume_ml >= {self.volume_ml:g}"] if self.volume_ml is not None else []
+        return f"{self.finding} {' and '.join(asked)}: {self.triage}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +179,11 @@ UNPROVEN: Final = "unproven: its card has no golden case"
 
 @dataclass(frozen=True)
 class Card:
-    """A model as its folder describes it. `digest`: SHA-256 of `card.toml`, in hex."""
+    """A model as its folder describes it.
+
+    `digest`: SHA-256, in hex, of all that makes its answers: of `card.toml`, which names the digest of the weights'
+    file, and of what this file takes from others. `kept`: where its weights lie as they were hashed, if they are kept.
+    """
 
     id: str
     version: str
@@ -157,6 +203,7 @@ class Card:
     golden: Golden | None
     folder: Path
     digest: str
+    kept: Path | None = None
 
     @property
     def is_synthetic(self) -> bool:

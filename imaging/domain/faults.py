@@ -7,6 +7,12 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
+class Told(Exception):
+    """A fault of ours, or of a model's, whose text says what is wrong and holds no patient's data: it may be shown,
+    sent and logged. Of any other error only the fingerprint may.
+    """
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was not memory enough; the engine says so of itself by its text alone."""
     said = str(error)
@@ -14,7 +20,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def fingerprint(error: BaseException) -> str:
-    """An error's type and the last line of ours that it passed. Never its text, which may quote a patient's data."""
+    """An error's type and the last line of ours that it passed. Never its text, which may quote a patient's data.
+
+    What may be told is told as it stands.
+    """
+    if isinstance(error, Told):
+        return str(error)
     files = [(Path(frame.filename).resolve(), frame) for frame in traceback.extract_tb(error.__traceback__)]
     ours = [(file, frame) for file, frame in files if file.is_relative_to(_PACKAGE)]
     if not ours:

@@ -253,7 +253,6 @@ class Analyser:
         if prepared.coverage.missed:
             findings = seen_in_part(findings)
         rule = decode.fired(self.card, findings)
-        fired = f"{rule.finding} >= {rule.at_least:g}: {rule.triage}" if rule else "no rule applies"
         return Answer(
             State.ANALYSED,
             findings=findings,
@@ -264,7 +263,7 @@ class Analyser:
                 {
                     **prepared.facts,
                     **facts,
-                    "triage": fired,
+                    "triage": rule.text if rule else "no rule applies",
                     "engine": self._loaded().description,
                 }
             ),
@@ -288,7 +287,7 @@ class Analyser:
         """What was run, and on what: sorted, without anything that differs between two runs."""
         said = {
             "card": self.card.digest[:12],
-            "weights": self.card.engine.sha256[:12],
+            "weights": self.card.engine.digest[:12],
             "precision": self.card.engine.precision,
             **(facts or {}),
         }
@@ -328,7 +327,7 @@ def _run_batch(run: Callable[[Tensor], Tensor], films: Sequence[Tensor]) -> list
     """A row per film. A batch that fails is halved until what fails is alone: it may be memory, or one film."""
     try:
         outputs = run(np.stack(films))
-        return list(outputs.reshape(len(films), -1))
+        return list(outputs)
     except Exception as error:  # noqa: BLE001 - it becomes the outcome of whom it concerns
         if len(films) == 1:
             return [error]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import Calibration, Card, FindingSpec, TriageRule
 from imaging.domain.codes import Code
+from imaging.domain.faults import Told
 from imaging.domain.findings import Finding, Measurement, TriageClass
 from imaging.inference.prepare import PreparedVolume
 from imaging.inference.volume import Volume
@@ -29,8 +30,22 @@ MEASURES: Final[Mapping[str, tuple[Code, str, int]]] = {
 """Code, UCUM unit and decimals of each measurement. `centroid` is the finding's place, not a measurement."""
 
 
-class OutputFault(Exception):
-    """The network gave something that is no answer; ours to mend, and never shown as one."""
+OUTSIDE: Final = 1e-4
+"""By how much a share of 1 may miss 0..1: what arithmetic leaves, and not a network's own scale."""
+
+
+def hold_values(card: Card, outputs: Tensor) -> None:
+    """What cannot be an answer is never shown as one. `outputs`: before activation, channels first. Raises Told."""
+    name = card.engine.output
+    if not np.isfinite(outputs).all():
+        raise Told(f"the network's output {name} has values that are no numbers (NaN or infinite)")
+    for spec in card.findings:
+        values = outputs[spec.channel]
+        if spec.activation == "none" and (values.min() < -OUTSIDE or values.max() > 1 + OUTSIDE):
+            raise Told(
+                f"channel {spec.channel} of the network's output {name} has values outside 0..1, where the card says "
+                'activation = "none": are they logits, for sigmoid or softmax?'
+            )
 
 
 def activated(outputs: Tensor, activation: str) -> Tensor:
@@ -56,12 +71,9 @@ def labels(card: Card, outputs: Tensor, sop_instance_uids: Sequence[str]) -> tup
 
     A finding that is present names the films that reach the threshold by themselves.
     """
-    if not np.isfinite(outputs).all():
-        raise OutputFault("not finite")
+    hold_values(card, outputs.T)
     found = []
     for spec in card.findings:
-        if spec.channel >= outputs.shape[1]:
-            raise OutputFault(f"no channel {spec.channel}")
         scores = activated(outputs.T, spec.activation)[spec.channel]
         chances = [round(calibrated(float(score), spec.calibration), 6) for score in scores]
         seen = tuple(u for u, chance in zip(sop_instance_uids, chances, strict=True) if chance >= spec.threshold)
@@ -99,8 +111,8 @@ def segments(
     Stacks of one acquisition are one whole, in which each place of the patient counts once. Of several acquisitions
     a finding is present if it is in any; its measurements are those of the one where it is largest.
     """
-    if not all(np.isfinite(each).all() for stacks in outputs for each in stacks):
-        raise OutputFault("not finite")
+    for each_stack in (output for stacks in outputs for output in stacks):
+        hold_values(card, each_stack)
     found = []
     for spec in card.findings:
         each = [_joined(spec, of, stacks) for of, stacks in zip(outputs, acquisitions, strict=True)]
@@ -110,16 +122,18 @@ def segments(
 
 def _weight(finding: Finding) -> tuple[bool, float, float]:
     """Of one finding in several acquisitions, which is told: where it is present, then largest, then most probable."""
-    volume = next((m.value for m in finding.measurements if m.code == MEASURES["volume_ml"][0]), 0.0)
-    return bool(finding.present), volume, finding.probability or 0.0
+    return bool(finding.present), volume_ml(finding) or 0.0, finding.probability or 0.0
+
+
+def volume_ml(finding: Finding) -> float | None:
+    """What was measured of it; None where its card does not ask for its volume."""
+    return next((each.value for each in finding.measurements if each.code == MEASURES["volume_ml"][0]), None)
 
 
 def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stacked]) -> Finding:
     """One finding of the stacks of one acquisition."""
     parts: list[tuple[Segment, Volume]] = []
     for output, stacked in zip(outputs, stacks, strict=True):
-        if spec.channel >= output.shape[0]:
-            raise OutputFault(f"no channel {spec.channel}")
         segment = _segment(spec, activated(output, spec.activation)[spec.channel], stacked.prepared, stacked.volume)
         if segment is not None:
             parts.append((_counted_once(segment, stacked.volume, parts), stacked.volume))
@@ -265,8 +279,13 @@ def fired(card: Card, findings: Sequence[Finding]) -> TriageRule | None:
     asking = [
         rule
         for rule in card.triage
-        if rule.triage is not TriageClass.NONE
-        and rule.finding in present
-        and (present[rule.finding].probability or 0.0) >= rule.at_least
+        if rule.triage is not TriageClass.NONE and rule.finding in present and _is_asked(rule, present[rule.finding])
     ]
     return min(asking, key=lambda rule: list(TriageClass).index(rule.triage), default=None)
+
+
+def _is_asked(rule: TriageRule, finding: Finding) -> bool:
+    """Whether a finding fulfils a rule, by the numbers that its report says. One that it has not fulfils none."""
+    is_probable = rule.at_least is None or (finding.probability is not None and finding.probability >= rule.at_least)
+    volume = volume_ml(finding)
+    return is_probable and (rule.volume_ml is None or (volume is not None and volume >= rule.volume_ml))

@@ -1,13 +1,20 @@
 """What runs weights: a narrow Protocol, and ONNX Runtime behind it."""
 
 import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.card import Card
+from imaging.domain.faults import Told, is_out_of_memory
+from imaging.domain.outputs import shape_fault
+from imaging.models.copies import copied
 
 Tensor = NDArray[np.float32]
 
@@ -28,14 +35,12 @@ class Engine(Protocol):
         """How many films it had best be given at once."""
 
     def run(self, batch: Tensor, *, is_alone: bool = True) -> Tensor:
-        """The outputs for a batch, float32, batch first. `is_alone`: no other call is expected meanwhile."""
+        """The outputs for a batch, float32, in the shape that the card wants. `is_alone`: no other call is expected
+        meanwhile. Raises Told.
+        """
 
     def close(self) -> None:
         """Gives the memory back. Nothing may be run afterwards."""
-
-
-class NetworkDiffers(Exception):
-    """The network has not the input or output that its card names; ours to mend."""
 
 
 @dataclass
@@ -51,11 +56,13 @@ class OnnxEngine:
     threads: int
 
     def __post_init__(self) -> None:
+        """Raises Told: the weights are not those of the card, or the runtime cannot load them."""
         onnxruntime = _onnxruntime()
-        onnxruntime.set_default_logger_severity(3)
-        self._session = self._load(self.threads)
-        side_by_side = self.threads > 1 and self.card.engine.batch > 1 and not self.card.is_volume
-        self._narrow = self._load(1) if side_by_side else self._session
+        onnxruntime.set_default_logger_severity(4)  # what it logs of a failed run may hold values; we say it ourselves
+        with copied(self.card) as folder:
+            self._session = self._load(folder, self.threads)
+            side_by_side = self.threads > 1 and self.card.engine.batch > 1 and not self.card.is_volume
+            self._narrow = self._load(folder, 1) if side_by_side else self._session
         self._run_options: Any = onnxruntime.RunOptions()
         if self.card.is_volume:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -63,20 +70,24 @@ class OnnxEngine:
         self.input_shape = self._input_shape()
         self.together = self.input_shape[0] or 1
 
-    def _load(self, threads: int) -> Any:
+    def _load(self, folder: Path, threads: int) -> Any:
         onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.card.folder / self.card.engine.file
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        path = folder / self.card.engine.file
+        with _in_its_words("the network cannot be loaded", lambda said: said.replace(f"{folder}/", "")):
+            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def _input_shape(self) -> tuple[int | None, ...]:
         named = {each.name: each for each in self._session.get_inputs()}
         engine = self.card.engine
         if engine.input not in named or engine.output not in {each.name for each in self._session.get_outputs()}:
-            raise NetworkDiffers(f"{engine.file} has no input {engine.input!r} or no output {engine.output!r}")
+            given = ", ".join(named)
+            gives = ", ".join(each.name for each in self._session.get_outputs())
+            wanted = f"the card wants input {engine.input} and output {engine.output}"
+            raise Told(f"{engine.file} has the input {given} and the output {gives}; {wanted}")
         return tuple(size if isinstance(size, int) else None for size in named[engine.input].shape)
 
     def run(self, batch: Tensor, *, is_alone: bool = True) -> Tensor:
@@ -94,11 +105,50 @@ class OnnxEngine:
 
     def _run(self, session: Any, batch: Tensor) -> Tensor:
         engine = self.card.engine
-        return np.asarray(session.run([engine.output], {engine.input: batch}, self._run_options)[0], np.float32)
+        with _in_its_words("the network cannot be run", _without_values):
+            came = session.run([engine.output], {engine.input: batch}, self._run_options)[0]
+        if not isinstance(came, np.ndarray) or came.dtype.kind not in "fiub":
+            raise Told(f"the network's output {engine.output} is no tensor of numbers")
+        if fault := shape_fault(self.card, batch.shape, came.shape):
+            raise Told(fault)
+        return came.astype(np.float32, copy=False)
 
     def close(self) -> None:
         """As the Protocol says."""
         self._session = self._narrow = None
+
+
+@contextmanager
+def _in_its_words(what: str, told: Callable[[str], str]) -> Iterator[None]:
+    """Says what the runtime says of an error, by as much of it as may be told. Lack of memory stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        said = " ".join(told(_NOISE.sub(" ", str(error))).split())
+        raise Told(f"{what}: {said if len(said) <= _LONGEST else said[:_LONGEST] + '...'}") from error
+
+
+_NOISE: Final = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : "  # a status by its number
+    r"|/onnxruntime_src/\S+ (?:[^()]*onnxruntime::[^()]*\([^()]*\)(?: const)? )?"  # where in its own source
+)
+_LONGEST: Final = 500
+"""Characters of the runtime's words that are told."""
+
+
+def _without_values(said: str) -> str:
+    """What the runtime says of a failed run, without numbers that are no shape: they may come from the pixels."""
+    if "invalid dimensions for input" in said:
+        return said
+    return _NUMBER.sub(lambda found: found["shape"] or "#", said)
+
+
+_NUMBER: Final = re.compile(
+    r"(?P<shape>\{[\d,\s]*\}|\b\d+ by \d+\b)"  # as the runtime writes shapes
+    r"|(?<![A-Za-z_\d./])-?\d[\d.]*(?:[eE][-+]?\d+)?"  # any other number that stands by itself
+)
 
 
 def _onnxruntime() -> Any:

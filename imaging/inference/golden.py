@@ -4,7 +4,11 @@ The expected answer is JSON: `{"findings": [{"code": "bleed", "present": true, "
 "centre_mm": [x, y, z]}]}`. What it leaves out is not compared.
 """
 
+import contextlib
+import hashlib
+import importlib.metadata
 import json
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,7 @@ from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.decode import MEASURES
+from imaging.models.copies import digest_of
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,41 @@ def check(card: Card, threads: int = 1) -> GoldenResult:
         analyser.close()
 
 
+def proof(card: Card) -> str:
+    """What a golden case has to be run again for, if it changes: all that makes the answer, the case itself, engine,
+    precision, kind of processor.
+    """
+    engine = f"{card.engine.kind} {importlib.metadata.version('onnxruntime')} {card.engine.precision}"
+    return f"{card.engine.digest[:16]} {card.digest[:16]} {_digest_of_case(card)[:16]} {engine} {_processor()}"
+
+
+def _digest_of_case(card: Card) -> str:
+    """Of the names and bytes of its files; one that cannot be read is found when the case is run."""
+    if card.golden is None:
+        return "no case"
+    digest = hashlib.sha256()
+    given = card.folder / card.golden.input
+    for path in [*_files(given), card.folder / card.golden.output]:
+        digest.update(f"{path.relative_to(card.folder)}\0".encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(OSError):
+            digest.update(digest_of(path).encode())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.dcm")) if path.is_dir() else [path]
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
 def _sources(path: Path) -> list[Source]:
     """The instances in a file or a folder, with no more of their headers than names and places them."""
-    paths = sorted(path.rglob("*.dcm")) if path.is_dir() else [path]
-    return [Source(each, _bare_header(each)) for each in paths]
+    return [Source(each, _bare_header(each)) for each in _files(path)]
 
 
 def _bare_header(path: Path) -> Header:

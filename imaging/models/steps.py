@@ -52,19 +52,22 @@ def _window(table: Table) -> dict[str, Any]:
     return _span(table, "low", "high")
 
 
-def _span(table: Table, low: str, high: str) -> dict[str, Any]:
-    least, most = table.number(low, None, -1e6, 1e6), table.number(high, None, -1e6, 1e6)
+def _span(table: Table, low: str, high: str, least_of: float = -1e6, most_of: float = 1e6) -> dict[str, Any]:
+    least, most = table.number(low, None, least_of, most_of), table.number(high, None, least_of, most_of)
     if least >= most:
         table.fault(low, least, f"must be less than {high}", f"{low}-range")
     return {low: least, high: most}
 
 
 def _percentile(table: Table) -> dict[str, Any]:
-    return _span(table, "lower", "upper")
+    return _span(table, "lower", "upper", 0.0, 100.0)
 
 
 def _scale(table: Table) -> dict[str, Any]:
-    return {"factor": table.number("factor", 1.0, -1e6, 1e6), "offset": table.number("offset", 0.0, -1e6, 1e6)}
+    factor = table.number("factor", 1.0, -1e6, 1e6)
+    if factor == 0.0:
+        table.fault("factor", factor, "would make all values one: must not be 0", "factor-range")
+    return {"factor": factor, "offset": table.number("offset", 0.0, -1e6, 1e6)}
 
 
 def _crop_centre(table: Table) -> dict[str, Any]:
@@ -93,3 +96,5 @@ STEPS: Final[Mapping[str, Rule]] = {
 }
 GEOMETRY: Final = frozenset({"resize", "orient", "resample"})
 """Steps that are done in one pass over the stored values, so that they come before all others."""
+ONCE: Final = GEOMETRY | {"repeat-channels"}
+"""Steps that a card may have but once."""

@@ -51,6 +51,10 @@ class Table:
         """Whether the key is given and not yet taken."""
         return key in self._left
 
+    def untaken(self, key: str) -> Any:
+        """What is given for the key and not yet taken, whatever it is."""
+        return self._left.get(key)
+
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], rule: str) -> Any:
         """The key's value if it is of that kind; `default` if absent (None: it must be there) or wrong."""
         value = self._left.pop(key, None)
@@ -65,6 +69,8 @@ class Table:
 
     def text(self, key: str, default: str | None = None, matching: re.Pattern[str] | None = None) -> str:
         value = self._take(key, default, str, "text")
+        if value == "" and default is None:
+            self.fault(key, value, "must not be empty", f"{rule_name(key)}-empty")
         if value and matching and not matching.fullmatch(value):
             self.fault(key, value, f"must match {matching.pattern}", f"{rule_name(key)}-form")
         return value or ""

@@ -7,10 +7,8 @@ memory is their bound. What a job does to the process (a crash, a hang) is bound
 returns, and a job that was there at a death runs alone the next time.
 """
 
-import importlib.metadata
 import logging
 import os
-import platform
 import queue
 import secrets
 import threading
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.domain.card import UNPROVEN, Card
-from imaging.domain.faults import fingerprint
+from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.uids import report_uid, series_uid
@@ -31,6 +29,7 @@ from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.copies import Copies
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
@@ -100,27 +99,29 @@ class Worker:
         self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
-        self._analysers = {card.id: Analyser(card, told.threads) for card in self._catalogue.models}
+        self._copies = Copies(Path(told.home) / "models")
+        self._analysers: dict[str, Analyser] = {}
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 
     def warm(self) -> None:
-        """Loads every engine; a model whose golden case does not hold on this machine is disabled, visibly."""
+        """Copies and loads all weights; a model whose golden case does not hold here is disabled, visibly."""
         every, disabled = self._catalogue.models, self._catalogue.disabled
         views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
         for name, why in disabled.items():
             views.note_model(self._ledger, name, "", "", why, is_served=False)
-        for card in self._catalogue.models:
-            why = self._why_not(card)
+        self._copies.begin(every)
+        for card in every:
+            proof = golden.proof(card)
+            why = self._why_not(card, proof)
             if why:
                 log.error("model_disabled model=%s why=%s", card.id, why)
-                del self._analysers[card.id]
             views.note_model(
                 self._ledger,
                 card.id,
                 card.version,
-                _fingerprint(card),
+                proof,
                 why or (UNPROVEN if card.golden is None else ""),
                 is_served=not why,
                 is_synthetic=card.is_synthetic,
@@ -132,14 +133,21 @@ class Worker:
     def _served(self) -> list[Card]:
         return [card for card in self._catalogue.models if card.id in self._analysers]
 
-    def _why_not(self, card: Card) -> str:
+    def _why_not(self, card: Card, proof: str) -> str:
+        """Why a model cannot be served; empty where it can, and its analyser is warm."""
         try:
-            self._analysers[card.id].warm()
+            kept = self._copies.kept(card)
+            analyser = Analyser(kept, self._threads)
+            analyser.warm()
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
-            return f"its engine cannot be loaded: {fingerprint(error)}"
-        if card.golden is None or views.has_passed(self._ledger, card.id, _fingerprint(card)):
-            return ""
-        return "; ".join(golden.check(card).faults)
+            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}"
+        if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
+            faults = golden.check(kept).faults
+            if faults:
+                analyser.close()
+                return "; ".join(faults)
+        self._analysers[card.id] = analyser
+        return ""
 
     def rehearse(self) -> None:
         """Takes each golden case through analysis and report once, so that the first study waits for neither."""
@@ -342,16 +350,3 @@ class _Turns:
             if is_exclusive:
                 self._is_exclusive = False
             self._changed.notify_all()
-
-
-def _fingerprint(card: Card) -> str:
-    """What a golden case has to be run again for: weights, card, engine, precision, kind of processor."""
-    engine = f"{card.engine.kind} {importlib.metadata.version('onnxruntime')} {card.engine.precision}"
-    return f"{card.engine.sha256[:16]} {card.digest[:16]} {engine} {_processor()}"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()

@@ -16,7 +16,7 @@ import pytest
 from ledger_cases import NEGATIVE, POSITIVE, REFUSED, queued, rows
 from onnx import TensorProto, helper, numpy_helper
 from peers import Node, eventually, program
-from small_models import CARD, FILM, VOLUME, write_models
+from small_models import CARD, FILM, VOLUME, write_beside, write_models
 
 from imaging.cli import main
 from imaging.domain.card import UNPROVEN
@@ -28,10 +28,18 @@ from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
 from imaging.roles.worker import Worker, WorkerConfig, _Task
 
+GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
+
 
 def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
     """A model whose network never ends, under a card that allows it `seconds`."""
     shape = ["n", 1, 32, 32] if kind == "film" else ["n", 1, 8, 16, 16]
+    out = ["n", 1] if kind == "film" else ["n", 2, 8, 16, 16]
+    begin = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["begun"]),
+    ]
+    begin = begin if kind == "film" else [helper.make_node("Concat", ["x", "x"], ["begun"], axis=1)]
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go_in"], ["go"]),
@@ -41,28 +49,27 @@ def write_endless(folder: Path, seconds: float, kind: str = "film") -> Path:
         [
             helper.make_tensor_value_info("turn", TensorProto.INT64, []),
             helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("held", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info("held", TensorProto.FLOAT, out),
         ],
         [
             helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info("more", TensorProto.FLOAT, out),
         ],
         [numpy_helper.from_array(np.float32(1), "one")],
     )
     nodes = [
-        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"]),
+        *begin,
         helper.make_node("Abs", ["x"], ["size"]),
         helper.make_node("ReduceMax", ["size"], ["highest"], keepdims=0),
         # Zeros, by which the worker warms the engine, end at once: only an image turns for ever.
         helper.make_node("Greater", ["highest", "nothing"], ["is_image"]),
-        helper.make_node("Loop", ["turns", "is_image", "flat"], ["y"], body=body),
+        helper.make_node("Loop", ["turns", "is_image", "begun"], ["y"], body=body),
     ]
     graph = helper.make_graph(
         nodes,
         "endless",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)],
         [numpy_helper.from_array(np.int64(1 << 60), "turns"), numpy_helper.from_array(np.float32(0), "nothing")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
@@ -228,7 +235,7 @@ def test_a_model_whose_golden_case_does_not_hold_is_disabled_visibly_and_the_oth
     serve: Callable[..., Node], models: Path, tmp_path: Path
 ) -> None:
     card = models / "small-film" / "card.toml"
-    card.write_text(card.read_text() + '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n')
+    card.write_text(card.read_text() + GOLDEN)
     study = film_study(2, frozenset(), datetime.now(UTC), rows=64, columns=64)
     study.instances[0].save_as(models / "small-film" / "film.dcm", enforce_file_format=True)
     (models / "small-film" / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.25}]}')
@@ -242,3 +249,37 @@ def test_a_model_whose_golden_case_does_not_hold_is_disabled_visibly_and_the_oth
     uid = send(node, tmp_path / "films", seed=2)
     eventually(lambda: results(node, uid).get("small-film", {}).get("state") == "not_analysed", 20, "the reason")
     assert results(node, uid)["small-film"]["reason"] == "model-disabled"
+
+
+def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_proven(tmp_path: Path) -> None:
+    home, model = tmp_path / "home", write_beside(tmp_path / "models" / "beside", bias=-3.0)
+    (model / "card.toml").write_text(f"{(model / 'card.toml').read_text()}{GOLDEN}")
+    film = film_study(2, frozenset(), datetime.now(UTC), rows=64, columns=64).instances[0]
+    film.save_as(model / "film.dcm", enforce_file_format=True)
+    (model / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.047426}]}')
+    ledger = Ledger(home)
+    migrate.migrate(ledger)
+
+    def start() -> tuple[str, str]:
+        """What a worker says of the model when it starts, and which copies there are then."""
+        told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
+        worker = Worker(ledger, told)
+        worker.warm()
+        worker._copies.close()  # as its end does
+        (known,) = rows(ledger, tables.model)
+        (copy,) = (each.name for each in (home / "models").iterdir() if each.is_dir())
+        assert bool(known["why"]) != known["is_served"]
+        return known["why"], copy
+
+    as_made = start()
+    assert as_made[0] == ""
+    before = (model / "model.bin").read_bytes()
+    (model / "model.bin").write_bytes(before[:4] + np.float32(3.0).tobytes())
+    why, copy = start()
+    assert why.startswith("abnormal: probability is 0.95")
+    assert copy != as_made[1]
+    (model / "model.bin").write_bytes(before)
+    assert start() == as_made
+    (model / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.5}]}')
+    assert start()[0].startswith("abnormal: probability is 0.047")
+    ledger.close()

@@ -1,0 +1,104 @@
+"""Reads `[[input]]`: which images a model takes."""
+
+import re
+from typing import Final
+
+import pydicom.config
+import pydicom.uid
+
+from imaging.domain.card import Gate, Input
+from imaging.domain.fitting import PREFERENCES
+from imaging.domain.gates import GATES
+from imaging.models.tables import Table, rule_name
+
+CODE_STRING: Final = re.compile(r"[A-Z0-9_]{1,16}")
+
+
+def read_input(table: Table) -> Input:
+    images = table.choice("images", ("all", "each", "best"), "all")
+    role = table.text("role")
+    modality = _modality(table)
+    sop_class_uids = _sop_classes(table)
+    gates = tuple(_gate(each) for each in table.tables("gate"))
+    slices = _range(table, "slices", whole=True)
+    made = Input(
+        role=role,
+        modality=modality,
+        sop_class_uids=sop_class_uids,
+        images=images,  # type: ignore[arg-type]  # the closed set above, as in the next ones
+        gates=gates,
+        slices=(int(slices[0]), int(min(slices[1], 100_000))) if slices else None,
+        extent_mm=_range(table, "extent_mm"),
+        max_gap_mm=table.number("max_gap_mm", None, 0.01, 1000.0) if table.has("max_gap_mm") else None,
+        missing=table.choice("missing", ("refuse", "interpolate"), "refuse"),  # type: ignore[arg-type]
+        contrast=table.choice("contrast", ("any", "yes", "no"), "any"),  # type: ignore[arg-type]
+        weighting=table.choice("weighting", ("", "t1", "t2", "pd", "flair"), ""),
+        derived=table.flag("derived", False),
+        prefer=table.texts("prefer", (), PREFERENCES),
+    )
+    table.done()
+    return made
+
+
+def _modality(table: Table) -> tuple[str, ...]:
+    is_given = table.has("modality")
+    modality = table.texts("modality")
+    if is_given and not modality:
+        table.fault("modality", [], 'must name one at least, such as ["CT"]', "modality-empty")
+    for each in modality:
+        if not CODE_STRING.fullmatch(each):
+            table.fault("modality", each, 'must be as images write it, such as "CT"', "modality-form")
+    return modality
+
+
+def _range(table: Table, key: str, *, whole: bool = False) -> tuple[float, float] | None:
+    if not table.has(key):
+        return None
+    inner = table.table(key)
+    least, most = inner.number("min", 0.0, 0.0, 1e6), inner.number("max", 1e6, 0.0, 1e6)
+    if least > most:
+        table.fault(key, [least, most], "min must not exceed max", f"{rule_name(key)}-range")
+    if whole and (least % 1 or most % 1):
+        table.fault(key, [least, most], "must be whole numbers", f"{rule_name(key)}-type")
+    inner.done()
+    return least, most
+
+
+def _sop_classes(table: Table) -> tuple[str, ...]:
+    """UIDs of the keywords (or UIDs) in `sop_class`."""
+    uids = []
+    for name in table.texts("sop_class", ()):
+        uid = getattr(pydicom.uid, name, name)
+        if not isinstance(uid, str) or uid_of(uid).type != "SOP Class":
+            table.fault("sop_class", name, "is no SOP Class that PS3.6 names", "sop-class-unknown")
+        uids.append(str(uid))
+    return tuple(uids)
+
+
+def uid_of(text: str) -> pydicom.uid.UID:
+    return pydicom.uid.UID(text, validation_mode=pydicom.config.IGNORE)  # a fault of ours says it, not a warning
+
+
+def _gate(table: Table) -> Gate:
+    tag = table.text("tag")
+    if tag not in GATES:
+        table.fault("tag", tag, f"must be one of {', '.join(GATES)}", "tag-unknown")
+        table.anything()
+        return Gate(tag)
+    made = Gate(
+        tag=tag,
+        any=table.texts("any", ()),
+        min=table.number("min", None, -1e6, 1e6) if table.has("min") else None,
+        max=table.number("max", None, -1e6, 1e6) if table.has("max") else None,
+        absent=table.choice("absent", ("refuse", "pass", "doubt"), "refuse"),  # type: ignore[arg-type]
+    )
+    if not made.any and made.min is None and made.max is None:
+        table.fault("any", None, "a gate needs any, min or max", "gate-empty")
+    if made.min is not None and made.max is not None and made.min > made.max:
+        table.fault("min", made.min, f"must not exceed max, which is {made.max:g}", "gate-range")
+    _, keys, _ = GATES[tag]
+    for key, value in (("any", made.any), ("min", made.min), ("max", made.max)):
+        if key not in keys and value not in ((), None):
+            table.fault(key, value, f"{tag} is asked by {' and '.join(keys)}", "gate-kind")
+    table.done()
+    return made

@@ -1,0 +1,142 @@
+"""Reads `[[finding]]` and `[[triage]]`: what a network's output means, and when a study is urgent by it."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from imaging.domain.card import Calibration, FindingSpec, TriageRule
+from imaging.domain.codes import Code
+from imaging.domain.findings import TriageClass
+from imaging.models.tables import Table
+
+MEASURES: Final = ("volume_ml", "max_diameter_mm", "centroid", "mean_hu")
+CONDITIONS: Final = ("volume_ml", "max_diameter_mm", "mean_hu")
+AT_LEAST: Final = re.compile(r">=\s*(\d+(?:\.\d+)?)")
+OF_SEGMENTS: Final = ("mask_at", "min_ml", "measure", "present", "probability")
+OF_PROBABILITIES: Final = ("threshold", "calibration")
+
+
+def read_finding(table: Table) -> FindingSpec:
+    kind = table.text("as", "label")
+    if kind not in ("label", "segment"):
+        unsupported = kind in ("boxes", "number")
+        rule = "is not yet supported" if unsupported else "must be label or segment"
+        table.fault("as", kind, rule, "as-unsupported" if unsupported else "as-unknown")
+    _hold_keys(table, kind)
+    made = FindingSpec(
+        channel=table.whole("channel", None, 0, 10_000),
+        code=_code(table.table("code")),
+        activation=table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),  # type: ignore[arg-type]
+        kind="segment" if kind == "segment" else "label",
+        calibration=_calibration(table.table("calibration")) if table.has("calibration") else None,
+        threshold=table.number("threshold", 0.5, 0.0, 1.0),
+        chosen=table.text("chosen", ""),
+        site=_code(table.table("site")) if table.has("site") else None,
+        mask_at=table.number("mask_at", 0.5, 0.0, 1.0),
+        min_ml=table.number("min_ml", 0.0, 0.0, 10_000.0),
+        measure=table.texts("measure", (), MEASURES),
+        present=_present(table.table("present")) if table.has("present") else {},
+        probability=table.choice("probability", ("", "max-component-mean"), ""),
+    )
+    if len(set(made.measure)) < len(made.measure):
+        table.fault("measure", list(made.measure), "names one measurement twice", "measure-repeated")
+    if made.mask_at == 0.0 and kind == "segment":
+        table.fault("mask_at", 0.0, "would take every voxel: must be more than 0", "mask-at-range")
+    table.done()
+    return made
+
+
+def _hold_keys(table: Table, kind: str) -> None:
+    """Keys that a finding of this kind would not heed."""
+    if kind == "label":
+        for key in OF_SEGMENTS:
+            if table.has(key):
+                rule = 'is of as = "segment" alone: a label is its channel\'s probability'
+                table.fault(key, table.untaken(key), rule, "label-keys")
+    if kind == "segment" and not table.has("probability"):
+        for key in OF_PROBABILITIES:
+            if table.has(key):
+                rule = 'decides nothing without probability = "max-component-mean": add it, or ask by present'
+                table.fault(key, table.untaken(key), rule, "segment-keys")
+
+
+def _code(table: Table) -> Code:
+    made = Code(table.text("scheme"), table.text("value"), table.text("meaning"))
+    limits: tuple[tuple[str, str, int], ...] = (
+        ("scheme", made.scheme, 16), ("value", made.value, 16), ("meaning", made.meaning, 64),
+    )  # fmt: skip
+    for key, text, most in limits:
+        if len(text) > most:
+            table.fault(key, text, f"has more than {most} characters (PS3.3 Table 8.8-1)", f"{key}-length")
+    table.done()
+    return made
+
+
+def _calibration(table: Table) -> Calibration:
+    made = Calibration(
+        kind=table.choice("kind", ("platt",)),  # type: ignore[arg-type]  # the closed set
+        a=table.number("a", None, -1e3, 1e3),
+        b=table.number("b", None, -1e3, 1e3),
+        data=table.text("data", ""),
+    )
+    if made.a == 0.0:
+        table.fault("a", 0.0, "would give every study one probability: must not be 0", "a-range")
+    table.done()
+    return made
+
+
+def _present(table: Table) -> dict[str, float]:
+    least = {}
+    for key in (each for each in CONDITIONS if table.has(each)):
+        rule = table.text(key)
+        match = AT_LEAST.fullmatch(rule)
+        if match:
+            least[key] = float(match[1])
+        else:
+            table.fault(key, rule, 'must read ">=1.0"', "present-form")
+    table.done()
+    return least
+
+
+def read_triage(table: Table, findings: Sequence[FindingSpec]) -> TriageRule:
+    when = table.table("when")
+    value = when.text("finding")
+    finding = next((each for each in findings if each.code.value == value), None)
+    if value and finding is None:
+        when.fault("finding", value, "is no finding's code value", "triage-finding")
+    if not when.has("probability") and not when.has("volume_ml"):
+        when.fault("probability", None, 'a rule needs probability = ">=0.8" or volume_ml = ">=5"', "triage-empty")
+    probability = _least(when, "probability", 'must read ">=0.8", at most 1', most=1.0)
+    volume_ml = _least(when, "volume_ml", 'must read ">=5", a number of millilitres')
+    if finding is not None:
+        _hold_rule(when, finding, probability, volume_ml)
+    when.done()
+    triage = TriageClass(table.choice("class", tuple(TriageClass)))
+    table.done()
+    return TriageRule(value, probability, triage, volume_ml)
+
+
+def _least(when: Table, key: str, rule: str, most: float = float("inf")) -> float | None:
+    """The number of a condition; None where it is not asked."""
+    if not when.has(key):
+        return None
+    said = when.text(key)
+    match = AT_LEAST.fullmatch(said)
+    if said and (match is None or float(match[1]) > most):
+        when.fault(key, said, rule, f"triage-{key.partition('_')[0]}")
+    return float(match[1]) if match else most
+
+
+def _hold_rule(when: Table, finding: FindingSpec, probability: float | None, volume_ml: float | None) -> None:
+    """A rule that its finding can never fulfil is no rule."""
+    if probability is not None and finding.kind == "segment" and not finding.probability:
+        rule = (
+            'the finding has no probability: give it probability = "max-component-mean", or ask volume_ml = ">=5" here'
+        )
+        when.fault("probability", f">={probability:g}", rule, "triage-probability-absent")
+    if volume_ml is not None and finding.kind == "label":
+        rule = "a label has no volume: ask by probability"
+        when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")
+    elif volume_ml is not None and "volume_ml" not in finding.measure:
+        rule = 'the finding does not measure it: add "volume_ml" to its measure, so that its reports say it'
+        when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")

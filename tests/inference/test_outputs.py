@@ -1,0 +1,313 @@
+"""A network's answer is checked before it is believed: shape, numbers, range; and what is wrong is said in words."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from inference_cases import film_card, volume_card, write_film, write_series
+from onnx import TensorProto, helper, numpy_helper
+from small_models import write_beside
+
+from imaging.domain.card import Card, FindingSpec, Golden, TriageRule, Window
+from imaging.domain.codes import Code
+from imaging.domain.faults import Told
+from imaging.domain.findings import Answer, State, TriageClass
+from imaging.domain.outputs import shape_fault
+from imaging.inference.analyser import Analyser
+from imaging.inference.engine import load
+from imaging.inference.golden import check, proof
+from imaging.models.copies import Copies, digest_of
+from imaging.models.reading import read_card
+
+FILM, VOLUME = [1, 1, 32, 32], [1, 1, 8, 16, 16]
+POOLED = [helper.make_node("GlobalAveragePool", ["x"], ["mean"]), helper.make_node("Flatten", ["mean"], ["flat"])]
+
+
+def network(card: Card, nodes: Sequence[Any], weights: dict[str, Any] | None = None, **options: Any) -> Card:
+    """The card with another network: from x, of any sizes, to y."""
+    axes = 5 if card.is_volume else 4
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [f"d{n}" for n in range(axes)])
+    y = helper.make_empty_tensor_value_info("y")
+    made = [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()]
+    graph = helper.make_graph(list(nodes), "odd", [x], [y], made)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", options.get("opset", 17))])
+    model.ir_version = options.get("ir", 8)
+    (card.folder / "model.onnx").write_bytes(model.SerializeToString())
+    return replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
+
+
+def film(tmp_path: Path, **changes: Any) -> Card:
+    """A film's card with one finding, of channel 0."""
+    return film_card(tmp_path / "film", findings=(FindingSpec(0, Code("99IMAGING", "one", "One"), **changes),))
+
+
+def fault(card: Card, given: Sequence[int] = FILM) -> str:
+    with pytest.raises(Told) as said:
+        load(card, 1).run(np.zeros(given, np.float32))
+    return str(said.value)
+
+
+# Shapes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("Identity", ["x"], ["y"])],  # a map, as label
+        [helper.make_node("GlobalAveragePool", ["x"], ["y"])],  # (n, 1, 1, 1)
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3], keepdims=0)],  # no channels
+        [helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)],
+        [*POOLED, helper.make_node("Concat", ["flat", "flat"], ["y"], axis=0)],  # twice the batch
+    ],
+    ids=["map", "pooled", "no channels", "a number", "another batch"],
+)
+def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_map(tmp_path: Path, nodes: list[Any]):
+    card = network(film(tmp_path), nodes)
+    said = fault(card)
+    assert said.startswith("the network's output y is (")
+    assert said.endswith("where (1, at least 1) is wanted: (batch, channels)")
+    answer = Analyser(card).analyse([write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)])
+    assert (answer.state, answer.findings, answer.fault) == (State.FAILED, (), said)
+    with pytest.raises(Told):
+        Analyser(card).warm()
+    assert check(card).faults == (said,)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2, 2], strides=[2, 2, 2])],
+        [helper.make_node("GlobalMaxPool", ["x"], ["y"])],
+        [helper.make_node("Squeeze", ["x", "axis"], ["y"])],
+        [helper.make_node("Unsqueeze", ["x", "axis"], ["y"])],
+        [helper.make_node("Slice", ["x", "from", "to", "along"], ["y"])],
+    ],
+    ids=["half the grid", "one voxel", "no channels", "heads", "cut"],
+)
+@pytest.mark.parametrize("window", [None, Window((8, 16, 16), batch=2)])
+def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
+    tmp_path: Path, nodes: list[Any], window: Window | None
+):
+    card = volume_card(tmp_path / "model")
+    card = replace(
+        card,
+        findings=(replace(card.findings[0], channel=0, activation="sigmoid"),),
+        engine=replace(card.engine, window=window),
+    )
+    weights = {"axis": np.array([1]), "from": np.array([0]), "to": np.array([-1]), "along": np.array([2])}
+    used = {name: value for name, value in weights.items() if any(name in each.input for each in nodes)}
+    card = network(card, nodes, used)
+    assert "where (1, at least 1, 8, 16, 16) is wanted: (batch, channels, and the input's grid)" in fault(card, VOLUME)
+    values = np.zeros((8, 24, 24))
+    values[2:5, 8:16, 8:16] = 70
+    answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(8) * 4.0))
+    assert (answer.state, answer.findings) == (State.FAILED, ())
+
+
+def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_path: Path):
+    card = network(film(tmp_path), [*POOLED, helper.make_node("Identity", ["flat"], ["y"])])
+    assert load(card, 1).run(np.zeros(FILM, np.float32)).shape == (1, 1)
+    second = replace(card, findings=(replace(card.findings[0], channel=1),))
+    assert "(1, 1), where (1, at least 2) is wanted" in fault(second)
+    softmax = replace(card, findings=(replace(card.findings[0], activation="softmax"),))
+    assert "(1, 1), where (1, at least 2) is wanted" in fault(softmax)
+
+
+def test_a_batch_is_answered_row_by_row(tmp_path: Path):
+    card = film(tmp_path)
+    assert shape_fault(card, (3, 1, 32, 32), (3, 1)) == ""
+    assert "(1, 1), where (3, at least 1)" in shape_fault(card, (3, 1, 32, 32), (1, 1))
+    assert shape_fault(card, (3, 1, 32, 32), (6, 1)) != ""
+
+
+@pytest.mark.parametrize("kind", ["half", "whole numbers"])
+def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str):
+    to = TensorProto.FLOAT16 if kind == "half" else TensorProto.INT64
+    card = network(film(tmp_path), [*POOLED, helper.make_node("Cast", ["flat"], ["y"], to=to)])
+    assert load(card, 1).run(np.zeros(FILM, np.float32)).dtype == np.float32
+
+
+def test_an_output_that_is_no_tensor_is_said(tmp_path: Path):
+    card = network(film(tmp_path), [helper.make_node("SequenceConstruct", ["x"], ["y"])])
+    assert fault(card) == "the network's output y is no tensor of numbers"
+
+
+# Values ------------------------------------------------------------------------------------------------------
+
+
+def answered(card: Card, folder: Path) -> Answer:
+    pixels = np.full((64, 64), 1000)
+    pixels[::2] = 3000
+    return Analyser(card).analyse([write_film(folder / "film.dcm", pixels)])
+
+
+@pytest.mark.parametrize("value", [-9.0, -0.001, 1.001, 9.0])
+def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float):
+    nodes = [*POOLED, helper.make_node("Mul", ["flat", "nothing"], ["gone"]),
+             helper.make_node("Add", ["gone", "value"], ["y"])]  # fmt: skip
+    weights = {"nothing": np.float32(0), "value": np.float32(value)}
+    answer = answered(network(film(tmp_path, activation="none"), nodes, weights), tmp_path)
+    assert (answer.state, answer.findings) == (State.FAILED, ())
+    assert answer.fault is not None
+    assert 'has values outside 0..1, where the card says activation = "none"' in answer.fault
+    assert answered(network(film(tmp_path), nodes, weights), tmp_path).state is State.ANALYSED
+
+
+@pytest.mark.parametrize(("value", "share"), [(-0.00005, 0.0), (1.00005, 1.0), (0.25, 0.25)])
+def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, share: float):
+    nodes = [*POOLED, helper.make_node("Mul", ["flat", "nothing"], ["gone"]),
+             helper.make_node("Add", ["gone", "value"], ["y"])]  # fmt: skip
+    weights = {"nothing": np.float32(0), "value": np.float32(value)}
+    answer = answered(network(film(tmp_path, activation="none"), nodes, weights), tmp_path)
+    assert answer.findings[0].probability == share
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "none"])
+@pytest.mark.parametrize("divided", ["NaN", "infinite"])
+def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided: str):
+    one = "nothing" if divided == "NaN" else "one"
+    nodes = [*POOLED, helper.make_node("Div", [one, "nothing"], ["odd"]),
+             helper.make_node("Add", ["flat", "odd"], ["y"])]  # fmt: skip
+    weights = {"nothing": np.float32(0), **({"one": np.float32(1)} if one == "one" else {})}
+    answer = answered(network(film(tmp_path, activation=activation), nodes, weights), tmp_path)
+    assert (answer.state, answer.findings) == (State.FAILED, ())
+    assert answer.fault == "the network's output y has values that are no numbers (NaN or infinite)"
+
+
+# The runtime's words -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "words"),
+    [
+        ([helper.make_node("Identity", ["x"], ["y"])], {"opset": 99}, ["Opset 99", "opset 28"]),
+        ([helper.make_node("Identity", ["x"], ["y"])], {"ir": 99}, ["Unsupported model IR version: 99"]),
+        ([helper.make_node("Sharpen", ["x"], ["y"])], {}, ["No Op registered for Sharpen"]),
+    ],
+    ids=["opset", "form", "operator"],
+)
+def test_what_cannot_be_loaded_is_said_in_the_runtimes_words(
+    tmp_path: Path, nodes: list[Any], options: dict[str, Any], words: list[str]
+):
+    said = fault(network(film(tmp_path), nodes, **options))
+    assert said.startswith("the network cannot be loaded: ")
+    assert words[0] in said
+    assert "/" not in said.replace("inputs/outputs", "")  # no place on this machine, or on the runtime's maker's
+
+
+def test_what_is_no_onnx_file_is_said_in_the_runtimes_words(tmp_path: Path):
+    card = film(tmp_path)
+    (card.folder / "model.onnx").write_bytes(b"weights")
+    card = replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
+    assert "Protobuf parsing failed" in fault(card)
+
+
+def test_an_input_of_another_size_is_said_with_both_shapes(tmp_path: Path):
+    assert "index: 2 Got: 48 Expected: 32" in fault(film(tmp_path), [1, 1, 48, 32])
+
+
+def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    add = network(film(tmp_path), [helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.zeros(5, np.float32)})
+    assert "5 by 32" in fault(add)
+    nodes = [
+        helper.make_node("Cast", ["x"], ["at"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["w", "at"], ["y"]),
+    ]
+    gather = network(film(tmp_path / "other"), nodes, {"w": np.zeros(3, np.float32)})
+    with pytest.raises(Told) as said:
+        load(gather, 1).run(np.full(FILM, 1234, np.float32))
+    assert "while running Gather node" in str(said.value)
+    assert "idx=# must be within" in str(said.value)
+    assert "1234" not in str(said.value) + "".join(capfd.readouterr())
+
+
+# What is loaded ----------------------------------------------------------------------------------------------
+
+
+def test_weights_beside_the_file_answer_with_it_and_stand_in_the_digest(tmp_path: Path):
+    pixels = np.arange(64 * 64).reshape(64, 64) % 4096
+    source = write_film(tmp_path / "film.dcm", pixels)
+    answers = []
+    for bias in (-3.0, 3.0):
+        card = read_card(write_beside(tmp_path / "model", bias))
+        answers.append(Analyser(card).analyse([source]))
+    assert [each.findings[0].present for each in answers] == [False, True]
+    assert answers[0].facts["card"] != answers[1].facts["card"]
+    assert answers[0].facts["weights"] != answers[1].facts["weights"]
+
+
+def test_a_kept_model_is_loaded_from_its_copy_whatever_becomes_of_its_folder(tmp_path: Path):
+    source = write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)
+    kept = Copies(tmp_path / "home").kept(read_card(write_beside(tmp_path / "model", -3.0)))
+    before = Analyser(kept).analyse([source])
+    write_beside(tmp_path / "model", 3.0)
+    assert Analyser(kept).analyse([source]).findings == before.findings
+    shutil.rmtree(tmp_path / "model")
+    assert Analyser(kept).analyse([source]).findings == before.findings
+
+
+def test_weights_that_change_after_the_card_was_read_are_never_loaded(tmp_path: Path):
+    card = read_card(write_beside(tmp_path / "model", -3.0))
+    write_beside(tmp_path / "model", 3.0)
+    assert fault(card).startswith("model.bin has changed since its card was read")
+    (card.folder / "model.bin").unlink()
+    assert fault(card) == "the weights cannot be copied to a temporary folder: No such file or directory"
+
+
+def test_a_golden_case_is_run_again_for_whatever_makes_the_answer_and_for_the_case_itself(tmp_path: Path):
+    card = read_card(write_beside(tmp_path / "model"))
+    write_film(tmp_path / "model" / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)
+    (tmp_path / "model" / "expected.json").write_text(json.dumps({"findings": []}))
+    card = replace(card, golden=Golden("film.dcm", "expected.json", 1e-3))
+    proofs = [proof(card)]
+    assert proof(card) == proofs[0]
+    proofs.append(proof(replace(card, digest="1" * 64)))
+    proofs.append(proof(replace(card, engine=replace(card.engine, beside=()))))
+    for name in ("film.dcm", "expected.json"):
+        (tmp_path / "model" / name).write_bytes((tmp_path / "model" / name).read_bytes() + b" ")
+        proofs.append(proof(card))
+    (tmp_path / "model" / "expected.json").unlink()
+    proofs.append(proof(card))
+    assert len(set(proofs)) == 6
+
+
+# Triage by volume --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "flag"),
+    [
+        (TriageRule("1386000", None, TriageClass.STAT, 1.0), TriageClass.STAT),
+        (TriageRule("1386000", None, TriageClass.STAT, 50.0), None),
+        (TriageRule("1386000", 0.9, TriageClass.STAT, 1.0), TriageClass.STAT),
+        (TriageRule("1386000", 1.0, TriageClass.STAT, 1.0), None),
+        (TriageRule("1386000", 0.0, TriageClass.STAT), TriageClass.STAT),
+    ],
+)
+def test_a_rule_by_volume_flags_what_is_large_enough(tmp_path: Path, rule: TriageRule, flag: TriageClass | None):
+    values = np.zeros((12, 40, 40))
+    values[3:9, 10:30, 10:30] = 70
+    card = volume_card(tmp_path / "model", triage=(rule,))
+    answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(12) * 3.0))
+    assert answer.findings[0].present is True
+    assert answer.flag == flag
+    assert answer.facts["triage"] == (rule.text if flag else "no rule applies")
+
+
+def test_a_segment_without_probability_is_flagged_by_its_volume_and_never_by_probability(tmp_path: Path):
+    values = np.zeros((12, 40, 40))
+    values[3:9, 10:30, 10:30] = 70
+    card = volume_card(tmp_path / "model")
+    card = replace(card, findings=(replace(card.findings[0], probability=""),))
+    sources = write_series(tmp_path / "s", values, np.arange(12) * 3.0)
+    by_volume = replace(card, triage=(TriageRule("1386000", None, TriageClass.STAT, 2.5),))
+    answer = Analyser(by_volume).analyse(sources)
+    assert (answer.flag, answer.findings[0].probability) == (TriageClass.STAT, None)
+    assert answer.facts["triage"] == "1386000 volume_ml >= 2.5: stat"
+    by_probability = replace(card, triage=(TriageRule("1386000", 0.0, TriageClass.STAT),))
+    assert Analyser(by_probability).analyse(sources).flag is None

@@ -18,7 +18,8 @@ from imaging.domain.card import Calibration, Card, Engine, FindingSpec, Gate, Go
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
 from imaging.domain.fitting import PREFERENCES
-from imaging.domain.gates import FILMS, GATES
+from imaging.domain.gates import GATES
+from imaging.domain.image_kind import FILMS
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.models.tables import CardError, Faults, Table, rule_name
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.peers import Address, Caller, is_loopback
+from imaging.domain.site_words import SiteWord, contradictions
 from imaging.models.folders import folder_faults
 from imaging.web.settings import LANGUAGES, viewer_faults
 
@@ -123,6 +124,14 @@ def _outcomes(said: str) -> tuple[str, frozenset[str]]:
     return name, chosen
 
 
+def _site_word(said: str) -> str:
+    try:
+        SiteWord.parse(said)
+    except ValueError as error:
+        raise _BadValue(str(error)) from None
+    return said
+
+
 def _viewer(said: str) -> str:
     if faults := viewer_faults(said):
         raise _BadValue("; ".join(faults))
@@ -186,6 +195,14 @@ class Settings:
         (),
         "DIR",
         "a model's folder, or one that holds such folders, to serve in place of the shipped ones",
+        many=True,
+    )
+    site_words: tuple[str, ...] = _setting(
+        _site_word,
+        (),
+        "MEANING=WORDS",
+        "what this site's own words in headers mean: a body part of PS3.16, PA, AP, FRONTAL, LATERAL, contrast, "
+        "no-contrast, t1, t2, pd or flair",
         many=True,
     )
     workers: int = _setting(_count, 1, "N", "worker processes")
@@ -330,6 +347,8 @@ def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
             f"--web-host {settings.web_host!r} is beyond loopback; pages need accounts there, which this "
             "version lacks. Use 127.0.0.1 and a tunnel"
         )
+    twice = contradictions([SiteWord.parse(each) for each in settings.site_words])
+    faults += [f"--site-words says two meanings of {words!r}" for words in twice]
     names = [each.name for each in settings.deliver_to]
     faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
     faults += [

@@ -318,6 +318,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "port": settings.dicom_port,
             "accept": [[each.ae_title, each.address] for each in settings.accept],
             "models": models,
+            "site_words": settings.site_words,
             "patience": asdict(patience(settings)),
             "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
         }
@@ -325,6 +326,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         return common | {
             "name": f"worker-{index}",
             "models": models,
+            "site_words": settings.site_words,
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
             "memory_mb": settings.worker_memory_mb,
             "threads": max(1, cores() // settings.workers),

@@ -29,6 +29,12 @@ def options(parser: Parser) -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
     parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
+    parser.add_argument(
+        "--site-words",
+        metavar="MEANING=WORDS",
+        action="append",
+        help="what this site's own words in headers mean, such as CHEST=nguc thang, repeatable",
+    )
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
@@ -62,7 +68,7 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
-    catalogue = load_models(settings.models or [shipped_folder()])
+    catalogue = load_models(settings.models or [shipped_folder()], settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
     analysis = Analysis(catalogue, at, asked.output, cores(), cast("Language", settings.language))

@@ -5,6 +5,7 @@ bytes are looked at, so that no object can hold the receiver's interpreter. It n
 bytes: reading stops, and `Elements.fault` says why.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Collection
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MOST_ELEMENTS: Final = 30_000
+MOST_IN_ITEMS: Final = 200_000
+"""Elements within the items of sequences that are looked at; a frame of a multi-frame object takes a dozen."""
 MOST_LEVELS: Final = 64
 MOST_INFLATED: Final = 4 << 20
 
@@ -57,6 +60,7 @@ class Elements:
     """What was found. `values`: raw value by tag, of wanted tags; sequences as the bytes of their items.
 
     `repeated`: wanted tags that came twice with other values. `pixels_at`: offset of the pixel data element.
+    `looked_at`: how many elements within items, of all sequences together.
     """
 
     values: dict[int, bytes] = field(default_factory=dict)
@@ -65,6 +69,7 @@ class Elements:
     fault: str = ""
     is_explicit: bool = True
     byte_order: str = "<"
+    looked_at: list[int] = field(default_factory=lambda: [0])
 
     def number(self, tag: int) -> int | None:
         """An unsigned short (VR US) with one value."""
@@ -78,6 +83,17 @@ class Elements:
             return {}
         reader = _Reader(raw, self.is_explicit, self.byte_order, wanted)
         return reader.first_item().values
+
+    def double(self, tag: int) -> float | None:
+        """The first value of a double (VR FD), if it is finite."""
+        raw = self.values.get(tag, b"")
+        value = float(struct.unpack_from(self.byte_order + "d", raw)[0]) if len(raw) >= 8 else math.nan
+        return value if math.isfinite(value) else None
+
+    def items(self, tag: int, wanted: Collection[int]) -> list["Elements"]:
+        """The wanted elements of each item of a sequence. Raises TooMuch where they cannot all be looked at."""
+        raw = self.values.get(tag, b"")
+        return _Reader(raw, self.is_explicit, self.byte_order, wanted, self.looked_at).items() if raw else []
 
 
 def read_elements(data: bytes | memoryview, transfer_syntax_uid: str, wanted: Collection[int]) -> Elements:
@@ -108,19 +124,31 @@ def read_file_meta(data: bytes | memoryview, at: int) -> tuple[dict[int, bytes],
     return values, at
 
 
+class TooMuch(Exception):
+    """The items of a sequence are broken, or too many to be looked at."""
+
+
 class _Stop(Exception):
     """Reading cannot go on; the text is the fault."""
 
 
 class _Reader:
-    def __init__(self, data: bytes | memoryview, explicit: bool, order: str, wanted: Collection[int]) -> None:
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        explicit: bool,
+        order: str,
+        wanted: Collection[int],
+        looked_at: list[int] | None = None,
+    ) -> None:
         self._data = memoryview(data)
         self._explicit = explicit
         self._wanted = wanted
         self._tag = struct.Struct(order + "HH")
         self._short = struct.Struct(order + "H")
         self._long = struct.Struct(order + "I")
-        self._count = 0
+        self._count = [0] if looked_at is None else looked_at
+        self._most = MOST_ELEMENTS if looked_at is None else MOST_IN_ITEMS
         self._found = Elements(is_explicit=explicit, byte_order=order)
 
     def top_level(self) -> Elements:
@@ -139,6 +167,22 @@ class _Reader:
             self._found.fault = str(stop)
         return self._found
 
+    def items(self) -> list[Elements]:
+        found, at = [], 0
+        try:
+            while at + 8 <= len(self._data):
+                tag, _, length, start = self._header(at, False)
+                if tag != _ITEM:
+                    break
+                self._found = Elements(
+                    is_explicit=self._explicit, byte_order=self._found.byte_order, looked_at=self._count
+                )
+                at = self._read(start, len(self._data) if length == _UNDEFINED else start + length)
+                found.append(self._found)
+        except (_Stop, struct.error) as error:
+            raise TooMuch(str(error)) from None
+        return found
+
     def is_group(self, at: int, group: int) -> bool:
         return at + 2 <= len(self._data) and self._short.unpack_from(self._data, at)[0] == group
 
@@ -149,14 +193,15 @@ class _Reader:
             raise _Stop(f"{_named(tag)} claims {length} bytes, {len(self._data) - start} follow")
         return tag, bytes(self._data[start : start + length]), start + length
 
-    def _read(self, at: int, end: int) -> None:
+    def _read(self, at: int, end: int) -> int:
+        """Reads elements; where the next item begins, or the pixel data."""
         while at < end:
             tag, vr, length, start = self._header(at, self._explicit)
             if tag in PIXEL_TAGS:
                 self._found.pixels_at = at
-                return
+                return at
             if tag == _ITEM_END:
-                return
+                return start
             if length == _UNDEFINED:
                 value_end = self._after_items(start, self._explicit and vr != b"UN")
             else:
@@ -166,6 +211,7 @@ class _Reader:
             if tag in self._wanted:
                 self._keep(tag, bytes(self._data[start:value_end]))
             at = value_end
+        return at
 
     def _keep(self, tag: int, value: bytes) -> None:
         if self._found.values.setdefault(tag, value) != value:
@@ -173,9 +219,9 @@ class _Reader:
 
     def _header(self, at: int, explicit: bool) -> tuple[int, bytes, int, int]:
         """(tag, VR, length, where the value starts) of the element at `at`."""
-        self._count += 1
-        if self._count > MOST_ELEMENTS:
-            raise _Stop(f"more than {MOST_ELEMENTS} elements before the pixel data")
+        self._count[0] += 1
+        if self._count[0] > self._most:
+            raise _Stop(f"more than {self._most} elements before the pixel data")
         if at + 8 > len(self._data):
             raise _Stop("the data set ends inside an element")
         tag, length = self._item_header(at)

@@ -10,6 +10,7 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import tag_for_keyword
 
 from imaging.dicom_node.elements import Elements, read_elements
+from imaging.dicom_node.groups import PER_FRAME, SHARED, facts_of_frames
 from imaging.domain.header import Header
 from imaging.domain.uids import is_usable
 
@@ -39,7 +40,8 @@ def _tag(keyword: str) -> int:
 _SOP_CLASS, _SOP_INSTANCE = _tag("SOPClassUID"), _tag("SOPInstanceUID")
 _STUDY, _SERIES = _tag("StudyInstanceUID"), _tag("SeriesInstanceUID")
 _VIEW_CODE, _REGION_CODE = _tag("ViewCodeSequence"), _tag("AnatomicRegionSequence")
-_CODE_VALUE = _tag("CodeValue")
+_AGENT_CODE = _tag("ContrastBolusAgentSequence")
+_CODE_VALUE, _CODE_MEANING = _tag("CodeValue"), _tag("CodeMeaning")
 _PATIENT_ID = _tag("PatientID")
 
 _TEXT: Final = {
@@ -62,14 +64,17 @@ _PLAIN: Final = {
     "patient_age": "PatientAge",
     "study_date": "StudyDate",
     "study_time": "StudyTime",
+    "series_date": "SeriesDate",
     "acquisition_date": "AcquisitionDate",
     "acquisition_time": "AcquisitionTime",
+    "content_date": "ContentDate",
     "body_part_examined": "BodyPartExamined",
     "view_position": "ViewPosition",
     "frame_of_reference_uid": "FrameOfReferenceUID",
     "quality_control_image": "QualityControlImage",
     "lossy_image_compression": "LossyImageCompression",
     "presentation_intent_type": "PresentationIntentType",
+    "volume_technique": "VolumeBasedCalculationTechnique",
 }
 _LISTS: Final = {
     "image_type": "ImageType",
@@ -87,6 +92,7 @@ _DECIMALS: Final = {
     "repetition_time": "RepetitionTime",
     "echo_time": "EchoTime",
     "inversion_time": "InversionTime",
+    "contrast_volume": "ContrastBolusVolume",
 }
 _VECTORS: Final = {
     "pixel_spacing": ("PixelSpacing", 2),
@@ -102,6 +108,12 @@ _OTHERS: Final = (
     "SpecificCharacterSet",
     "ViewCodeSequence",
     "AnatomicRegionSequence",
+    "ContrastBolusAgentSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "EchoPulseSequence",
+    "EchoPlanarPulseSequence",
+    "DiffusionBValue",
     "NumberOfFrames",
     "RescaleSlope",
     "AcquisitionDateTime",
@@ -128,19 +140,47 @@ _VIEWS: Final = {
     "R-10236": "LL",
     "399198007": "RL",
     "R-10232": "RL",
+    "399033003": "FRONTAL",
+    "R-10202": "FRONTAL",
+    "399067008": "LATERAL",
+    "R-102CD": "LATERAL",
 }
-"""View codes (SCT, and SRT as old equipment writes it) as View Position says them; PS3.16 CID 4010."""
+"""View codes (SCT, and SRT as old equipment writes it) as View Position says them; PS3.16 CID 4010. Of others the
+meaning is read."""
 
 _REGIONS: Final = {
     "T-D3000": "CHEST",
+    "T-D3200": "CHEST",
+    "43799004": "CHEST",
+    "T-28000": "CHEST",
+    "39607008": "CHEST",
     "51185008": "CHEST",
     "816094009": "CHEST",
     "T-D1100": "HEAD",
     "69536005": "HEAD",
     "T-A0100": "BRAIN",
     "12738006": "BRAIN",
+    "T-11100": "SKULL",
+    "89546000": "SKULL",
+    "T-D1600": "NECK",
+    "45048000": "NECK",
+    "T-D4000": "ABDOMEN",
+    "818981001": "ABDOMEN",
+    "816092008": "PELVIS",
+    "T-D8700": "HAND",
+    "85562004": "HAND",
+    "T-D9200": "KNEE",
+    "72696002": "KNEE",
+    "T-D9700": "FOOT",
+    "56459004": "FOOT",
+    "T-D2220": "SHOULDER",
+    "16982005": "SHOULDER",
+    "T-D2500": "HIP",
+    "29836001": "HIP",
+    "T-D04FF": "SPINE",
+    "421060004": "SPINE",
 }
-"""Region codes as Body Part Examined says them; PS3.16 Annex L."""
+"""Region codes as Body Part Examined says them; PS3.16 Annex L. Of others the meaning is read."""
 
 
 def read_header(
@@ -216,7 +256,12 @@ class _Values:
         found["view_code"] = self._coded(_VIEW_CODE, _VIEWS)
         found["region_code"] = self._coded(_REGION_CODE, _REGIONS)
         found["view_position"] = found["view_position"] or found["view_code"]
-        found["body_part_examined"] = found["body_part_examined"].upper() or found["region_code"]
+        found["body_part_examined"] = found["body_part_examined"].upper() or found["region_code"].upper()
+        found["contrast_agent_code"] = self._coded(_AGENT_CODE, {})
+        found["diffusion_b_value"] = self._found.double(_tag("DiffusionBValue"))
+        if {SHARED, PER_FRAME} & self._found.values.keys():
+            pulses = self._plain("EchoPulseSequence"), self._plain("EchoPlanarPulseSequence")
+            found |= facts_of_frames(self._found, found, *pulses)
         return found
 
     def _each(self, table: Mapping[str, str], rule: Callable[[str], Any]) -> dict[str, Any]:
@@ -290,8 +335,11 @@ class _Values:
         return int(said)
 
     def _coded(self, tag: int, table: Mapping[str, str]) -> str:
-        code = self._found.first_item(tag, {_CODE_VALUE}).get(_CODE_VALUE, b"")
-        return table.get(code.decode("latin-1").strip("\0 "), "")
+        """What the first code of a sequence means: by the table, else in its own words."""
+        item = self._found.first_item(tag, {_CODE_VALUE, _CODE_MEANING})
+        code = item.get(_CODE_VALUE, b"").decode("latin-1").strip("\0 ")
+        meaning = _clean(self._decoded(item.get(_CODE_MEANING, b"")[:LONGEST_TEXT]))[:64].strip()
+        return table.get(code) or meaning or code[:16]
 
 
 def _decimal_string(text: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
+from imaging.domain.site_words import NONE, SiteWords
 
 Absent = Literal["pass", "refuse", "doubt"]
 
@@ -29,7 +30,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Input:
-    """One role that a model's input plays, and which series may play it. `slices`, `extent_mm`: (min, max)."""
+    """One role that a model's input plays, and which series may play it. `slices`, `extent_mm`: (min, max).
+
+    `site`: what the words of this site's headers mean; it comes from the settings, not from the card.
+    """
 
     role: str
     modality: tuple[str, ...]
@@ -44,6 +48,7 @@ class Input:
     weighting: str = ""
     derived: bool = False
     prefer: tuple[str, ...] = ()
+    site: SiteWords = NONE
 
 
 @dataclass(frozen=True)

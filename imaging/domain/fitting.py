@@ -85,11 +85,11 @@ def _mismatch(card_input: Input, headers: Sequence[Header]) -> str:
 
 
 PROGRESS: Final = (
-    "quality-control", "localizer", "derived", "body-part", "view", "age", "sequence", "contrast", "pixel-size-absent",
-    "rescale-absent", "positions-absent", "orientation-invalid", "orientation-mixed", "frames-irregular",
-    "frame-of-reference-differs", "positions-repeated", "positions", "too-few-slices", "too-many-slices", "extent",
-    "slices-missing", "gap", "memory", "acquisitions",
-    "units-unknown", "pixels-blank", "colour", "pixels-unreadable",
+    "quality-control", "localizer", "capture", "for-processing", "projection", "map", "subtraction", "derived",
+    "body-part", "view", "age", "sequence", "contrast", "pixel-size-absent", "rescale-absent", "positions-absent",
+    "orientation-invalid", "orientation-mixed", "frames-irregular", "frame-of-reference-differs",
+    "positions-repeated", "positions", "too-few-slices", "too-many-slices", "extent", "slices-missing", "gap", "memory",
+    "acquisitions", "units-unknown", "pixels-blank", "colour", "pixels-unreadable",
 )  # fmt: skip
 """The order in which reasons are found. Of several images or series, the one that came furthest speaks."""
 

@@ -1,16 +1,29 @@
 """Whether a single image may be taken by a card: its gates, and what it says of itself."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from imaging.domain.card import Gate, Input
+from imaging.domain.contrast import Said, agent_said, contrast
 from imaging.domain.header import Header, age_at
+from imaging.domain.image_kind import (
+    FILMS,
+    PROCESSING,
+    is_capture,
+    is_for_processing,
+    is_localizer,
+    is_reformat,
+    is_secondary_capture,
+    made_of_others,
+)
 from imaging.domain.reasons import Reason
-from imaging.domain.words import body_parts, names_agent, speaks_of_contrast, views
+from imaging.domain.site_words import SiteWords
+from imaging.domain.weighting import has_weighting, times, weighting
+from imaging.domain.words import Readings, body_parts, meant_views, views, views_within
 
-Fact = str | float | None
+Fact = str | float | Readings | None
 
 
 class Scope(StrEnum):
@@ -32,28 +45,39 @@ class Verdict:
 def judge(card_input: Input, header: Header) -> Verdict:
     """What an image is to an input of a card."""
     other = mismatch(card_input, header)
-    if other:
-        return Verdict(Scope.OUT, Reason(other))
-    if header.is_localizer:
-        return Verdict(Scope.OUT, Reason("localizer"))
-    if _is_made_of_others(header) or (not card_input.derived and _is_capture(header)):
-        return Verdict(Scope.OUT, Reason("derived"))
+    never = "" if other == "modality" else _never_taken(card_input, header)
+    if never or other:
+        return Verdict(Scope.OUT, Reason(never or other))
     reason = gate(card_input, header)
     if reason is not None:
-        is_plain = reason.code == "view" and views(_understood_view(header)) == {"OTHER"} and not _contradicts(header)
+        is_plain = reason.code == "view" and _is_other_view(card_input, header)
         return Verdict(Scope.OUT if is_plain else Scope.MISSING, reason)
     return _kind(card_input, header)
+
+
+def _never_taken(card_input: Input, header: Header) -> str:
+    """What an image plainly is that no card takes, or not this one; empty for nothing of that sort."""
+    classes = card_input.sop_class_uids
+    if is_localizer(header):
+        return "localizer"
+    if is_for_processing(header) and not PROCESSING & {header.sop_class_uid} & set(classes):
+        return "for-processing"
+    is_screen = is_capture(header) and not card_input.derived
+    is_copy = is_secondary_capture(header) and header.sop_class_uid not in classes
+    if is_screen or (is_copy and (classes or header.modality not in FILMS)):
+        return "capture"
+    return made_of_others(header)
 
 
 def _kind(card_input: Input, header: Header) -> Verdict:
     """By weighting, contrast and units, which a gate cannot ask."""
     if card_input.weighting:
-        said = weighting(header)
-        if said != card_input.weighting:
-            is_plain = bool(_weighting_by_times(header)) or excludes(header, card_input.weighting)
-            return Verdict(Scope.OUT if is_plain else Scope.MISSING, Reason("sequence", said))
+        has_it = has_weighting(header, card_input.weighting, card_input.site)
+        if not has_it:
+            why = Reason("sequence", weighting(header, card_input.site))
+            return Verdict(Scope.MISSING if has_it is None else Scope.OUT, why)
     if card_input.contrast != "any":
-        given = contrast(header)
+        given = contrast(header, card_input.site)
         if given is None:
             return Verdict(Scope.MISSING, Reason("contrast"))
         if given != (card_input.contrast == "yes"):
@@ -74,35 +98,16 @@ TEXT: Final = ("any",)
 NUMBER: Final = ("min", "max")
 """The keys of a gate that can hold for text and for numbers; the others would let everything pass."""
 
-GATES: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[Header], Fact]]]] = {
-    "BodyPartExamined": ("body-part", TEXT, lambda header: _understood_part(header)),
-    "ViewPosition": ("view", TEXT, lambda header: _understood_view(header)),
-    "PatientAge": ("age", NUMBER, age_at),
-    "ContrastBolusAgent": ("contrast", TEXT, lambda header: header.contrast_bolus_agent),
-    "EchoTime": ("sequence", NUMBER, lambda header: header.echo_time),
-    "RepetitionTime": ("sequence", NUMBER, lambda header: header.repetition_time),
-    "InversionTime": ("sequence", NUMBER, lambda header: header.inversion_time),
+GATES: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[Header, SiteWords], Fact]]]] = {
+    "BodyPartExamined": ("body-part", TEXT, lambda header, site: _understood_part(header, site)),
+    "ViewPosition": ("view", TEXT, lambda header, site: _understood_view(header, site)),
+    "PatientAge": ("age", NUMBER, lambda header, _: age_at(header)),
+    "ContrastBolusAgent": ("contrast", TEXT, lambda header, site: _named_agent(header, site)),
+    "EchoTime": ("sequence", NUMBER, lambda header, _: times(header).echo),
+    "RepetitionTime": ("sequence", NUMBER, lambda header, _: times(header).repetition),
+    "InversionTime": ("sequence", NUMBER, lambda header, _: times(header).inversion),
 }
 """By a gate's tag (a DICOM keyword): the reason where a header does not pass, how the gate may ask, what it asks of."""
-
-# fmt: off
-BODY_PARTS: Final = frozenset((
-    "ABDOMEN", "ABDOMENPELVIS", "ADRENAL", "ANKLE", "AORTA", "ARM", "AXILLA", "BACK", "BLADDER", "BRAIN", "BREAST",
-    "CALF", "CAROTID", "CEREBELLUM", "CERVIX", "CHEEK", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "CLAVICLE",
-    "COCCYX", "COLON", "CORONARYARTERY", "CSPINE", "CTSPINE", "DUODENUM", "EAR", "ELBOW", "ESOPHAGUS", "EXTREMITY",
-    "EYE", "FACE", "FEMUR", "FINGER", "FOOT", "FOREARM", "GALLBLADDER", "HAND", "HEAD", "HEADNECK", "HEART", "HIP",
-    "HUMERUS", "IAC", "ILEUM", "JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "LOWERLEG", "LSPINE", "LSSPINE", "LUNG",
-    "MANDIBLE", "MAXILLA", "MEDIASTINUM", "NASOPHARYNX", "NECK", "NECKCHEST", "NECKCHESTABDOMEN", "NECKCHESTABDPELV",
-    "NOSE", "ORBIT", "OVARY", "PANCREAS", "PATELLA", "PELVIS", "PROSTATE", "RADIUS", "RECTUM", "RIB", "SCAPULA",
-    "SCROTUM", "SELLA", "SHOULDER", "SKULL", "SPINE", "SPLEEN", "SSPINE", "STERNUM", "STOMACH", "THIGH", "THORAX",
-    "THUMB", "THYROID", "TLSPINE", "TOE", "TMJ", "TRACHEA", "TSPINE", "ULNA", "UTERUS", "WHOLEBODY", "WRIST",
-    "ZYGOMA",
-))
-# fmt: on
-"""Body parts as PS3.16 annex L writes them. Other text is doubtful: a gate's matter, not ours."""
-
-FILMS: Final = frozenset({"CR", "DX", "MG", "IO", "PX", "RG"})
-"""Projection images, whose ImageType says DERIVED of every processed film (PS3.3 C.8.11.3)."""
 
 QUALITY_CONTROL: Final = (
     "DAILY QA", "DAILY QC", "QUALITY CONTROL", "QUALITY ASSURANCE", "QC PHANTOM", "QA PHANTOM", "WATER PHANTOM",
@@ -115,52 +120,77 @@ def gate(card_input: Input, header: Header) -> Reason | None:
     """Why this single image may not be taken; None where it may."""
     if _is_quality_control(header):
         return Reason("quality-control")
-    if not card_input.derived and _is_reformat(header):
+    if not card_input.derived and is_reformat(header):
         return Reason("derived")
+    site = card_input.site
     for each in card_input.gates:
         code, _, fact = GATES[each.tag]
-        if not passes(each, fact(header)) or (each.tag in CODED and _contradicts(header, each.tag)):
+        if not passes(each, fact(header, site)) or (each.tag in CODED and _contradicts(header, each.tag, site)):
             return Reason(code)
     return None
 
 
-def _understood_part(header: Header) -> str:
-    """The body part in words, or as it is coded where the words are not understood."""
-    is_understood = body_parts(header.body_part_examined, BODY_PARTS)
-    return header.body_part_examined if is_understood else header.region_code or header.body_part_examined
+def _named_agent(header: Header, site: SiteWords) -> str:
+    """Contrast/Bolus Agent; empty where it names none ("NONE", "-", "KHÔNG")."""
+    is_none = agent_said(header.contrast_bolus_agent, site) is Said.NOT_GIVEN
+    return "" if is_none else header.contrast_bolus_agent
 
 
-def _understood_view(header: Header) -> str:
+def _understood_part(header: Header, site: SiteWords) -> str:
+    """The body part in words, or as it is coded where the words are not understood.
+
+    Never by a description: protocols are chosen for their exposure, and "CHEST PA" is what many a rib and abdomen on
+    a portable is called.
+    """
+    said = site.applied(header.body_part_examined, "part")
+    return said if body_parts(said) else header.region_code or said
+
+
+def _understood_view(header: Header, site: SiteWords) -> str:
     """The view in words, or as it is coded; a film that shows front and back side by side is none from the front."""
     if header.modality in FILMS and header.patient_orientation[:1] in (("A",), ("P",)):
         return "LATERAL"
-    return header.view_position if views(header.view_position) else header.view_code or header.view_position
+    said = site.applied(header.view_position, "view")
+    return said if views(said) else header.view_code or said
 
 
 CODED: Final = frozenset({"BodyPartExamined", "ViewPosition"})
 """What a header may say in words and in a code."""
 
 
-def _contradicts(header: Header, tag: str = "ViewPosition") -> bool:
+def _contradicts(header: Header, tag: str, site: SiteWords) -> bool:
     """Whether what is said in words and what is coded are two things."""
     if tag == "ViewPosition":
-        said, coded = views(header.view_position), views(header.view_code)
-        said = {"PA", "AP"} & coded if "FRONTAL" in said and coded & {"PA", "AP"} else said
+        texts = site.applied(header.view_position, "view"), header.view_code
+        said, coded = (meant_views(views(each)) for each in texts)
     else:
-        said, coded = (body_parts(each, BODY_PARTS) for each in (header.body_part_examined, header.region_code))
+        said, coded = body_parts(site.applied(header.body_part_examined, "part")), body_parts(header.region_code)
     return bool(said and coded and not said & coded)
+
+
+def _is_other_view(card_input: Input, header: Header) -> bool:
+    """Whether the view is plainly stated, and none that the card asks for."""
+    said = meant_views(views(_understood_view(header, card_input.site)))
+    asked = [each for each in card_input.gates if each.tag == "ViewPosition" and each.any]
+    is_other = any(not said & meant_views({view for name in each.any for view in views(name)}) for each in asked)
+    return bool(said) and is_other and not _contradicts(header, "ViewPosition", card_input.site)
 
 
 def passes(gate: Gate, fact: Fact) -> bool:
     """Whether a header's value passes. `doubt` refuses: no check on the pixels is shipped yet.
 
-    `absent` speaks of empty values only; one that is not understood never passes.
+    `absent` speaks of empty values only; one that is not understood never passes, one with several readings only if
+    each of them does.
     """
-    if fact is None or fact == "":
+    if fact in (None, "", ()):
         return gate.absent == "pass"
     if isinstance(fact, str):
         return not gate.any or _names(gate, fact)
-    return (gate.min is None or fact >= gate.min) and (gate.max is None or fact <= gate.max)
+    readings = fact if isinstance(fact, tuple) else (fact,)
+    return all(
+        each is not None and (gate.min is None or each >= gate.min) and (gate.max is None or each <= gate.max)
+        for each in readings
+    )
 
 
 def _names(gate: Gate, text: str) -> bool:
@@ -168,17 +198,16 @@ def _names(gate: Gate, text: str) -> bool:
     if _plain(text) in {_plain(each) for each in gate.any}:
         return True
     if gate.tag == "BodyPartExamined":
-        said, wanted = body_parts(text, BODY_PARTS), _parts_of(gate)
-        return bool(said) and said <= wanted
+        said = body_parts(text)
+        return bool(said) and said <= _parts_of(gate)
     if gate.tag == "ViewPosition":
-        wanted = {view for each in gate.any for view in views(each)} - {"OTHER"}
         said = views(text)
-        return bool(said) and said <= (wanted | {"FRONTAL"} if {"PA", "AP"} <= wanted else wanted)
+        return bool(said) and said <= views_within({view for each in gate.any for view in views(each)})
     return False
 
 
 def _parts_of(gate: Gate) -> set[str]:
-    return {part for each in gate.any for part in body_parts(each, BODY_PARTS)}
+    return {part for each in gate.any for part in body_parts(each)}
 
 
 def matches(card_input: Input, header: Header) -> bool:
@@ -192,12 +221,11 @@ def mismatch(card_input: Input, header: Header) -> str:
         return "modality"
     if card_input.sop_class_uids and header.image_class_uid not in card_input.sop_class_uids:
         return "sop-class"
-    said = body_parts(header.body_part_examined, BODY_PARTS)
+    text = _understood_part(header, card_input.site)
+    said = body_parts(text)
     asked = [each for each in card_input.gates if each.tag == "BodyPartExamined" and each.any]
-    is_other = any(
-        said and not said & _parts_of(each) and not _names(each, header.body_part_examined) for each in asked
-    )
-    return "body-part" if is_other and not _contradicts(header, "BodyPartExamined") else ""
+    is_other = any(said and not said & _parts_of(each) and not _names(each, text) for each in asked)
+    return "body-part" if is_other and not _contradicts(header, "BodyPartExamined", card_input.site) else ""
 
 
 def _plain(text: str) -> str:
@@ -209,95 +237,3 @@ def _is_quality_control(header: Header) -> bool:
         return True
     said = f"{header.study_description} {header.series_description}".upper()
     return any(name in said for name in QUALITY_CONTROL)
-
-
-MADE_OF_OTHERS: Final = frozenset((
-    "PROJECTION IMAGE", "MIP", "MINIP", "MNIP", "MAX_IP", "MIN_IP", "VRT", "VOLREN", "VOLUME RENDERING", "ADC", "FA",
-    "SUBTRACT", "SUBTRACTION", "SUB", "CBF", "CBV", "MTT", "TTP", "TMAX", "PERFUSION", "T1 MAP", "T2 MAP", "TRACEW",
-))  # fmt: skip
-CAPTURES: Final = frozenset(("SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE", "CAPTURE", "DOSE", "PROT"))
-REFORMATS: Final = frozenset(
-    ("MPR", "REFORMATTED", "CURVED", "CPR", "OBLIQUE MPR", "CSA MPR", "MPR_THICK", "MPR THICK")
-)
-
-
-def _is_made_of_others(header: Header) -> bool:
-    """A projection, a map, a subtraction, a phase image: no card of ours takes one for what it is made of."""
-    is_phase = header.modality == "MR" and "P" in header.image_type[2:3]
-    return is_phase or bool(MADE_OF_OTHERS & set(header.image_type))
-
-
-def _is_capture(header: Header) -> bool:
-    return bool(CAPTURES & set(header.image_type))
-
-
-def _is_reformat(header: Header) -> bool:
-    """Whether a slice was computed from others. DERIVED alone tells nothing: lossy copies and films say it too."""
-    if header.modality in FILMS:
-        return False
-    if REFORMATS & set(header.image_type):
-        return True
-    return "SECONDARY" in header.image_type[1:2] and header.lossy_image_compression != "01"
-
-
-def weighting(header: Header) -> str:
-    """`t1`, `t2`, `flair`, `pd`, or nothing: by the times, and by the description where these do not tell."""
-    said = header.series_description.lower()
-    by_times = _weighting_by_times(header)
-    if by_times:
-        return "flair" if by_times == "t2" and "flair" in said else by_times
-    said = said.replace("no flair", "")
-    if "t1" in said and "flair" in said:
-        return "t1"
-    return next((name for name, words in _WEIGHTINGS if any(word in said for word in words)), "")
-
-
-def excludes(header: Header, wanted: str) -> bool:
-    """Whether times or Scanning Sequence exclude a weighting, also where they tell none: a diffusion image, say."""
-    echo, repetition, inversion = header.echo_time, header.repetition_time, header.inversion_time
-    kinds = set(header.scanning_sequence)
-    if echo is None or repetition is None or echo < 1 or repetition < 20:  # in seconds, perhaps
-        return False
-    if wanted == "flair":
-        is_inverted = bool(inversion) or "IR" in kinds
-        return repetition < 2500 or echo < 50 or (bool(kinds) and not is_inverted)
-    if wanted == "t1":
-        return echo >= 60
-    return wanted == "t2" and (echo < 50 or bool(inversion and inversion >= 1400))
-
-
-_WEIGHTINGS: Final = (
-    ("flair", ("flair", "dark fluid", "dark-fluid")),
-    ("t1", ("t1", "mprage", "bravo")),
-    ("t2", ("t2",)),
-)
-
-
-def _weighting_by_times(header: Header) -> str:
-    """By Echo, Repetition and Inversion Time, in ms; of gradient echoes only what is certain."""
-    echo, repetition, inversion = header.echo_time, header.repetition_time, header.inversion_time
-    if echo is None or repetition is None:
-        return ""
-    is_planar, is_gradient = "EP" in header.scanning_sequence, "GR" in header.scanning_sequence
-    is_spin_echo = not inversion and not is_gradient and not is_planar
-    if echo >= 60 and inversion is not None and inversion >= 1400:
-        return "flair"
-    if echo <= 30 and not is_planar and (repetition <= 1200 or (inversion is not None and inversion >= 400)):
-        return "t1"
-    if is_spin_echo and repetition >= 1800:
-        return "t2" if echo >= 60 else "pd" if echo <= 30 else ""
-    return ""
-
-
-def contrast(header: Header) -> bool | None:
-    """Whether contrast was given: by the agent that is named, else by the description; None where that is open."""
-    agent = names_agent(header.contrast_bolus_agent)
-    if agent or (agent is None and not header.series_description):
-        return agent
-    said = speaks_of_contrast(header.series_description)
-    return None if agent is None and said is False else said
-
-
-def has_contrast(series: Sequence[Header]) -> bool:
-    """Whether any image of a series is known to be one with contrast."""
-    return any(contrast(header) for header in series)

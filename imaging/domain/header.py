@@ -5,15 +5,13 @@ them. Text is decoded by the source's own Specific Character Set and normalised 
 is empty or None, and what was wrong with it stands in `faults`.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
 from typing import Any, Self
 
 from imaging.domain.patient import Person, is_one_patient
-from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, age_years, plain_date
+from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, Readings, age_years, days, plain_date
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,16 @@ class Header:
     image_orientation: tuple[float, float, float, float, float, float] | None = None
     frame_of_reference_uid: str = ""
     position_decimals: int = 6
+    series_date: str = ""
     acquisition_date: str = ""
+    content_date: str = ""
     acquisition_time: str = ""
     temporal_position: int | None = None
     has_rescale: bool = False
     contrast_bolus_agent: str = ""
+    contrast_agent_code: str = ""
+    contrast_volume: float | None = None
+    contrast_administered: str = ""
     convolution_kernel: str = ""
     scanning_sequence: tuple[str, ...] = ()
     repetition_time: float | None = None
@@ -83,6 +86,9 @@ class Header:
     view_code: str = ""
     region_code: str = ""
     presentation_intent_type: str = ""
+    volume_technique: str = ""
+    diffusion_b_value: float | None = None
+    frames_differ: tuple[str, ...] = ()
     has_pixels: bool = False
     faults: tuple[str, ...] = ()
 
@@ -111,11 +117,6 @@ class Header:
             return _FOR_PRESENTATION.get(self.sop_class_uid, self.sop_class_uid)
         return self.sop_class_uid
 
-    @property
-    def is_localizer(self) -> bool:
-        """PS3.3 C.7.6.1.1.2 and C.8.2.1.1.1."""
-        return "LOCALIZER" in self.image_type
-
     def to_json(self) -> dict[str, Any]:
         """Only what differs from its default, to keep the ledger small."""
         return {key: value for key, value in vars(self).items() if value != _DEFAULTS.get(key)}
@@ -139,19 +140,34 @@ _FOR_PRESENTATION: Mapping[str, str] = {
 _DEFAULTS: Mapping[str, Any] = {each.name: each.default for each in fields(Header)}
 
 
-def age_at(header: Header) -> float | None:
-    """The patient's age at the study in years: Patient's Age, else from the dates.
+def age_at(header: Header) -> Readings:
+    """The patient's age in years at the examination, in each of its readings: Patient's Age, else from the dates.
 
-    None where neither is given; NaN, for which no bound holds, where only values are that cannot be understood.
+    Empty where neither is given; NaN, for which no bound holds, where only values are that cannot be understood.
     """
-    stated = age_years(header.patient_age)
-    if stated is not None and not math.isnan(stated):
+    stated, dated = age_years(header.patient_age), _age_by_dates(header)
+    if len(stated) == 1 and stated is not NOT_UNDERSTOOD:
         return stated
-    born, taken = _day(header.patient_birth_date), _day(header.study_date)
-    if born is not None and taken is not None and 0 <= taken - born <= OLDEST * 365.25:
-        return (taken - born) / 365.25
-    is_odd = bool(header.patient_birth_date) and born is None and header.patient_birth_date != "19000101"
-    return NOT_UNDERSTOOD if is_odd else stated
+    if dated and dated is not NOT_UNDERSTOOD:
+        return dated
+    return stated or dated
+
+
+def _age_by_dates(header: Header) -> Readings:
+    """The age between birth date and the first date that the examination has.
+
+    A birth date that is written and cannot be measured by is not understood, rather than absent: the age is known to
+    somebody, and may be a child's.
+    """
+    born = days(header.patient_birth_date)
+    if not born or born is NOT_UNDERSTOOD:
+        return born
+    dates = (header.study_date, header.series_date, header.acquisition_date, header.content_date)
+    taken = next((each[0] for date in dates if len(each := days(date)) == 1 and each is not NOT_UNDERSTOOD), None)
+    if taken is None or taken < born[0]:
+        return NOT_UNDERSTOOD
+    ages = ((taken - min(each, taken)) / 365.25 for each in born)
+    return tuple(age for age in ages if age <= OLDEST)
 
 
 def age_text(header: Header) -> str:
@@ -161,22 +177,15 @@ def age_text(header: Header) -> str:
     """
     if re.fullmatch("[0-9]{3}[DWMY]", header.patient_age):
         return header.patient_age
-    born, taken = _day(header.patient_birth_date), _day(header.study_date)
-    if born is None or taken is None or taken < born:
-        return header.patient_age
     begun, ended = plain_date(header.patient_birth_date), plain_date(header.study_date)
+    if not begun or not ended or ended < begun:
+        return header.patient_age
     months = _months(ended) - _months(begun) - (ended[6:8] < begun[6:8])
     if months >= 24:
         return f"{months // 12:03d}Y"
-    return f"{months:03d}M" if months >= 2 else f"{int(taken - born):03d}D"
+    return f"{months:03d}M" if months >= 2 else f"{int(days(ended)[0] - days(begun)[0]):03d}D"
 
 
 def _months(date: str) -> int:
     """The month of a DA value, counted from year 0."""
     return int(date[:4]) * 12 + int(date[4:6])
-
-
-def _day(date: str) -> float | None:
-    """Days on one scale for a date; None where it is none."""
-    plain = plain_date(date)
-    return float(datetime.strptime(plain, "%Y%m%d").toordinal()) if plain else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imaging.domain.header import Header
+from imaging.domain.image_kind import is_localizer
 
 VOLUME_MODALITIES: Final = frozenset({"CT", "MR", "PT", "NM"})
 """Modalities whose images belong together by position; all others settle as films do."""
@@ -95,7 +96,7 @@ def has_gap(headers: Sequence[Header]) -> bool:
     """
     series: dict[str, list[float]] = {}
     for each in headers:
-        if each.image_position and each.image_orientation and not each.is_localizer and each.number_of_frames == 1:
+        if each.image_position and each.image_orientation and not is_localizer(each) and each.number_of_frames == 1:
             along = _along_normal(each.image_position, each.image_orientation)
             series.setdefault(each.series_instance_uid, []).append(along)
     return any(_uneven(sorted(positions)) for positions in series.values())

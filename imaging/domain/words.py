@@ -1,144 +1,202 @@
-"""What sites write into headers, read as they mean it: ages, dates, body parts, views, contrast.
+"""What sites write into headers, read as they mean it: ages, dates, body parts, views.
 
 Each reader tells three things apart: an empty value, one that it understands, and one that it does not. The last never
-counts as absent.
+counts as absent. A value with several meanings has several readings, and all of them have to pass.
 """
 
+import calendar
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date
 from typing import Final
 
 from imaging.domain.folding import fold
 
-NOT_UNDERSTOOD: Final = math.nan
-"""An age that is written, but that nobody can be sure of: no bound of a gate holds for it."""
+Readings = tuple[float, ...]
+"""What a value may mean: nothing where none is given."""
+
+NOT_UNDERSTOOD: Final[Readings] = (math.nan,)
+"""A value that is written, but that nobody can be sure of: no bound of a gate holds for it."""
 OLDEST: Final = 120.0
 
-_AGE: Final = re.compile(r"(?:([ymwd])\s*(\d{1,3})|(\d{1,4})\s*([a-z]*)\.?)")
-_UNITS: Final = {
-    "": 1.0, "y": 1.0, "yo": 1.0, "yr": 1.0, "yrs": 1.0, "year": 1.0, "years": 1.0, "tuoi": 1.0, "a": 1.0, "an": 1.0,
-    "ans": 1.0, "j": 1.0, "m": 12.0, "mo": 12.0, "mos": 12.0, "month": 12.0, "months": 12.0, "mois": 12.0,
-    "thang": 12.0, "w": 52.18, "week": 52.18, "weeks": 52.18, "tuan": 52.18, "d": 365.25, "day": 365.25,
-    "days": 365.25, "ngay": 365.25, "jour": 365.25, "jours": 365.25,
+_UNITS: Final[Mapping[str, Readings]] = {
+    **dict.fromkeys(("", "y", "yo", "yr", "yrs", "year", "years", "yold", "yearold", "yearsold", "yrold", "yrsold",
+                     "tuoi", "a", "an", "ans", "annee", "annees", "jahr", "jahre"), (1.0,)),
+    **dict.fromkeys(("m", "mo", "mos", "mth", "mths", "month", "months", "monthsold", "mois", "thang", "thangtuoi",
+                     "monat", "monate"), (12.0,)),
+    **dict.fromkeys(("w", "wk", "wks", "week", "weeks", "weeksold", "tuan", "tuantuoi", "semaine", "semaines"),
+                    (52.18,)),
+    **dict.fromkeys(("d", "day", "days", "daysold", "ngay", "ngaytuoi", "jour", "jours", "tag", "tage"), (365.25,)),
+    "t": (1.0, 12.0, 52.18),
+    "j": (1.0, 365.25),
 }  # fmt: skip
-"""How many of a unit make a year. "t" is none of them: it may be a year (tuổi) or a month (tháng)."""
+"""How many of a unit make a year. "t" is tuổi, tháng or tuần, "j" Jahre or jours."""
+
+_AGE: Final = re.compile(r"(\d{1,4}(?:[.,]\d{1,2})?)([a-z]*)")
 
 
-def age_years(text: str) -> float | None:
-    """Years of an age as sites write it: "045Y", "6Y", "6", "18M", "6 YEARS", "6 tuổi", "Y006".
+def age_years(text: str) -> Readings:
+    """Years of an age as sites write it: "045Y", "6Y", "6", "18M", "6 YEARS", "6 tuổi", "Y006"; "6T" has several.
 
-    None where none is given (empty, 000Y, 999Y, more than 120 years); NOT_UNDERSTOOD where it is no age.
+    Empty where none is given (empty, 000Y, 999Y, more than 120 years); NOT_UNDERSTOOD where it is no age.
     """
-    said = fold(text).strip()
+    said = re.sub(r"[\s./\-]+(?![0-9])|(?<![0-9])[.\s]+", "", fold(text))
     if not said:
-        return None
-    found = _AGE.fullmatch(said)
-    unit = (found[1] or found[4]) if found else None
-    if found is None or unit not in _UNITS:
+        return () if not text.strip() else NOT_UNDERSTOOD
+    said = re.sub(r"^([a-z]+)(\d+)$", r"\2\1", said)
+    found = _AGE.findall(said)
+    if "".join(number + unit for number, unit in found) != said or any(unit not in _UNITS for _, unit in found):
         return NOT_UNDERSTOOD
-    number = int(found[2] or found[3])
-    age = number / _UNITS[unit]
-    return None if age > OLDEST or (number == 0 and unit in ("", "y")) else age
+    if len(found) > 1 and any(len(_UNITS[unit]) > 1 or not unit for _, unit in found):
+        return NOT_UNDERSTOOD
+    ages = [sum(_number(n) / _UNITS[unit][0] for n, unit in found)]
+    if len(found) == 1:
+        number, unit = found[0]
+        ages = [_number(number) / each for each in _UNITS[unit]]
+        if not _number(number) and _UNITS[unit] == (1.0,):
+            return ()
+    return tuple(dict.fromkeys(age for age in ages if age <= OLDEST))
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+_NO_DATE: Final = re.compile(r"0+|1900(01)?(01)?")
+
+
+def days(text: str) -> Readings:
+    """A date on one scale of days: its first and last day where it names a year or a month, each reading of 02/03/2020.
+
+    Empty where there is none, as 19000101 is none; NOT_UNDERSTOOD where it is no date.
+    """
+    said = text.strip()
+    digits = re.sub(r"[.\-/ ]", "", said)
+    if not said or _NO_DATE.fullmatch(digits):
+        return ()
+    parts = re.fullmatch(r"(\d\d?)[.\-/ ](\d\d?)[.\-/ ](\d{4})", said)
+    if parts:
+        found = {*_days(parts[3], parts[2], parts[1]), *_days(parts[3], parts[1], parts[2])}
+    else:
+        whole = re.fullmatch(r"(\d{4})(\d\d)?(\d\d)?", digits)
+        found = set(_days(whole[1], whole[2] or "", whole[3] or "")) if whole else set()
+    return tuple(sorted(found)) or NOT_UNDERSTOOD
+
+
+def _days(year: str, month: str, day: str) -> Readings:
+    try:
+        if day:
+            return (float(date(int(year), int(month), int(day)).toordinal()),)
+        first = date(int(year), int(month or 1), 1)
+        last_month = int(month or 12)
+        last = date(int(year), last_month, calendar.monthrange(int(year), last_month)[1])
+    except (ValueError, calendar.IllegalMonthError):
+        return ()
+    return float(first.toordinal()), float(last.toordinal())
 
 
 def plain_date(text: str) -> str:
     """A date as YYYYMMDD: "20200101", "2020.01.01", "2020-01-01"; empty for none, and for 19000101, which is none."""
-    said = re.sub(r"[.\-/ ]", "", text.strip())
-    try:
-        datetime.strptime(said, "%Y%m%d")
-    except ValueError:
-        return ""
-    return said if re.fullmatch("[0-9]{8}", said) and said != "19000101" else ""
+    found = days(text)
+    return f"{date.fromordinal(int(found[0])):%Y%m%d}" if len(found) == 1 and found is not NOT_UNDERSTOOD else ""
 
 
 # Body parts and views -------------------------------------------------------------------------------------
 
-_PARTS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("CHEST", "THORAX", "TORAX", "NGUC", "PHOI", "POUMON", "POUMONS", "PULMON", "LUNG", "LUNGS",
-                     "THORACIQUE", "THORACIC"), "CHEST"),
-    **dict.fromkeys(("HEAD", "BRAIN", "SKULL", "CRANE", "CRANIUM", "TETE", "SO", "NAO", "DAU", "CEREBRAL", "CEREBRALE",
-                     "ENCEPHALE", "KOPF", "SCHAEDEL"), "HEAD"),
-    **dict.fromkeys(("ABDOMEN", "BUNG"), "ABDOMEN"),
-    **dict.fromkeys(("NECK", "CO", "COU"), "NECK"),
-    **dict.fromkeys(("KNEE", "GOI", "GENOU"), "KNEE"),
-    **dict.fromkeys(("HAND", "MAIN"), "HAND"),
-    **dict.fromkeys(("PELVIS", "BASSIN", "CHAU"), "PELVIS"),
+# fmt: off
+BODY_PARTS: Final = frozenset((
+    "ABDOMEN", "ABDOMENPELVIS", "ADRENAL", "ANKLE", "AORTA", "ARM", "AXILLA", "BACK", "BLADDER", "BRAIN", "BREAST",
+    "CALF", "CAROTID", "CEREBELLUM", "CERVIX", "CHEEK", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "CLAVICLE",
+    "COCCYX", "COLON", "CORONARYARTERY", "CSPINE", "CTSPINE", "DUODENUM", "EAR", "ELBOW", "ESOPHAGUS", "EXTREMITY",
+    "EYE", "FACE", "FEMUR", "FINGER", "FOOT", "FOREARM", "GALLBLADDER", "HAND", "HEAD", "HEADNECK", "HEART", "HIP",
+    "HUMERUS", "IAC", "ILEUM", "JAW", "KIDNEY", "KNEE", "LEG", "LIVER", "LOWERLEG", "LSPINE", "LSSPINE", "LUNG",
+    "MANDIBLE", "MAXILLA", "MEDIASTINUM", "NASOPHARYNX", "NECK", "NECKCHEST", "NECKCHESTABDOMEN", "NECKCHESTABDPELV",
+    "NOSE", "ORBIT", "OVARY", "PANCREAS", "PATELLA", "PELVIS", "PROSTATE", "RADIUS", "RECTUM", "RIB", "SCAPULA",
+    "SCROTUM", "SELLA", "SHOULDER", "SKULL", "SPINE", "SPLEEN", "SSPINE", "STERNUM", "STOMACH", "THIGH", "THORAX",
+    "THUMB", "THYROID", "TLSPINE", "TOE", "TMJ", "TRACHEA", "TSPINE", "ULNA", "UTERUS", "WHOLEBODY", "WRIST",
+    "ZYGOMA",
+))
+# fmt: on
+"""Body parts as PS3.16 annex L writes them. Other text is a gate's matter."""
+
+PARTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("CHEST", "THORAX", "TORAX", "NGUC", "PHOI", "POUMON", "POUMONS", "PULMON", "PULMONAIRE", "LUNG",
+                     "LUNGS", "THORACIQUE", "THORACIC", "CXR", "PCXR", "TIMPHOI"), "CHEST"),
+    **dict.fromkeys(("HEAD", "BRAIN", "SKULL", "CRANE", "CRANIUM", "CRANIAL", "CRANIENNE", "TETE", "SO", "SONAO", "NAO",
+                     "DAU", "CEREBRAL", "CEREBRALE", "CEREBRUM", "ENCEPHALE", "ENCEPHALIQUE", "KOPF", "SCHAEDEL",
+                     "SCHADEL", "NEUROCRANIUM"), "HEAD"),
+    **dict.fromkeys(("ABDOMEN", "ABD", "ABDO", "ABDOMINAL", "ABDOMINALE", "BUNG", "OBUNG", "KUB", "ASP"), "ABDOMEN"),
+    **dict.fromkeys(("NECK", "CO", "COU", "HALS"), "NECK"),
+    **dict.fromkeys(("KNEE", "GOI", "GENOU", "KHOPGOI"), "KNEE"),
+    **dict.fromkeys(("HAND", "MAIN", "BANTAY"), "HAND"),
+    **dict.fromkeys(("FOOT", "FEET", "PIED", "BANCHAN"), "FOOT"),
+    **dict.fromkeys(("WRIST", "POIGNET", "COTAY"), "WRIST"),
+    **dict.fromkeys(("ANKLE", "CHEVILLE", "COCHAN"), "ANKLE"),
+    **dict.fromkeys(("SHOULDER", "EPAULE", "VAI"), "SHOULDER"),
+    **dict.fromkeys(("ELBOW", "COUDE", "KHUYU"), "ELBOW"),
+    **dict.fromkeys(("HIP", "HANCHE", "HANG", "KHOPHANG"), "HIP"),
+    **dict.fromkeys(("SPINE", "RACHIS", "COTSONG", "CSPINE", "TSPINE", "LSPINE"), "SPINE"),
+    **dict.fromkeys(("RIB", "COTES", "XUONGSUON"), "RIB"),
+    **dict.fromkeys(("PELVIS", "PELVIC", "PELVIEN", "BASSIN", "CHAU", "KHUNGCHAU"), "PELVIS"),
 }  # fmt: skip
 """Words of Vietnamese, French and English for the regions that cards ask for and those that stand beside them."""
 
 _VIEWS: Final[Mapping[str, str]] = {
-    "PA": "PA", "AP": "AP", "FRONTAL": "FRONTAL", "FACE": "FRONTAL", "THANG": "FRONTAL",
-    **dict.fromkeys(("LL", "RL", "LAT", "LATERAL", "LATERALE", "PROFIL", "NGHIENG", "LLD", "RLD", "DECUBITUS", "LLO",
-                     "RLO", "LAO", "RAO", "LPO", "RPO", "OBLIQUE", "LORDOTIC"), "OTHER"),
+    "PA": "PA", "AP": "AP", **dict.fromkeys(("FRONTAL", "FRONTALE", "FACE", "THANG"), "FRONTAL"),
+    "LL": "LL", "RL": "RL",
+    **dict.fromkeys(("LAT", "LATERAL", "LATERALE", "LATL", "PROFIL", "NGHIENG"), "LATERAL"),
+    **dict.fromkeys(("LLD", "RLD", "DECUB", "DECUBITUS", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBLIQUE", "OBL",
+                     "OBLIQ", "CHECH", "LORDOTIC", "LORDOTIQUE", "AXIAL", "TANGENTIAL", "MLO", "CC"), "OTHER"),
 }  # fmt: skip
 
-_TOGETHER: Final = (
-    (r"ANTERO ?POSTERIOR|ANTERIOR POSTERIOR|\bA P\b", "AP"),
-    (r"POSTERO ?ANTERIOR|POSTERIOR ANTERIOR|\bP A\b", "PA"),
-)
+_SIDES: Final[Mapping[str, frozenset[str]]] = {"FRONTAL": frozenset(("PA", "AP")), "LATERAL": frozenset(("LL", "RL"))}
+"""What a view leaves open."""
+
+_TOGETHER: Final = tuple((re.compile(pattern), word) for pattern, word in (
+    (r"\bANTERO ?POSTERIOR|\bANTERIOR POSTERIOR|\bA P\b|\bTRUOC SAU\b|\bANT POST\b", "AP"),
+    (r"\bPOSTERO ?ANTERIOR|\bPOSTERIOR ANTERIOR|\bP A\b|\bSAU TRUOC\b|\bPOST ANT\b", "PA"),
+    (r"\bTIM PHOI\b", "TIMPHOI"), (r"\bSO NAO\b", "SONAO"), (r"\bBAN TAY\b", "BANTAY"),
+    (r"\bBAN CHAN\b", "BANCHAN"), (r"\bCO TAY\b", "COTAY"), (r"\bCO CHAN\b", "COCHAN"),
+    (r"\bCOT SONG\b", "COTSONG"), (r"\bKHUNG CHAU\b", "KHUNGCHAU"), (r"\bXUONG SUON\b", "XUONGSUON"),
+    (r"\bO BUNG\b", "OBUNG"), (r"\b[CTL] SPINE\b", "SPINE"),
+))  # fmt: skip
+"""Words that mean one thing together."""
 
 
 def _tokens(text: str) -> list[str]:
     said = re.sub(r"[^A-Z0-9]+", " ", fold(text).upper()).strip()
     for pattern, word in _TOGETHER:
-        said = re.sub(pattern, word, said)
+        said = pattern.sub(word, said)
     return said.split()
 
 
-def body_parts(text: str, known: frozenset[str]) -> set[str]:
-    """The regions that a text names, each by one word; `known`: those of the standard, which stand for themselves."""
-    return {_PARTS.get(word, word) for word in _tokens(text) if word in _PARTS or word in known}
+def body_parts(text: str) -> set[str]:
+    """The regions that a text names, each by one word."""
+    found = {_part(word) for word in _tokens(text)} - {""}
+    return found - {"FACE"} or found  # beside another region it is French for the view: "thorax face"
+
+
+def _part(word: str) -> str:
+    """The region that a word names: by our table, else by the standard's terms, which stand for themselves."""
+    for each in (word, word.removesuffix("S")):
+        if each in PARTS or each in BODY_PARTS:
+            return PARTS.get(each, each)
+    return ""
 
 
 def views(text: str) -> set[str]:
-    """The views that a text names: PA, AP, FRONTAL, or OTHER."""
+    """The views that a text names: PA, AP or FRONTAL, LL, RL or LATERAL, or OTHER."""
     return {_VIEWS[word] for word in _tokens(text) if word in _VIEWS}
 
 
-# Contrast -------------------------------------------------------------------------------------------------
-
-_NO_AGENT: Final = frozenset((
-    "", "no", "none", "n", "non", "nil", "no contrast", "without contrast", "without", "native", "off", "khong", "sans",
-    "0", "n a", "na", "no iv", "khong tiem", "khong thuoc", "khong co", "aucun", "ohne", "negative", "neg",
-))  # fmt: skip
-_DOUBTFUL_AGENT: Final = frozenset(("unknown", "unk", "inconnu", "khong ro", "other"))
-
-_BOTH: Final = re.compile(
-    r"\bwith (?:and|or|&|\+) ?without\b|\bwithout (?:and|or|&|\+) ?with\b|\bw/?o? ?(?:and|&|\+) ?w/?o?\b|"
-    r"\bavec (?:et|ou) sans\b|\bsans (?:et|ou|puis) avec\b|\bco (?:va|hoac) khong\b|\bkhong (?:va|hoac) co\b|"
-    r"\btruoc va sau (?:khi )?tiem\b"
-)
-_WITHOUT: Final = re.compile(
-    r"\bwithout(?: iv| i\.v\.)?(?: contrast| injection)?|\bw/o(?: iv)?(?: contrast)?|\bnon[ -]?contrast|\bno contrast|"
-    r"\bnon[ -]?inject\w*|\bkhong (?:co )?(?:tiem|can quang|thuoc)(?: thuoc| can quang)*|\bnon inj\b|"
-    r"\biv ?-(?!\w)|\bsans (?:injection|inj|iv|ivc|contraste|produit|pdc)(?: de contraste)?|"
-    r"\bnativ\w*|\bohne km\b|\bplain\b"
-)
-_WITH: Final = re.compile(
-    r"\+ ?c(?![a-z])|(?<![a-z])c\+|contrast|\bpost ?con|(?<![a-z])gd(?![a-z])|\bgad|\bco tiem|\bsau (?:khi )?tiem|"
-    r"\btiem thuoc|\bcan quang|\bavec (?:injection|inj|iv|ivc|contraste|produit|pdc)|\bapres (?:injection|inj|gado)|"
-    r"\binjecte|\bmit km\b|\bkm\b|\bcta\b|\bangio|\bc\.?e\.?ct\b|\b(?:art|arterial|venous|portal|delayed) phase\b|"
-    r"\bw/? ?(?:iv )?contrast|\biv ?\+"
-)
-_MAYBE: Final = re.compile(r"\bpost\b|\binjection\b|\biv\b|\btiem\b")
+def meant_views(said: set[str]) -> set[str]:
+    """The views that are meant by what is said: FRONTAL is PA or AP, LATERAL is LL or RL."""
+    return {side for view in said for side in _SIDES.get(view, (view,))}
 
 
-def names_agent(text: str) -> bool | None:
-    """Whether a Contrast/Bolus Agent names one; None where that cannot be told."""
-    said = " ".join(re.sub(r"[^a-z0-9]+", " ", fold(text)).split())
-    if said in _DOUBTFUL_AGENT:
-        return None
-    return said not in _NO_AGENT
-
-
-def speaks_of_contrast(description: str) -> bool | None:
-    """Whether a description says that contrast was given; None where its words leave that open."""
-    said = " ".join(fold(description).replace("_", " ").split())
-    if _BOTH.search(said):
-        return None
-    left, denied = _WITHOUT.subn(" ", said)
-    if _WITH.search(left):
-        return None if denied else True
-    return None if not denied and _MAYBE.search(left) else False
+def views_within(asked: set[str]) -> set[str]:
+    """What a view may be called that is certainly one of those asked for; of OTHER ones only the very words count."""
+    inner = {side for view in asked & set(_SIDES) for side in _SIDES[view]}
+    wider = {view for view, sides in _SIDES.items() if sides <= asked}
+    return (asked | inner | wider) - {"OTHER"}

@@ -1,10 +1,11 @@
 """The models that can be served: those shipped, and those of the site's own folders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imaging.domain.card import Card
+from imaging.domain.site_words import SiteWords
 from imaging.models.folders import cards_in, folder_faults
 from imaging.models.reading import read_card
 from imaging.models.tables import CardError
@@ -36,12 +37,15 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "weights"
 
 
-def load_models(folders: Sequence[Path]) -> Catalogue:
+def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Catalogue:
     """All models in the folders: a folder with a `card.toml` is one, and so is each such folder right below it.
+
+    `site_words`: entries of the setting, by which every input reads headers. Raises ValueError where one is none.
 
     A card with faults disables that model alone, and so does a folder without any card. Of two models with one id
     the one from the earlier folder is served; the other is named among the disabled.
     """
+    site = SiteWords.of(site_words)
     models: dict[str, Card] = {}
     disabled: list[tuple[str, Path, str]] = []
     for folder in folders:
@@ -57,7 +61,7 @@ def load_models(folders: Sequence[Path]) -> Catalogue:
                 why = f"{path}: id = {card.id!r}: {other} has it too (id-repeated)"
                 disabled.append((card.id, path.parent, why))
             else:
-                models[card.id] = card
+                models[card.id] = replace(card, inputs=tuple(replace(each, site=site) for each in card.inputs))
     names = [*models, *(name for name, _, _ in disabled)]
     told = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
     return Catalogue(tuple(models[each] for each in sorted(models)), told)

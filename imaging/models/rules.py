@@ -9,7 +9,7 @@ from typing import Final
 import pydicom.uid
 
 from imaging.domain.card import Card, FindingSpec, Input, Step
-from imaging.domain.gates import FILMS
+from imaging.domain.image_kind import FILMS
 from imaging.models.steps import GEOMETRY, ONCE, STEPS
 
 Fault = tuple[str, object, str, str]

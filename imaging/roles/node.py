@@ -41,6 +41,7 @@ class NodeConfig:
     models: Sequence[str]
     patience: Mapping[str, float]
     disk_reserve_bytes: int
+    site_words: Sequence[str] = ()
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -62,7 +63,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
             "free one"
         ) from None
     models = [Path(each) for each in told.models] or [shipped_folder()]
-    settler = Settler(ledger, load_models(models).models, patience)
+    settler = Settler(ledger, load_models(models, told.site_words).models, patience)
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
     host = f"[{told.host}]" if ":" in told.host else told.host
     life.ready({"dicom": f"{host}:{port}", "port": port})

@@ -73,6 +73,7 @@ class WorkerConfig:
     memory_mb: float
     threads: int
     language: Language
+    site_words: Sequence[str] = ()
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -95,7 +96,7 @@ class Worker:
 
     def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
         self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
-        self._catalogue = load_models([Path(each) for each in told.models] or [shipped_folder()])
+        self._catalogue = load_models([Path(each) for each in told.models] or [shipped_folder()], told.site_words)
         self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads

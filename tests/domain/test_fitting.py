@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.card import Card, Engine, Gate, Input
+from imaging.domain.contrast import contrast
 from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict
-from imaging.domain.gates import Scope, has_contrast, weighting
+from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.site_words import SiteWords
 from imaging.domain.source import Source
 from imaging.domain.stacks import Pile
 from imaging.inference.acquisitions import read_study
@@ -150,7 +152,7 @@ def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
         ({"patient_age": "", "patient_birth_date": "20200101", "study_date": "20260101"}, "age"),
         ({"quality_control_image": "YES"}, "quality-control"),
         ({"series_description": "Daily QC"}, "quality-control"),
-        ({"image_type": ("DERIVED", "SECONDARY", "SUBTRACTION")}, "derived"),
+        ({"image_type": ("DERIVED", "SECONDARY", "SUBTRACTION")}, "subtraction"),
         ({"patient_orientation": ("P", "F")}, "view"),
         ({"view_position": "PA", "view_code": "LL"}, "view"),
         ({"patient_age": "6T"}, "age"),
@@ -196,6 +198,106 @@ def test_what_does_not_fit_at_all_says_in_what():
     assert reason(CHEST_CARD, [replace(film("1"), sop_class_uid=CT)]) == "sop-class"
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_out", "why"),
+    [
+        ({"view_position": "LATERAL"}, True, "view"),
+        ({"view_position": "", "view_code": "left lateral decubitus"}, True, "view"),
+        ({"view_position": ""}, False, "view"),
+        ({"view_position": "??"}, False, "view"),
+        ({"view_position": "AP LORDOTIC"}, False, "view"),
+        ({"view_position": "PA", "view_code": "LL"}, False, "view"),
+        ({"view_position": "PA", "view_code": "AP"}, False, "view"),
+        ({"body_part_examined": "HAND"}, True, "body-part"),
+        ({"body_part_examined": "??", "region_code": "HAND"}, True, "body-part"),
+        ({"body_part_examined": "CHEST", "region_code": "HAND"}, False, "body-part"),
+        ({"body_part_examined": "HAND", "region_code": "CHEST"}, False, "body-part"),
+        ({"body_part_examined": "??", "series_description": "CHEST PA"}, False, "body-part"),
+        ({"patient_age": "30T"}, False, "age"),
+    ],
+)
+def test_what_is_plainly_another_view_or_region_is_out_of_scope_and_what_is_not_understood_is_missing(
+    changes: dict[str, Any], is_out: bool, why: str
+):
+    said = verdict(CHEST_CARD, film("1", **changes))
+    assert (said.scope is Scope.OUT, str(said.reason)) == (is_out, why)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body_part_examined": "PORT CHEST", "view_position": "AP SUPINE"},
+        {"body_part_examined": "Tim phổi thẳng", "view_position": "thẳng"},
+        {"body_part_examined": "THORAX FACE", "view_position": "DE FACE"},
+        {"body_part_examined": "UNKNOWN", "region_code": "Thoracic cavity structure"},
+        {"view_position": "", "view_code": "postero-anterior"},
+        {"view_position": "FRONTAL", "view_code": "PA"},
+        {"patient_age": "6T", "patient_birth_date": "1950", "study_date": "20260101"},
+        {"patient_age": "42"},
+    ],
+)
+def test_a_film_is_taken_as_its_site_writes_it(changes: dict[str, Any]):
+    assert taken(CHEST_CARD, [film("1", **changes)]) == ["1"]
+
+
+def test_a_sites_words_decide_of_each_question_that_a_card_asks():
+    site = SiteWords.of(["CHEST=tp", "PA=phim thang", "no-contrast=tron", "contrast=thuoc X"])
+    chest, head = (card(replace(each, site=site)) for each in (FILM, HEAD))
+    written = film("1", body_part_examined="TP", view_position="Phim thẳng")
+    assert taken(chest, [written]) == ["1"]
+    assert reason(CHEST_CARD, [written]) == "body-part"
+    assert reason(head, series("s", range(0, 50, 5), series_description="so nao thuoc X")) == "contrast"
+    assert taken(head, series("s", range(0, 50, 5), contrast_bolus_agent="TRON"))
+
+
+@pytest.mark.parametrize(
+    ("image_type", "why"),
+    [
+        (("ORIGINAL", "PRIMARY", "LOCALIZER"), "localizer"),
+        (("DERIVED", "SECONDARY", "AXIAL", "MIP"), "projection"),
+        (("DERIVED", "SECONDARY", "MIN_IP"), "projection"),
+        (("DERIVED", "SECONDARY", "AVERAGE"), "projection"),
+        (("DERIVED", "SECONDARY", "VRT"), "projection"),
+        (("ORIGINAL", "PRIMARY", "PROJECTION IMAGE"), "projection"),
+        (("DERIVED", "SECONDARY", "SUBTRACT"), "subtraction"),
+        (("DERIVED", "PRIMARY", "PERFUSION", "TTP"), "map"),
+        (("DERIVED", "PRIMARY", "CBF MAP"), "map"),
+        (("DERIVED", "SECONDARY", "SCREEN SAVE"), "capture"),
+    ],
+)
+def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: tuple[str, ...], why: str):
+    slices = series("s", range(0, 50, 5), image_type=image_type)
+    assert verdict(HEAD_CARD, slices[0]) == Verdict(Scope.OUT, Reason(why))
+    assert reason(HEAD_CARD, slices) == why
+
+
+@pytest.mark.parametrize(
+    ("image_type", "why"),
+    [
+        (("DERIVED", "PRIMARY", "AXIAL"), None),
+        (("DERIVED", "SECONDARY", "MPR"), Reason("derived")),
+        (("DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"), Reason("derived")),
+        (("DERIVED", "SECONDARY", "AXIAL"), Reason("derived")),
+    ],
+)
+def test_derived_alone_puts_nothing_out_of_scope_and_the_place_of_a_reformat_decides(
+    image_type: tuple[str, ...], why: Reason | None
+):
+    said = verdict(HEAD_CARD, series("s", [0], image_type=image_type)[0])
+    assert said == Verdict(Scope.MISSING if why else Scope.IN, why)
+
+
+def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is_an_original():
+    capture = replace(series("s", [0])[0], sop_class_uid="1.2.840.10008.5.1.4.1.1.7")
+    assert verdict(HEAD_CARD, capture) == Verdict(Scope.OUT, Reason("capture"))
+    raw = replace(film("1"), sop_class_uid=f"{DX}.1")
+    for each in (raw, film("1", presentation_intent_type="FOR PROCESSING")):
+        assert verdict(CHEST_CARD, each) == Verdict(Scope.OUT, Reason("for-processing"))
+    assert verdict(card(replace(FILM, sop_class_uids=(f"{DX}.1",))), raw).scope is Scope.IN
+    lossy = series("s", [0], image_type=("DERIVED", "SECONDARY", "AXIAL"), lossy_image_compression="01")
+    assert verdict(HEAD_CARD, lossy[0]).scope is Scope.IN
+
+
 # Series ------------------------------------------------------------------------------------------------------
 
 
@@ -233,9 +335,9 @@ def test_uneven_slices_pass_up_to_the_cards_gap():
 
 
 def test_without_contrast_is_not_with_contrast():
-    assert not has_contrast(series("s", [0], series_description="Head WITHOUT contrast"))
-    assert not has_contrast(series("s", [0], contrast_bolus_agent="NONE"))
-    assert not has_contrast(series("s", [0], series_description="HEAD+CSPINE"))
+    assert not contrast(series("s", [0], series_description="Head WITHOUT contrast")[0])
+    assert not contrast(series("s", [0], contrast_bolus_agent="NONE")[0])
+    assert not contrast(series("s", [0], series_description="HEAD+CSPINE")[0])
 
 
 def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none():
@@ -278,23 +380,6 @@ def test_alike_series_are_ranked_by_slices_then_series_number_then_uid():
     assert taken(HEAD_CARD, [*one, *two, *longer])[0].startswith("c")
     same = [replace(each, series_number=4) for each in two]
     assert taken(HEAD_CARD, [*one, *same])[0].startswith("a")
-
-
-@pytest.mark.parametrize(
-    ("times", "description", "said"),
-    [
-        ((110.0, 9000.0, 2500.0), "", "flair"),
-        ((12.0, 500.0, None), "", "t1"),
-        ((100.0, 5000.0, None), "", "t2"),
-        ((10.0, 2000.0, 800.0), "T1 FLAIR", "t1"),
-        ((None, None, None), "AX FLAIR", "flair"),
-        ((None, None, None), "ep2d_diff", ""),
-    ],
-)
-def test_the_weighting_is_told_by_times_then_by_the_description(times: Any, description: str, said: str):
-    echo, repetition, inversion = times
-    header = Header(MR, "1", "1", "1", "", echo_time=echo, repetition_time=repetition, inversion_time=inversion)
-    assert weighting(replace(header, series_description=description)) == said
 
 
 def test_what_cannot_fit_into_the_cards_memory_is_refused_before_it_is_read():

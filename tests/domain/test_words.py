@@ -2,62 +2,82 @@
 
 import pytest
 
-from imaging.domain.gates import BODY_PARTS
-from imaging.domain.words import body_parts, names_agent, plain_date, speaks_of_contrast, views
+from imaging.domain.site_words import SiteWords
+from imaging.domain.words import NOT_UNDERSTOOD, body_parts, days, meant_views, plain_date, views
 
 
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("CHEST PA", {"CHEST"}), ("chest", {"CHEST"}), ("PORT CHEST", {"CHEST"}), ("NGỰC", {"CHEST"}),
-        ("POUMON", {"CHEST"}), ("SỌ NÃO", {"HEAD"}), ("SKULL BASE", {"HEAD"}), ("KNEE", {"KNEE"}),
-        ("CHEST_TO_ABDOMEN", {"CHEST", "ABDOMEN"}), ("UNKNOWN", set()), ("", set()),
+        ("NGUC THANG", {"CHEST"}), ("Tim phổi thẳng", {"CHEST"}), ("POUMON", {"CHEST"}), ("THORAX FACE", {"CHEST"}),
+        ("Thorax de face", {"CHEST"}), ("CXR", {"CHEST"}), ("Lungs", {"CHEST"}),
+        ("CHEST_TO_ABDOMEN", {"CHEST", "ABDOMEN"}),
+        ("SỌ NÃO", {"HEAD"}), ("SKULL BASE", {"HEAD"}), ("Crâne", {"HEAD"}), ("FACE", {"FACE"}), ("KNEE", {"KNEE"}),
+        ("Knees", {"KNEE"}), ("CỔ TAY", {"WRIST"}), ("BÀN CHÂN", {"FOOT"}), ("CỘT SỐNG CỔ", {"SPINE", "NECK"}),
+        ("C-SPINE", {"SPINE"}), ("UNKNOWN", set()), ("", set()),
     ],
 )  # fmt: skip
 def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text: str, parts: set[str]):
-    assert body_parts(text, BODY_PARTS) == parts
+    assert body_parts(text) == parts
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("PA", {"PA"}), ("pa erect", {"PA"}), ("AP SUPINE", {"AP"}), ("A/P", {"AP"}), ("ANTERO-POSTERIOR", {"AP"}),
-        ("POSTERO-ANTERIOR", {"PA"}), ("LATERAL", {"OTHER"}), ("LLD", {"OTHER"}), ("nghiêng", {"OTHER"}), ("??", set()),
+        ("PA", {"PA"}), ("pa erect", {"PA"}), ("CHEST PA", {"PA"}), ("AP SUPINE", {"AP"}), ("A/P", {"AP"}),
+        ("ANTERO-POSTERIOR", {"AP"}), ("POSTERO-ANTERIOR", {"PA"}), ("sau trước", {"PA"}), ("thẳng", {"FRONTAL"}),
+        ("DE FACE", {"FRONTAL"}), ("LATERAL", {"LATERAL"}), ("nghiêng", {"LATERAL"}), ("profil", {"LATERAL"}),
+        ("LL", {"LL"}), ("LLD", {"OTHER"}), ("left lateral decubitus", {"LATERAL", "OTHER"}),
+        ("PA/LAT", {"PA", "LATERAL"}), ("??", set()), ("", set()),
     ],
 )  # fmt: skip
 def test_views_are_read_as_they_are_written(text: str, said: set[str]):
     assert views(text) == said
 
 
-@pytest.mark.parametrize(
-    ("agent", "named"),
-    [
-        ("", False), ("NO", False), ("KHÔNG", False), ("SANS", False), ("-", False), ("0", False), ("NONE.", False),
-        ("N/A", False), ("No IV", False), ("UNKNOWN", None), ("ULTRAVIST 300", True), ("Iohexol", True),
-    ],
-)  # fmt: skip
-def test_words_for_no_agent_name_none(agent: str, named: bool | None):
-    assert names_agent(agent) is named
-
-
-@pytest.mark.parametrize(
-    ("description", "given"),
-    [
-        ("CT HEAD W CONTRAST", True), ("HEAD WITH AND WITHOUT CONTRAST", None), ("HEAD W/O + W CONTRAST", None),
-        ("Brain C+", True), ("HEAD POST", None), ("Sọ não có tiêm thuốc cản quang", True), ("CTA HEAD", True),
-        ("CT so nao khong tiem", False), ("Sọ não không tiêm thuốc", False), ("SO NAO KHONG CO TIEM THUOC", False),
-        ("TDM CEREBRALE AVEC INJECTION", True), ("TDM SANS INJECTION", False), ("SCHAEDEL MIT KM", True),
-        ("SCHAEDEL NATIV", False), ("Head 5.0 H31s", False), ("HEAD+CSPINE", False), ("CRANE IV-", False),
-        ("CRANE IV+", True), ("SO NAO TRUOC VA SAU TIEM", None),
-    ],
-)  # fmt: skip
-def test_descriptions_say_whether_contrast_was_given_or_leave_it_open(description: str, given: bool | None):
-    assert speaks_of_contrast(description) is given
+def test_frontal_is_pa_or_ap_and_lateral_is_of_either_side():
+    assert meant_views({"FRONTAL"}) == {"PA", "AP"}
+    assert meant_views({"LATERAL", "PA"}) == {"LL", "RL", "PA"}
 
 
 @pytest.mark.parametrize(
     ("text", "date"),
-    [("2020.01.01", "20200101"), ("2020-01-01", "20200101"), ("20200101", "20200101"), ("19000101", ""), ("2020", "")],
-)
+    [
+        ("2020.01.01", "20200101"), ("2020-01-01", "20200101"), ("20200101", "20200101"), ("31/12/2020", "20201231"),
+        ("19000101", ""), ("1900.01.01", ""), ("00000000", ""), ("2020", ""), ("20201301", ""), ("02/03/2020", ""),
+    ],
+)  # fmt: skip
 def test_dates_are_read_with_their_marks_and_a_placeholder_is_none(text: str, date: str):
     assert plain_date(text) == date
+
+
+def test_a_date_that_names_a_year_or_a_month_has_its_first_and_last_day():
+    assert [days("2020")[end] - days("20200101")[0] for end in (0, 1)] == [0, 365]
+    assert days("2020.02")[1] - days("2020.02")[0] == 28
+    assert len(days("02/03/2020")) == 2
+    assert days("19000101") == days("") == days("1900") == ()
+    assert days("soon") is NOT_UNDERSTOOD
+
+
+SITE = SiteWords.of(
+    ["CHEST=nguc thang", "CHEST=TP", "PA=phim thang", "contrast=thuoc X", "no-contrast=tron", "t1=xung A"]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "read"),
+    [
+        ("Ngực  THẲNG", "part", " CHEST "), ("tp", "part", " CHEST "), ("TPX", "part", "tpx"),
+        ("phim-thẳng", "view", " PA "), ("phim thang", "part", "phim thang"), ("CT tron", "contrast", "ct  native "),
+        ("", "part", ""),
+    ],
+)  # fmt: skip
+def test_a_sites_words_are_read_whole_whatever_their_case_and_marks(text: str, kind: str, read: str):
+    assert SITE.applied(text, kind) == read
+
+
+@pytest.mark.parametrize("entry", ["CHEST", "=ngực", "CHEST=", "CHEST=--", "NGUC=ngực", "lateral view=x"])
+def test_a_site_word_that_cannot_be_understood_says_the_form_wanted(entry: str):
+    with pytest.raises(ValueError, match=r"MEANING=WORDS|is wanted"):
+        SiteWords.of([entry])

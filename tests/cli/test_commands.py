@@ -659,7 +659,25 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: P
     assert "small-film" in run("models", "--models", models).out
     said = run("models", "show", "small-film", "--models", models, "--json").json
     assert [each["id"] for each in said["models"]] == ["small-film"]
-    assert run("models", "show", "small-film", "--models", models).out.startswith("small-film 1: small-film")
+    (shown,) = said["models"]
+    assert shown["triage"] == [{"finding": "abnormal", "at_least": 0.7, "volume_ml": None, "class": "urgent"}]
+    assert shown["weights"] == {"model.onnx": shown["sha256"]}
+    text = run("models", "show", "small-film", "--models", models).out
+    assert text.startswith("small-film 1: small-film")
+    assert f"  digest: {shown['digest']}\n  weights: model.onnx: {shown['sha256']}\n" in text
+
+
+def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_analyse(
+    run: Callable[..., Said], tmp_path: Path, films: Path
+) -> None:
+    model = write_models(tmp_path / "models") / "small-film"
+    card = (model / "card.toml").read_text()
+    (model / "card.toml").write_text(card.replace("channel = 0", "channel = 1"))
+    wanted = "the network's output y is (1, 1), where (1, at least 2) is wanted: (batch, channels)"
+    checked = run("models", "check", "small-film", "--models", model)
+    assert (checked.status, checked.out) == (1, f"small-film: {wanted}\n")
+    (study,) = run("analyse", films, "--models", model, "--json").json["studies"]
+    assert [(each["state"], each["reason"], each["findings"]) for each in study["results"]] == [("failed", wanted, [])]
 
 
 def test_a_model_without_a_golden_case_is_called_unproven_by_each_that_speaks_of_it(

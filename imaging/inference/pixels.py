@@ -233,6 +233,39 @@ def _checked(frame: bytes, syntax: str, layout: Layout) -> bytes | None:
     return said.data if said is not None and is_so else None
 
 
+def padding_of(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
+    """The least and the greatest stored value that are no image (Pixel Padding Value and Range Limit, PS3.3
+    C.7.5.1.1.2); None where there are none that can be stored."""
+    value, limit = (_word(dataset, each) for each in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None:
+        return None
+    ends = [_as_stored(each, layout) for each in (value, value if limit is None else limit)]
+    least, most = max(min(ends), layout.range[0]), min(max(ends), layout.range[1])
+    return (least, most) if least <= most else None
+
+
+def _word(dataset: Dataset, keyword: str) -> int | None:
+    try:
+        value = dataset.get(keyword)
+    except MALFORMED:
+        return None
+    if isinstance(value, bytes) and len(value) == 2:  # its VR is unknown
+        return int.from_bytes(value, "little")
+    return value if isinstance(value, int) else None
+
+
+def _as_stored(value: int, layout: Layout) -> int:
+    """A value as the pixels have it. Its VR may have lost its sign, or got one (US for SS), by the bits that are
+    allocated or by those that are stored; one that no pixel can have stays as it is."""
+    least, most = layout.range
+    for bits in (layout.allocated, layout.stored):
+        for other in (value, value - (1 << bits), value + (1 << bits)):
+            is_same_word = other == value or bits == layout.allocated or 0 <= value < 1 << bits
+            if least <= other <= most and is_same_word:
+                return other
+    return value
+
+
 # Decoders --------------------------------------------------------------------------------------------------
 # imagecodecs comes first: of the decoders measured it alone gains from threads. It is imported when it is needed.
 

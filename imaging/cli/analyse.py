@@ -29,6 +29,13 @@ def options(parser: Parser) -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
     parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
+    parser.add_argument(
+        "--ignore-patient-orientation",
+        metavar="AET",
+        action="append",
+        help="a sender whose films' Patient Orientation counts for nothing, as the files' heads name it (0002,0017 or "
+        "0002,0016); *: everybody; repeatable",
+    )
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
@@ -65,7 +72,8 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     catalogue = load_models(settings.models or [shipped_folder()])
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    analysis = Analysis(catalogue, at, asked.output, cores(), cast("Language", settings.language))
+    language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)
+    analysis = Analysis(catalogue, at, asked.output, cores(), language, disbelieved)
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)

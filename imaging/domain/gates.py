@@ -8,6 +8,7 @@ from typing import Final
 from imaging.domain.card import Gate, Input
 from imaging.domain.header import Header, age_at
 from imaging.domain.reasons import Reason
+from imaging.domain.turning import is_from_the_side
 from imaging.domain.words import body_parts, names_agent, speaks_of_contrast, views
 
 Fact = str | float | None
@@ -104,6 +105,9 @@ BODY_PARTS: Final = frozenset((
 FILMS: Final = frozenset({"CR", "DX", "MG", "IO", "PX", "RG"})
 """Projection images, whose ImageType says DERIVED of every processed film (PS3.3 C.8.11.3)."""
 
+UPRIGHT: Final = frozenset({"CR", "DX", "RG"})
+"""Of these, those of which front and back in the plane make a lateral; they are ordinary in a mammogram or of teeth."""
+
 QUALITY_CONTROL: Final = (
     "DAILY QA", "DAILY QC", "QUALITY CONTROL", "QUALITY ASSURANCE", "QC PHANTOM", "QA PHANTOM", "WATER PHANTOM",
     "ACR PHANTOM", "PIQT", "SMARTQC",
@@ -132,7 +136,7 @@ def _understood_part(header: Header) -> str:
 
 def _understood_view(header: Header) -> str:
     """The view in words, or as it is coded; a film that shows front and back side by side is none from the front."""
-    if header.modality in FILMS and header.patient_orientation[:1] in (("A",), ("P",)):
+    if header.modality in UPRIGHT and is_from_the_side(header.patient_orientation):
         return "LATERAL"
     return header.view_position if views(header.view_position) else header.view_code or header.view_position
 

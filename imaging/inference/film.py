@@ -102,9 +102,12 @@ class Film:
         values = lines.astype(np.float32)
         if clips:
             np.clip(values, *self.limits, out=values)
-        if self.padding is not None:
-            values[_within(lines, self.padding)] = self.limits[0] if self.gain > 0 else self.limits[1]
+        if self.padding is not None and not self._clips_to_black(self.padding):
+            np.putmask(values, _within(lines, self.padding), self.limits[0] if self.gain > 0 else self.limits[1])
         return values
+
+    def _clips_to_black(self, padding: tuple[int, int]) -> bool:
+        return padding[1] <= self.limits[0] if self.gain > 0 else padding[0] >= self.limits[1]
 
     def _toned(self, values: Grey) -> Grey:
         values *= np.float32(self.gain)
@@ -153,7 +156,8 @@ def read_film(dataset: Dataset, turn: Turn = AS_IT_IS) -> Film:
 
 
 def _within(values: Array, ends: tuple[int, int]) -> Mask:
-    return (values >= ends[0]) & (values <= ends[1])
+    found: Mask = values == ends[0] if ends[0] == ends[1] else (values >= ends[0]) & (values <= ends[1])
+    return found
 
 
 def _padded(film: Film, padding: tuple[int, int] | None) -> Film:

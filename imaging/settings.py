@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
-from imaging.domain.peers import Address, Caller, is_loopback
+from imaging.domain.peers import Address, Caller, is_loopback, is_plain_title
 from imaging.domain.site_words import SiteWord, contradictions
+from imaging.domain.turning import ANYBODY
 from imaging.models.folders import folder_faults
 from imaging.web.settings import LANGUAGES, viewer_faults
 
@@ -63,7 +64,7 @@ def _text(said: str) -> str:
 def _ae_title(said: str) -> str:
     if not 0 < len(said) <= 16:
         raise _BadValue(f"has {len(said)} characters; AE titles have 1 to 16 (PS3.5 6.2)")
-    if not said.isascii() or "\\" in said or not said.isprintable() or said != said.strip():
+    if not is_plain_title(said):
         raise _BadValue("may hold printable ASCII without backslash, and no space at its ends (PS3.5 6.2)")
     return said
 
@@ -168,6 +169,14 @@ class Settings:
     dicom_port: int = _setting(_port, 11112, "PORT", "port to listen on for DICOM; 0: any free one")
     accept: tuple[Caller, ...] = _setting(
         _caller, (), "AET@ADDRESS", "who may send to us; none: everybody on loopback", many=True
+    )
+    ignore_patient_orientation: tuple[str, ...] = _setting(
+        _ae_title,
+        (),
+        "AET",
+        "a sender (calling AE title) whose films' Patient Orientation counts for nothing, as where a modality writes a "
+        f"wrong default; {ANYBODY}: everybody",
+        many=True,
     )
     deliver_to: tuple[Destination, ...] = _setting(
         _destination, (), "NAME=AET@HOST:PORT", "a PACS that gets the results", many=True

@@ -319,6 +319,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "accept": [[each.ae_title, each.address] for each in settings.accept],
             "models": models,
             "site_words": settings.site_words,
+            "ignore_patient_orientation": list(settings.ignore_patient_orientation),
             "patience": asdict(patience(settings)),
             "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
         }
@@ -331,6 +332,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "memory_mb": settings.worker_memory_mb,
             "threads": max(1, cores() // settings.workers),
             "language": settings.language,
+            "ignore_patient_orientation": list(settings.ignore_patient_orientation),
         }
     if role == "deliver":
         return common | {

@@ -35,6 +35,13 @@ def options(parser: Parser) -> None:
         action="append",
         help="what this site's own words in headers mean, such as CHEST=nguc thang, repeatable",
     )
+    parser.add_argument(
+        "--ignore-patient-orientation",
+        metavar="AET",
+        action="append",
+        help="a sender whose films' Patient Orientation counts for nothing, as the files' heads name it (0002,0017 or "
+        "0002,0016); *: everybody; repeatable",
+    )
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
@@ -71,7 +78,8 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     catalogue = load_models(settings.models or [shipped_folder()], settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    analysis = Analysis(catalogue, at, asked.output, cores(), cast("Language", settings.language))
+    language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)
+    analysis = Analysis(catalogue, at, asked.output, cores(), language, disbelieved)
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)

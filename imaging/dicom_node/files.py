@@ -12,18 +12,23 @@ from pydicom.filewriter import write_file_meta_info
 from imaging.dicom_node.elements import read_file_meta
 from imaging.dicom_node.headers import Unreadable
 from imaging.domain.header import Header
+from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID as IMPLEMENTATION_CLASS_UID
 from imaging.domain.uids import IMPLEMENTATION_VERSION_NAME as IMPLEMENTATION_VERSION_NAME
 
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """An object on its way: the command's UIDs, the transfer syntax, and the data set as it is encoded."""
+    """An object on its way: the command's UIDs, the transfer syntax, and the data set as it is encoded.
+
+    `sender`: the AE title that sent it, of a file as its head says; empty where nobody knows.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     data: bytes | memoryview
+    sender: str = ""
 
 
 def files_under(paths: Iterable[Path]) -> Iterator[Path]:
@@ -50,6 +55,8 @@ def part_10_head(header: Header) -> bytes:
     meta.TransferSyntaxUID = header.transfer_syntax_uid
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    if is_plain_title(header.sender):
+        meta.SendingApplicationEntityTitle = header.sender
     buffer = DicomBytesIO()
     buffer.write(bytes(128) + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
@@ -65,10 +72,15 @@ def split_part_10(data: bytes) -> StoreRequest:
     except ValueError as error:
         raise Unreadable(f"the file meta information cannot be read: {error}") from None
     said = [found.get(tag, b"").decode("latin-1").rstrip("\0 ") for tag in _NAMED]
+    senders = [found.get(tag, b"").decode("latin-1").strip("\0 ") for tag in _SENDERS]
     if not said[2]:
         raise Unreadable("the file meta information names no transfer syntax")
-    return StoreRequest(said[0], said[1], said[2], memoryview(data)[at:])
+    sender = next((each for each in senders if is_plain_title(each)), "")
+    return StoreRequest(said[0], said[1], said[2], memoryview(data)[at:], sender)
 
 
 _NAMED: Final = (0x00020002, 0x00020003, 0x00020010)
 """SOP Class, SOP Instance, Transfer Syntax."""
+
+_SENDERS: Final = (0x00020017, 0x00020016)
+"""Sending and Source Application Entity Title (PS3.10 7.1): who sent it, else who wrote the file."""

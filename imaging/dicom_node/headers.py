@@ -12,6 +12,7 @@ from pydicom.datadict import tag_for_keyword
 from imaging.dicom_node.elements import Elements, read_elements
 from imaging.dicom_node.groups import PER_FRAME, SHARED, facts_of_frames
 from imaging.domain.header import Header
+from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import is_usable
 
 LONGEST_TEXT: Final = 1024
@@ -184,18 +185,29 @@ _REGIONS: Final = {
 
 
 def read_header(
-    data: bytes | memoryview, transfer_syntax_uid: str, sop_class_uid: str = "", sop_instance_uid: str = ""
+    data: bytes | memoryview,
+    transfer_syntax_uid: str,
+    sop_class_uid: str = "",
+    sop_instance_uid: str = "",
+    sender: str = "",
 ) -> Header:
     """The header facts of an encoded data set.
 
     `sop_class_uid`, `sop_instance_uid`: what the command (or file meta information) says; empty: take the data
-    set's. Raises Unreadable where the object cannot be identified, Mismatch where the data set says otherwise.
+    set's. `sender`: the AE title that sent it. Raises Unreadable where the object cannot be identified, Mismatch where
+    the data set says otherwise.
     """
     found = read_elements(data, transfer_syntax_uid, _WANTED)
     identity = _identity(found, sop_class_uid, sop_instance_uid)
     faults = [found.fault] if found.fault else []
     values = _Values(found, faults)
-    return Header(**identity, transfer_syntax_uid=transfer_syntax_uid, **values.all(), faults=tuple(faults))
+    return Header(
+        **identity,
+        transfer_syntax_uid=transfer_syntax_uid,
+        **values.all(),
+        sender=sender if is_plain_title(sender) else "",
+        faults=tuple(faults),
+    )
 
 
 def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dict[str, Any]:

@@ -68,7 +68,8 @@ class Storing:
             found += 1
             try:
                 request = _read_back(incoming)
-                self._keep(request, read_header(request.data, request.transfer_syntax_uid), incoming, None)
+                header = read_header(request.data, request.transfer_syntax_uid, sender=request.sender)
+                self._keep(request, header, incoming, None)
             except (Unreadable, Mismatch, ValueError) as error:
                 log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, error)
             except Exception as error:  # a full disk, say: nobody waits for it, and the next start looks again
@@ -81,7 +82,11 @@ class Storing:
         """Keeps one object. When the status is success, its bytes and its row are on disk."""
         try:
             header = read_header(
-                request.data, request.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
+                request.data,
+                request.transfer_syntax_uid,
+                request.sop_class_uid,
+                request.sop_instance_uid,
+                request.sender,
             )
             self._spool.check_room(len(request.data))
             self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row

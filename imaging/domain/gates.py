@@ -11,6 +11,7 @@ from imaging.domain.header import Header, age_at
 from imaging.domain.image_kind import (
     FILMS,
     PROCESSING,
+    UPRIGHT,
     is_capture,
     is_for_processing,
     is_localizer,
@@ -20,6 +21,7 @@ from imaging.domain.image_kind import (
 )
 from imaging.domain.reasons import Reason
 from imaging.domain.site_words import SiteWords
+from imaging.domain.turning import is_from_the_side
 from imaging.domain.weighting import has_weighting, times, weighting
 from imaging.domain.words import Readings, body_parts, meant_views, views, views_within
 
@@ -148,7 +150,7 @@ def _understood_part(header: Header, site: SiteWords) -> str:
 
 def _understood_view(header: Header, site: SiteWords) -> str:
     """The view in words, or as it is coded; a film that shows front and back side by side is none from the front."""
-    if header.modality in FILMS and header.patient_orientation[:1] in (("A",), ("P",)):
+    if header.modality in UPRIGHT and is_from_the_side(header.patient_orientation):
         return "LATERAL"
     said = site.applied(header.view_position, "view")
     return said if views(said) else header.view_code or said

@@ -27,7 +27,10 @@ class PatientId:
 
 @dataclass(frozen=True)
 class Header:
-    """One instance's header facts. Names are the standard's keywords; lengths in mm, times in ms, frame LPS."""
+    """One instance's header facts. Names are the standard's keywords; lengths in mm, times in ms, frame LPS.
+
+    `sender`: the AE title that sent it, as the association or the file meta information says; empty where unknown.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -90,6 +93,7 @@ class Header:
     diffusion_b_value: float | None = None
     frames_differ: tuple[str, ...] = ()
     has_pixels: bool = False
+    sender: str = ""
     faults: tuple[str, ...] = ()
 
     @property

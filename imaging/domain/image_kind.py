@@ -11,6 +11,9 @@ from imaging.domain.header import Header
 FILMS: Final = frozenset({"CR", "DX", "MG", "IO", "PX", "RG"})
 """Projection images, whose ImageType says DERIVED of every processed film (PS3.3 C.8.11.3)."""
 
+UPRIGHT: Final = frozenset({"CR", "DX", "RG"})
+"""Of these, those of which front and back in the plane make a lateral; they are ordinary in a mammogram or of teeth."""
+
 PROCESSING: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.1.{kind}.1" for kind in (1, 2, 3))
 """SOP Classes of raw films: DX, MG, IO For Processing."""
 

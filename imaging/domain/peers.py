@@ -13,6 +13,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_plain_title(said: str) -> bool:
+    """Whether a text can be an AE title: printable ASCII without backslash, no space at its ends (PS3.5 6.2)."""
+    return 0 < len(said) <= 16 and said.isascii() and said.isprintable() and "\\" not in said and said == said.strip()
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who may open an association: an AE title and the address that it comes from."""

@@ -25,6 +25,7 @@ from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
+from imaging.domain.turning import turn_of
 from imaging.inference import decode, engine
 from imaging.inference.acquisitions import read_study
 from imaging.inference.decode import Stacked
@@ -151,7 +152,7 @@ class Analyser:
     def _prepare_films(self, sources: Sequence[Source], judge: Callable[[Header], Verdict]) -> Prepared:
         timings = {"read": 0.0, "prepare": 0.0}
         films, images = list[Tensor](), list[ImageRef]()
-        missing, out = list[Reason](), list[Reason]()
+        missing, out, turned = list[Reason](), list[Reason](), list[str]()
         for source in sources:
             said = judge(source.header)
             if said.reason is not None:
@@ -159,18 +160,22 @@ class Analyser:
                 continue
             try:
                 hold_memory(self.card, [source.header])
+                turn = turn_of(source.header.patient_orientation)
                 with _timed(timings, "read"):
-                    film = read_film(read_file(source.path))
+                    film = read_film(read_file(source.path), turn)
                 with _timed(timings, "prepare"):
                     films.append(prepare_film(film, self.card.prepare))
             except NotAnalysable as error:
                 missing.extend([error.reason] * source.header.number_of_frames)
             else:
                 images.append(source.ref)
+                turned += ["/".join(source.header.patient_orientation)] if turn else []
         if not films:
             raise NotAnalysable(*furthest(missing or out))
         coverage = Coverage(len(images), counted(missing), {}, counted(out))
         facts = {"images": str(len(images))}
+        if turned:
+            facts["turned"] = f"{len(turned)} of {len(images)}, stored {', '.join(dict.fromkeys(turned))}"
         return Prepared(tuple(images), coverage, films=tuple(films), facts=facts, timings_ms=timings)
 
     def _run_films(self, prepared: Sequence[Prepared], loaded: engine.Engine, is_alone: bool) -> list[Answer]:

@@ -2,11 +2,13 @@
 
 A film's grey is a share of its range: 0 is black and 1 is white as it is meant to be shown. Large films are never
 held as floats: `shrink` takes a few lines of stored values at a time, which costs a third of what it costs Pillow
-to reach the same numbers.
+to reach the same numbers. A film that lies on its side is shrunk as it lies, and only what is left of it is turned.
+
+Padding (Pixel Padding Value and Range) is black, whatever is stored there and whichever way the film is shown.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,10 +17,12 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from imaging.domain.reasons import NotAnalysable
-from imaging.inference.pixels import Layout, decode, layout_of
+from imaging.domain.turning import AS_IT_IS, Turn
+from imaging.inference.pixels import Layout, decode, layout_of, padding_of
 
 Array = NDArray[Any]
 Grey = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 FOR_PROCESSING: Final = frozenset(
     {"1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.3.1"}
@@ -29,9 +33,10 @@ SMALLEST_SIDE: Final = 32
 
 @dataclass(frozen=True)
 class Film:
-    """Stored values, (rows, columns), and how they turn into grey: by `table`, or as a clipped straight line.
+    """Stored values, (rows, columns) as they lie, and how they become grey: by `table`, or as a clipped straight line.
 
-    With a table, grey = table[stored - table_from]; without, grey = gain * clip(stored, *limits) + offset.
+    With a table, grey = table[stored - table_from]; without, grey = gain * clip(stored, *limits) + offset. `turn`
+    brings the film upright. `padding`: the least and the greatest stored value that are no image, where there are any.
     """
 
     stored: Array
@@ -40,23 +45,47 @@ class Film:
     offset: float
     table: Grey | None = None
     table_from: int = 0
+    turn: Turn = AS_IT_IS
+    padding: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the upright film."""
+        rows, columns = self.stored.shape
+        return self.turn.size(rows, columns)
 
     def grey(self) -> Grey:
-        """The whole picture, (rows, columns)."""
+        """The whole picture, upright."""
         lines = self._lines(0, len(self.stored), self._clips())
-        return lines if self.table is not None else self._toned(lines)
+        return self.turn.upright(lines if self.table is not None else self._toned(lines))
 
     def shrink(self, rows: int, columns: int) -> Grey:
-        """The picture at another size, as Pillow's BILINEAR makes it (a triangle as wide as the pixels are shrunk)."""
+        """The upright picture at another size, as Pillow's BILINEAR makes it (a triangle as wide as the pixels are
+        shrunk)."""
         clips = self._clips()
+        rows, columns = self.turn.size(rows, columns)
         middle = np.empty((rows, self.stored.shape[1]), np.float32)
         for at, (first, last, weights) in enumerate(_triangles(self.stored.shape[0], rows)):
             np.dot(weights, self._lines(first, last, clips), out=middle[at])
         shrunk = np.matmul(middle, _across(self.stored.shape[1], columns))
-        return shrunk if self.table is not None else self._toned(shrunk)
+        return self.turn.upright(shrunk if self.table is not None else self._toned(shrunk))
+
+    def image(self, rows: int, columns: int) -> Mask | None:
+        """Which pixels of the upright picture at that size are image, and count in statistics: those in the middle of
+        which no padding lies. None: all of them."""
+        if self.padding is None:
+            return None
+        rows, columns = self.turn.size(rows, columns)
+        middles = (
+            ((np.arange(target) + 0.5) * size / target).astype(np.intp)
+            for size, target in zip(self.stored.shape, (rows, columns), strict=True)
+        )
+        return self.turn.upright(~_within(self.stored[np.ix_(*middles)], self.padding))
 
     def darkest(self) -> float:
         """The least grey that occurs."""
+        if self.padding is not None:
+            return 0.0
         if self.table is not None:
             return float(self.grey().min())
         ends = np.clip([float(self.stored.min()), float(self.stored.max())], *self.limits)
@@ -73,7 +102,12 @@ class Film:
         values = lines.astype(np.float32)
         if clips:
             np.clip(values, *self.limits, out=values)
+        if self.padding is not None and not self._clips_to_black(self.padding):
+            np.putmask(values, _within(lines, self.padding), self.limits[0] if self.gain > 0 else self.limits[1])
         return values
+
+    def _clips_to_black(self, padding: tuple[int, int]) -> bool:
+        return padding[1] <= self.limits[0] if self.gain > 0 else padding[0] >= self.limits[1]
 
     def _toned(self, values: Grey) -> Grey:
         values *= np.float32(self.gain)
@@ -104,8 +138,8 @@ def _across(size: int, target: int) -> Grey:
     return matrix
 
 
-def read_film(dataset: Dataset) -> Film:
-    """The film in a data set. Raises NotAnalysable."""
+def read_film(dataset: Dataset, turn: Turn = AS_IT_IS) -> Film:
+    """The film in a data set, brought upright by `turn`. Raises NotAnalysable."""
     layout = layout_of(dataset)
     if layout.frames != 1:
         raise NotAnalysable("frames-irregular", str(layout.frames))
@@ -116,12 +150,33 @@ def read_film(dataset: Dataset) -> Film:
         film = _film_of(dataset, layout, stored)
     except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise NotAnalysable("units-unknown") from error
+    film = _padded(film, padding_of(dataset, layout))
     _hold_contrast(film)
-    return film
+    return replace(film, turn=turn)
+
+
+def _within(values: Array, ends: tuple[int, int]) -> Mask:
+    found: Mask = values == ends[0] if ends[0] == ends[1] else (values >= ends[0]) & (values <= ends[1])
+    return found
+
+
+def _padded(film: Film, padding: tuple[int, int] | None) -> Film:
+    """The film with its padding black; a film that has none of it stays as it is."""
+    if padding is None or not _within(film.stored, padding).any():
+        return film
+    if film.table is None:
+        return replace(film, padding=padding)
+    table = film.table.copy()
+    table[padding[0] - film.table_from : padding[1] + 1 - film.table_from] = 0.0
+    return replace(film, table=table, padding=padding)
 
 
 def _hold_contrast(film: Film) -> None:
-    least, most = int(film.stored.min()), int(film.stored.max())
+    """Refuses a film of one grey. Padding is no part of what is asked."""
+    image = film.stored if film.padding is None else film.stored[~_within(film.stored, film.padding)]
+    if not image.size:
+        raise NotAnalysable("pixels-blank")
+    least, most = int(image.min()), int(image.max())
     low, high = film.limits
     seen = film.table[least - film.table_from : most - film.table_from + 1] if film.table is not None else None
     if least == most or (most <= low or least >= high if seen is None else float(np.ptp(seen)) == 0.0):

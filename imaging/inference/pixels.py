@@ -7,7 +7,7 @@ size that its header tells before it reaches a decoder.
 
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,18 +17,16 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
 from pydicom.errors import BytesLengthException
 
 from imaging.domain.reasons import NotAnalysable
+from imaging.inference import codestreams
 
 Array = NDArray[Any]
 
 MAX_BYTES: Final = 1 << 30
 """Of one instance's decoded frames; more is refused as `memory`."""
-MAX_TILES: Final = 10_000
-END_OF_IMAGE: Final = b"\xff\xd9"
-"""How JPEG, JPEG-LS and JPEG 2000 streams end."""
 
 BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 NATIVE: Final = frozenset(
@@ -190,9 +188,10 @@ def _compressed(dataset: Dataset, layout: Layout, syntax: str) -> Array:
         raise _unreadable(dataset)
     frames = []
     for frame in _frames(dataset, layout):
-        if _contradicts(frame, syntax, layout):
+        checked = _checked(frame, syntax, layout)
+        if checked is None:
             raise _unreadable(dataset)
-        values = decoder(frame, layout)
+        values = decoder(checked, layout)
         if values.size != layout.rows * layout.columns or values.dtype.kind not in "iu":
             raise _unreadable(dataset)
         # A decoder gives int16 or uint16 as its stream says; the header's word on the sign is what counts.
@@ -203,51 +202,68 @@ def _compressed(dataset: Dataset, layout: Layout, syntax: str) -> Array:
     return frames[0][None] if len(frames) == 1 else np.stack(frames)
 
 
-def _frames(dataset: Dataset, layout: Layout) -> Iterator[bytes]:
+def _frames(dataset: Dataset, layout: Layout) -> list[bytes]:
+    """Each frame's bytes. An offset table is asked only where fragments do not tell by themselves."""
+    data = dataset.PixelData
     offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
-    extended = (offsets[0], offsets[1]) if offsets[0] and offsets[1] else None
-    yield from generate_frames(dataset.PixelData, number_of_frames=layout.frames, extended_offsets=extended)
+    if offsets[0] and offsets[1]:
+        return list(generate_frames(data, number_of_frames=layout.frames, extended_offsets=(offsets[0], offsets[1])))
+    stream = BytesIO(data)
+    told = parse_basic_offsets(stream)
+    fragments = list(generate_fragments(stream))
+    if layout.frames == 1:
+        return [b"".join(fragments)]
+    if len(fragments) == layout.frames:
+        return fragments
+    if len(told) == layout.frames:
+        return list(generate_frames(data, number_of_frames=layout.frames))
+    return codestreams.by_starts(fragments)
 
 
-def _contradicts(frame: bytes, syntax: str, layout: Layout) -> bool:
-    """Whether a compressed frame says of itself that it has another size than the header, is not grey, or is cut."""
+def _checked(frame: bytes, syntax: str, layout: Layout) -> bytes | None:
+    """The frame as a decoder gets it; None where it says of itself that it has another size than the header, is not
+    grey, or is cut."""
     if syntax in JPEG:
-        said = _jpeg_size(frame)
+        said = codestreams.jpeg(frame)
     elif syntax in JPEG2000:
-        said = _jpeg2000_size(frame)
+        said = codestreams.jpeg2000(frame)
     else:
-        return False  # RLE and deflate are bounded by what is asked of them; JPEG XL has no plain header
-    is_whole = frame[-64:].rstrip(b"\0").endswith(END_OF_IMAGE)  # decoders make half a picture of half a stream
-    return said != (layout.rows, layout.columns, 1) or not is_whole
+        return frame  # RLE and deflate are bounded by what is asked of them; JPEG XL has no plain header
+    is_so = said is not None and (said.rows, said.columns, said.components) == (layout.rows, layout.columns, 1)
+    return said.data if said is not None and is_so else None
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
-    """Rows, columns and components of a JPEG or JPEG-LS stream's frame header (SOF0-15, SOF55)."""
-    at = 2
-    while at + 4 <= len(frame) and frame[at] == 0xFF:
-        marker = frame[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return _big(frame, at + 5, 2), _big(frame, at + 7, 2), frame[at + 9]
-        at += 2 + _big(frame, at + 2, 2)
-    return None
-
-
-def _jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
-    """The same of a JPEG 2000 codestream (SIZ), raw or in a JP2 box; None also for absurdly many tiles."""
-    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if at < 0 or at + 42 > len(frame):
+def padding_of(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
+    """The least and the greatest stored value that are no image (Pixel Padding Value and Range Limit, PS3.3
+    C.7.5.1.1.2); None where there are none that can be stored."""
+    value, limit = (_word(dataset, each) for each in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None:
         return None
-    width, height, left, top, tile_width, tile_height = (_big(frame, at + 8 + 4 * n, 4) for n in range(6))
-    if not tile_width or not tile_height or (width // tile_width + 1) * (height // tile_height + 1) > MAX_TILES:
+    ends = [_as_stored(each, layout) for each in (value, value if limit is None else limit)]
+    least, most = max(min(ends), layout.range[0]), min(max(ends), layout.range[1])
+    return (least, most) if least <= most else None
+
+
+def _word(dataset: Dataset, keyword: str) -> int | None:
+    try:
+        value = dataset.get(keyword)
+    except MALFORMED:
         return None
-    return height - top, width - left, _big(frame, at + 40, 2)
+    if isinstance(value, bytes) and len(value) == 2:  # its VR is unknown
+        return int.from_bytes(value, "little")
+    return value if isinstance(value, int) else None
 
 
-def _big(data: bytes, at: int, size: int) -> int:
-    return int.from_bytes(data[at : at + size], "big")
+def _as_stored(value: int, layout: Layout) -> int:
+    """A value as the pixels have it. Its VR may have lost its sign, or got one (US for SS), by the bits that are
+    allocated or by those that are stored; one that no pixel can have stays as it is."""
+    least, most = layout.range
+    for bits in (layout.allocated, layout.stored):
+        for other in (value, value - (1 << bits), value + (1 << bits)):
+            is_same_word = other == value or bits == layout.allocated or 0 <= value < 1 << bits
+            if least <= other <= most and is_same_word:
+                return other
+    return value
 
 
 # Decoders --------------------------------------------------------------------------------------------------
@@ -266,8 +282,6 @@ def _codec(name: str) -> Callable[[bytes, Layout], Array]:
 
 def _rle(frame: bytes, layout: Layout) -> Array:
     """PS3.5 annex G: a header of 64 bytes, then one PackBits segment per byte of a value, the highest first."""
-    import imagecodecs
-
     size = layout.allocated // 8
     count, *offsets = np.frombuffer(frame, "<u4", count=16).tolist()
     if count != size:
@@ -276,10 +290,23 @@ def _rle(frame: bytes, layout: Layout) -> Array:
     planes = np.empty((size, pixels), np.uint8)
     ends = [*offsets[1:count], len(frame)]
     for plane, start, end in zip(planes, offsets[:count], ends, strict=True):
-        segment = np.frombuffer(imagecodecs.packbits_decode(frame[start:end], out=pixels), np.uint8)
-        plane[:] = segment[:pixels]
+        plane[:] = _unpacked(frame[start:end], pixels)
     values: Array = np.ascontiguousarray(planes.T).view(f">u{size}").reshape(-1)
     return values
+
+
+def _unpacked(segment: bytes, pixels: int) -> NDArray[np.uint8]:
+    """The first `pixels` bytes of an RLE segment. Raises ValueError where it holds fewer."""
+    import imagecodecs
+
+    try:
+        unpacked = imagecodecs.packbits_decode(segment, out=pixels)
+    except RuntimeError:  # more than one byte of padding, which reads as further runs
+        packed, made = codestreams.unpacked_length(segment, pixels)
+        unpacked = imagecodecs.packbits_decode(segment[:packed], out=made)
+    if len(unpacked) < pixels:
+        raise ValueError("the segment is too short")
+    return np.frombuffer(unpacked, np.uint8, count=pixels)
 
 
 def _deflated(frame: bytes, layout: Layout) -> Array:

@@ -17,31 +17,43 @@ from imaging.inference.film import Film
 from imaging.inference.volume import Grid, Volume
 
 Tensor = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
     """(channels, rows, columns). A film that is shrunk first is never made grey at full size."""
     if steps and steps[0].do == "resize":
-        picture, steps = _resize(film, **steps[0].options), steps[1:]
+        (picture, image), steps = _resize(film, **steps[0].options), steps[1:]
     else:
-        picture = film.grey()
+        picture, image = film.grey(), film.image(*film.shape)
+    if image is not None and not image.any():
+        image = None
     values = picture[None]
     for step in steps:
-        values = VALUES[step.do](values, **step.options)
+        values = _changed(values, step, image)
     return np.ascontiguousarray(values)
 
 
-def _resize(film: Film, shape: tuple[int, int], aspect: str) -> Tensor:
-    """`stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest."""
+def _resize(film: Film, shape: tuple[int, int], aspect: str) -> tuple[Tensor, Mask | None]:
+    """The picture, and what of it is no padding of the film's.
+
+    `stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest.
+    """
     if aspect == "stretch":
-        return film.shrink(*shape)
-    rows, columns = film.stored.shape
+        return film.shrink(*shape), film.image(*shape)
+    rows, columns = film.shape
     scale = min(shape[0] / rows, shape[1] / columns)
     inner = max(1, min(shape[0], round(rows * scale))), max(1, min(shape[1], round(columns * scale)))
     canvas = np.full(shape, film.darkest(), np.float32)
     top, left = (shape[0] - inner[0]) // 2, (shape[1] - inner[1]) // 2
-    canvas[top : top + inner[0], left : left + inner[1]] = film.shrink(*inner)
-    return canvas
+    place = slice(top, top + inner[0]), slice(left, left + inner[1])
+    canvas[place] = film.shrink(*inner)
+    image = film.image(*inner)
+    if image is None:
+        return canvas, None
+    whole = np.ones(shape, np.bool_)
+    whole[place] = image
+    return canvas, whole
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ def prepare_volume(volume: Volume, steps: Sequence[Step], beside: Sequence[Volum
         if step.do in SHAPES:
             prepared = SHAPES[step.do](prepared, **step.options)
         elif step not in geometry:
-            prepared = replace(prepared, values=VALUES[step.do](prepared.values, **step.options))
+            prepared = replace(prepared, values=_changed(prepared.values, step))
     return prepared
 
 
@@ -92,15 +104,23 @@ def _fill_around(values: Tensor, grid: Grid, volume: Volume, beside: Sequence[Vo
 # Steps that change values ------------------------------------------------------------------------------------
 
 
-def _zscore(values: Tensor, nonzero: bool = False) -> Tensor:
+def _changed(values: Tensor, step: Step, image: Mask | None = None) -> Tensor:
+    """`image`: what statistics are taken of, (rows, columns) of a film; None: everything."""
+    change = VALUES[step.do]
+    return change(values, image=image, **step.options) if step.do in OF_STATISTICS else change(values, **step.options)
+
+
+def _zscore(values: Tensor, nonzero: bool = False, image: Mask | None = None) -> Tensor:
     """Mean 0 and deviation 1 per channel; with `nonzero` of what is not 0, and the rest stays 0."""
     done = np.zeros_like(values)
     for target, channel in zip(done, values, strict=True):
-        some = channel != 0 if nonzero else np.ones(channel.shape, np.bool_)
-        if some.any():
-            chosen = channel[some] if nonzero else channel
+        changed = channel != 0 if nonzero else np.ones(channel.shape, np.bool_)
+        asked = changed if image is None else changed & image
+        if asked.any():
+            chosen = channel[asked] if nonzero or image is not None else channel
             mean, deviation = chosen.mean(dtype=np.float64), chosen.std(dtype=np.float64)
-            target[some] = ((chosen - mean) / max(deviation, 1e-6)).reshape(-1)
+            changing = channel[changed] if nonzero else channel
+            target[changed] = ((changing - mean) / max(deviation, 1e-6)).reshape(-1)
     return done
 
 
@@ -108,11 +128,11 @@ def _window(values: Tensor, low: float, high: float) -> Tensor:
     return _scaled(np.clip(values, low, high), 1 / (high - low), -low / (high - low))
 
 
-def _percentile(values: Tensor, lower: float, upper: float) -> Tensor:
+def _percentile(values: Tensor, lower: float, upper: float, image: Mask | None = None) -> Tensor:
     """Clipped at two percentiles and brought to 0..1, per channel."""
     done = np.empty_like(values)
     for target, channel in zip(done, values, strict=True):
-        low, high = np.percentile(channel, [lower, upper])
+        low, high = np.percentile(channel if image is None else channel[image], [lower, upper])
         target[:] = (np.clip(channel, low, high) - low) / max(high - low, 1e-6)
     return done
 
@@ -138,6 +158,7 @@ VALUES: Final[Mapping[str, Callable[..., Tensor]]] = {
     "scale": _scale,
     "repeat-channels": _repeat_channels,
 }
+OF_STATISTICS: Final = frozenset({"zscore", "percentile"})
 
 
 # Steps that change a volume's shape ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, hold_stack, lay
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.stacks import Frame, Pile, frame_of
-from imaging.inference.pixels import Layout, decode, layout_of, read_file
+from imaging.inference.pixels import Layout, decode, layout_of, padding_of, read_file
 from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
 
 Array = NDArray[Any]
@@ -105,7 +105,7 @@ def stored_values(frame: Frame, source: Source) -> Array:
     if isinstance(decoded, Reason):
         raise NotAnalysable(decoded.code, decoded.detail)
     slices, pixels = decoded
-    values: Array = _in_units([slices[frame.number]], [pixels[frame.number]])[0][0]
+    values: Array = _in_units([slices[frame.number]], [pixels[frame.number]]).values[0]
     return values
 
 
@@ -128,19 +128,20 @@ def _values_of(frame: Frame) -> int:
 
 
 def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int) -> Volume:
-    values, padding = _in_units(slices, frames)
-    if values.min() == values.max():
+    units, modality = _in_units(slices, frames), str(slices[0].dataset.get("Modality", ""))
+    if units.values.min() == units.values.max():
         raise NotAnalysable("pixels-blank")
+    _hold_units(units, modality)
     spacing = slices[0].plane.spacing_mm
     assert spacing is not None  # no pile has frames without
     return Volume(
-        values=values,
+        values=units.values,
         laid=laid,
         positions=np.array([each.plane.position for each in slices], np.float64),
         spacing_mm=spacing,
         images=tuple(each.image for each in slices),
-        modality=str(slices[0].dataset.get("Modality", "")),
-        padding=padding,
+        modality=modality,
+        padding=units.padding,
         dropped=dropped,
         frame_of_reference_uid=slices[0].plane.frame_of_reference_uid,
     )
@@ -161,50 +162,73 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
     return kept
 
 
-def _in_units(slices: list[_Slice], frames: list[Array]) -> tuple[Array, int]:
-    """Law 7: values in the modality's units with padding at its least, and how many voxels were padding."""
-    modality = str(slices[0].dataset.get("Modality", ""))
-    is_whole = all(each.slope == 1.0 and each.intercept == round(each.intercept) for each in slices)
-    fits_int16 = is_whole and all(
-        int(frame.min()) + each.intercept >= -32768 and int(frame.max()) + each.intercept <= 32767
-        for each, frame in zip(slices, frames, strict=True)
-    )
+@dataclass(frozen=True)
+class _Units:
+    """Values in the modality's units. `padding`: how many voxels were; `least`: of all as stored, and without them."""
+
+    values: Array
+    padding: int
+    least: tuple[float, float]
+
+
+def _in_units(slices: list[_Slice], frames: list[Array]) -> _Units:
+    """Law 7: values in the modality's units with padding at its least."""
+    is_ct = str(slices[0].dataset.get("Modality", "")) == "CT"
+    lines = [_line(each, is_ct) for each in slices]
+    ends = [
+        sorted(slope * float(end) + intercept for end in (frame.min(), frame.max()))
+        for (slope, intercept), frame in zip(lines, frames, strict=True)
+    ]
+    is_whole = all(abs(slope) == 1.0 and intercept == round(intercept) for slope, intercept in lines)
+    fits_int16 = is_whole and all(low >= -32768 and high <= 32767 for low, high in ends)
     values = np.empty((len(frames), *frames[0].shape), np.int16 if fits_int16 else np.float32)
-    padding = 0
-    for target, each, frame in zip(values, slices, frames, strict=True):
-        if fits_int16:
-            target[:] = frame
-            target += np.int16(each.intercept)
-        else:
-            target[:] = each.slope * frame.astype(np.float64) + each.intercept
-        if modality != "CT" and each.dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            low, high = (each.slope * end + each.intercept for end in each.layout.range)
-            np.subtract(values.dtype.type(low + high), target, out=target)
-        mask = _padding(each.dataset, frame)
-        if mask is not None:
-            padding += int(mask.sum())
-            target[mask] = CT_AIR if modality == "CT" else 0
-    if modality == "CT":
+    padding, least = 0, np.inf
+    for target, each, line, frame, (low, _) in zip(values, slices, lines, frames, ends, strict=True):
+        _rescaled(frame, *line, target)
+        mask = _padding(each, frame)
+        if mask is None:
+            least = min(least, low)
+            continue
+        padding += int(mask.sum())
+        least = min(least, float(target[~mask].min(initial=np.iinfo(np.int16).max)))
+        target[mask] = CT_AIR if is_ct else 0
+    if is_ct:
         np.maximum(values, values.dtype.type(CT_AIR), out=values)
-    return values, padding
+    return _Units(values, padding, (min(low for low, _ in ends), least))
 
 
-def _padding(dataset: Dataset, frame: Array) -> NDArray[np.bool_] | None:
-    """PS3.3 C.7.5.1.1.2: the padding value, or the range from it to the limit."""
-    value = dataset.get("PixelPaddingValue")
-    if not isinstance(value, int):
+def _line(each: _Slice, is_ct: bool) -> tuple[float, float]:
+    """Slope and intercept from stored values to units; inverted within what can be stored for MONOCHROME1."""
+    if is_ct or each.dataset.get("PhotometricInterpretation") != "MONOCHROME1":
+        return each.slope, each.intercept
+    return -each.slope, each.slope * float(sum(each.layout.range)) + each.intercept
+
+
+def _rescaled(frame: Array, slope: float, intercept: float, target: Array) -> None:
+    """Writes slope * frame + intercept into `target`. Of int16, where the results fit and the slope is 1 or -1,
+    whatever lies between: sums that wrap around 2^16 come back exactly."""
+    if target.dtype != np.int16:
+        target[:] = slope * frame.astype(np.float64) + intercept
+        return
+    target[:] = frame
+    if slope < 0:
+        np.negative(target, out=target)
+    target += np.int16((int(intercept) + 0x8000) % 0x10000 - 0x8000)
+
+
+def _padding(each: _Slice, frame: Array) -> NDArray[np.bool_] | None:
+    ends = padding_of(each.dataset, each.layout)
+    if ends is None:
         return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(each, frame.dtype) for each in (value, limit if isinstance(limit, int) else value)]
-    mask: NDArray[np.bool_] = (frame >= min(ends)) & (frame <= max(ends))
+    mask: NDArray[np.bool_] = (frame >= ends[0]) & (frame <= ends[1])
     return mask if mask.any() else None
 
 
-def _as_stored(value: int, dtype: np.dtype[Any]) -> int:
-    """A value whose VR may have lost its sign, or got one, as the pixels have it."""
-    bits = 8 * dtype.itemsize
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value
+def _hold_units(units: _Units, modality: str) -> None:
+    """A CT with air holds less than -200 HU; where the least is 0 exactly, an offset was forgotten. Asked of a stack,
+    since a slice may lie in the patient as a whole."""
+    if modality == "CT" and 0.0 in units.least:
+        raise NotAnalysable("units-unknown")
 
 
 def _slices(dataset: Dataset, source: Source) -> list[_Slice]:
@@ -267,8 +291,8 @@ def _rescale(places: list[Dataset], modality: str) -> tuple[float, float]:
     if modality == "CT":
         if slope is None or intercept is None:
             raise NotAnalysable("rescale-absent")
-        kinds = {str(place.get("RescaleType") or "HU") for place in places}
-        if kinds - {"HU", "HU_MOD"}:
+        kinds = {str(place.get("RescaleType") or "").strip("\0 ").upper() for place in places}
+        if kinds - {"", "HU", "HU_MOD"}:
             raise NotAnalysable("units-unknown")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
     if not (1e-9 <= abs(slope) <= 1e6 and abs(intercept) <= 1e7):

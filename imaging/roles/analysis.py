@@ -1,6 +1,6 @@
 """One study through its models: what the worker does with a job, and `imaging analyse` with files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from imaging.domain.header import Header, same_patient
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
+from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
 from imaging.inference.analyser import Analyser
 from imaging.models.catalogue import Catalogue
@@ -91,7 +92,7 @@ def collect(paths: Iterable[Path]) -> Collected:
                 passed_over += 1
                 continue
             request = split_part_10(file.read_bytes())
-            header = read_header(request.data, request.transfer_syntax_uid)
+            header = read_header(request.data, request.transfer_syntax_uid, sender=request.sender)
         except (Unreadable, Mismatch) as error:
             unreadable[file] = str(error)
         except OSError as error:
@@ -104,18 +105,28 @@ def collect(paths: Iterable[Path]) -> Collected:
 
 
 class Analysis:
-    """Analyses collected studies without a ledger. `at` stands in every date and time, and in each UID."""
+    """Analyses collected studies without a ledger. `at` stands in every date and time, and in each UID.
+
+    `disbelieved`: AE titles of senders whose Patient Orientation counts for nothing.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, at: datetime, output: Path | None, threads: int, language: Language
+        self,
+        catalogue: Catalogue,
+        at: datetime,
+        output: Path | None,
+        threads: int,
+        language: Language,
+        disbelieved: Collection[str] = frozenset(),
     ) -> None:
         self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
         self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
+        self._disbelieved = disbelieved
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
         """Every fitting model's answer, with its SR written where there is a folder for it."""
         doubt = _doubt(sources)
-        sources = _distinct(sources)
+        sources = [replace(each, header=believed(each.header, self._disbelieved)) for each in _distinct(sources)]
         headers = [source.header for source in sources]
         fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
         if not fitting:

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from imaging.domain.card import Card
 from imaging.domain.fitting import fits, in_scope
 from imaging.domain.peers import Caller
 from imaging.domain.settling import LookAgain, Patience, whole
+from imaging.domain.turning import believed
 from imaging.ledger import migrate, receiving, settling, wakeups
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.settling import Candidate, NewJob
@@ -42,6 +43,7 @@ class NodeConfig:
     patience: Mapping[str, float]
     disk_reserve_bytes: int
     site_words: Sequence[str] = ()
+    ignore_patient_orientation: Sequence[str] = ()
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -63,7 +65,8 @@ def run(config: Mapping[str, Any], life: Life) -> None:
             "free one"
         ) from None
     models = [Path(each) for each in told.models] or [shipped_folder()]
-    settler = Settler(ledger, load_models(models, told.site_words).models, patience)
+    catalogue = load_models(models, told.site_words)
+    settler = Settler(ledger, catalogue.models, patience, frozenset(told.ignore_patient_orientation))
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
     host = f"[{told.host}]" if ":" in told.host else told.host
     life.ready({"dicom": f"{host}:{port}", "port": port})
@@ -87,19 +90,23 @@ class _Receiving:
 
     def __init__(self, ledger: Ledger, storing: Storing) -> None:
         self._ledger, self._storing = ledger, storing
+        self._senders: dict[int, str] = {}
 
     def opened(self, who: Opened) -> int:
-        return receiving.begin_association(
+        number = receiving.begin_association(
             self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts
         )
+        self._senders[number] = who.calling_ae_title
+        return number
 
     def rejected(self, who: Opened, why: str) -> None:
         receiving.reject_association(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, why)
 
     def store(self, association: int, request: StoreRequest) -> Status:
-        return self._storing.store(request, association)
+        return self._storing.store(replace(request, sender=self._senders[association]), association)
 
     def closed(self, association: int, how: str, tally: Tally) -> None:
+        del self._senders[association]
         end = AssociationEnd(how, tally.stored, tally.refused, tally.refusals)
         receiving.end_association(self._ledger, association, end)
         log.info(
@@ -110,8 +117,11 @@ class _Receiving:
 class Settler:
     """Looks at studies that may be whole, when something ends or their time comes."""
 
-    def __init__(self, ledger: Ledger, cards: Sequence[Card], patience: Patience) -> None:
-        self._ledger, self._cards, self._patience = ledger, cards, patience
+    def __init__(
+        self, ledger: Ledger, cards: Sequence[Card], patience: Patience, disbelieved: Collection[str] = frozenset()
+    ) -> None:
+        """`disbelieved`: AE titles of senders whose Patient Orientation counts for nothing."""
+        self._ledger, self._cards, self._patience, self._disbelieved = ledger, cards, patience, disbelieved
 
     def run(self, stop: threading.Event) -> None:
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
@@ -163,7 +173,7 @@ class Settler:
         """The jobs of models whose input is new, and why there is none at all."""
         if candidate.doubt:
             return [], candidate.doubt
-        headers = list(candidate.instances.values())
+        headers = [believed(header, self._disbelieved) for header in candidate.instances.values()]
         fitting = [card for card in self._cards if fits(card, headers)]
         numbers = {header.sop_instance_uid: number for number, header in candidate.instances.items()}
         images = [number for number, header in candidate.instances.items() if header.has_pixels]

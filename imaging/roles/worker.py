@@ -22,6 +22,7 @@ from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
+from imaging.domain.turning import believed
 from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser, Prepared
@@ -74,6 +75,7 @@ class WorkerConfig:
     threads: int
     language: Language
     site_words: Sequence[str] = ()
+    ignore_patient_orientation: Sequence[str] = ()
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -102,6 +104,7 @@ class Worker:
         self._language, self._threads = told.language, told.threads
         self._copies = Copies(Path(told.home) / "models")
         self._analysers: dict[str, Analyser] = {}
+        self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
@@ -216,7 +219,7 @@ class Worker:
 
     def _prepare(self, job: Job, *, is_alone: bool) -> _Task:
         card = self._catalogue.model(job.model)
-        sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
+        sources = tuple(Source(self._spool.path(key), believed(each, self._disbelieved)) for key, each in job.instances)
         task = _Task(job, card, sources, is_alone)
         self._tasks[job.id] = task
         if card is None or card.id not in self._analysers:

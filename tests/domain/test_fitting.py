@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imaging.domain.card import Card, Engine, Gate, Input
 from imaging.domain.contrast import contrast
 from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict
-from imaging.domain.gates import Scope, Verdict
+from imaging.domain.gates import Scope, Verdict, judge
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.site_words import SiteWords
@@ -154,12 +154,19 @@ def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
         ({"series_description": "Daily QC"}, "quality-control"),
         ({"image_type": ("DERIVED", "SECONDARY", "SUBTRACTION")}, "subtraction"),
         ({"patient_orientation": ("P", "F")}, "view"),
+        ({"patient_orientation": ("F", "A")}, "view"),
         ({"view_position": "PA", "view_code": "LL"}, "view"),
         ({"patient_age": "6T"}, "age"),
     ],
 )
 def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any], why: str):
     assert reason(CHEST_CARD, [film("1", **changes)]) == why
+
+
+def test_front_and_back_in_the_plane_are_ordinary_in_a_mammogram():
+    breast = Input("breast", ("MG",), (), "each", (Gate("ViewPosition", any=("MLO",)),))
+    mlo = film("1", modality="MG", view_position="MLO", patient_orientation=("A", "FR"))
+    assert judge(breast, mlo).scope is Scope.IN
 
 
 def test_a_missing_age_passes_where_the_card_says_so():

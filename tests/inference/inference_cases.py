@@ -75,7 +75,13 @@ def write_series(
     modality: str = "CT",
     **elements: Any,
 ) -> list[Source]:
-    """A series of slices, (slices, rows, columns) in Hounsfield units, at `start + along * step` (default: normal)."""
+    """A series of slices, (slices, rows, columns) in Hounsfield units, at `start + along * step` (default: normal).
+
+    The very first voxel of a CT is air: one without any is in units that nobody knows.
+    """
+    if modality == "CT" and values.min() == 0:
+        values = values.copy()
+        values[0, 0, 0] = -1024
     normal = np.cross(orientation[:3], orientation[3:])
     direction = np.array(step if step is not None else normal, float)
     folder.mkdir(parents=True, exist_ok=True)

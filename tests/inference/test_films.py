@@ -11,6 +11,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from imaging.domain.card import Step
 from imaging.domain.reasons import NotAnalysable
+from imaging.domain.turning import turn_of
 from imaging.inference.film import read_film
 from imaging.inference.pixels import decode, read_file
 from imaging.inference.prepare import prepare_film
@@ -138,3 +139,152 @@ def test_steps_for_values_do_what_they_say(tmp_path: Path):
     assert np.isclose(got.min(), -1)
     assert np.isclose(got.max(), 1)
     assert np.array_equal(got[0], got[2])
+
+
+# Turned films ------------------------------------------------------------------------------------------------
+
+LYING = {
+    ("L", "F"): lambda film: film,
+    ("R", "F"): lambda film: film[:, ::-1],
+    ("L", "H"): lambda film: film[::-1],
+    ("R", "H"): lambda film: film[::-1, ::-1],
+    ("F", "L"): lambda film: film.T,
+    ("F", "R"): lambda film: np.rot90(film),
+    ("H", "L"): lambda film: np.rot90(film, -1),
+    ("H", "R"): lambda film: film[::-1, ::-1].T,
+}
+
+
+@pytest.mark.parametrize("said", LYING)
+@pytest.mark.parametrize("steps", [STRETCH, PAD, (Step("zscore", {}),)])
+@pytest.mark.parametrize("elements", [{}, {"PixelPaddingValue": 7}, {"WindowCenter": 900, "WindowWidth": 1000,
+                                                                     "VOILUTFunction": "SIGMOID"}])  # fmt: skip
+def test_a_film_that_lies_otherwise_is_prepared_as_the_upright_one(
+    tmp_path: Path, said: tuple[str, str], steps: tuple[Step, ...], elements: dict[str, object]
+):
+    upright = np.random.default_rng(8).integers(0, 2000, (150, 110))
+    upright[20:60, 10:30] = 7
+    path = padded(tmp_path / "upright.dcm", upright, **elements)
+    wanted = prepare_film(read_film(read_file(path)), steps)
+    path = padded(tmp_path / "lying.dcm", np.ascontiguousarray(LYING[said](upright)), **elements)
+    got = prepare_film(read_film(read_file(path), turn_of(said)), steps)
+    assert got.shape == wanted.shape
+    assert np.abs(got - wanted).max() < 1e-4
+    assert got.flags["C_CONTIGUOUS"]
+
+
+# Padding -----------------------------------------------------------------------------------------------------
+
+
+def padded(path: Path, pixels: np.ndarray, **elements: object) -> Path:
+    """A film whose padding has the VR that its value needs."""
+    write_film(path, pixels, **{name: each for name, each in elements.items() if "Padding" not in name})
+    dataset = pydicom.dcmread(path)
+    for keyword, value in elements.items():
+        if isinstance(value, int) and "Padding" in keyword:
+            dataset.add_new(keyword, "SS" if value < 0 else "US", value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+CHEST = np.random.default_rng(9).integers(500, 3500, (128, 128))
+INSIDE = (slice(32, 96), slice(32, 96))
+
+
+def collimated(value: int) -> np.ndarray:
+    pixels = np.full(CHEST.shape, value)
+    pixels[INSIDE] = CHEST[INSIDE]
+    return pixels
+
+
+@pytest.mark.parametrize("value", [0, 4095, 2000])
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {},
+        {"WindowCenter": 2000, "WindowWidth": 2500},
+        {"WindowCenter": 2000, "WindowWidth": 2500, "VOILUTFunction": "SIGMOID"},
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 2000, "WindowWidth": 2500},
+        {"RescaleSlope": -1, "RescaleIntercept": 4095},
+    ],
+)
+def test_padding_is_black_whatever_is_stored_there(tmp_path: Path, value: int, elements: dict[str, object]):
+    pixels = collimated(value)
+    pixels[INSIDE][pixels[INSIDE] == value] += 1
+    film = read_film(read_file(padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=value, **elements)))
+    plain = read_film(read_file(padded(tmp_path / "plain.dcm", pixels, **elements)))
+    grey = film.grey()
+    assert np.array_equal(grey[INSIDE], plain.grey()[INSIDE])
+    outside = np.ones(CHEST.shape, bool)
+    outside[INSIDE] = False
+    assert np.abs(grey[outside]).max() < 1e-6
+    assert film.darkest() == 0.0
+
+
+@pytest.mark.parametrize("value", [0, 4095])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_what_is_white_or_black_behind_the_padding_makes_no_difference(tmp_path: Path, value: int, photometric: str):
+    kind = {"PhotometricInterpretation": photometric}
+    got = prepare_film(
+        read_film(read_file(padded(tmp_path / "a.dcm", collimated(value), PixelPaddingValue=value, **kind))), STRETCH
+    )
+    other = prepare_film(
+        read_film(read_file(padded(tmp_path / "b.dcm", collimated(77), PixelPaddingValue=77, **kind))), STRETCH
+    )
+    assert np.abs(got - other).max() < 1e-5
+
+
+def test_a_padding_range_is_padding_as_a_whole(tmp_path: Path):
+    pixels = collimated(4095)
+    pixels[:, :10] = 4000
+    path = padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=4095, PixelPaddingRangeLimit=3900)
+    grey = read_film(read_file(path)).grey()
+    assert grey[:32].max() == 0
+    assert np.allclose(grey[INSIDE], CHEST[INSIDE] / 4095, atol=1e-6)
+
+
+def test_padding_counts_in_no_statistics(tmp_path: Path):
+    film = read_film(read_file(padded(tmp_path / "film.dcm", collimated(4095), PixelPaddingValue=4095)))
+    grey = CHEST[INSIDE] / 4095
+    scored = prepare_film(film, (Step("zscore", {}),))[0]
+    assert np.allclose(scored[INSIDE], (grey - grey.mean()) / grey.std(), atol=1e-4)
+    assert np.allclose(scored[0], -grey.mean() / grey.std(), atol=1e-4)
+    clipped = prepare_film(film, (Step("percentile", {"lower": 5.0, "upper": 95.0}),))[0]
+    low, high = np.percentile(grey, [5, 95])
+    assert np.allclose(clipped[INSIDE], (np.clip(grey, low, high) - low) / (high - low), atol=1e-4)
+    assert clipped[0].max() == 0
+    shrunk = prepare_film(film, STRETCH)[0]
+    assert abs(shrunk[16:48, 16:48].mean()) < 1e-5
+    nonzero = prepare_film(film, (Step("zscore", {"nonzero": True}),))[0]
+    assert np.allclose(nonzero[INSIDE], scored[INSIDE], atol=1e-5)
+    assert np.abs(nonzero[0]).max() == 0
+
+
+def test_a_padding_value_that_does_not_occur_changes_nothing(tmp_path: Path):
+    plain = prepare_film(read_film(read_file(padded(tmp_path / "a.dcm", CHEST))), STRETCH)
+    other = prepare_film(read_film(read_file(padded(tmp_path / "b.dcm", CHEST, PixelPaddingValue=0))), STRETCH)
+    assert np.array_equal(plain, other)
+
+
+@pytest.mark.parametrize("limit", [None, 4095])
+def test_a_film_of_padding_alone_is_blank(tmp_path: Path, limit: int | None):
+    pixels = collimated(0) if limit else np.where(CHEST > 2000, 3000, 0)
+    elements = {"PixelPaddingRangeLimit": limit} if limit else {}
+    with pytest.raises(NotAnalysable, match="pixels-blank"):
+        read_film(read_file(padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=0, **elements)))
+
+
+def test_a_signed_film_knows_its_padding_by_an_unsigned_value(tmp_path: Path):
+    pixels = collimated(0) - 2048
+    path = padded(
+        tmp_path / "film.dcm",
+        pixels,
+        PixelPaddingValue=63488,  # -2048, as US
+        PixelRepresentation=1,
+        RescaleSlope=1,
+        RescaleIntercept=2048,
+    )
+    film = read_film(read_file(path))
+    assert film.padding == (-2048, -2048)
+    assert film.grey()[0].max() == 0

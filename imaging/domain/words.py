@@ -142,6 +142,18 @@ PARTS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Words of Vietnamese, French and English for the regions that cards ask for and those that stand beside them."""
 
+_WHOLE: Final[Mapping[str, frozenset[str]]] = {
+    "HEADNECK": frozenset(("HEAD", "NECK")),
+    "NECKCHEST": frozenset(("NECK", "CHEST")),
+    "NECKCHESTABDOMEN": frozenset(("NECK", "CHEST", "ABDOMEN")),
+    "NECKCHESTABDPELV": frozenset(("NECK", "CHEST", "ABDOMEN", "PELVIS")),
+    "CHESTABDOMEN": frozenset(("CHEST", "ABDOMEN")),
+    "CHESTABDPELVIS": frozenset(("CHEST", "ABDOMEN", "PELVIS")),
+    "ABDOMENPELVIS": frozenset(("ABDOMEN", "PELVIS")),
+    "WHOLEBODY": frozenset((*PARTS.values(), *BODY_PARTS)),
+}
+"""What the terms for several regions hold."""
+
 _VIEWS: Final[Mapping[str, str]] = {
     "PA": "PA", "AP": "AP", **dict.fromkeys(("FRONTAL", "FRONTALE", "FACE", "THANG"), "FRONTAL"),
     "LL": "LL", "RL": "RL",
@@ -175,6 +187,11 @@ def body_parts(text: str) -> set[str]:
     """The regions that a text names, each by one word."""
     found = {_part(word) for word in _tokens(text)} - {""}
     return found - {"FACE"} or found  # beside another region it is French for the view: "thorax face"
+
+
+def meant_parts(said: set[str]) -> set[str]:
+    """The single regions that are meant: HEADNECK is a head as well."""
+    return {part for each in said for part in _WHOLE.get(each, (each,))}
 
 
 def _part(word: str) -> str:

@@ -210,6 +210,8 @@ def test_what_does_not_fit_at_all_says_in_what():
         ({"view_position": "PA", "view_code": "AP"}, False, "view"),
         ({"body_part_examined": "HAND"}, True, "body-part"),
         ({"body_part_examined": "??", "region_code": "HAND"}, True, "body-part"),
+        ({"body_part_examined": "CHESTABDOMEN"}, False, "body-part"),
+        ({"body_part_examined": "WHOLEBODY"}, False, "body-part"),
         ({"body_part_examined": "CHEST", "region_code": "HAND"}, False, "body-part"),
         ({"body_part_examined": "HAND", "region_code": "CHEST"}, False, "body-part"),
         ({"body_part_examined": "??", "series_description": "CHEST PA"}, False, "body-part"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imaging.domain.card import Card, Engine, Gate, Input
 from imaging.domain.contrast import contrast
-from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict
+from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict, verdicts
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -298,6 +298,22 @@ def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is
     assert verdict(card(replace(FILM, sop_class_uids=(f"{DX}.1",))), raw).scope is Scope.IN
     lossy = series("s", [0], image_type=("DERIVED", "SECONDARY", "AXIAL"), lossy_image_compression="01")
     assert verdict(HEAD_CARD, lossy[0]).scope is Scope.IN
+
+
+def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing_rather_than_out_of_scope():
+    head = series("s", range(0, 50, 5))
+    other = [
+        replace(head[0], body_part_examined="NECK"),
+        replace(head[1], sop_class_uid="1.2.840.10008.5.1.4.1.1.7"),
+        replace(head[2], image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
+        replace(head[3], sop_class_uid="1.2.840.10008.5.1.4.1.1.7", image_position=None),
+    ]
+    said = verdicts(HEAD_CARD, [*other, *head[4:]])
+    scopes = [said[each.sop_instance_uid].scope for each in other]
+    assert scopes == [Scope.MISSING, Scope.MISSING, Scope.OUT, Scope.OUT]
+    assert in_scope(HEAD_CARD, [*other, *head[4:]]) == {each.sop_instance_uid for each in (*other[:2], *head[4:])}
+    neck = [replace(each, series_instance_uid="n") for each in other[:1]]
+    assert verdicts(HEAD_CARD, [*neck, *head[4:]])[neck[0].sop_instance_uid].scope is Scope.OUT
 
 
 # Series ------------------------------------------------------------------------------------------------------

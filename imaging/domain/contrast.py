@@ -8,12 +8,16 @@ doubtful, never given and never native; so is a word for contrast behind one tha
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from imaging.domain.folding import fold
 from imaging.domain.header import Header
 from imaging.domain.site_words import NONE, SiteWords
 from imaging.domain.words import BODY_PARTS, PARTS
+
+_KEPT: Final = 256
+"""Texts whose reading is kept: slices of a series all have the same."""
 
 
 class Said(StrEnum):
@@ -73,6 +77,7 @@ _UNKNOWN: Final = frozenset((
 ))  # fmt: skip
 
 
+@lru_cache(_KEPT)
 def agent_said(text: str, site: SiteWords = NONE) -> Said:
     """What Contrast/Bolus Agent says: a name means given, "NONE", "-", "SANS", "KHÔNG", "0" that there was none."""
     folded = " ".join(fold(text).split())
@@ -187,6 +192,7 @@ _AFTER_SOMETHING_ELSE: Final = frozenset((
 """What a study is done after, or a part lies behind, that is no injection: "post op"."""
 
 
+@lru_cache(_KEPT)
 def said_of_contrast(description: str, site: SiteWords = NONE) -> Said:
     """What a description says of contrast."""
     words = _words(site.applied(description, "contrast"))

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from imaging.domain.card import Card, Input
+from imaging.domain.contrast import contrast
 from imaging.domain.coverage import Coverage, counted
 from imaging.domain.gates import Scope, Verdict, judge, matches
 from imaging.domain.header import Header, same_patient
@@ -37,14 +38,30 @@ _OF_ANOTHER_EXAMINATION: Final = frozenset(("modality", "sop-class", "capture", 
 
 
 def verdicts(card: Card, headers: Sequence[Header], judged: Judge = judge) -> dict[str, Verdict]:
-    """What each of a study's images is to a card, by UID.
-
-    Of a series whose slices the card takes, a slice with another body part or class is not plainly of something else:
-    it lies in the same scan, and what it shows is missing unless its place was analysed.
-    """
+    """What each of a study's images is to a card, by UID; some can be told only beside the others."""
     said = {header.sop_instance_uid: verdict(card, header, judged) for header in headers}
-    if not card.is_volume:
-        return said
+    _decide_silent_series(card, headers, said, judged)
+    if card.is_volume:
+        _keep_slices_of_taken_series(headers, said)
+    return said
+
+
+def _decide_silent_series(card: Card, headers: Sequence[Header], said: dict[str, Verdict], judged: Judge) -> None:
+    """A series that is silent in a study "with contrast" is native where the sender marks others as given."""
+    in_doubt = [each for each in headers if said[each.sop_instance_uid] == Verdict(Scope.MISSING, Reason("contrast"))]
+    if not in_doubt:
+        return
+    site = card.inputs[0].site
+    if any(contrast(replace(each, study_description=""), site) for each in headers):
+        for each in in_doubt:
+            said[each.sop_instance_uid] = verdict(card, replace(each, study_description=""), judged)
+
+
+def _keep_slices_of_taken_series(headers: Sequence[Header], said: dict[str, Verdict]) -> None:
+    """Of a series whose slices the card takes, a slice with another body part or class is not plainly another thing.
+
+    It lies in the same scan, and what it shows is missing unless its place was analysed.
+    """
     taken = {each.series_instance_uid for each in headers if said[each.sop_instance_uid].scope is Scope.IN}
     for each in headers:
         own = said[each.sop_instance_uid]
@@ -52,7 +69,6 @@ def verdicts(card: Card, headers: Sequence[Header], judged: Judge = judge) -> di
         is_other = own.reason is not None and own.reason.code in _OF_ANOTHER_EXAMINATION
         if own.scope is Scope.OUT and is_other and is_slice and each.series_instance_uid in taken:
             said[each.sop_instance_uid] = replace(own, scope=Scope.MISSING)
-    return said
 
 
 def in_scope(card: Card, headers: Sequence[Header], judged: Judge = judge) -> frozenset[str]:

@@ -316,6 +316,28 @@ def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing
     assert verdicts(HEAD_CARD, [*neck, *head[4:]])[neck[0].sop_instance_uid].scope is Scope.OUT
 
 
+def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_marked():
+    native = series("n", range(0, 50, 5), study_description="CT HEAD W CONTRAST")
+    given_ = series("g", range(0, 50, 5), study_description="CT HEAD W CONTRAST", contrast_bolus_agent="Iohexol")
+    assert reason(HEAD_CARD, native) == "contrast"
+    said = verdicts(HEAD_CARD, [*native, *given_])
+    assert {said[each.sop_instance_uid].scope for each in native} == {Scope.IN}
+    assert {said[each.sop_instance_uid].scope for each in given_} == {Scope.OUT}
+    doubtful = [replace(each, series_description="WITH AND WITHOUT") for each in native]
+    said = verdicts(HEAD_CARD, [*doubtful, *given_])
+    assert {said[each.sop_instance_uid].scope for each in doubtful} == {Scope.MISSING}
+
+
+def test_an_agent_that_is_none_is_an_absent_one_to_a_gate():
+    asked = card(replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),)))
+    scopes = [
+        verdict(asked, each).scope
+        for agent in ("", "KHÔNG", "Iohexol", "UNKNOWN")
+        for each in series("s", [0], contrast_bolus_agent=agent)
+    ]
+    assert scopes == [Scope.IN, Scope.IN, Scope.IN, Scope.MISSING]
+
+
 # Series ------------------------------------------------------------------------------------------------------
 
 

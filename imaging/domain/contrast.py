@@ -68,12 +68,12 @@ def _injection(header: Header, site: SiteWords) -> Said:
 _NO_AGENT: Final = frozenset((
     "no", "none", "n", "non", "nil", "not", "null", "off", "khong", "k", "ko", "sans", "n a", "na", "aucun", "aucune",
     "neant", "ohne", "kein", "keine", "keines", "negative", "neg", "false", "not given", "not used", "not applicable",
-    "not administered", "khong co", "khong dung", "khong su dung", "chua", "pas", "x",
+    "not administered", "khong co", "khong dung", "khong su dung", "chua", "pas",
 ))  # fmt: skip
 _YES: Final = frozenset(("yes", "y", "oui", "co", "ja", "true", "positive", "pos", "on", "c", "c+"))
 _UNKNOWN: Final = frozenset((
     "unknown", "unk", "inconnu", "khong ro", "khong biet", "other", "unspecified", "not specified", "not stated",
-    "unbekannt", "?", "??", "???",
+    "unbekannt", "?", "??", "???", "x",
 ))  # fmt: skip
 
 
@@ -276,8 +276,13 @@ def _of_noun(before: str, kind: str, behind: Said, words: Sequence[str]) -> Said
         return Said.SILENT
     if kind == "weak":
         return Said.DOUBTFUL
+    if kind == "sure":
+        return Said.GIVEN
     is_known = not before or before in _AROUND or before[0].isdigit() or before.upper() in (*PARTS, *BODY_PARTS)
-    return Said.GIVEN if kind == "sure" or is_known or _class_of(before) else Said.DOUBTFUL
+    is_denied = {"without", "no", "before"} & {
+        _class_of(word) for word in words
+    }  # perhaps this: "without head contrast"
+    return Said.DOUBTFUL if is_denied or not (is_known or _class_of(before)) else Said.GIVEN
 
 
 def _of_signs(signs: Sequence[str], kind: str, behind: Said) -> Said:
@@ -312,7 +317,7 @@ def _alone(signs: Sequence[str], following: Sequence[str]) -> Said:
     said = _signs(signs)
     if said is Said.DOUBTFUL:
         return said
-    is_end = not following or following[0] in _AROUND or following[0][0].isdigit()
+    is_end = not following or following[0] in _AROUND or re.fullmatch(r"[0-9]+(mm)?", following[0])
     last = signs[-1]
     if "after" in kinds and "sau" not in signs:
         if following and following[0] in _AFTER_SOMETHING_ELSE:

@@ -6,6 +6,7 @@ bytes: reading stops, and `Elements.fault` says why.
 """
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Collection
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MOST_ELEMENTS: Final = 30_000
-MOST_IN_ITEMS: Final = 200_000
+MOST_IN_ITEMS: Final = 100_000
 """Elements within the items of sequences that are looked at; a frame of a multi-frame object takes a dozen."""
 MOST_LEVELS: Final = 64
 MOST_INFLATED: Final = 4 << 20
@@ -122,6 +123,14 @@ def read_file_meta(data: bytes | memoryview, at: int) -> tuple[dict[int, bytes],
     except _Stop as stop:
         raise ValueError(str(stop)) from None
     return values, at
+
+
+def decimal_string(text: str) -> float | None:
+    """A DS value (PS3.5 6.2), None where it is none or not finite."""
+    if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *", text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 class TooMuch(Exception):

@@ -3,14 +3,12 @@
 A fact is the object's where all its frames agree; where they do not, it is named in `Header.frames_differ`.
 """
 
-import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydicom.datadict import tag_for_keyword
 
-from imaging.dicom_node.elements import Elements, TooMuch
+from imaging.dicom_node.elements import Elements, TooMuch, decimal_string
 
 Read = Callable[[Elements, int], Any]
 
@@ -31,9 +29,7 @@ def _text(found: Elements, tag: int) -> str | None:
 
 
 def _decimal(found: Elements, tag: int) -> float | None:
-    said = (_text(found, tag) or "").partition("\\")[0].strip()
-    value = float(said) if re.fullmatch(r"[+-]?[0-9]{1,12}(\.[0-9]{0,12})?", said) else math.nan
-    return value if math.isfinite(value) else None
+    return decimal_string((_text(found, tag) or "").partition("\\")[0][:64])
 
 
 SHARED, PER_FRAME = _tag("SharedFunctionalGroupsSequence"), _tag("PerFrameFunctionalGroupsSequence")

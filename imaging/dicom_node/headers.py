@@ -1,6 +1,5 @@
 """From a data set's bytes to the header facts that the pipeline decides by."""
 
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any, Final
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import tag_for_keyword
 
-from imaging.dicom_node.elements import Elements, read_elements
+from imaging.dicom_node.elements import Elements, decimal_string, read_elements
 from imaging.dicom_node.groups import PER_FRAME, SHARED, facts_of_frames
 from imaging.domain.header import Header
 from imaging.domain.peers import is_plain_title
@@ -330,7 +329,7 @@ class _Values:
         said = self._raw(keyword)[:256].decode("latin-1").strip("\0 ")
         if not said:
             return None
-        values = [_decimal_string(each) for each in said.split("\\")]
+        values = [decimal_string(each) for each in said.split("\\")]
         return None if None in values else [each for each in values if each is not None]
 
     def _decimals(self, keyword: str) -> int:
@@ -352,14 +351,6 @@ class _Values:
         code = item.get(_CODE_VALUE, b"").decode("latin-1").strip("\0 ")
         meaning = _clean(self._decoded(item.get(_CODE_MEANING, b"")[:LONGEST_TEXT]))[:64].strip()
         return table.get(code) or meaning or code[:16]
-
-
-def _decimal_string(text: str) -> float | None:
-    """A DS value (PS3.5 6.2), None where it is none or not finite."""
-    if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})? *", text):
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None
 
 
 def _clean(text: str) -> str:

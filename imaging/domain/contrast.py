@@ -8,12 +8,16 @@ doubtful, never given and never native; so is a word for contrast behind one tha
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from imaging.domain.folding import fold
 from imaging.domain.header import Header
 from imaging.domain.site_words import NONE, SiteWords
 from imaging.domain.words import BODY_PARTS, PARTS
+
+_KEPT: Final = 256
+"""Texts whose reading is kept: slices of a series all have the same."""
 
 
 class Said(StrEnum):
@@ -64,15 +68,16 @@ def _injection(header: Header, site: SiteWords) -> Said:
 _NO_AGENT: Final = frozenset((
     "no", "none", "n", "non", "nil", "not", "null", "off", "khong", "k", "ko", "sans", "n a", "na", "aucun", "aucune",
     "neant", "ohne", "kein", "keine", "keines", "negative", "neg", "false", "not given", "not used", "not applicable",
-    "not administered", "khong co", "khong dung", "khong su dung", "chua", "pas", "x",
+    "not administered", "khong co", "khong dung", "khong su dung", "chua", "pas",
 ))  # fmt: skip
 _YES: Final = frozenset(("yes", "y", "oui", "co", "ja", "true", "positive", "pos", "on", "c", "c+"))
 _UNKNOWN: Final = frozenset((
     "unknown", "unk", "inconnu", "khong ro", "khong biet", "other", "unspecified", "not specified", "not stated",
-    "unbekannt", "?", "??", "???",
+    "unbekannt", "?", "??", "???", "x",
 ))  # fmt: skip
 
 
+@lru_cache(_KEPT)
 def agent_said(text: str, site: SiteWords = NONE) -> Said:
     """What Contrast/Bolus Agent says: a name means given, "NONE", "-", "SANS", "KHÔNG", "0" that there was none."""
     folded = " ".join(fold(text).split())
@@ -187,6 +192,7 @@ _AFTER_SOMETHING_ELSE: Final = frozenset((
 """What a study is done after, or a part lies behind, that is no injection: "post op"."""
 
 
+@lru_cache(_KEPT)
 def said_of_contrast(description: str, site: SiteWords = NONE) -> Said:
     """What a description says of contrast."""
     words = _words(site.applied(description, "contrast"))
@@ -270,8 +276,13 @@ def _of_noun(before: str, kind: str, behind: Said, words: Sequence[str]) -> Said
         return Said.SILENT
     if kind == "weak":
         return Said.DOUBTFUL
+    if kind == "sure":
+        return Said.GIVEN
     is_known = not before or before in _AROUND or before[0].isdigit() or before.upper() in (*PARTS, *BODY_PARTS)
-    return Said.GIVEN if kind == "sure" or is_known or _class_of(before) else Said.DOUBTFUL
+    is_denied = {"without", "no", "before"} & {
+        _class_of(word) for word in words
+    }  # perhaps this: "without head contrast"
+    return Said.DOUBTFUL if is_denied or not (is_known or _class_of(before)) else Said.GIVEN
 
 
 def _of_signs(signs: Sequence[str], kind: str, behind: Said) -> Said:
@@ -306,7 +317,7 @@ def _alone(signs: Sequence[str], following: Sequence[str]) -> Said:
     said = _signs(signs)
     if said is Said.DOUBTFUL:
         return said
-    is_end = not following or following[0] in _AROUND or following[0][0].isdigit()
+    is_end = not following or following[0] in _AROUND or re.fullmatch(r"[0-9]+(mm)?", following[0])
     last = signs[-1]
     if "after" in kinds and "sau" not in signs:
         if following and following[0] in _AFTER_SOMETHING_ELSE:

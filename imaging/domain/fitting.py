@@ -7,14 +7,17 @@ The answers depend on the set of instances alone: their order and repetition cha
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from imaging.domain.card import Card, Input
+from imaging.domain.contrast import contrast
 from imaging.domain.coverage import Coverage, counted
 from imaging.domain.gates import Scope, Verdict, judge, matches
 from imaging.domain.header import Header, same_patient
+from imaging.domain.image_kind import is_capture
 from imaging.domain.reasons import NotAnalysable, Reason
 
 Judge = Callable[[Input, Header], Verdict]
@@ -31,13 +34,51 @@ def verdict(card: Card, header: Header, judged: Judge = judge) -> Verdict:
     return min((judged(each, header) for each in card.inputs), key=lambda said: order.index(said.scope))
 
 
+_OF_ANOTHER_EXAMINATION: Final = frozenset(("modality", "sop-class", "capture", "body-part"))
+
+
+def verdicts(card: Card, headers: Sequence[Header], judged: Judge = judge) -> dict[str, Verdict]:
+    """What each of a study's images is to a card, by UID; some can be told only beside the others."""
+    said = {header.sop_instance_uid: verdict(card, header, judged) for header in headers}
+    _decide_silent_series(card, headers, said, judged)
+    if card.is_volume:
+        _keep_slices_of_taken_series(headers, said)
+    return said
+
+
+def _decide_silent_series(card: Card, headers: Sequence[Header], said: dict[str, Verdict], judged: Judge) -> None:
+    """A series that is silent in a study "with contrast" is native where the sender marks others as given."""
+    in_doubt = [each for each in headers if said[each.sop_instance_uid] == Verdict(Scope.MISSING, Reason("contrast"))]
+    if not in_doubt:
+        return
+    site = card.inputs[0].site
+    if any(contrast(replace(each, study_description=""), site) for each in headers):
+        for each in in_doubt:
+            said[each.sop_instance_uid] = verdict(card, replace(each, study_description=""), judged)
+
+
+def _keep_slices_of_taken_series(headers: Sequence[Header], said: dict[str, Verdict]) -> None:
+    """Of a series whose slices the card takes, a slice with another body part or class is not plainly another thing.
+
+    It lies in the same scan, and what it shows is missing unless its place was analysed.
+    """
+    taken = {each.series_instance_uid for each in headers if said[each.sop_instance_uid].scope is Scope.IN}
+    for each in headers:
+        own = said[each.sop_instance_uid]
+        is_slice = each.image_position is not None and each.image_orientation is not None and not is_capture(each)
+        is_other = own.reason is not None and own.reason.code in _OF_ANOTHER_EXAMINATION
+        if own.scope is Scope.OUT and is_other and is_slice and each.series_instance_uid in taken:
+            said[each.sop_instance_uid] = replace(own, scope=Scope.MISSING)
+
+
 def in_scope(card: Card, headers: Sequence[Header], judged: Judge = judge) -> frozenset[str]:
     """UIDs of the images that an answer of this model speaks of: those whose coming changes it.
 
     Where it takes none, all that it considered: what arrives later may change the reason.
     """
     images = [header for header in headers if header.has_pixels]
-    taken = [header for header in images if verdict(card, header, judged).scope is not Scope.OUT]
+    said = verdicts(card, images, judged)
+    taken = [header for header in images if said[header.sop_instance_uid].scope is not Scope.OUT]
     taken = taken or [header for header in images if fits(card, [header])]
     return frozenset(header.sop_instance_uid for header in taken)
 
@@ -45,8 +86,9 @@ def in_scope(card: Card, headers: Sequence[Header], judged: Judge = judge) -> fr
 def nothing_used(card: Card, headers: Sequence[Header], reason: Reason, judged: Judge = judge) -> Coverage:
     """The coverage of an answer that looked at nothing, for this reason."""
     missing, out = 0, list[Reason]()
+    judgements = verdicts(card, headers, judged)
     for header in headers:
-        said = verdict(card, header, judged)
+        said = judgements[header.sop_instance_uid]
         if said.scope is Scope.OUT and said.reason is not None and header.has_pixels:
             out += [said.reason] * header.number_of_frames
         elif header.has_pixels:

@@ -23,7 +23,7 @@ from imaging.domain.reasons import Reason
 from imaging.domain.site_words import SiteWords
 from imaging.domain.turning import is_from_the_side
 from imaging.domain.weighting import has_weighting, times, weighting
-from imaging.domain.words import Readings, body_parts, meant_views, views, views_within
+from imaging.domain.words import Readings, body_parts, meant_parts, meant_views, views, views_within
 
 Fact = str | float | Readings | None
 
@@ -166,7 +166,8 @@ def _contradicts(header: Header, tag: str, site: SiteWords) -> bool:
         texts = site.applied(header.view_position, "view"), header.view_code
         said, coded = (meant_views(views(each)) for each in texts)
     else:
-        said, coded = body_parts(site.applied(header.body_part_examined, "part")), body_parts(header.region_code)
+        texts = site.applied(header.body_part_examined, "part"), header.region_code
+        said, coded = (meant_parts(body_parts(each)) for each in texts)
     return bool(said and coded and not said & coded)
 
 
@@ -226,7 +227,7 @@ def mismatch(card_input: Input, header: Header) -> str:
     text = _understood_part(header, card_input.site)
     said = body_parts(text)
     asked = [each for each in card_input.gates if each.tag == "BodyPartExamined" and each.any]
-    is_other = any(said and not said & _parts_of(each) and not _names(each, text) for each in asked)
+    is_other = any(said and not meant_parts(said) & meant_parts(_parts_of(each)) for each in asked)
     return "body-part" if is_other and not _contradicts(header, "BodyPartExamined", card_input.site) else ""
 
 

@@ -6,6 +6,7 @@ sender wrote them in.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from imaging.domain.folding import fold
@@ -125,6 +126,7 @@ _PD: Final = re.compile(
 )
 
 
+@lru_cache(256)  # slices of a series all have the same
 def named(description: str, site: SiteWords = NONE) -> frozenset[str]:
     """The weightings that a description names; `other` for sequences that are none of them, whatever else it says."""
     said = " ".join(fold(site.applied(description, "weighting")).replace("_", " ").split())

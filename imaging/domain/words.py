@@ -7,8 +7,9 @@ counts as absent. A value with several meanings has several readings, and all of
 import calendar
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from imaging.domain.folding import fold
@@ -142,6 +143,18 @@ PARTS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """Words of Vietnamese, French and English for the regions that cards ask for and those that stand beside them."""
 
+_WHOLE: Final[Mapping[str, frozenset[str]]] = {
+    "HEADNECK": frozenset(("HEAD", "NECK")),
+    "NECKCHEST": frozenset(("NECK", "CHEST")),
+    "NECKCHESTABDOMEN": frozenset(("NECK", "CHEST", "ABDOMEN")),
+    "NECKCHESTABDPELV": frozenset(("NECK", "CHEST", "ABDOMEN", "PELVIS")),
+    "CHESTABDOMEN": frozenset(("CHEST", "ABDOMEN")),
+    "CHESTABDPELVIS": frozenset(("CHEST", "ABDOMEN", "PELVIS")),
+    "ABDOMENPELVIS": frozenset(("ABDOMEN", "PELVIS")),
+    "WHOLEBODY": frozenset((*PARTS.values(), *BODY_PARTS)),
+}
+"""What the terms for several regions hold."""
+
 _VIEWS: Final[Mapping[str, str]] = {
     "PA": "PA", "AP": "AP", **dict.fromkeys(("FRONTAL", "FRONTALE", "FACE", "THANG"), "FRONTAL"),
     "LL": "LL", "RL": "RL",
@@ -171,10 +184,16 @@ def _tokens(text: str) -> list[str]:
     return said.split()
 
 
-def body_parts(text: str) -> set[str]:
+@lru_cache(256)  # slices of a series all have the same
+def body_parts(text: str) -> frozenset[str]:
     """The regions that a text names, each by one word."""
-    found = {_part(word) for word in _tokens(text)} - {""}
+    found = frozenset(_part(word) for word in _tokens(text)) - {""}
     return found - {"FACE"} or found  # beside another region it is French for the view: "thorax face"
+
+
+def meant_parts(said: Set[str]) -> set[str]:
+    """The single regions that are meant: HEADNECK is a head as well."""
+    return {part for each in said for part in _WHOLE.get(each, (each,))}
 
 
 def _part(word: str) -> str:
@@ -185,18 +204,19 @@ def _part(word: str) -> str:
     return ""
 
 
-def views(text: str) -> set[str]:
+@lru_cache(256)
+def views(text: str) -> frozenset[str]:
     """The views that a text names: PA, AP or FRONTAL, LL, RL or LATERAL, or OTHER."""
-    return {_VIEWS[word] for word in _tokens(text) if word in _VIEWS}
+    return frozenset(_VIEWS[word] for word in _tokens(text) if word in _VIEWS)
 
 
-def meant_views(said: set[str]) -> set[str]:
+def meant_views(said: Set[str]) -> set[str]:
     """The views that are meant by what is said: FRONTAL is PA or AP, LATERAL is LL or RL."""
     return {side for view in said for side in _SIDES.get(view, (view,))}
 
 
-def views_within(asked: set[str]) -> set[str]:
+def views_within(asked: Set[str]) -> set[str]:
     """What a view may be called that is certainly one of those asked for; of OTHER ones only the very words count."""
     inner = {side for view in asked & set(_SIDES) for side in _SIDES[view]}
     wider = {view for view, sides in _SIDES.items() if sides <= asked}
-    return (asked | inner | wider) - {"OTHER"}
+    return {*asked, *inner, *wider} - {"OTHER"}

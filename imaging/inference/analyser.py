@@ -20,7 +20,7 @@ from imaging.domain.card import Card
 from imaging.domain.coverage import Coverage, counted
 from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import Answer, Finding, ImageRef, State, seen_in_part
-from imaging.domain.fitting import furthest, hold_memory, hold_study, in_scope, nothing_used, verdict
+from imaging.domain.fitting import furthest, hold_memory, hold_study, in_scope, nothing_used, verdicts
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -111,9 +111,10 @@ class Analyser:
         """Reads and prepares what the model takes of a study. Raises NotAnalysable."""
         known = {each.header.sop_instance_uid: each for each in sources if each.header.has_pixels}
         images = [known[uid] for uid in sorted(known)]
-        taken = [each for each in images if verdict(self.card, each.header).scope is not Scope.OUT]
+        said = verdicts(self.card, [each.header for each in images])
+        taken = [each for each in images if said[each.header.sop_instance_uid].scope is not Scope.OUT]
         hold_study(self.card, [each.header for each in taken or images])
-        return self._prepared(images, lambda header: verdict(self.card, header))
+        return self._prepared(images, lambda header: said[header.sop_instance_uid])
 
     def prepare_chosen(self, sources: Sequence[Source]) -> Prepared:
         """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable."""

@@ -242,6 +242,14 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
             ["purge", "--older-than", "a while", "--config", "/none.toml"],
             ["30d, 12h or 90m", "/none.toml: cannot be read"],
         ),
+        (
+            ["analyse", "/none", "--site-words", "NGUC=tp", "--site-words", "CHEST"],
+            [
+                "--site-words 'NGUC=tp' has 'NGUC' for a meaning",
+                "--site-words 'CHEST' is not of the form MEANING=WORDS",
+            ],
+        ),
+        (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["says two meanings of 'tp'"]),
         (["associations", "--last", "²"], ["--last '²': a number from 1"]),
         (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
         (["conflicts", "use"], ["use: say which"]),
@@ -653,6 +661,28 @@ def test_the_settings_say_which_models_are_asked_and_in_which_language(
     run("analyse", films, "--config", file, "--output", tmp_path / "out")
     (report,) = (tmp_path / "out").glob("small-film-*.dcm")
     assert "ni diagnostic ni dispositif médical".encode() in report.read_bytes()
+
+
+def test_a_sites_words_reach_analyse_by_flag_variable_and_file(
+    run: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = film_study(2, frozenset(), datetime(2026, 11, 24, 9, 0, tzinfo=UTC), rows=64, columns=64).instances[0]
+    film.BodyPartExamined, film.ViewPosition = "TP", "T1"
+    for code in ("ViewCodeSequence", "AnatomicRegionSequence"):
+        film.pop(code, None)
+    film.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+
+    def ends(*arguments: object) -> tuple[str, str | None]:
+        (result,) = run("analyse", tmp_path / "film.dcm", *arguments, "--json").json["studies"][0]["results"]
+        return result["state"], result["reason"]
+
+    assert ends() == ("not_analysed", "body-part")
+    assert ends("--site-words", "CHEST=tp") == ("not_analysed", "view")
+    assert ends("--site-words", "CHEST=tp", "--site-words", "PA=t1")[0] == "analysed"
+    (tmp_path / "imaging.toml").write_text('site_words = ["CHEST=tp", "PA=T1"]\n')
+    assert ends("--config", tmp_path / "imaging.toml")[0] == "analysed"
+    monkeypatch.setenv("IMAGING_SITE_WORDS", "CHEST=tp,PA=t1")
+    assert ends()[0] == "analysed"
 
 
 def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: Path) -> None:

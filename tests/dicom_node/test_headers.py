@@ -17,7 +17,14 @@ from pydicom import Dataset, dcmread
 from pydicom.sr._snomed_dict import mapping as retired
 from pydicom.sr.codedict import Code, codes
 
-from imaging.dicom_node.elements import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, MOST_ELEMENTS, read_elements
+from imaging.dicom_node.elements import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    IMPLICIT_LITTLE,
+    MOST_ELEMENTS,
+    MOST_IN_ITEMS,
+    read_elements,
+)
 from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import _WANTED, Mismatch, Unreadable, read_header
 from imaging.domain.header import Header
@@ -196,6 +203,91 @@ def test_a_view_code_says_the_view_where_view_position_does_not(name: str, view:
         film.ViewPosition = ""
         film.ViewCodeSequence[0].CodingSchemeDesignator, film.ViewCodeSequence[0].CodeValue = scheme, value
         assert header_of(film).view_position == view
+
+
+def coded(value: str, meaning: str) -> list[Dataset]:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "99SITE", meaning
+    return [item]
+
+
+def test_a_code_that_nobody_knows_is_read_by_its_meaning() -> None:
+    film = drawn_film()
+    film.ViewCodeSequence, film.AnatomicRegionSequence = coded("V1", "left lateral"), coded("R1", "Hand")
+    film.ContrastBolusAgentSequence = coded("C1", "Iopromide")
+    header = header_of(film)
+    assert (header.view_code, header.region_code, header.contrast_agent_code) == ("left lateral", "Hand", "Iopromide")
+
+
+def group(**macros: dict[str, object]) -> Dataset:
+    """A functional group with these macros."""
+    made = Dataset()
+    for name, values in macros.items():
+        inner = Dataset()
+        for keyword, value in values.items():
+            setattr(inner, keyword, value)
+        setattr(made, name, [inner])
+    return made
+
+
+def enhanced(shared: Dataset, frames: list[Dataset], **top: object) -> Header:
+    image = drawn_film()
+    image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
+    for keyword, value in top.items():
+        setattr(image, keyword, value)
+    return header_of(image)
+
+
+FLAIR = {
+    "MRTimingAndRelatedParametersSequence": {"RepetitionTime": 9000},
+    "MREchoSequence": {"EffectiveEchoTime": 120.0},
+    "MRModifierSequence": {"InversionRecovery": "YES", "InversionTimes": [2500.0]},
+}
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_facts_of_functional_groups_are_the_objects_where_all_frames_agree(is_shared: bool) -> None:
+    held, other = group(**FLAIR), Dataset()
+    header = enhanced(held if is_shared else other, [other] * 2 if is_shared else [held] * 2, EchoPulseSequence="SPIN")
+    assert (header.echo_time, header.repetition_time, header.inversion_time) == (120, 9000, 2500)
+    assert header.scanning_sequence == ("SE", "IR")
+    assert header.frames_differ == ()
+
+
+def test_facts_that_differ_from_frame_to_frame_are_named() -> None:
+    echoes = [group(MREchoSequence={"EffectiveEchoTime": echo}) for echo in (20.0, 90.0)]
+    given = [group(ContrastBolusUsageSequence={"ContrastBolusAgentAdministered": said}) for said in ("NO", "YES")]
+    weighted = [group(MRDiffusionSequence={"DiffusionBValue": b}) for b in (0.0, 1000.0)]
+    assert enhanced(Dataset(), echoes).frames_differ == ("echo_time",)
+    assert enhanced(Dataset(), given).frames_differ == ("contrast",)
+    assert enhanced(Dataset(), weighted).frames_differ == ("diffusion_b_value",)
+    assert enhanced(Dataset(), given[1:]).contrast_administered == "YES"
+    assert enhanced(Dataset(), [*echoes[:1], Dataset()]).frames_differ == ("echo_time",)
+
+
+def test_an_echo_pulse_alone_does_not_say_that_nothing_was_inverted() -> None:
+    assert enhanced(Dataset(), [Dataset()], EchoPulseSequence="SPIN").scanning_sequence == ()
+    not_inverted = group(MRModifierSequence={"InversionRecovery": "NO"})
+    assert enhanced(not_inverted, [Dataset()], EchoPulseSequence="SPIN").scanning_sequence == ("SE",)
+    planar = enhanced(Dataset(), [Dataset()], EchoPulseSequence="SPIN", EchoPlanarPulseSequence="YES")
+    assert planar.scanning_sequence == ("SE", "EP")
+
+
+def test_functional_groups_beyond_the_bound_tell_nothing_rather_than_a_part() -> None:
+    frames = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * (MOST_IN_ITEMS + 1)
+    data = explicit(UIDS) + struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(frames)) + frames
+    began = time.process_time()
+    assert "echo_time" in read_header(data, EXPLICIT_LITTLE).frames_differ
+    assert time.process_time() - began < BOUND_S
+
+
+def test_an_enhanced_object_of_a_vendor_tells_its_times(shared: Path) -> None:
+    file = min((shared / "mr" / "enhanced_phantom_philips").rglob("*.dcm"))
+    request = split_part_10(file.read_bytes())
+    header = read_header(request.data, request.transfer_syntax_uid)
+    assert header.repetition_time == pytest.approx(3.8045, abs=1e-4)
+    assert header.scanning_sequence == ("GR",)
+    assert header.frames_differ == ("echo_time",)
 
 
 def test_the_view_code_of_a_drawn_film_says_what_its_view_position_does() -> None:

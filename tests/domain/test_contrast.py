@@ -16,7 +16,8 @@ GIVEN = """
     avec produit de contraste
     TEMPS PORTAL|THORAX AVEC IV|SCHAEDEL MIT KM|Schaedel KM|nach i.v. KM-Gabe|MIT KONTRASTMITTEL|KM+|HEAD 5.0 CE|POSTGAD
     POST-CONTRAST|HEAD POSTCONTRAST|with IV contrast|W/CONTRAST|W/ CONTRAST|HEAD W C|HEAD ARTERIAL PHASE|CT PERFUSION
-    CT CHEST WITH CONTRAST 5MM|T1 SE POST AX|t1_mprage_sag_p2_iso_POST|Contrast|HEAD CONTRAST|(+C)|ULTRAVIST 300
+    CT CHEST WITH CONTRAST 5MM|T1 SE POST AX|HEAD POST 5.0|t1_mprage_sag_p2_iso_POST|Contrast|HEAD CONTRAST
+    (+C)|ULTRAVIST 300
 """
 NOT_GIVEN = """
     WO CONTRAST|W/O CONTRAST|W O CONTRAST|w/out contrast|HEAD W/O|CT HEAD WO|WITHOUT CONTRAST|WITHOUT IV CONTRAST|NO IV
@@ -34,7 +35,7 @@ DOUBTFUL = """
     AVEC ET SANS INJECTION
     SANS PUIS AVEC INJECTION|SANS + AVEC INJECTION|avant et après injection|NATIV UND KM|NATIV + KM|mit und ohne KM
     INJECTION|IV|SO NAO TIEM|HEAD VENOUS|ZZZ CONTRAST|POST XYZ|NON ANGIO|W/O, CTA HEAD|W/O + CONTRAST
-    without oral contrast|CONTRAST NO GAP|HEAD WITH
+    without oral contrast|CONTRAST NO GAP|HEAD WITH|WITHOUT HEAD CONTRAST|POST 24H
 """
 SILENT = """
     Head 5.0 H31s|HEAD+CSPINE|HEAD + C-SPINE|C-SPINE|C1-C7|C-ARM|CT HEAD|HEAD POST CONCUSSION|POST OP|PRE OP|POST TRAUMA
@@ -64,7 +65,7 @@ def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(descri
             không tiêm|Non injecté|WITHOUT|W/O|ohne KM|NATIVE|no contrast given|PAS DE CONTRASTE|kein KM""")),
         *((text, Said.GIVEN) for text in _each("""ULTRAVIST 300|Iohexol|IV|YES|OUI|CÓ|Omnipaque 350/100ml|contrast|80 ML
             DOTAREM|có tiêm|injected|APPLIED""")),
-        *((text, Said.DOUBTFUL) for text in _each("UNKNOWN|?|300|không rõ|OTHER|WITH AND WITHOUT|ORAL CONTRAST")),
+        *((text, Said.DOUBTFUL) for text in _each("UNKNOWN|?|X|300|không rõ|OTHER|WITH AND WITHOUT|ORAL CONTRAST")),
         ("", Said.SILENT), ("  ", Said.SILENT),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imaging.domain.card import Card, Engine, Gate, Input
 from imaging.domain.contrast import contrast
-from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict
+from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict, verdicts
 from imaging.domain.gates import Scope, Verdict, judge
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -217,6 +217,8 @@ def test_what_does_not_fit_at_all_says_in_what():
         ({"view_position": "PA", "view_code": "AP"}, False, "view"),
         ({"body_part_examined": "HAND"}, True, "body-part"),
         ({"body_part_examined": "??", "region_code": "HAND"}, True, "body-part"),
+        ({"body_part_examined": "CHESTABDOMEN"}, False, "body-part"),
+        ({"body_part_examined": "WHOLEBODY"}, False, "body-part"),
         ({"body_part_examined": "CHEST", "region_code": "HAND"}, False, "body-part"),
         ({"body_part_examined": "HAND", "region_code": "CHEST"}, False, "body-part"),
         ({"body_part_examined": "??", "series_description": "CHEST PA"}, False, "body-part"),
@@ -303,6 +305,44 @@ def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is
     assert verdict(card(replace(FILM, sop_class_uids=(f"{DX}.1",))), raw).scope is Scope.IN
     lossy = series("s", [0], image_type=("DERIVED", "SECONDARY", "AXIAL"), lossy_image_compression="01")
     assert verdict(HEAD_CARD, lossy[0]).scope is Scope.IN
+
+
+def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing_rather_than_out_of_scope():
+    head = series("s", range(0, 50, 5))
+    other = [
+        replace(head[0], body_part_examined="NECK"),
+        replace(head[1], sop_class_uid="1.2.840.10008.5.1.4.1.1.7"),
+        replace(head[2], image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
+        replace(head[3], sop_class_uid="1.2.840.10008.5.1.4.1.1.7", image_position=None),
+    ]
+    said = verdicts(HEAD_CARD, [*other, *head[4:]])
+    scopes = [said[each.sop_instance_uid].scope for each in other]
+    assert scopes == [Scope.MISSING, Scope.MISSING, Scope.OUT, Scope.OUT]
+    assert in_scope(HEAD_CARD, [*other, *head[4:]]) == {each.sop_instance_uid for each in (*other[:2], *head[4:])}
+    neck = [replace(each, series_instance_uid="n") for each in other[:1]]
+    assert verdicts(HEAD_CARD, [*neck, *head[4:]])[neck[0].sop_instance_uid].scope is Scope.OUT
+
+
+def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_marked():
+    native = series("n", range(0, 50, 5), study_description="CT HEAD W CONTRAST")
+    given_ = series("g", range(0, 50, 5), study_description="CT HEAD W CONTRAST", contrast_bolus_agent="Iohexol")
+    assert reason(HEAD_CARD, native) == "contrast"
+    said = verdicts(HEAD_CARD, [*native, *given_])
+    assert {said[each.sop_instance_uid].scope for each in native} == {Scope.IN}
+    assert {said[each.sop_instance_uid].scope for each in given_} == {Scope.OUT}
+    doubtful = [replace(each, series_description="WITH AND WITHOUT") for each in native]
+    said = verdicts(HEAD_CARD, [*doubtful, *given_])
+    assert {said[each.sop_instance_uid].scope for each in doubtful} == {Scope.MISSING}
+
+
+def test_an_agent_that_is_none_is_an_absent_one_to_a_gate():
+    asked = card(replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),)))
+    scopes = [
+        verdict(asked, each).scope
+        for agent in ("", "KHÔNG", "Iohexol", "UNKNOWN")
+        for each in series("s", [0], contrast_bolus_agent=agent)
+    ]
+    assert scopes == [Scope.IN, Scope.IN, Scope.IN, Scope.MISSING]
 
 
 # Series ------------------------------------------------------------------------------------------------------

@@ -1,9 +1,34 @@
 """Values as sites write them: what they mean, and what stays open."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from imaging.domain.contrast import agent_said, said_of_contrast
 from imaging.domain.site_words import SiteWords
-from imaging.domain.words import NOT_UNDERSTOOD, body_parts, days, meant_views, plain_date, views
+from imaging.domain.weighting import named
+from imaging.domain.words import NOT_UNDERSTOOD, age_years, body_parts, days, meant_views, plain_date, views
+
+PIECES = [
+    "with",
+    "w/o",
+    "wo",
+    "and",
+    " ",
+    "+",
+    "-",
+    "c",
+    "/",
+    "contrast",
+    "tiêm",
+    "không",
+    "pre",
+    "post",
+    "KM",
+    "t1",
+    "iv",
+    "de",
+]
 
 
 @pytest.mark.parametrize(
@@ -81,3 +106,11 @@ def test_a_sites_words_are_read_whole_whatever_their_case_and_marks(text: str, k
 def test_a_site_word_that_cannot_be_understood_says_the_form_wanted(entry: str):
     with pytest.raises(ValueError, match=r"MEANING=WORDS|is wanted"):
         SiteWords.of([entry])
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_no_text_whatever_fails_or_is_read_in_two_ways(text: str):
+    """Case, and space at the ends, change nothing."""
+    for read in (body_parts, views, named, said_of_contrast, agent_said):
+        assert read(text) == read(f" {text} ")
+    assert age_years(text) == age_years(f" {text} ")

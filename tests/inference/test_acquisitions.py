@@ -120,6 +120,26 @@ def test_without_its_lower_slices_readable_nothing_is_called_absent(tmp_path: Pa
     assert answer.coverage.sentence == "15 of 40 images not analysed: pixels-unreadable"
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "why"),
+    [
+        ("BodyPartExamined", "NECK", "body-part"),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7", "capture"),
+        ("SeriesDescription", "WITH AND WITHOUT CONTRAST", "contrast"),
+    ],
+)
+def test_where_its_lower_slices_are_written_otherwise_nothing_is_called_absent(
+    tmp_path: Path, keyword: str, value: str, why: str
+):
+    slices = head()
+    for each in slices[:LOW]:
+        setattr(each, keyword, value)
+        each.file_meta.MediaStorageSOPClassUID = each.SOPClassUID
+    answer = answered(tmp_path, slices)
+    assert [finding.present for finding in answer.findings] == [None]
+    assert answer.coverage.missing.keys() == {why}
+
+
 def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path):
     bad = again(head(), SeriesNumber="1")
     for each in bad:

@@ -52,3 +52,24 @@ def test_what_a_burst_of_associations_took_is_given_back(serve: Callable[..., No
     senders = [subprocess.Popen([*command, str(tmp_path / f"{seed}.dcm")]) for seed in range(6)]
     assert [each.wait(60) for each in senders] == [0] * 6
     eventually(lambda: held_mb(pid) < before + 10, 20, "giving back")
+
+
+def test_a_sites_words_reach_who_settles_and_who_analyses(serve: Callable[..., Node], tmp_path: Path) -> None:
+    node = serve("--site-words", "CHEST=tp", "--site-words", "HAND=bt")
+    files, uids = [], {}
+    for seed, part in enumerate(("TP", "BT", "XX")):
+        film_of_site = film_study(seed, frozenset(), datetime.now(UTC), rows=64, columns=64).instances[0]
+        film_of_site.BodyPartExamined = part
+        film_of_site.pop("AnatomicRegionSequence", None)
+        files.append(tmp_path / f"{part}.dcm")
+        uids[part] = film_of_site.StudyInstanceUID
+        film_of_site.save_as(files[-1], enforce_file_format=True)
+    subprocess.run([program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port), *map(str, files)], check=True)
+    eventually(lambda: (said := node.at_rest()) and said["studies"]["settled"] == 3, what="three answers")
+    ends = {}
+    for part, uid in uids.items():
+        results = node.status("--study", uid)["studies"][0]["results"]
+        ends[part] = [(each["state"], each["reason"]) for each in results]
+    assert [state for state, _ in ends["TP"]] == ["analysed"]
+    assert ends["XX"] == [("not_analysed", "body-part")]
+    assert not ends["BT"] or ends["BT"][0][1] == "no-model"

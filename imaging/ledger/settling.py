@@ -1,14 +1,14 @@
 """Studies that may be whole, and what settling them leaves: a revision and a job per model that fits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.header import Header
-from imaging.domain.settling import CONFLICT_SETTLED, Signals, has_gap, is_volume
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Signals, has_gap, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
@@ -30,11 +30,35 @@ _INSTANCES: Final = (
     .where(tables.instance.c.study_id == bindparam("study"))
     .order_by(tables.instance.c.id)
 )
-_OPEN_CONFLICTS: Final = select(tables.conflict.c.why).where(
-    tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state == "open"
+_OTHERS_PATIENT: Final = (
+    select(tables.conflict.c.id)
+    .where(
+        tables.conflict.c.study_id == bindparam("study"),
+        tables.conflict.c.state == "open",
+        tables.conflict.c.why == MIXED_PATIENTS,
+    )
+    .limit(1)
+)
+_IN_CONFLICT: Final = (
+    select(tables.instance.c.id)
+    .join(
+        tables.conflict,
+        (tables.conflict.c.sop_instance_uid == tables.instance.c.sop_instance_uid)
+        & (tables.conflict.c.study_id == tables.instance.c.study_id),
+    )
+    .where(
+        tables.instance.c.study_id == bindparam("study"),
+        tables.conflict.c.state == "open",
+        tables.conflict.c.why == OTHER_CONTENT,
+    )
+)
+_UNJUDGED: Final = (
+    select(tables.conflict.c.id)
+    .where(tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state == "unjudged")
+    .limit(1)
 )
 _ASKED: Final = (
-    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances)
+    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
     .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from("superseded"))
     .order_by(tables.job.c.id)
 )
@@ -66,7 +90,8 @@ _ADD_JOB: Final = insert(tables.job)
 class Candidate:
     """A study that may be whole. `instances`: header by row number. `doubt`: why its patient is in doubt, or empty.
 
-    `inputs`: what each model was last given and answered or will answer, by model and version, as row numbers.
+    `doubtful`: the instances that have an open conflict. `inputs`: what each model was last given and answered or will
+    answer, by model and version, as row numbers; `doubts`: those of them that were doubtful then.
     """
 
     id: int
@@ -74,15 +99,18 @@ class Candidate:
     instances: Mapping[int, Header]
     doubt: str
     inputs: Mapping[tuple[str, str], frozenset[int]]
+    doubtful: frozenset[int] = frozenset()
+    doubts: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A model that fits, and the row numbers of its input."""
+    """A model that fits, and the row numbers of its input; `doubtful`: those that have an open conflict."""
 
     model: str
     version: str
     instances: frozenset[int]
+    doubtful: frozenset[int] = frozenset()
 
 
 def due_studies(ledger: Ledger) -> tuple[list[int], float | None]:
@@ -114,18 +142,28 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         is_volume(headers.values()),
         has_gap(list(headers.values())),
         row.settle_why == CONFLICT_SETTLED,
+        row.settle_why if row.settle_why in JUDGED else "",
+        connection.scalar(_UNJUDGED, {"study": study_id}) is not None,
     )
-    return Candidate(study_id, signals, headers, _doubt(connection, study_id), _inputs(connection, study_id))
+    asked = connection.execute(_ASKED, {"study": study_id}).all()
+    return Candidate(
+        study_id,
+        signals,
+        headers,
+        _doubt(connection, study_id),
+        {(each.model, each.version): frozenset(each.instances) for each in asked},
+        _doubtful(connection, study_id),
+        {(each.model, each.version): frozenset(each.doubtful or ()) for each in asked},
+    )
 
 
 def _doubt(connection: Connection, study_id: int) -> str:
-    whys = set(connection.scalars(_OPEN_CONFLICTS, {"study": study_id}))
-    return MIXED_PATIENTS if MIXED_PATIENTS in whys else OTHER_CONTENT if whys else ""
+    """Another patient stops a study; another content under a UID only leaves in doubt what was not found there."""
+    return "" if connection.scalar(_OTHERS_PATIENT, {"study": study_id}) is None else MIXED_PATIENTS
 
 
-def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], frozenset[int]]:
-    rows = connection.execute(_ASKED, {"study": study_id})
-    return {(row.model, row.version): frozenset(row.instances) for row in rows}
+def _doubtful(connection: Connection, study_id: int) -> frozenset[int]:
+    return frozenset(connection.scalars(_IN_CONFLICT, {"study": study_id}))
 
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
@@ -158,6 +196,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     with ledger.write() as connection:
         if _doubt(connection, candidate.id) != candidate.doubt:
             return False
+        if _doubtful(connection, candidate.id) != candidate.doubtful:
+            return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount
         if not changed:
@@ -186,6 +226,7 @@ def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal:
             "version": each.version,
             "result_number": next_result_number(connection, study_id, each.model),
             "instances": sorted(each.instances),
+            "doubtful": sorted(each.doubtful),
             "state": JobState.QUEUED,
             "band": place.band,
             "due_at": place.due_at,

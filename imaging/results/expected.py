@@ -59,7 +59,7 @@ def summary_code(report: Report) -> Code:
     if report.outcome.state is not State.ANALYSED:
         return concepts.NONE_SUCCEEDED
     found = [each for each in report.outcome.findings if each.present is True]
-    if report.outcome.coverage.missed:
+    if report.outcome.coverage.missed or report.outcome.conflicts:
         return concepts.PART_WITH_FINDINGS if found else concepts.PART_WITHOUT_FINDINGS
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
 

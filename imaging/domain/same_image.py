@@ -174,7 +174,7 @@ def _geometry(first: Copy, second: Copy) -> Iterable[str]:
         known = {name: each for name, each in first.geometry.items() if name.partition(" ")[0] == kind}
         differing = [name for name, each in known.items() if not agree(each, second.geometry.get(name, ()))]
         if differing:
-            of = f" of {len(differing)} frames" if len(known) > 1 else ""
+            of = f" in {len(differing)} of {len(known)} frames" if len(known) > 1 else ""
             pair = f"{_written(known[differing[0]])} and {_written(second.geometry.get(differing[0], ()))}"
             yield f"{kind}{of}: {pair}"
 

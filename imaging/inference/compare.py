@@ -33,6 +33,12 @@ _SHOWN: Final = (
 _TABLES: Final = ("ModalityLUTSequence", "VOILUTSequence")
 """What a model's input depends on beside the values themselves and a header's facts."""
 
+_DESCRIBING: Final = (
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
+"""What pixels mean, where they can only be compared as they are encoded."""
+
 _PLACES: Final = (
     ("position", "ImagePositionPatient", "PlanePositionSequence"),
     ("orientation", "ImageOrientationPatient", "PlaneOrientationSequence"),
@@ -84,9 +90,17 @@ def _read(source: Source) -> _Read:
         why = "memory"
     except NotAnalysable as refused:
         why = str(refused)
-    data = dataset.get("PixelData") or b""
-    encoded = f"{syntax_of(dataset)} {sha256(data).hexdigest()}" if data else ""
-    return _Read(Copy(header, why, geometry, shown), encoded=encoded)
+    return _Read(Copy(header, why, geometry, shown), encoded=_encoded(dataset))
+
+
+def _encoded(dataset: Dataset) -> str:
+    """A digest of pixels that cannot be read, with all that says what they are; empty where there are none."""
+    try:
+        data = dataset.get("PixelData")
+        described = [repr(dataset.get(keyword)) for keyword in _DESCRIBING]
+    except MALFORMED:
+        return ""
+    return " ".join((syntax_of(dataset), *described, sha256(data).hexdigest())) if data else ""
 
 
 def _decoded(dataset: Dataset, copy: Copy) -> _Read:

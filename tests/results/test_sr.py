@@ -249,6 +249,24 @@ def test_a_negative_answer_names_each_label_of_the_card_as_absent() -> None:
     assert study.values(concepts.PRIORITY) == [concepts.PRIORITIES[CASES["negative"].outcome.flag or "none"]]  # type: ignore[index]
 
 
+def test_an_answer_of_images_with_a_second_content_calls_nothing_absent_and_says_why() -> None:
+    negative, positive = CASES["negative"], CASES["positive"]
+    study, *findings = groups(replace(negative, outcome=negative.outcome.doubted(1)))
+    assert [each.values(concepts.RESULT) for each in findings] == [[concepts.UNDETERMINED]] * 2
+    assert study.values(concepts.SUMMARY) == [concepts.PART_WITHOUT_FINDINGS]
+    assert any("1 image has a second, other content" in str(each) for each in all_texts(negative.outcome.doubted(1)))
+    study, effusion, _ = groups(replace(positive, outcome=positive.outcome.doubted(2)))
+    assert (study.values(concepts.SUMMARY), effusion.values(concepts.RESULT)) == (
+        [concepts.PART_WITH_FINDINGS],
+        [concepts.PRESENT],
+    )
+
+
+def all_texts(outcome: Answer) -> list[str]:
+    data = pydicom.dcmread(BytesIO(write_sr(replace(CASES["negative"], outcome=outcome))))
+    return [str(each.value) for each in data.iterall() if each.keyword == "TextValue"]
+
+
 def test_a_positive_answer_gives_probability_threshold_and_priority() -> None:
     study, effusion, _ = groups(CASES["positive"])
     assert effusion.values(concepts.PROBABILITY) == [("0.41", "{0:1}")]

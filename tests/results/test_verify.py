@@ -187,8 +187,9 @@ BROKEN_IN_PART: list[tuple[str, Breaking]] = [
     ("absent-of-what-was-seen", lambda data: say(data, concepts.RESULT, concepts.ABSENT)),
     ("summary-agrees", lambda data: say(data, concepts.SUMMARY, concepts.ALL_WITHOUT_FINDINGS)),
 ]
+IN_CONFLICT = replace(film(0.1, 0.2), outcome=film(0.1, 0.2).outcome.doubted(1))
 ALL_BROKEN = [
-    *((IN_PART, *each) for each in BROKEN_IN_PART),
+    *((report, *each) for report in (IN_PART, IN_CONFLICT) for each in BROKEN_IN_PART),
     *((REPORT, *each) for each in BROKEN),
     *((CASES["volume"], *each) for each in BROKEN_VOLUME),
     *((CASES["not-analysed"], *each) for each in BROKEN_NOT_ANALYSED),

@@ -182,21 +182,22 @@ def _decimals(value: Any) -> int:
 
 
 def _shown(dataset: Dataset) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for keyword in _SHOWN:
-        try:
-            value = dataset.get(keyword)
-        except MALFORMED:
-            continue
-        if value not in (None, ""):
-            found[keyword] = str(value)
+    found = {keyword: str(value) for keyword in _SHOWN if (value := _value(dataset, keyword)) not in (None, "")}
     for keyword in _TABLES:
-        for item in dataset.get(keyword) or []:
-            table = repr(item.get("LUTDescriptor")) + repr(item.get("LUTData"))
-            found[keyword] = sha256(table.encode()).hexdigest()
-    if dataset.get("RescaleSlope") not in (None, ""):
+        items = [_value(item, each) for item in _value(dataset, keyword) or [] for each in ("LUTDescriptor", "LUTData")]
+        if items:
+            found[keyword] = sha256(repr(items).encode()).hexdigest()
+    if _value(dataset, "RescaleSlope") not in (None, ""):
         found["RescaleSlope"] = "given"
     return found
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """An element's value; what is no value of its VR is none."""
+    try:
+        return dataset.get(keyword)
+    except MALFORMED:
+        return None
 
 
 def _likeness(one: _Read, other: _Read) -> Likeness | None:
@@ -205,6 +206,9 @@ def _likeness(one: _Read, other: _Read) -> Likeness | None:
         return Likeness(is_equal=True) if is_equal else None
     if one.values.shape != other.values.shape:
         return Likeness(is_equal=False, same_shape=False)
+    is_alike = (one.scales, one.is_inverted, one.span) == (other.scales, other.is_inverted, other.span)
+    if is_alike and np.array_equal(one.values, other.values):
+        return Likeness(is_equal=True)
     is_lossy = one.copy.is_lossy or other.copy.is_lossy
     as_shares = is_lossy and is_film(one.copy.header) and one.span != other.span
     sums = _Sums()

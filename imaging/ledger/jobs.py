@@ -23,7 +23,6 @@ MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
 
 OTHER_SECONDS: Final = 60.0
-SUPERSEDED: Final = "superseded"
 _STAGES: Final = 3
 """A lease outlives the job's own time by what it may wait in the worker: two stages are before it."""
 
@@ -53,6 +52,11 @@ _LEASE: Final = (
     update(tables.job)
     .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
     .values(state=JOB[JobState.QUEUED, JobEvent.LEASED])
+)
+_SUPERSEDE: Final = (
+    update(tables.job)
+    .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
+    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
 )
 _RETURN: Final = (
     update(tables.job)
@@ -155,39 +159,31 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
     with ledger.write() as connection:
         tick = ledger.clock.tick()
         connection.execute(_RETURN_EXPIRED, {"tick": tick, "deaths": 1})
-        best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
-        rows = _with_their_input(ledger, connection, best, {"models": list(wanted.models), "most": 1})
-        if not rows:
+        found = _best(ledger, connection, owner, wanted)
+        if not found:
             return []
-        model = rows[0].model
-        most = wanted.batches.get(model, 1)
-        if not rows[0].attempts and most > 1:
-            rows = _with_their_input(ledger, connection, _QUEUED_TOGETHER, {"models": [model], "most": most})
-        seconds = wanted.seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(rows))
-        leased = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + seconds}
+        seconds = wanted.seconds.get(found[0].model, OTHER_SECONDS) * _STAGES * (1 + len(found))
+        leased = {"numbers": [job.id for job in found], "lease": owner, "lease_tick": tick + seconds}
         connection.execute(_LEASE, leased)
-        found = [_job(connection, row, owner) for row in rows]
         crash.point("lease-not-committed")
     crash.point("leased")
     ledger.wakeups.notify(wakeups.STUDY)
     return found
 
 
-def _with_their_input(ledger: Ledger, connection: Connection, which: Any, asked: Mapping[str, Any]) -> Sequence[Any]:
-    """Queued jobs whose input is all there. A job came back that lost some to newer content is superseded."""
-    table, instance = tables.job, tables.instance
-    while rows := connection.execute(which, asked).all():
-        wanted = {number for row in rows for number in row.instances}
-        there = set(connection.scalars(select(instance.c.id).where(instance.c.id.in_(wanted))))
-        gone = [row.id for row in rows if not there.issuperset(row.instances)]
+def _best(ledger: Ledger, connection: Connection, owner: str, wanted: Wanted) -> list[Job]:
+    """The best queued jobs. One that came back, and of whose input newer content took the place, is superseded."""
+    best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
+    while rows := connection.execute(best, {"models": list(wanted.models), "most": 1}).all():
+        model = rows[0].model
+        most = wanted.batches.get(model, 1)
+        if not rows[0].attempts and most > 1:
+            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
+        found = [_job(connection, row, owner) for row in rows]
+        gone = [row.id for row, job in zip(rows, found, strict=True) if len(job.instances) < len(row.instances)]
         if not gone:
-            return rows
-        ended = {
-            "state": JOB[JobState.QUEUED, JobEvent.SUPERSEDED],
-            "reason": SUPERSEDED,
-            "ended_at": ledger.clock.now(),
-        }
-        connection.execute(update(table).where(table.c.id.in_(gone)).values(ended))
+            return found
+        connection.execute(_SUPERSEDE, {"numbers": gone, "ended_at": ledger.clock.now()})
     return []
 
 

@@ -30,32 +30,8 @@ _INSTANCES: Final = (
     .where(tables.instance.c.study_id == bindparam("study"))
     .order_by(tables.instance.c.id)
 )
-_OTHERS_PATIENT: Final = (
-    select(tables.conflict.c.id)
-    .where(
-        tables.conflict.c.study_id == bindparam("study"),
-        tables.conflict.c.state == "open",
-        tables.conflict.c.why == MIXED_PATIENTS,
-    )
-    .limit(1)
-)
-_IN_CONFLICT: Final = (
-    select(tables.instance.c.id)
-    .join(
-        tables.conflict,
-        (tables.conflict.c.sop_instance_uid == tables.instance.c.sop_instance_uid)
-        & (tables.conflict.c.study_id == tables.instance.c.study_id),
-    )
-    .where(
-        tables.instance.c.study_id == bindparam("study"),
-        tables.conflict.c.state == "open",
-        tables.conflict.c.why == OTHER_CONTENT,
-    )
-)
-_UNJUDGED: Final = (
-    select(tables.conflict.c.id)
-    .where(tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state == "unjudged")
-    .limit(1)
+_APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
+    tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state.in_(["open", "unjudged"])
 )
 _ASKED: Final = (
     select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
@@ -90,8 +66,9 @@ _ADD_JOB: Final = insert(tables.job)
 class Candidate:
     """A study that may be whole. `instances`: header by row number. `doubt`: why its patient is in doubt, or empty.
 
-    `doubtful`: the instances that have an open conflict. `inputs`: what each model was last given and answered or will
-    answer, by model and version, as row numbers; `doubts`: those of them that were doubtful then.
+    `contradicted`: the SOP Instance UIDs under which there is another content, on which nobody has decided. `inputs`:
+    what each model was last given and answered or will answer, by model and version, as row numbers; `doubts`: those of
+    them that were contradicted then.
     """
 
     id: int
@@ -99,8 +76,13 @@ class Candidate:
     instances: Mapping[int, Header]
     doubt: str
     inputs: Mapping[tuple[str, str], frozenset[int]]
-    doubtful: frozenset[int] = frozenset()
+    contradicted: frozenset[str] = frozenset()
     doubts: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def doubtful(self) -> frozenset[int]:
+        """The instances that are contradicted."""
+        return frozenset(n for n, each in self.instances.items() if each.sop_instance_uid in self.contradicted)
 
 
 @dataclass(frozen=True)
@@ -134,6 +116,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
     row = connection.execute(_STUDY, {"study": study_id}).one()
     instances = connection.execute(_INSTANCES, {"study": study_id})
     headers = {each.id: Header.from_json(each.header) for each in instances}
+    apart = _apart(connection, study_id)
     signals = Signals(
         row.first_tick,
         row.last_tick,
@@ -143,27 +126,40 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         has_gap(list(headers.values())),
         row.settle_why == CONFLICT_SETTLED,
         row.settle_why if row.settle_why in JUDGED else "",
-        connection.scalar(_UNJUDGED, {"study": study_id}) is not None,
+        apart.has_unjudged,
     )
     asked = connection.execute(_ASKED, {"study": study_id}).all()
     return Candidate(
         study_id,
         signals,
         headers,
-        _doubt(connection, study_id),
+        apart.doubt,
         {(each.model, each.version): frozenset(each.instances) for each in asked},
-        _doubtful(connection, study_id),
+        apart.contradicted,
         {(each.model, each.version): frozenset(each.doubtful or ()) for each in asked},
     )
 
 
-def _doubt(connection: Connection, study_id: int) -> str:
-    """Another patient stops a study; another content under a UID only leaves in doubt what was not found there."""
-    return "" if connection.scalar(_OTHERS_PATIENT, {"study": study_id}) is None else MIXED_PATIENTS
+@dataclass(frozen=True)
+class _Apart:
+    """What is kept apart of a study, and not decided on.
+
+    Another patient stops the study; another content under a UID only leaves in doubt what was not found there.
+    """
+
+    doubt: str
+    contradicted: frozenset[str]
+    has_unjudged: bool
 
 
-def _doubtful(connection: Connection, study_id: int) -> frozenset[int]:
-    return frozenset(connection.scalars(_IN_CONFLICT, {"study": study_id}))
+def _apart(connection: Connection, study_id: int) -> _Apart:
+    rows = connection.execute(_APART, {"study": study_id}).all()
+    is_open = [each for each in rows if each.state == "open"]
+    return _Apart(
+        MIXED_PATIENTS if any(each.why == MIXED_PATIENTS for each in is_open) else "",
+        frozenset(each.sop_instance_uid for each in is_open if each.why == OTHER_CONTENT),
+        len(is_open) < len(rows),
+    )
 
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
@@ -194,9 +190,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        if _doubt(connection, candidate.id) != candidate.doubt:
-            return False
-        if _doubtful(connection, candidate.id) != candidate.doubtful:
+        apart = _apart(connection, candidate.id)
+        if (apart.doubt, apart.contradicted) != (candidate.doubt, candidate.contradicted):
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from imaging.dicom_node.files import split_part_10
-from imaging.domain.faults import is_out_of_memory
+from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.source import Source
 from imaging.inference.compare import compare, created
@@ -58,12 +58,15 @@ class Comparing:
 
 
 def _compared(first: Source, second: Source) -> Judgement:
+    """What the second is; what breaks comparing them is no more than doubt. Raises OSError."""
     try:
         return compare(first, second)
-    except Exception as error:
-        if is_out_of_memory(error):
-            return _not_comparable(first, "memory")
+    except OSError:
         raise
+    except Exception as error:
+        why = "memory" if is_out_of_memory(error) else fingerprint(error)
+        log.exception("copies_not_compared why=%s", why)
+        return _not_comparable(first, why)
 
 
 def _not_comparable(first: Source, why: str) -> Judgement:

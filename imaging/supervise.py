@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from imaging.domain.settling import Patience
-from imaging.ledger import deliveries, jobs, migrate, views
+from imaging.ledger import copies, deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
@@ -185,6 +185,7 @@ class _Supervisor:
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
             jobs.give_back(self._ledger, "worker-")
+            copies.give_back(self._ledger)
 
     def _forget_others(self) -> None:
         """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
@@ -262,6 +263,7 @@ class _Supervisor:
         if child.role == "worker":
             was_there = under_way(self._home / "run", child.name)
             self._tell(partial(jobs.give_back, owner=f"{child.name}:", under_way=was_there))
+            self._tell(copies.give_back)
         if child.role == "deliver":
             self._tell(deliveries.give_back)
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))

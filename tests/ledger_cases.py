@@ -10,8 +10,9 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
+from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience
-from imaging.ledger import deliveries, jobs, receiving, settling, tables
+from imaging.ledger import copies, deliveries, jobs, receiving, settling, tables
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.jobs import Job, NewObject, Wanted
 from imaging.ledger.receiving import Receipt, Recorded
@@ -77,6 +78,20 @@ def receive(ledger: Ledger, header: Header, digest: str = "", association: int |
     (done,) = receiving.record(ledger, [receipt], Patience())
     assert isinstance(done, Recorded), done
     return done
+
+
+def judge(ledger: Ledger, kind: Kind, takes_pixels: bool = True, words: str = "what differs") -> bool:
+    """Has the next copy taken for this, as a worker does that compared it; the newer header holds where it is used."""
+    pair = copies.claim(ledger)
+    assert pair is not None
+    header = pair.first[1] if kind in (Kind.SAME, Kind.CONFLICT) else pair.second[1]
+    return copies.conclude(ledger, pair, Judgement(kind, words, header, takes_pixels))
+
+
+def contradicted(ledger: Ledger, study: str = "1.2.3", **facts: Any) -> None:
+    """The first film of a study comes again with other pixels, as a worker finds."""
+    assert receive(ledger, film(study, **facts), "other pixels").is_unjudged
+    assert judge(ledger, Kind.CONFLICT)
 
 
 def candidate(ledger: Ledger, study_id: int) -> Candidate:

@@ -96,6 +96,7 @@ class Node:
         """Its status once nothing is received or analysed any more, and nothing waits to be sent; None before."""
         said = self.status()
         waiting = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
+        waiting += said["unjudged"]
         if with_deliveries:
             waiting += said["deliveries"]["waiting"] + said["deliveries"]["sending"]
         return None if waiting else said

@@ -100,8 +100,7 @@ def _text(studies: list[StudyResults]) -> str:
             name = f"{result.model} {result.version}" if result.model else "no model"
             flag = f", flag {result.flag}" if result.flag else ""
             lines.append(f"  {name}: {result.state}{': ' + result.why if result.why else ''}{flag}")
-            if result.is_in_part:
-                lines.append(f"    {result.coverage.sentence}")
+            lines += [f"    {each}" for each in result.sentences]
             for each in result.findings:
                 said = {True: "present", False: "absent", None: "undetermined"}[each.present]
                 number = "" if each.probability is None else f" {each.probability:.3f} (threshold {each.threshold})"

@@ -1,7 +1,8 @@
-"""Objects kept apart: their UID came before with other bytes, or their study has another patient.
+"""Objects kept apart: their UID came before with other pixels or geometry, or their study has another patient.
 
 They are never analysed until a person has looked. `use` puts the object in its UID's place, `drop` leaves it apart
-for good; the study is looked at again either way.
+for good; the study is looked at again either way. While other pixels or geometry are undecided, the first content is
+analysed, and what is not found there is undetermined; another patient stops the study.
 
   imaging conflicts list
   imaging conflicts use 3
@@ -62,4 +63,25 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
         ]
         for each in found
     ]
-    return table([head, *rows])
+    lines = [table([head, *rows])]
+    for each in found:
+        if each["differs"]:
+            lines += ["", f"{each['id']}: {each['differs']}"]
+            lines += [f"  {name}: {_described(each[name])}" for name in ("first", "second") if each[name]]
+    return "\n".join(lines)
+
+
+def _described(told: Mapping[str, Any]) -> str:
+    frames = f"{told['frames']} x " if told["frames"] != 1 else ""
+    sender = (
+        f"from {told['calling_ae_title']} at {told['address']}" if told["calling_ae_title"] else "from an earlier run"
+    )
+    words = (
+        f"{told['modality']} {frames}{told['rows']} x {told['columns']}",
+        "\\".join(told["image_type"]),
+        told["view_position"],
+        f"{told['size']} bytes in {told['transfer_syntax_uid']}",
+        f"series {told['series_instance_uid']}",
+        f"{sender}, {told['received_at']}",
+    )
+    return ", ".join(each for each in words if each)

@@ -60,6 +60,7 @@ NOTHING: dict[str, Any] = {
     "deliveries": {"waiting": 0, "sending": 0, "delivered": 0, "dead": 0},
     "instances": 0,
     "conflicts": 0,
+    "unjudged": 0,
     "oldest_s": {"receiving": None, "job": None, "delivery": None},
     "dead_letters": [],
     "peers": [],
@@ -99,6 +100,11 @@ def _story(story: dict[str, Any]) -> str:
         lines.append(f"  not analysed: {story['reason']}")
     if story["conflicts"]:
         lines.append(f"  open conflicts: {story['conflicts']}; `imaging conflicts list`")
+    if story["corrections"]:
+        lines.append(f"  corrected copies: {story['corrections']}")
+    for each in story["copies"]:
+        said = f": {each['judgement']}" if each["judgement"] else ""
+        lines.append(f"  kept apart {each['id']}, {each['received_at']}: {each['state']}, {each['why']}{said}")
     for each in story["received"]:
         who = f"{each['calling_ae_title']} at {each['address']}" if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")

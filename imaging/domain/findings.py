@@ -1,6 +1,6 @@
 """What models say of a study, and the one JSON shape in which command line, ledger, status and web speak of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -125,6 +125,7 @@ class Answer:
     at, and `coverage` counts all of the study's. `facts` go into the report as "key=value" parameters (PS3.16 TID
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
+    `conflicts`: how many of the images have a second, other content, on which nobody has decided.
     """
 
     state: State
@@ -140,6 +141,7 @@ class Answer:
     version: str | None = None
     sr: str | None = None
     is_synthetic: bool = False
+    conflicts: int = 0
 
     @property
     def why(self) -> str | None:
@@ -153,8 +155,25 @@ class Answer:
 
     @property
     def is_in_part(self) -> bool:
-        """Whether the study was analysed, but for images that the model ought to have seen."""
-        return self.state is State.ANALYSED and self.coverage.missed > 0
+        """Whether the study was analysed, but for images that the model ought to have seen, or their second content."""
+        return self.state is State.ANALYSED and (self.coverage.missed > 0 or self.conflicts > 0)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Why the study was analysed in part, in English."""
+        images = "1 image has" if self.conflicts == 1 else f"{self.conflicts} images have"
+        doubt = f"{images} a second, other content, on which nobody has decided" if self.conflicts else ""
+        return tuple(each for each in (self.coverage.sentence, doubt) if each) if self.is_in_part else ()
+
+    def doubted(self, conflicts: int) -> Self:
+        """The same where so many of its images have a second content: what was not found is undetermined."""
+        if self.state is not State.ANALYSED or conflicts == self.conflicts or not conflicts:
+            return self
+        return replace(self, findings=seen_in_part(self.findings), conflicts=conflicts)
+
+    def doubted_for(self, sop_instance_uids: Collection[str]) -> Self:
+        """The same where the images under these UIDs, as far as it looked at them, have a second content."""
+        return self.doubted(len({each.sop_instance_uid for each in self.images}.intersection(sop_instance_uids)))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -172,6 +191,7 @@ class Answer:
             "facts": dict(self.facts),
             "timings_ms": dict(self.timings_ms),
             "sr": self.sr,
+            "conflicts": self.conflicts,
         }
 
     @classmethod
@@ -194,6 +214,7 @@ class Answer:
             said["model"],
             said["version"],
             said["sr"],
+            conflicts=said.get("conflicts", 0),
         )
 
 

@@ -12,6 +12,11 @@ VOLUME_MODALITIES: Final = frozenset({"CT", "MR", "PT", "NM"})
 """Modalities whose images belong together by position; all others settle as films do."""
 
 CONFLICT_SETTLED: Final = "conflict settled"
+CORRECTED: Final = "correction"
+READABLE: Final = "readable copy"
+CONTRADICTED: Final = "conflict found"
+JUDGED: Final = frozenset({CORRECTED, READABLE, CONTRADICTED})
+"""Why a study is looked at again after one of its copies was judged (`domain.same_image`)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Signals:
 
     `first_tick`, `last_tick`: its first and last instance since it was last settled. `ended_tick`: the end of the last
     association that sent of it, None while one is open. `revised_tick`: when its last revision settled.
-    `is_decided`: it is looked at again since a person settled a conflict.
+    `is_decided`: it is looked at again since a person settled a conflict. `judged`: one of `JUDGED` where it is looked
+    at again for that alone; `has_unjudged`: other copies of its images are still to be compared.
     """
 
     first_tick: float
@@ -42,6 +48,8 @@ class Signals:
     is_volume: bool
     has_gap: bool
     is_decided: bool = False
+    judged: str = ""
+    has_unjudged: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,17 +72,22 @@ def whole(signals: Signals, patience: Patience, now: float) -> Whole | LookAgain
 
     When in doubt a study is analysed early and revised: no signal is waited for longer than `patience.longest_s`.
     """
-    at, signal = min(_quiet(signals, patience), (signals.first_tick + patience.longest_s, "longest wait"))
+    longest = signals.first_tick + patience.longest_s
+    at, signal = min(_quiet(signals, patience), (longest, "longest wait"))
+    if signals.has_unjudged and signals.judged in (CORRECTED, CONTRADICTED):
+        at = longest  # copies come in numbers: one new answer for all of them
     earliest = -float("inf") if signals.revised_tick is None else signals.revised_tick + patience.between_revisions_s
     if at < earliest:
         at, signal = earliest, "one revision a minute"
-    if signals.is_decided:
-        signal = CONFLICT_SETTLED
+    if signals.is_decided or signals.judged:
+        signal = signals.judged or CONFLICT_SETTLED
     return Whole(signal) if now >= at else LookAgain(at, signal)
 
 
 def _quiet(signals: Signals, patience: Patience) -> tuple[float, str]:
     """When the study is whole by its own signals, and by which."""
+    if signals.judged:
+        return signals.last_tick + (patience.volume_s if signals.is_volume else patience.film_s), signals.judged
     if not signals.is_volume:
         quiet = signals.last_tick + patience.film_s, "quiet time of films"
         return quiet if signals.ended_tick is None else min(quiet, (signals.ended_tick, "end of the association"))

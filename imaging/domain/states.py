@@ -18,6 +18,7 @@ class StudyEvent(StrEnum):
     WHOLE = "whole"
     LATE_INSTANCE = "late instance"
     CONFLICT_SETTLED = "conflict settled"
+    COPY_JUDGED = "copy judged"
 
 
 class JobState(StrEnum):
@@ -61,6 +62,8 @@ STUDY: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
     (StudyState.SETTLED, StudyEvent.LATE_INSTANCE): StudyState.RECEIVING,
     (StudyState.RECEIVING, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,
     (StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,
+    (StudyState.RECEIVING, StudyEvent.COPY_JUDGED): StudyState.RECEIVING,
+    (StudyState.SETTLED, StudyEvent.COPY_JUDGED): StudyState.RECEIVING,
 }
 
 JOB: Final[Mapping[tuple[JobState, JobEvent], JobState]] = {

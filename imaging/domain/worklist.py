@@ -28,11 +28,16 @@ class PageState(StrEnum):
 
 
 def page_state(
-    is_receiving: bool, open_jobs: Sequence[JobState], results: Sequence[Answer], conflicts: int
+    is_receiving: bool,
+    open_jobs: Sequence[JobState],
+    results: Sequence[Answer],
+    conflicts: int,
+    is_stopped: bool = False,
 ) -> PageState:
     """The state that a row shows: a flag before all, then what is still under way, then the most pressing answer.
 
-    `open_jobs`: the jobs that are not ended; `results`: the latest answer of each model.
+    `open_jobs`: the jobs that are not ended; `results`: the latest answer of each model. `conflicts`: how many are
+    open; `is_stopped`: whether one of them is another patient's object.
     """
     if any(result.flag for result in results):
         return PageState.FLAGGED
@@ -45,9 +50,9 @@ def page_state(
     states = {result.state for result in results}
     if State.FAILED in states:
         return PageState.FAILED
-    if State.NOT_ANALYSED in states or conflicts or not results:
+    if State.NOT_ANALYSED in states or is_stopped or not results:
         return PageState.NOT_ANALYSED
-    if any(result.is_in_part for result in results):
+    if conflicts or any(result.is_in_part for result in results):
         return PageState.IN_PART
     return PageState.CLEAR
 
@@ -58,6 +63,7 @@ class Row:
 
     `reason` is the first one for which the study or one model's answer is not findings, whatever the
     state; None where there is none. `band` 0 is an ordered STAT.
+    `corrections`: how many of its images came again with newer attributes, or in a form that can be read.
     `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
     """
 
@@ -85,6 +91,7 @@ class Row:
     conflicts: int
     is_changed: bool
     folded: str
+    corrections: int = 0
 
 
 def searched(header: Header) -> str:

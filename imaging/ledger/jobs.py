@@ -15,6 +15,7 @@ from imaging.domain.header import Header
 from imaging.domain.priority import due_after_flag, most_urgent
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
 from imaging.ledger import tables, wakeups
+from imaging.ledger.receiving import is_stopped
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import Ledger
 
@@ -37,13 +38,13 @@ _QUEUED: Final = (
             _OTHER_JOB.c.result_number < tables.job.c.result_number,
             _OTHER_JOB.c.state.in_([JobState.QUEUED, JobState.LEASED]),
         ),
-        ~exists().where(tables.study.c.id == tables.job.c.study_id, tables.study.c.conflicts > 0),
+        ~is_stopped(tables.job.c.study_id),
     )
     .order_by(*tables.in_order(tables.job), tables.job.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, of=tables.job)  # which SQLite has no need of, and no words for
 )
-"""A study that a conflict came to meanwhile waits for the person who settles it."""
+"""A study that another patient's object came to meanwhile waits for the person who settles it."""
 _QUEUED_OF: Final = _QUEUED.where(tables.job.c.model.in_(bindparam("models", expanding=True)))
 _QUEUED_OF_OTHERS: Final = _QUEUED.where(tables.job.c.model.not_in(bindparam("models", expanding=True)))
 _QUEUED_TOGETHER: Final = _QUEUED_OF.where(tables.job.c.attempts == 0)
@@ -51,6 +52,11 @@ _LEASE: Final = (
     update(tables.job)
     .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
     .values(state=JOB[JobState.QUEUED, JobEvent.LEASED])
+)
+_SUPERSEDE: Final = (
+    update(tables.job)
+    .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
+    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
 )
 _RETURN: Final = (
     update(tables.job)
@@ -70,7 +76,7 @@ _CONCLUDE: Final = update(tables.job).where(
     tables.job.c.result_number == bindparam("result"),
 )
 _INPUTS: Final = (
-    select(tables.instance.c.key, tables.instance.c.header)
+    select(tables.instance.c.id, tables.instance.c.key, tables.instance.c.header)
     .where(tables.instance.c.id.in_(bindparam("instances", expanding=True)))
     .order_by(tables.instance.c.id)
 )
@@ -100,7 +106,8 @@ _ADD_DELIVERY: Final = insert(tables.delivery)
 class Job:
     """A leased job: all that a worker needs of the ledger. `instances`: spool key and header facts of the input.
 
-    `predecessor`: the model's last answer for this study that was to be delivered to anybody.
+    `predecessor`: the model's last answer for this study that was to be delivered to anybody. `doubtful`: the SOP
+    Instance UIDs of the input that have a second content, which nobody has decided on.
     """
 
     id: int
@@ -114,6 +121,7 @@ class Job:
     study: Header
     instances: tuple[tuple[str, Header], ...]
     predecessor: ImageRef | None
+    doubtful: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -151,26 +159,37 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
     with ledger.write() as connection:
         tick = ledger.clock.tick()
         connection.execute(_RETURN_EXPIRED, {"tick": tick, "deaths": 1})
-        best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
-        rows = connection.execute(best, {"models": list(wanted.models), "most": 1}).all()
-        if not rows:
+        found = _best(ledger, connection, owner, wanted)
+        if not found:
             return []
-        model = rows[0].model
-        most = wanted.batches.get(model, 1)
-        if not rows[0].attempts and most > 1:
-            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
-        seconds = wanted.seconds.get(model, OTHER_SECONDS) * _STAGES * (1 + len(rows))
-        leased = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + seconds}
+        seconds = wanted.seconds.get(found[0].model, OTHER_SECONDS) * _STAGES * (1 + len(found))
+        leased = {"numbers": [job.id for job in found], "lease": owner, "lease_tick": tick + seconds}
         connection.execute(_LEASE, leased)
-        found = [_job(connection, row, owner) for row in rows]
         crash.point("lease-not-committed")
     crash.point("leased")
     ledger.wakeups.notify(wakeups.STUDY)
     return found
 
 
+def _best(ledger: Ledger, connection: Connection, owner: str, wanted: Wanted) -> list[Job]:
+    """The best queued jobs. One that came back, and of whose input newer content took the place, is superseded."""
+    best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
+    while rows := connection.execute(best, {"models": list(wanted.models), "most": 1}).all():
+        model = rows[0].model
+        most = wanted.batches.get(model, 1)
+        if not rows[0].attempts and most > 1:
+            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
+        found = [_job(connection, row, owner) for row in rows]
+        gone = [row.id for row, job in zip(rows, found, strict=True) if len(job.instances) < len(row.instances)]
+        if not gone:
+            return found
+        connection.execute(_SUPERSEDE, {"numbers": gone, "ended_at": ledger.clock.now()})
+    return []
+
+
 def _job(connection: Connection, row: Any, owner: str) -> Job:
-    inputs = connection.execute(_INPUTS, {"instances": row.instances})
+    inputs = connection.execute(_INPUTS, {"instances": row.instances}).all()
+    doubtful = frozenset(row.doubtful or ())
     last = connection.execute(_LAST_REPORT, {"study": row.study_id, "model": row.model}).first()
     header = connection.scalar(_STUDY_HEADER, {"study": row.study_id})
     return Job(
@@ -185,6 +204,7 @@ def _job(connection: Connection, row: Any, owner: str) -> Job:
         Header.from_json(header or {}),
         tuple((each.key, Header.from_json(each.header)) for each in inputs),
         ImageRef(*last) if last else None,
+        frozenset(each.header["sop_instance_uid"] for each in inputs if each.id in doubtful),
     )
 
 

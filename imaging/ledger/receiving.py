@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
 from imaging.domain.header import Header, same_patient
 from imaging.domain.priority import REST_BAND, first_due
-from imaging.domain.same_image import is_same_image
-from imaging.domain.settling import CONFLICT_SETTLED, VOLUME_MODALITIES, Patience
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.domain.worklist import searched
 from imaging.ledger import tables, wakeups
@@ -19,14 +19,20 @@ from imaging.ledger.store import Ledger
 
 MIXED_PATIENTS: Final = "mixed-patients"
 OTHER_CONTENT: Final = "conflict"
+SECOND_COPY: Final = "second copy"
+"""Why an object is kept apart: its study has another patient, its UID another content, or one not compared yet."""
 
 # Built once: with each image it would be half of what a statement costs.
 _INSTANCE: Final = select(
     tables.instance.c.digest, tables.instance.c.key, tables.instance.c.header, tables.instance.c.study_id
 ).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
-_STUDY: Final = select(tables.study.c.id, tables.study.c.state, tables.study.c.header, tables.study.c.first_tick).where(
-    tables.study.c.study_instance_uid == bindparam("uid")
-)
+_STUDY: Final = select(
+    tables.study.c.id,
+    tables.study.c.state,
+    tables.study.c.header,
+    tables.study.c.first_tick,
+    tables.study.c.settle_why,
+).where(tables.study.c.study_instance_uid == bindparam("uid"))
 _PATIENT: Final = select(tables.patient.c.id).where(
     tables.patient.c.value == bindparam("value"), tables.patient.c.issuer == bindparam("issuer")
 )
@@ -84,14 +90,16 @@ class Receipt:
 class Recorded:
     """What became of a receipt. `key` is the final name of the object, also where it was there already.
 
-    `conflict` says why it is kept apart; empty where it is not, or harmlessly so. `is_over`: nothing more comes from
-    where it came from, so that its study is looked at at once.
+    `conflict` says why it is kept apart; empty where it is not, or harmlessly so. `is_unjudged`: it is kept apart until
+    a worker has compared it with what has its UID. `is_over`: nothing more comes from where it came from, so that its
+    study is looked at at once.
     """
 
     key: str
     study_id: int
     conflict: str = ""
     is_over: bool = False
+    is_unjudged: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,8 +196,10 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
                 results.append(error)
         crash.point("record-not-committed")
-    is_over = any(isinstance(each, Recorded) and each.is_over for each in results)
-    ledger.wakeups.notify(wakeups.STUDY, *([wakeups.SETTLE] if is_over else []))
+    done = [each for each in results if isinstance(each, Recorded)]
+    topics = [wakeups.SETTLE] * any(each.is_over for each in done)
+    topics += [wakeups.JOB] * any(each.is_unjudged for each in done)
+    ledger.wakeups.notify(wakeups.STUDY, *topics)
     return results
 
 
@@ -199,11 +209,10 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     if known is not None and _touch(ledger, connection, known.study_id):
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
-        harmless = is_same_image(header, Header.from_json(known.header))
-        return _keep_apart(ledger, connection, receipt, known.study_id, "" if harmless else OTHER_CONTENT)
+        return _keep_second(ledger, connection, receipt, known)
     study = _study_of(connection, header)
     if study is not None and not same_patient([header, Header.from_json(study.header)]):
-        return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS)
+        return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
     study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
     _add_instance(ledger, connection, receipt, study_id)
     if study is not None:
@@ -212,6 +221,18 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     if is_over:
         _look_now(ledger, connection, study_id)
     return Recorded(receipt.key, study_id, is_over=is_over)
+
+
+def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
+    """Keeps apart an object under a UID that is known: what it is, a worker says once it has compared the pixels."""
+    header, first = receipt.header, Header.from_json(known.header)
+    if header.study_instance_uid != first.study_instance_uid:
+        return _keep_apart(ledger, connection, receipt, known.study_id, OTHER_CONTENT, "open")
+    if not same_patient([header, first]):
+        return _keep_apart(ledger, connection, receipt, known.study_id, MIXED_PATIENTS, "open")
+    if not header.has_pixels and not first.has_pixels:
+        return _keep_apart(ledger, connection, receipt, known.study_id, "no image", "noted")
+    return _keep_apart(ledger, connection, receipt, known.study_id, SECOND_COPY, "unjudged")
 
 
 def _touch(ledger: Ledger, connection: Connection, study_id: int) -> bool:
@@ -310,6 +331,8 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     if known.state == StudyState.SETTLED:
         first_tick = tick
         values |= {"state": STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], "settle_why": "late images"}
+    if known.settle_why in JUDGED:  # it waited for that alone, and now for more images
+        values["settle_why"] = "late images"
     values |= {
         "last_image_at": ledger.clock.now(),
         "first_tick": first_tick,
@@ -342,8 +365,10 @@ def _is_ours(connection: Connection, sop_instance_uid: str) -> bool:
     return connection.scalar(select(table.c.id).where(table.c.sop_instance_uid == sop_instance_uid)) is not None
 
 
-def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, conflict: str) -> Recorded:
-    """Notes an object that must not take its UID's place; `conflict` is empty where it is harmless."""
+def _keep_apart(
+    ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, why: str, state: str
+) -> Recorded:
+    """Notes an object that must not take its UID's place, or not yet."""
     table, study = tables.conflict, tables.study
     known = connection.scalar(
         select(table.c.key).where(
@@ -360,14 +385,15 @@ def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_
                 size=receipt.size,
                 header=receipt.header.to_json(),
                 association_id=receipt.association_id,
-                why=conflict or "re-encoded",
-                state="open" if conflict else "noted",
+                why=why,
+                state=state,
                 received_at=ledger.clock.now(),
             )
         )
-        if conflict:
+        if state == "open":
             connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + 1))
-    return Recorded(known or receipt.apart, study_id, conflict)
+    conflict = why if state == "open" else ""
+    return Recorded(known or receipt.apart, study_id, conflict, is_unjudged=state == "unjudged")
 
 
 def _key(done: Any) -> int:
@@ -375,8 +401,13 @@ def _key(done: Any) -> int:
 
 
 def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[str, Any]]:
-    """The objects kept apart: who sent them, and whose they and their studies are, so that a person can decide."""
+    """The objects kept apart: who sent them, and whose they and their studies are, so that a person can decide.
+
+    `differs`: what comparing it with the object under its UID found, in English. `first`, `second`: that object (None
+    where no other has its UID) and the one kept apart, described.
+    """
     table, study, association = tables.conflict, tables.study, tables.association
+    instance, first_from = tables.instance, tables.association.alias()
     query = (
         select(
             table.c.id,
@@ -390,15 +421,57 @@ def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[st
             study.c.header.label("study_header"),
             association.c.calling_ae_title,
             association.c.address,
+            table.c.judgement.label("differs"),
+            instance.c.header.label("first_header"),
+            instance.c.size.label("first_size"),
+            instance.c.received_at.label("first_at"),
+            first_from.c.calling_ae_title.label("first_title"),
+            first_from.c.address.label("first_address"),
         )
         .join(study, study.c.id == table.c.study_id)
         .outerjoin(association, association.c.id == table.c.association_id)
+        .outerjoin(
+            instance,
+            (instance.c.sop_instance_uid == table.c.sop_instance_uid) & (instance.c.study_id == table.c.study_id),
+        )
+        .outerjoin(first_from, first_from.c.id == instance.c.association_id)
         .where(table.c.state.in_(list(states)))
         .order_by(table.c.id)
     )
     with ledger.read() as connection:
         found = [dict(row._mapping) for row in connection.execute(query)]
-    return [each | _patients(each.pop("header"), each.pop("study_header")) for each in found]
+    return [_both(each) | _patients(each.pop("header"), each.pop("study_header")) for each in found]
+
+
+def _both(found: dict[str, Any]) -> dict[str, Any]:
+    """The row with both objects described."""
+    names = ("first_header", "first_size", "first_at", "first_title", "first_address")
+    first = dict(zip(names, (found.pop(name) for name in names), strict=True))
+    found["first"] = described(*first.values()) if first["first_header"] is not None else None
+    found["second"] = described(
+        found["header"], found["size"], found["received_at"], found["calling_ae_title"], found["address"]
+    )
+    return found
+
+
+def described(header: Any, size: int, received_at: datetime, title: str | None, address: str | None) -> dict[str, Any]:
+    """An object as a person tells it from another, without its patient. `size` in bytes."""
+    known = Header.from_json(header)
+    return {
+        "modality": known.modality,
+        "rows": known.rows,
+        "columns": known.columns,
+        "frames": known.number_of_frames,
+        "image_type": list(known.image_type),
+        "view_position": known.view_position,
+        "series_instance_uid": known.series_instance_uid,
+        "sop_class_uid": known.sop_class_uid,
+        "transfer_syntax_uid": known.transfer_syntax_uid,
+        "size": size,
+        "received_at": received_at.isoformat(timespec="milliseconds"),
+        "calling_ae_title": title,
+        "address": address,
+    }
 
 
 def _patients(header: Any, study_header: Any) -> dict[str, str]:
@@ -410,6 +483,12 @@ def _patients(header: Any, study_header: Any) -> dict[str, str]:
         "study_patient_id": study.patient_id,
         "study_patient_name": study.patient_name,
     }
+
+
+def is_stopped(study_id: Any) -> Any:
+    """Whether a study has an object of another patient, on which nobody has decided, in SQL."""
+    table = tables.conflict
+    return exists().where(table.c.study_id == study_id, table.c.state == "open", table.c.why == MIXED_PATIENTS)
 
 
 def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
@@ -430,6 +509,7 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
         if use:
             _use(ledger, connection, row)
             supersede(ledger, connection, row.study_id)
+            _judge_anew(connection, row)
         tick = ledger.clock.tick()
         connection.execute(
             update(study)
@@ -446,6 +526,23 @@ def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
         )
     ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB)
     return ""
+
+
+def _judge_anew(connection: Connection, chosen: Any) -> None:
+    """Other copies that contradicted the object which is gone may be what has its place now."""
+    table, study = tables.conflict, tables.study
+    again = (
+        update(table)
+        .where(
+            table.c.study_id == chosen.study_id,
+            table.c.sop_instance_uid == chosen.sop_instance_uid,
+            table.c.state == "open",
+            table.c.why == OTHER_CONTENT,
+        )
+        .values(state="unjudged", attempts=0)
+    )
+    count = connection.execute(again).rowcount
+    connection.execute(update(study).where(study.c.id == chosen.study_id).values(conflicts=study.c.conflicts - count))
 
 
 def _crosses_studies(connection: Connection, chosen: Any) -> bool:
@@ -470,7 +567,7 @@ def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
 
     What was there before is kept apart in its turn.
     """
-    table, instance = tables.conflict, tables.instance
+    instance = tables.instance
     same = instance.c.sop_instance_uid == chosen.sop_instance_uid
     before = connection.execute(select(instance).where(same)).first()
     if before is None:
@@ -479,12 +576,38 @@ def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
             update(study).where(study.c.id == chosen.study_id).values(instances=study.c.instances + more)
         )
     else:
-        names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
-        values = {name: before._mapping[name] for name in names}
-        was_apart = (table.c.sop_instance_uid == before.sop_instance_uid) & (table.c.digest == before.digest)
-        connection.execute(delete(table).where(was_apart))
-        connection.execute(insert(table).values(why=OTHER_CONTENT, state="dropped", **values))
+        put_aside(connection, before, OTHER_CONTENT, "dropped")
         connection.execute(delete(instance).where(same))
     header, sender = Header.from_json(chosen.header), chosen.association_id
     receipt = Receipt(header, chosen.digest, chosen.size, sender, chosen.key, chosen.key)
     _add_instance(ledger, connection, receipt, chosen.study_id)
+
+
+def put_aside(connection: Connection, before: Any, why: str, state: str) -> None:
+    """Keeps apart the object of an instance's row whose place another one takes."""
+    table = tables.conflict
+    names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
+    was_apart = (table.c.sop_instance_uid == before.sop_instance_uid) & (table.c.digest == before.digest)
+    connection.execute(delete(table).where(was_apart))
+    values = {name: before._mapping[name] for name in names}
+    connection.execute(insert(table).values(why=why, state=state, **values))
+
+
+def put_in_place(ledger: Ledger, connection: Connection, before: Any, receipt: Receipt) -> None:
+    """Gives an instance's place to another content, under a new row number: it is another input.
+
+    What was queued for the study is decided anew.
+    """
+    instance, study = tables.instance, tables.study
+    more = int(receipt.header.has_pixels) - int(Header.from_json(before.header).has_pixels)
+    connection.execute(delete(instance).where(instance.c.id == before.id))
+    _add_instance(ledger, connection, receipt, before.study_id)
+    connection.execute(update(study).where(study.c.id == before.study_id).values(instances=study.c.instances + more))
+    supersede(ledger, connection, before.study_id)
+
+
+def show_by(connection: Connection, study_id: int, header: Header) -> None:
+    """Shows a study, and has it found, by this header."""
+    study = tables.study
+    values = {"header": header.to_json(), "folded": searched(header), "patient_id": _patient(connection, header)}
+    connection.execute(update(study).where(study.c.id == study_id).values(values))

@@ -14,7 +14,8 @@ from imaging.ledger.store import Ledger
 def removable(ledger: Ledger, before: datetime) -> list[int]:
     """The row numbers of studies whose last image came before then, and that nothing holds any more.
 
-    What holds a study: being received, a job that is not ended, a delivery that is not delivered, an open conflict.
+    What holds a study: being received, a job that is not ended, a delivery that is not delivered, a conflict
+    that is open, or a copy that is not compared yet.
     """
     with ledger.read() as connection:
         return list(connection.scalars(_removable(before).order_by(tables.study.c.id)))
@@ -27,7 +28,7 @@ def _removable(before: datetime) -> Select[tuple[int]]:
         study.c.state == StudyState.SETTLED,
         ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
-        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state == "open"),
+        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(["open", "unjudged"])),
     )
 
 

@@ -1,14 +1,14 @@
 """Studies that may be whole, and what settling them leaves: a revision and a job per model that fits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.header import Header
-from imaging.domain.settling import CONFLICT_SETTLED, Signals, has_gap, is_volume
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Signals, has_gap, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
@@ -30,11 +30,11 @@ _INSTANCES: Final = (
     .where(tables.instance.c.study_id == bindparam("study"))
     .order_by(tables.instance.c.id)
 )
-_OPEN_CONFLICTS: Final = select(tables.conflict.c.why).where(
-    tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state == "open"
+_APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
+    tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state.in_(["open", "unjudged"])
 )
 _ASKED: Final = (
-    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances)
+    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
     .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from("superseded"))
     .order_by(tables.job.c.id)
 )
@@ -66,7 +66,9 @@ _ADD_JOB: Final = insert(tables.job)
 class Candidate:
     """A study that may be whole. `instances`: header by row number. `doubt`: why its patient is in doubt, or empty.
 
-    `inputs`: what each model was last given and answered or will answer, by model and version, as row numbers.
+    `contradicted`: the SOP Instance UIDs under which there is another content, on which nobody has decided. `inputs`:
+    what each model was last given and answered or will answer, by model and version, as row numbers; `doubts`: those of
+    them that were contradicted then.
     """
 
     id: int
@@ -74,15 +76,23 @@ class Candidate:
     instances: Mapping[int, Header]
     doubt: str
     inputs: Mapping[tuple[str, str], frozenset[int]]
+    contradicted: frozenset[str] = frozenset()
+    doubts: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def doubtful(self) -> frozenset[int]:
+        """The instances that are contradicted."""
+        return frozenset(n for n, each in self.instances.items() if each.sop_instance_uid in self.contradicted)
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A model that fits, and the row numbers of its input."""
+    """A model that fits, and the row numbers of its input; `doubtful`: those that have an open conflict."""
 
     model: str
     version: str
     instances: frozenset[int]
+    doubtful: frozenset[int] = frozenset()
 
 
 def due_studies(ledger: Ledger) -> tuple[list[int], float | None]:
@@ -106,6 +116,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
     row = connection.execute(_STUDY, {"study": study_id}).one()
     instances = connection.execute(_INSTANCES, {"study": study_id})
     headers = {each.id: Header.from_json(each.header) for each in instances}
+    apart = _apart(connection, study_id)
     signals = Signals(
         row.first_tick,
         row.last_tick,
@@ -114,18 +125,41 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         is_volume(headers.values()),
         has_gap(list(headers.values())),
         row.settle_why == CONFLICT_SETTLED,
+        row.settle_why if row.settle_why in JUDGED else "",
+        apart.has_unjudged,
     )
-    return Candidate(study_id, signals, headers, _doubt(connection, study_id), _inputs(connection, study_id))
+    asked = connection.execute(_ASKED, {"study": study_id}).all()
+    return Candidate(
+        study_id,
+        signals,
+        headers,
+        apart.doubt,
+        {(each.model, each.version): frozenset(each.instances) for each in asked},
+        apart.contradicted,
+        {(each.model, each.version): frozenset(each.doubtful or ()) for each in asked},
+    )
 
 
-def _doubt(connection: Connection, study_id: int) -> str:
-    whys = set(connection.scalars(_OPEN_CONFLICTS, {"study": study_id}))
-    return MIXED_PATIENTS if MIXED_PATIENTS in whys else OTHER_CONTENT if whys else ""
+@dataclass(frozen=True)
+class _Apart:
+    """What is kept apart of a study, and not decided on.
+
+    Another patient stops the study; another content under a UID only leaves in doubt what was not found there.
+    """
+
+    doubt: str
+    contradicted: frozenset[str]
+    has_unjudged: bool
 
 
-def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], frozenset[int]]:
-    rows = connection.execute(_ASKED, {"study": study_id})
-    return {(row.model, row.version): frozenset(row.instances) for row in rows}
+def _apart(connection: Connection, study_id: int) -> _Apart:
+    rows = connection.execute(_APART, {"study": study_id}).all()
+    is_open = [each for each in rows if each.state == "open"]
+    return _Apart(
+        MIXED_PATIENTS if any(each.why == MIXED_PATIENTS for each in is_open) else "",
+        frozenset(each.sop_instance_uid for each in is_open if each.why == OTHER_CONTENT),
+        len(is_open) < len(rows),
+    )
 
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
@@ -156,7 +190,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        if _doubt(connection, candidate.id) != candidate.doubt:
+        apart = _apart(connection, candidate.id)
+        if (apart.doubt, apart.contradicted) != (candidate.doubt, candidate.contradicted):
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount
@@ -186,6 +221,7 @@ def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal:
             "version": each.version,
             "result_number": next_result_number(connection, study_id, each.model),
             "instances": sorted(each.instances),
+            "doubtful": sorted(each.doubtful),
             "state": JobState.QUEUED,
             "band": place.band,
             "due_at": place.due_at,

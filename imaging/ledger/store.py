@@ -94,13 +94,14 @@ class Ledger:
 
 
 def _forget_ticks(connection: Connection, now: float) -> None:
-    study, job, delivery, peer = tables.study, tables.job, tables.delivery, tables.peer
+    study, job, delivery, peer, conflict = tables.study, tables.job, tables.delivery, tables.peer, tables.conflict
     is_waited_for = study.c.settle_tick.is_not(None)
     connection.execute(
         update(study).where(is_waited_for).values(first_tick=now, last_tick=now, ended_tick=now, settle_tick=now)
     )
     connection.execute(update(study).values(revised_tick=None))
     connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
+    connection.execute(update(conflict).values(lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0))
     connection.execute(update(peer).values(probe_tick=0.0))

@@ -138,12 +138,14 @@ study = Table(
     _text("settle_why"),
     _text("reason"),
     Column("conflicts", Integer, nullable=False, server_default="0"),
+    Column("corrections", Integer, nullable=False, server_default="0"),
     Column("instances", Integer, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 """`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked.
 
-`flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at."""
+`flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at. `conflicts`: how many
+are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read."""
 _FLAGGED = study.c.flag.is_not(None)
 Index("ix_study_flagged", study.c.id, sqlite_where=_FLAGGED, postgresql_where=_FLAGGED)
 Index("ix_study_worklist", *in_order(study), study.c.study_instance_uid)
@@ -190,13 +192,21 @@ conflict = Table(
     Column("header", JSON, nullable=False),
     _text("why"),
     Column("state", Text, nullable=False),
-    _one_of("state", ("open", "noted", "used", "dropped")),
+    _one_of("state", ("unjudged", "open", "noted", "used", "dropped")),
     Column("received_at", Instant, nullable=False),
     _to("association", nullable=True),
+    _text("judgement"),
+    Column("judged_at", Instant),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_tick", Float),
     UniqueConstraint("sop_instance_uid", "digest"),
     sqlite_autoincrement=True,
 )
-"""Objects kept apart: their UID has other bytes, or their study another patient. `noted`: re-encoded, harmless."""
+"""Objects kept apart: their UID has other bytes, or their study another patient.
+
+`unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
+one took the place of. `judgement`: what the comparison found, in English. `lease_tick`, `attempts`: of comparing."""
+Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
 
 revision = Table(
     "revision",
@@ -220,6 +230,7 @@ job = Table(
     _text("version"),
     Column("result_number", Integer, nullable=False),
     Column("instances", JSON, nullable=False),
+    Column("doubtful", JSON),
     Column("state", Text, nullable=False),
     _one_of("state", JobState),
     Column("reason", Text),
@@ -237,7 +248,8 @@ job = Table(
     UniqueConstraint("study_id", "model", "result_number"),
     sqlite_autoincrement=True,
 )
-"""`instances`: row numbers of the model's input. `lease`: who works on it, and until which tick.
+"""`instances`: row numbers of the model's input; `doubtful`: those of them that had an open conflict.
+`lease`: who works on it, and until which tick.
 
 `found`: the codes of the findings that are present, for the search. `in_part`: images were not analysed."""
 Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)

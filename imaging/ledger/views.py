@@ -35,7 +35,7 @@ from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, Word, page_state
 from imaging.ledger import tables
 from imaging.ledger.jobs import found_codes
-from imaging.ledger.receiving import OTHER_CONTENT
+from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, is_stopped
 from imaging.ledger.store import Ledger
 
 SUPERSEDED: Final = "superseded"
@@ -167,7 +167,8 @@ def _page_state() -> ColumnElement[str]:
     return case(
         (study.c.flag.is_not(None), PageState.FLAGGED),
         (study.c.state == StudyState.RECEIVING, PageState.RECEIVING),
-        (and_(study.c.conflicts > 0, pressing < 4), PageState.NOT_ANALYSED),
+        (and_(study.c.conflicts > 0, is_stopped(study.c.id), pressing < 4), PageState.NOT_ANALYSED),
+        (and_(study.c.conflicts > 0, pressing == 1), PageState.IN_PART),
         else_=case(of_jobs, value=pressing, else_=PageState.NOT_ANALYSED),
     )
 
@@ -239,6 +240,8 @@ def _studies() -> Select[Any]:
     return select(
         *(study.c[name] for name in names),
         study.c.conflicts,
+        study.c.corrections,
+        and_(study.c.conflicts > 0, is_stopped(study.c.id)).label("is_stopped"),
         study.c.instances,
         cast(study.c.header, Text).label("header"),
     )
@@ -272,21 +275,37 @@ def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
     for ids in _in_parts([study.id for study in studies]):
         for each in connection.execute(query.where(job.c.study_id.in_(ids)).order_by(job.c.id)):
             jobs[each.study_id].append(each)
-    return [_row(study, tuple(jobs[study.id]), synthetic) for study in studies]
+    doubtful = _doubtful(connection, [study.id for study in studies if study.conflicts])
+    return [_row(study, tuple(jobs[study.id]), synthetic, doubtful.get(study.id, frozenset())) for study in studies]
+
+
+def _doubtful(connection: Connection, numbers: Sequence[int]) -> dict[int, frozenset[str]]:
+    """By study the SOP Instance UIDs under which there is another content, on which nobody has decided."""
+    table, found = tables.conflict, dict[int, set[str]]()
+    is_open = (table.c.state == "open") & (table.c.why == OTHER_CONTENT)
+    for some in _in_parts(numbers):
+        query = select(table.c.study_id, table.c.sop_instance_uid).where(table.c.study_id.in_(some), is_open)
+        for each in connection.execute(query):
+            found.setdefault(each.study_id, set()).add(each.sop_instance_uid)
+    return {number: frozenset(uids) for number, uids in found.items()}
 
 
 @lru_cache(maxsize=8192)
-def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
-    """A study's row. A page is read again and again, and few of its rows have changed meanwhile."""
+def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful: frozenset[str]) -> Row:
+    """A study's row. A page is read again and again, and few of its rows have changed meanwhile.
+
+    A conflict that is found after an answer puts it in doubt at once; the model is asked anew as well.
+    """
     header = Header.from_json(json.loads(study.header))
-    results, running = _answers(jobs), [JobState(each.state) for each in jobs if each.state not in ENDED]
+    results = [each.doubted_for(doubtful) for each in _answers(jobs)]
+    running = [JobState(each.state) for each in jobs if each.state not in ENDED]
     if study.reason and not results:
         results = [Answer(State.NOT_ANALYSED, reason=Reason.parse(study.reason))]
     is_receiving = study.state == StudyState.RECEIVING
-    state = page_state(is_receiving, running, results, study.conflicts)
+    state = page_state(is_receiving, running, results, study.conflicts, study.is_stopped)
     reasons = [each.reason for each in results if each.state is State.NOT_ANALYSED and each.reason]
-    if study.conflicts and state is PageState.NOT_ANALYSED:  # it came after the answer
-        reasons.insert(0, Reason(OTHER_CONTENT))
+    if study.is_stopped:  # it came after the answer
+        reasons.insert(0, Reason(MIXED_PATIENTS))
     return Row(
         number=study.id,
         study_uid=study.study_instance_uid,
@@ -312,6 +331,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str]) -> Row:
         conflicts=study.conflicts,
         is_changed=bool(results) and (is_receiving or bool(running)),
         folded=study.folded,
+        corrections=study.corrections,
     )
 
 
@@ -442,9 +462,8 @@ def status(ledger: Ledger) -> dict[str, Any]:
             "jobs": _counts(connection, job.c.state, JobState),
             "deliveries": _counts(connection, delivery.c.state, DeliveryState),
             "instances": connection.scalar(select(func.count()).select_from(tables.instance)),
-            "conflicts": connection.scalar(
-                select(func.count()).select_from(tables.conflict).where(tables.conflict.c.state == "open")
-            ),
+            "conflicts": _kept_apart(connection, "open"),
+            "unjudged": _kept_apart(connection, "unjudged"),
         }
     now = ledger.clock.now()
     return found | {
@@ -465,6 +484,11 @@ def status(ledger: Ledger) -> dict[str, Any]:
             for each in models
         ],
     }
+
+
+def _kept_apart(connection: Connection, state: str) -> int:
+    query = select(func.count()).select_from(tables.conflict).where(tables.conflict.c.state == state)
+    return connection.scalar(query) or 0
 
 
 def _counts(connection: Connection, column: ColumnElement[str], states: Iterable[str]) -> dict[str, int]:
@@ -530,21 +554,37 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
         .where(object_.c.study_id == study.id, or_(delivery.c.id.is_not(None), ~_is_stood_for(object_)))
         .order_by(object_.c.id, delivery.c.id)
     ).all()
+    doubtful = _doubtful(connection, [study.id]).get(study.id, frozenset())
+    last = {each.model: each.id for each in jobs if each.state in ENDED and each.reason != SUPERSEDED}.values()
     return {
         "study_uid": study.study_instance_uid,
         "state": study.state,
         "waits_for": study.settle_why if study.state == StudyState.RECEIVING else None,
         "reason": study.reason or None,
         "conflicts": study.conflicts,
+        "corrections": study.corrections,
+        "copies": [_said(each) for each in _copies(connection, study.id)],
         "received_at": _iso(study.received_at),
         "due_at": _iso(study.due_at),
         "received": [_said(each) for each in received],
         "revisions": [
             {"number": each.number, "settled_at": _iso(each.settled_at), "signal": each.signal} for each in revisions
         ],
-        "results": [_told(each) for each in jobs],
+        "results": [_told(each, doubtful if each.id in last else frozenset()) for each in jobs],
         "deliveries": [_said(each) for each in sent],
     }
+
+
+def _copies(connection: Connection, study_id: int) -> Sequence[Any]:
+    """The objects kept apart of a study: what each is taken for, what comparing it found, and who sent it."""
+    table, association = tables.conflict, tables.association
+    names = ("id", "state", "why", "judgement", "sop_instance_uid", "received_at", "judged_at")
+    query = (
+        select(*(table.c[name] for name in names), association.c.calling_ae_title, association.c.address)
+        .select_from(table.outerjoin(association, association.c.id == table.c.association_id))
+        .where(table.c.study_id == study_id)
+    )
+    return connection.execute(query.order_by(table.c.id)).all()
 
 
 def _is_stood_for(object_: Any) -> ColumnElement[bool]:
@@ -556,10 +596,10 @@ def _said(row: Any) -> dict[str, Any]:
     return {key: _iso(value) if isinstance(value, datetime) else value for key, value in row._mapping.items()}
 
 
-def _told(job: Any) -> dict[str, Any]:
+def _told(job: Any, doubtful: frozenset[str]) -> dict[str, Any]:
     """A job in the JSON shape of a result; one that is not ended has no findings yet."""
     none_yet = Answer(State.NOT_ANALYSED, model=job.model, version=job.version)
-    ended = _result(job) if job.state in ENDED else none_yet
+    ended = _result(job).doubted_for(doubtful) if job.state in ENDED else none_yet
     return ended.to_json() | {
         "state": job.state,
         "result_number": job.result_number,

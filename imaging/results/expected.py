@@ -18,7 +18,7 @@ from imaging.domain.findings import State, TriageClass
 from imaging.domain.uids import is_legal, is_usable, report_uid, series_uid
 from imaging.results import concepts
 from imaging.results.report import Report
-from imaging.results.sentences import IN_PART
+from imaging.results.sentences import IN_CONFLICT, MISSING, UNDETERMINED
 
 AS_CHOSEN: Final = 1e-8
 """How near a threshold must be to the card's: it is written in ten digits."""
@@ -60,14 +60,14 @@ def summary_code(report: Report) -> Code:
     if report.outcome.state is not State.ANALYSED:
         return concepts.NONE_SUCCEEDED
     found = [each for each in report.outcome.findings if each.present is True]
-    if report.outcome.coverage.missed:
+    if report.outcome.coverage.missed or report.outcome.conflicts:
         return concepts.PART_WITH_FINDINGS if found else concepts.PART_WITHOUT_FINDINGS
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
 
 
 def parameters(report: Report) -> dict[str, str]:
     """The study's Algorithm Parameters that come from the answer, and from what its JSON counts."""
-    said = dict(report.outcome.facts)
+    said = {**report.outcome.facts, "images_in_conflict": str(report.outcome.conflicts)}
     for name, counts in report.outcome.coverage.to_json().items():
         if isinstance(counts, int):
             said[f"images_{name}"] = str(counts)
@@ -82,11 +82,14 @@ def parameters(report: Report) -> dict[str, str]:
 def in_part_sentence(report: Report) -> str:
     """What a report of a study seen in part says in words; empty where all was seen, or nothing."""
     counts = report.outcome.coverage.to_json()
-    if not report.is_analysed or not counts["missing"]:
-        return ""
-    of = sum(counts["missing"].values())
-    by_reason = ", ".join(f"{reason} {count}" for reason, count in counts["missing"].items())
-    return IN_PART[report.language].format(missing=of, images=counts["used"] + of, reasons=by_reason)
+    said, missed = "", sum(counts["missing"].values())
+    if missed:
+        by_reason = ", ".join(f"{reason} {count}" for reason, count in counts["missing"].items())
+        of = counts["used"] + missed
+        said += MISSING[report.language].format(missing=missed, images=of, reasons=by_reason) + " "
+    if report.outcome.conflicts:
+        said += IN_CONFLICT[report.language].format(images=report.outcome.conflicts) + " "
+    return said + UNDETERMINED[report.language] if said and report.is_analysed else ""
 
 
 def priority_code(report: Report) -> Code:

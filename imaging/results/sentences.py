@@ -3,16 +3,30 @@
 from collections.abc import Mapping
 from typing import Final
 
-IN_PART: Final[Mapping[str, str]] = {
-    "en": "{missing} of {images} images not analysed ({reasons}). What is not called present is undetermined.",
-    "vi": "{missing} trên {images} ảnh chưa được phân tích ({reasons}). Điều không ghi là có thì chưa xác định.",
-    "fr": "{missing} images sur {images} non analysées ({reasons}). Ce qui n'est pas dit présent est indéterminé.",
+MISSING: Final[Mapping[str, str]] = {
+    "en": "{missing} of {images} images not analysed ({reasons}).",
+    "vi": "{missing} trên {images} ảnh chưa được phân tích ({reasons}).",
+    "fr": "{missing} images sur {images} non analysées ({reasons}).",
 }
-"""By language: that an answer does not speak for the whole study (docs/models.md, "What an answer covers")."""
+IN_CONFLICT: Final[Mapping[str, str]] = {
+    "en": "Images with a second, other content, on which nobody has decided: {images}.",
+    "vi": "Số ảnh có nội dung thứ hai khác, chưa ai quyết định: {images}.",
+    "fr": "Images avec un second contenu, différent, dont personne n'a décidé : {images}.",
+}
+UNDETERMINED: Final[Mapping[str, str]] = {
+    "en": "What is not called present is undetermined.",
+    "vi": "Điều không ghi là có thì chưa xác định.",
+    "fr": "Ce qui n'est pas dit présent est indéterminé.",
+}
+"""By language: why an answer does not speak for the whole study, and what that means (docs/models.md)."""
 
 
-def in_part(missing: Mapping[str, int], used: int, language: str) -> str:
-    """The sentence of an answer that looked at `used` images and missed these, by reason."""
-    missed = sum(missing.values())
-    reasons = ", ".join(f"{reason} {count}" for reason, count in missing.items())
-    return IN_PART[language].format(missing=missed, images=used + missed, reasons=reasons)
+def in_part(missing: Mapping[str, int], used: int, conflicts: int, language: str) -> str:
+    """The words of an answer that looked at `used` images and missed these, by reason, or saw some in conflict."""
+    said = []
+    if missing:
+        missed, reasons = sum(missing.values()), ", ".join(f"{reason} {count}" for reason, count in missing.items())
+        said.append(MISSING[language].format(missing=missed, images=used + missed, reasons=reasons))
+    if conflicts:
+        said.append(IN_CONFLICT[language].format(images=conflicts))
+    return " ".join([*said, UNDETERMINED[language]])

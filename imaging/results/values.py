@@ -41,7 +41,7 @@ def values_of(report: Report) -> dict[str, str]:
         values[f"image.{index}.series"] = each.series_instance_uid
     values |= {f"fact.{index}": each for index, each in enumerate(facts(report))}
     if outcome.is_in_part:
-        values["in_part"] = in_part(outcome.coverage.missing, outcome.coverage.used, report.language)
+        values["in_part"] = in_part(outcome.coverage.missing, outcome.coverage.used, outcome.conflicts, report.language)
     if report.is_analysed:
         values |= _code_values("summary", summary(report))
         values |= _code_values("priority", concepts.PRIORITIES[outcome.triage or TriageClass.NONE])

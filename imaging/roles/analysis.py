@@ -12,7 +12,6 @@ from imaging.domain.findings import Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header, same_patient
 from imaging.domain.reasons import Reason
-from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
@@ -20,6 +19,7 @@ from imaging.inference.analyser import Analyser
 from imaging.models.catalogue import Catalogue
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
+from imaging.roles.comparing import distinct
 
 
 def not_analysed(code: str, sources: Sequence[Source] = (), detail: str = "") -> Answer:
@@ -125,17 +125,22 @@ class Analysis:
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
         """Every fitting model's answer, with its SR written where there is a folder for it."""
-        doubt = _doubt(sources)
-        sources = [replace(each, header=believed(each.header, self._disbelieved)) for each in _distinct(sources)]
-        headers = [source.header for source in sources]
-        fitting = [] if doubt else [card for card in self._cards if fits(card, headers)]
+        if not same_patient(source.header for source in sources):
+            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason("mixed-patients")),))
+        try:
+            each_once = distinct(sources)
+        except OSError:  # a file is gone since it was found
+            return StudyResults(study_uid, (not_analysed("pixels-unreadable", sources),))
+        taken = [replace(each, header=believed(each.header, self._disbelieved)) for each in each_once.sources]
+        headers = [source.header for source in taken]
+        fitting = [card for card in self._cards if fits(card, headers)]
         if not fitting:
-            reason = doubt or "no-model"
-            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason(reason)),))
-        return StudyResults(study_uid, tuple(self._answer(card, sources) for card in fitting))
+            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason("no-model")),))
+        answers = (self._answer(card, taken, each_once.conflicts) for card in fitting)
+        return StudyResults(study_uid, tuple(answers))
 
-    def _answer(self, card: Card, sources: Sequence[Source]) -> Answer:
-        outcome = self._analysers[card.id].analyse(sources)
+    def _answer(self, card: Card, sources: Sequence[Source], conflicts: int) -> Answer:
+        outcome = self._analysers[card.id].analyse(sources).doubted(conflicts)
         result = replace(outcome, model=card.id, version=card.version)
         return replace(result, sr=self._write(card, outcome, sources)) if self._output else result
 
@@ -152,20 +157,3 @@ class Analysis:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         return str(file)
-
-
-def _doubt(sources: Sequence[Source]) -> str:
-    """Why it is in doubt whose study this is, or which bytes are its; empty where it is not."""
-    if not same_patient(source.header for source in sources):
-        return "mixed-patients"
-    first = {source.header.sop_instance_uid: source.header for source in _distinct(sources)}
-    is_clear = all(is_same_image(first[source.header.sop_instance_uid], source.header) for source in sources)
-    return "" if is_clear else "conflict"
-
-
-def _distinct(sources: Sequence[Source]) -> list[Source]:
-    """The first object under each SOP Instance UID, which is the one that is used."""
-    first: dict[str, Source] = {}
-    for source in sources:
-        first.setdefault(source.header.sop_instance_uid, source)
-    return list(first.values())

@@ -180,8 +180,13 @@ class Settler:
         jobs = []
         for card in fitting:
             speaks_of = {numbers[uid] for uid in in_scope(card, headers)}
-            before = candidate.inputs.get((card.id, card.version))
+            doubtful, which = candidate.doubtful & speaks_of, (card.id, card.version)
+            before = candidate.inputs.get(which)
             # What the model never takes makes no new answer; its count is that of when it answered.
-            if before is None or not speaks_of <= before <= candidate.instances.keys():
-                jobs.append(NewJob(card.id, card.version, frozenset(images)))
+            if (
+                before is None
+                or not speaks_of <= before <= candidate.instances.keys()
+                or doubtful != candidate.doubts.get(which, frozenset())
+            ):
+                jobs.append(NewJob(card.id, card.version, frozenset(images), doubtful))
         return jobs, "" if fitting else "no-model"

@@ -36,6 +36,7 @@ from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
 from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
+from imaging.roles.comparing import Comparing
 from imaging.roles.memory import give_back_memory, memory_limit
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
@@ -106,6 +107,7 @@ class Worker:
         self._analysers: dict[str, Analyser] = {}
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
+        self._comparing = Comparing(ledger, self._spool, self._watch)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 
@@ -170,9 +172,10 @@ class Worker:
         seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
         batches = {card.id: card.engine.batch for card in self._catalogue.models if not card.is_volume}
         volumes = frozenset(card.id for card in self._catalogue.models if card.is_volume)
-        lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY)]
+        of_films = False if volumes else None
+        lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY, of_films)]
         if volumes:
-            lanes.append(_Lane("volumes", Wanted(volumes, False, seconds), 1, _VOLUMES_READY))
+            lanes.append(_Lane("volumes", Wanted(volumes, False, seconds), 1, _VOLUMES_READY, True))
         answered: queue.Queue[Sequence[tuple[_Task, Answer]] | None] = queue.Queue(_FILMS_READY)
         feeders = [threading.Thread(target=self._feed, args=(lane, stop), name=lane.name) for lane in lanes]
         engines = [
@@ -190,12 +193,18 @@ class Worker:
         jobs.give_back(self._ledger, self._owner)
 
     def _feed(self, lane: "_Lane", stop: threading.Event) -> None:
-        """Leases and prepares what the lane's engines take, as many together as one takes at once."""
+        """Leases and prepares what the lane's engines take, as many together as one takes at once.
+
+        Where no job of the lane waits, the next copy of its kind is compared.
+        """
         listener = self._ledger.wakeups.listen(f"{wakeups.JOB}.{lane.name}")
         was_busy = False
         while not stop.is_set():
             leased = self._lease(lane)
             if not leased:
+                if self._comparing.one(lane.are_volumes):
+                    was_busy = True
+                    continue
                 if not listener.wait(LOOK_S) and was_busy:
                     give_back_memory()
                     was_busy = False
@@ -265,7 +274,7 @@ class Worker:
 
     def _conclude(self, task: _Task, outcome: Answer) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
-        began = time.perf_counter()
+        outcome, began = outcome.doubted_for(job.doubtful), time.perf_counter()
         outcome, objects, no_report = self._reported(task, outcome)
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
@@ -325,10 +334,13 @@ class Worker:
 
 
 class _Lane:
-    """Jobs of one kind on their way to `engines` threads. `ready`: prepared, those together that run at once."""
+    """Jobs of one kind on their way to `engines` threads. `ready`: prepared, those together that run at once.
 
-    def __init__(self, name: str, wanted: Wanted, engines: int, depth: int) -> None:
-        self.name, self.wanted, self.engines = name, wanted, engines
+    `are_volumes`: whose copies are compared when no job waits; None: any.
+    """
+
+    def __init__(self, name: str, wanted: Wanted, engines: int, depth: int, are_volumes: bool | None) -> None:
+        self.name, self.wanted, self.engines, self.are_volumes = name, wanted, engines, are_volumes
         self.ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(depth)
 
 

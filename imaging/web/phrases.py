@@ -160,8 +160,11 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
     if result.state is State.FAILED:
         return [Line("failed", language.say("answer.failed", model=model, reason=failure(result.fault, language)))]
     lines = []
-    if result.is_in_part:
+    if result.coverage.missed:
         lines.append(Line("unsure", in_part(result, language)))
+    if result.conflicts:
+        said = language.count("counts.doubtful", result.conflicts)
+        lines.append(Line("unsure", language.say("answer.in_conflict", images=said, model=model)))
     for tone, present in (("present", True), ("unsure", None), ("absent", False)):
         findings = [each for each in result.findings if each.present is present]
         if findings:

@@ -18,7 +18,7 @@ HEALTH_STATES: Final = ("up", "down", "crashing")
 
 @dataclass(frozen=True)
 class Chip:
-    """A small word on a row, in a place of its own: `tone` is conflict or changed, `text` "" where it does not hold."""
+    """A small word on a row, in a place of its own: `tone` is conflict, corrected or changed, `text` may be ""."""
 
     tone: str
     text: str
@@ -233,8 +233,10 @@ def identity(row: Row, language: Language) -> str:
 
 
 def chips(row: Row, language: Language) -> tuple[Chip, ...]:
+    conflicts = language.count("counts.conflicts", row.conflicts) if row.conflicts else ""
+    corrections = language.count("counts.corrections", row.corrections) if row.corrections else ""
     return (
-        Chip("conflict", language.count("counts.conflicts", row.conflicts) if row.conflicts else ""),
+        Chip("conflict" if conflicts else "corrected", joined(conflicts, corrections)),
         Chip("changed", language.say("chip.changed") if row.is_changed else ""),
     )
 

@@ -550,7 +550,7 @@ def test_what_no_model_fits_is_a_result_and_no_failure(run: Callable[..., Said],
     assert (result["flag"], result["findings"], result["in_part"], result["sr"]) == (None, [], False, None)
 
 
-def test_an_image_encoded_twice_is_analysed_once_and_another_under_its_uid_is_a_conflict(
+def test_an_image_encoded_twice_is_analysed_once_and_other_pixels_under_its_uid_leave_doubt(
     run: Callable[..., Said], models: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "1.dcm", drawn())
@@ -560,11 +560,27 @@ def test_an_image_encoded_twice_is_analysed_once_and_another_under_its_uid_is_a_
     write(tmp_path / "2.dcm", again)
     (result,) = run("analyse", tmp_path, "--models", models, "--json").json["studies"][0]["results"]
     assert (result["model"], result["state"]) == ("small-film", "analysed")
+    assert (result["conflicts"], result["in_part"], result["images"]["considered"]) == (0, False, 1)
     other = drawn()
-    other.SeriesInstanceUID += ".1"
+    other.PixelData = bytes(reversed(other.PixelData))
     write(tmp_path / "3.dcm", other)
     (result,) = run("analyse", tmp_path, "--models", models, "--json").json["studies"][0]["results"]
-    assert (result["model"], result["reason"]) == (None, "conflict")
+    assert (result["model"], result["state"], result["conflicts"]) == ("small-film", "analysed", 1)
+    assert False not in [each["present"] for each in result["findings"]]
+    assert "1 image has a second, other content" in run("analyse", tmp_path, "--models", models).out
+
+
+def test_which_object_under_a_uid_is_newer_is_told_by_its_creation_and_never_by_its_files_name(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    old, new = drawn(), drawn()
+    old.BodyPartExamined, old.InstanceCreationDate, old.InstanceCreationTime = "ABDOMEN", "20261124", "080000"
+    new.InstanceCreationDate, new.InstanceCreationTime = "20261124", "090000"
+    for names in (("a.dcm", "b.dcm"), ("b.dcm", "a.dcm")):
+        for name, drawing in zip(names, (old, new), strict=True):
+            write(tmp_path / name, drawing)
+        (result,) = run("analyse", tmp_path, "--models", models, "--json").json["studies"][0]["results"]
+        assert (result["model"], result["state"], result["conflicts"]) == ("small-film", "analysed", 0)
 
 
 def test_a_study_that_needs_more_memory_than_it_may_take_is_not_analysed(

@@ -44,6 +44,12 @@ def test_the_most_pressing_answer_is_shown(results: list[Answer], conflicts: int
     assert (shown is PageState.CLEAR) == (states == {State.ANALYSED} and not conflicts)
 
 
+def test_a_second_content_leaves_a_row_in_part_and_a_second_patient_stops_it() -> None:
+    negative = [Answer(State.ANALYSED)]
+    assert page_state(False, [], negative, 1) is PageState.IN_PART
+    assert page_state(False, [], negative, 1, is_stopped=True) is PageState.NOT_ANALYSED
+
+
 @given(RESULTS, RESULTS, st.integers(0, 3))
 def test_one_more_answer_never_makes_a_row_less_pressing(
     results: list[Answer], more: list[Answer], conflicts: int

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from films import a_film, doubled, reports, send_until_acknowledged
+from films import a_film, doubled, encoded, reports, send_until_acknowledged
 from peers import Node, Orthanc, eventually, program
+from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage
 from small_models import write_models
 from storage_peer import StoragePeer
@@ -37,6 +39,7 @@ POINTS = {
 }
 """The points that a process passes with each study, in this order."""
 FALL_BACK = "fall-back-not-committed"
+COMPARING = ("judgement-not-committed", "judged")
 
 
 class Site(NamedTuple):
@@ -100,6 +103,38 @@ def test_a_kill_while_a_delivery_falls_back_loses_nothing_and_doubles_nothing(tm
         peer.stop(wait=False)
 
 
+@pytest.mark.parametrize("point", COMPARING)
+def test_a_kill_while_a_copy_is_judged_leaves_one_judgement_and_one_newer_answer(tmp_path: Path, point: str) -> None:
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    options = ["--models", str(write_models(tmp_path / "models")), "--revision-interval-s", "0.1"]
+    node = Node(tmp_path / "home", options, {crash.VARIABLE: str(armed)})
+    try:
+        pid = node.children()["worker"]
+        study_uid, film = a_film(2, point)
+        send_until_acknowledged(lambda: node.dicom_port, film)
+        eventually(node.at_rest, what="the first answer")
+        (armed / point).touch()
+        send_until_acknowledged(lambda: node.dicom_port, mended(film))
+        eventually(lambda: node.children().get("worker", pid) != pid, 30.0, "another worker")
+        eventually(node.at_rest, what="the second answer")
+        (story,) = node.status("--study", study_uid)["studies"]
+        assert [(each["state"], each["why"]) for each in story["copies"]] == [
+            ("used", "correction"),
+            ("noted", "replaced"),
+        ]
+        assert (story["corrections"], len(story["results"])) == (1, 2)
+    finally:
+        node.stop()
+
+
+def mended(film: bytes) -> bytes:
+    """The same film with another accession number."""
+    image = dcmread(BytesIO(film))
+    image.AccessionNumber = "MENDED"
+    return encoded(image)
+
+
 def test_points_that_no_test_names_are_none() -> None:
     """Each point of the code is passed by a test above, or below for migrations."""
     root = Path(crash.__file__).parent
@@ -109,7 +144,8 @@ def test_points_that_no_test_names_are_none() -> None:
         for line in file.read_text().splitlines()
         if line.strip().startswith("crash.point(")
     }
-    assert named == {point for points in POINTS.values() for point in points} | {FALL_BACK, "migration-not-committed"}
+    passed = {point for points in POINTS.values() for point in points}
+    assert named == passed | {FALL_BACK, "migration-not-committed", *COMPARING}
 
 
 def test_a_kill_inside_a_migration_leaves_an_empty_ledger_that_can_be_migrated(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ledger_cases import (
     TurnedClock,
     answered,
     candidate,
+    contradicted,
     film,
     force,
     job_states,
@@ -216,7 +217,7 @@ def test_a_study_that_a_conflict_came_to_waits_for_the_person_who_settles_it(led
 
 def test_an_object_that_a_person_puts_in_anothers_place_is_analysed_in_its_place(ledger: Ledger) -> None:
     study_id = queued(ledger)
-    assert receive(ledger, film(rows=512), "other").conflict
+    contradicted(ledger, rows=512)
     assert receiving.settle_conflict(ledger, 1, use=True) == ""
     assert lease(ledger) == []
     assert candidate(ledger, study_id).inputs == {}

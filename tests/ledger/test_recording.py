@@ -89,10 +89,21 @@ def test_images_that_came_after_settling_begin_a_wait_of_their_own(ledger: Ledge
     assert settle_tick(ledger) == clock.tick() + Patience().volume_open_s
 
 
-def test_an_image_of_other_geometry_under_a_known_uid_is_no_re_encoding(ledger: Ledger) -> None:
-    receive(ledger, film(pixel_spacing=(0.14, 0.14)), "one")
-    assert receive(ledger, film(pixel_spacing=(0.14, 0.14)), "re-encoded").conflict == ""
-    assert receive(ledger, film(pixel_spacing=(0.2, 0.2)), "other").conflict == "conflict"
+def test_what_a_second_object_under_a_uid_is_a_worker_says(ledger: Ledger) -> None:
+    receive(ledger, film(), "one")
+    for digest, facts in (("re-encoded", {}), ("other", {"rows": 512}), ("mended", {"view_position": "PA"})):
+        done = receive(ledger, film(**facts), digest)
+        assert (done.conflict, done.is_unjudged) == ("", True)
+    assert [each["state"] for each in rows(ledger, tables.conflict)] == ["unjudged"] * 3
+    assert receiving.conflicts(ledger) == []
+    assert not receive(ledger, film(), "one").is_unjudged
+
+
+def test_a_second_object_without_an_image_is_noted_and_the_first_one_stays(ledger: Ledger) -> None:
+    receive(ledger, film(modality="SR", has_pixels=False), "one")
+    done = receive(ledger, film(modality="SR", has_pixels=False, accession_number="A2"), "two")
+    assert (done.conflict, done.is_unjudged) == ("", False)
+    assert [each["state"] for each in rows(ledger, tables.conflict)] == ["noted"]
 
 
 def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> None:
@@ -208,7 +219,7 @@ def test_another_name_where_no_identifier_is_is_another_patient(ledger: Ledger) 
     assert (study["instances"], study["conflicts"], study["header"]["patient_name"]) == (3, 2, "Nguyễn^An")
 
 
-def test_the_same_image_under_another_name_is_no_re_encoding(ledger: Ledger) -> None:
+def test_another_patients_image_under_a_known_uid_stops_the_study(ledger: Ledger) -> None:
     receive(ledger, film(patient_id="", patient_name="Nguyễn^An"), "one")
     assert receive(ledger, film(patient_id="", patient_name="Nguyen^An"), "two").conflict == ""
-    assert receive(ledger, film(patient_id="", patient_name="Trần^Bình"), "three").conflict == "conflict"
+    assert receive(ledger, film(patient_id="", patient_name="Trần^Bình"), "three").conflict == "mixed-patients"

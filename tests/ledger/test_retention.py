@@ -128,7 +128,7 @@ def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
 
     def act(connection: Connection) -> None:
         mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
-        receiving._keep_apart(ledger, connection, mixed, study_id, MIXED_PATIENTS)
+        receiving._keep_apart(ledger, connection, mixed, study_id, MIXED_PATIENTS, "open")
 
     assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
     assert len(rows(ledger, tables.conflict)) == 1

@@ -14,6 +14,7 @@ from ledger_cases import (
     claim,
     film,
     force,
+    judge,
     lease,
     queued,
     receive,
@@ -25,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from imaging.domain import findings
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
+from imaging.domain.same_image import Kind
 from imaging.domain.states import (
     DELIVERY,
     JOB,
@@ -121,12 +123,16 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
     study_id = receive(ledger, film()).study_id
     if event is StudyEvent.CONFLICT_SETTLED:
         receive(ledger, film(number=2, patient_id="P2"))
+    if event is StudyEvent.COPY_JUDGED:
+        receive(ledger, film(view_position="PA"), "mended")
     seen = candidate(ledger, study_id)
     force(ledger, tables.study, state=state)
     if event is StudyEvent.WHOLE:
         settling.settle(ledger, seen, "quiet", [NewJob(MODEL, "1", frozenset(seen.instances))], "")
     elif event is StudyEvent.LATE_INSTANCE:
         receive(ledger, film(number=2))
+    elif event is StudyEvent.COPY_JUDGED:
+        assert judge(ledger, Kind.CORRECTION)
     else:
         (apart,) = rows(ledger, tables.conflict)
         assert receiving.settle_conflict(ledger, apart["id"], use=False) == ""

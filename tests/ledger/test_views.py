@@ -104,12 +104,12 @@ def test_images_after_an_answer_are_shown_as_a_change(ledger: Ledger) -> None:
     assert row.is_changed
 
 
-def test_a_conflict_after_the_answer_is_the_rows_reason(ledger: Ledger) -> None:
+def test_another_patient_after_the_answer_is_the_rows_reason(ledger: Ledger) -> None:
     queued(ledger)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
-    receive(ledger, film(rows=512), "other bytes")
+    receive(ledger, film(patient_id="P2"), "other bytes")
     row = row_of(ledger)
-    assert (row.state, row.reason, row.conflicts) == (PageState.NOT_ANALYSED, Reason("conflict"), 1)
+    assert (row.state, row.reason, row.conflicts) == (PageState.NOT_ANALYSED, Reason("mixed-patients"), 1)
 
 
 def test_the_worklist_and_the_queue_have_one_order(ledger: Ledger, clock: TurnedClock) -> None:

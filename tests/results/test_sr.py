@@ -256,6 +256,21 @@ def test_a_negative_answer_names_each_label_of_the_card_as_absent() -> None:
     assert study.values(concepts.PRIORITY) == [concepts.PRIORITIES[CASES["negative"].outcome.flag or "none"]]  # type: ignore[index]
 
 
+def test_an_answer_of_images_with_a_second_content_calls_nothing_absent_and_says_why() -> None:
+    negative, positive = CASES["negative"], CASES["positive"]
+    study, *findings = groups(replace(negative, outcome=negative.outcome.doubted(1)))
+    assert [each.values(concepts.RESULT) for each in findings] == [[concepts.UNDETERMINED]] * 2
+    assert study.values(concepts.SUMMARY) == [concepts.PART_WITHOUT_FINDINGS]
+    assert in_words(replace(negative, outcome=negative.outcome.doubted(1))).startswith(
+        "Số ảnh có nội dung thứ hai khác"
+    )
+    study, effusion, _ = groups(replace(positive, outcome=positive.outcome.doubted(2)))
+    assert (study.values(concepts.SUMMARY), effusion.values(concepts.RESULT)) == (
+        [concepts.PART_WITH_FINDINGS],
+        [concepts.PRESENT],
+    )
+
+
 def test_a_positive_answer_gives_probability_threshold_and_priority() -> None:
     study, effusion, _ = groups(CASES["positive"])
     assert effusion.values(concepts.PROBABILITY) == [("0.41", "{0:1}")]

@@ -182,8 +182,9 @@ BROKEN_IN_PART: list[tuple[str, Breaking]] = [
     ("in-part", lambda data: setattr(named(data, concepts.IN_PART), "TextValue", "1 of 40 images not analysed")),
     ("parameters-of-answer", lambda data: without(data, concepts.ALGORITHM_PARAMETERS, 5)),
 ]
+IN_CONFLICT = replace(film(0.1, 0.2), outcome=film(0.1, 0.2).outcome.doubted(1))
 ALL_BROKEN = [
-    *((IN_PART, *each) for each in BROKEN_IN_PART),
+    *((report, *each) for report in (IN_PART, IN_CONFLICT) for each in BROKEN_IN_PART),
     *((REPORT, *each) for each in BROKEN),
     *((CASES["volume"], *each) for each in BROKEN_VOLUME),
     *((CASES["not-analysed"], *each) for each in BROKEN_NOT_ANALYSED),

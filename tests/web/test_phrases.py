@@ -62,6 +62,16 @@ def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_
     assert phrases.answer(in_part(), VI)[0].text.startswith("15 trên 40 ảnh chưa được phân tích: ")
 
 
+def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt():
+    doubtful = analysed(finding(EFFUSION, False)).doubted(1)
+    said = [line.text for line in phrases.answer(doubtful, EN)]
+    assert said[0].startswith("1 image has a second, other content")
+    assert said[1].startswith("Could not tell: ")
+    assert phrases.answer(doubtful, VI)[0].text.startswith("1 ảnh có nội dung thứ hai khác")
+    assert phrases.answer(doubtful, FR)[0].text.startswith("1 image a un second contenu")
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])
 def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result):
     lines = phrases.answer(replace(result, triage=TriageClass.URGENT), EN)

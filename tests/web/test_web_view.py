@@ -109,6 +109,17 @@ def test_only_a_changed_order_among_the_rows_on_the_screen_counts_as_changed(ord
     assert ("order" in listed(rows, shown=shown[::-1]).news) is (len(shown) > 1)
 
 
+def test_a_row_says_how_many_images_are_in_conflict_and_how_many_were_corrected():
+    for conflicts, corrections, tone, text in (
+        (0, 0, "corrected", ""),
+        (2, 0, "conflict", "2 conflicts"),
+        (0, 1, "corrected", "1 corrected"),
+        (1, 3, "conflict", "1 conflict, 3 corrected"),
+    ):
+        (drawn,) = listed([row(1, PageState.CLEAR, conflicts=conflicts, corrections=corrections)]).rows
+        assert (drawn.chips[0].tone, drawn.chips[0].text) == (tone, text)
+
+
 def test_a_role_that_keeps_crashing_is_shown_in_its_place_with_its_last_error():
     roles = [(role.word, role.state, role.error) for role in listed([]).roles]
     assert roles[:2] == [("Receiving", "up", ""), ("Analysis", "crashing", HEALTH[1].error)]

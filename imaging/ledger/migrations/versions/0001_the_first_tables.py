@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("settle_why", sa.Text(), server_default="", nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("conflicts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("corrections", sa.Integer(), server_default="0", nullable=False),
         sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
         sa.CheckConstraint("state IN ('receiving', 'settled')", name=op.f("ck_study_state_is_known")),
         sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name=op.f("fk_study_patient_id")),
@@ -139,13 +140,20 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("state IN ('open', 'noted', 'used', 'dropped')", name=op.f("ck_conflict_state_is_known")),
+        sa.Column("judgement", sa.Text(), server_default="", nullable=False),
+        sa.Column("judged_at", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_tick", sa.Float(), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('unjudged', 'open', 'noted', 'used', 'dropped')", name=op.f("ck_conflict_state_is_known")
+        ),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_conflict_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conflict")),
         sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_conflict_sop_instance_uid")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_conflict_study_id"), "conflict", ["study_id"], unique=False)
+    op.create_index("ix_conflict_state", "conflict", ["state", "study_id"], unique=False)
     op.create_table(
         "revision",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -200,6 +208,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), server_default="", nullable=False),
         sa.Column("result_number", sa.Integer(), nullable=False),
         sa.Column("instances", sa.JSON(), nullable=False),
+        sa.Column("doubtful", sa.JSON(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("found", sa.Text(), server_default="", nullable=False),

@@ -110,7 +110,7 @@ def differs(header: Header) -> bool:
 
 _OTHERS: Final = re.compile(
     r"\b(?:dwi|dti|diff\w*|ep2d|epi|adc|tracew?|tensor|ivim|khuech tan|b ?(?:500|800|1000|2000)|swi|swan|swip|hemo|"
-    r"t2star|t2 ?star|fl2d|gre t2|t2 gre|tof|mra|mrv|angio\w*|asl|perf\w*|dsc|dce|bold|fmri|csi|spectro\w*|mrs|ciss|"
+    r"t2star|t2 ?star|t2 fl2d|gre t2|t2 gre|tof|mra|mrv|angio\w*|asl|perf\w*|dsc|dce|bold|fmri|csi|spectro\w*|mrs|ciss|"
     r"fiesta|localizer|loc|scout|survey|mag|pha|minip|mip|ute|petra|zte)\b|t2\*"
 )
 _NEGATED: Final = re.compile(r"\b(?:no|non|not|without|w/o|sans|khong|ohne) (?=flair\b|t1\b|t2\b|pd\b)(\w+)")

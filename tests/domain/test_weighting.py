@@ -55,7 +55,8 @@ def test_a_gate_asks_of_the_times_in_milliseconds():
         ("T2 sans FLAIR", {"t2"}),
         ("Ax PD/T2", {"pd", "t2"}), ("densité de protons", {"pd"}), ("mật độ proton", {"pd"}),
         ("AX DWI", {"other"}), ("ep2d_diff_b1000_T2", {"other"}), ("khuếch tán", {"other"}), ("T2*", {"other"}),
-        ("t2_fl2d_hemo", {"other"}), ("SWI", {"other"}), ("3D TOF", {"other"}), ("sT2W", {"t2"}), ("brain", set()),
+        ("t2_fl2d_hemo", {"other"}),
+        ("t1_fl2d_sag", {"t1"}), ("SWI", {"other"}), ("3D TOF", {"other"}), ("sT2W", {"t2"}), ("brain", set()),
     ],
 )  # fmt: skip
 def test_words_name_weightings_in_three_languages(description: str, said: set[str]):

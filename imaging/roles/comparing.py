@@ -65,7 +65,7 @@ def _compared(first: Source, second: Source) -> Judgement:
         raise
     except Exception as error:
         why = "memory" if is_out_of_memory(error) else fingerprint(error)
-        log.exception("copies_not_compared why=%s", why)
+        log.error("copies_not_compared why=%s", why)  # without its trace: `imaging analyse` prints what is logged
         return _not_comparable(first, why)
 
 

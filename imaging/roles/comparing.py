@@ -63,9 +63,9 @@ def _compared(first: Source, second: Source) -> Judgement:
         return compare(first, second)
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, the two are not known to be one)
         why = "memory" if is_out_of_memory(error) else fingerprint(error)
-        log.exception("copies_not_compared why=%s", why)
+        log.error("copies_not_compared why=%s", why)  # without its trace: `imaging analyse` prints what is logged
         return _not_comparable(first, why)
 
 

@@ -60,9 +60,9 @@ def lossy(image: Dataset) -> None:
     image.LossyImageCompression, image.ImageType = "01", ["DERIVED", "SECONDARY", *list(image.ImageType)[2:]]
 
 
-def after(node: Node, images: Sequence[Dataset]) -> dict[str, Any]:
+def after(node: Node, images: Sequence[Dataset], sender_title: str = "PACS") -> dict[str, Any]:
     """The study's story once these were sent and all is done."""
-    sender = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "PACS")
+    sender = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), sender_title)
     assert all(isinstance(sender.send(encoded(image)), Accepted) for image in images)
     sender.close()
     eventually(node.at_rest, 60, "an end of the work")
@@ -82,7 +82,7 @@ def test_a_study_that_is_sent_again_compressed_keeps_its_one_answer(
     node: Node, draw: Callable[[str], list[Dataset]], compress: Callable[[Dataset], None]
 ) -> None:
     images = draw(compress.__name__)
-    assert is_plain(after(node, images))
+    assert is_plain(after(node, images, "MODALITY"))
     story = after(node, changed(images, compress))
     assert is_plain(story)
     assert {each["state"] for each in story["copies"]} == {"noted"}
@@ -99,7 +99,7 @@ def test_a_study_that_is_sent_again_mended_has_one_newer_plain_answer(
     node: Node, draw: Callable[[str], list[Dataset]], mend: Callable[[Dataset], object], request: Any
 ) -> None:
     images = changed(draw(request.node.name), put(ViewPosition="AP"))
-    after(node, images)
+    after(node, images, "MODALITY")
     story = after(node, changed(images, mend))
     assert is_plain(story)
     assert (len(story["results"]), story["corrections"]) == (2, len(images))
@@ -107,7 +107,7 @@ def test_a_study_that_is_sent_again_mended_has_one_newer_plain_answer(
 
 def test_a_study_with_another_slice_under_one_uid_is_analysed_and_nothing_in_it_is_called_absent(node: Node) -> None:
     images = head("another slice")
-    after(node, images)
+    after(node, images, "MODALITY")
     (other,) = changed(images[5:6], lambda image: setattr(image, "PixelData", images[6].PixelData))
     story = after(node, [other])
     last = story["results"][-1]

@@ -141,6 +141,7 @@ def moved(image: Dataset) -> None:
     [
         ("film", put(StationName="PACS", RetrieveAETitle="PACS")),
         ("film", put(AccessionNumber="", InstitutionName="")),
+        ("film", put(InstanceCreationDate="20261125", InstanceCreationTime="235959")),
         ("film", inverted),
         ("film", rle),
         ("film", lossless),

@@ -16,6 +16,7 @@ from typing import cast
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
 from imaging.domain.findings import StudyResults, document
+from imaging.domain.patient import placeholder_words
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
@@ -58,8 +59,9 @@ def _megabytes(said: str) -> int:
 
 
 def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
-    collected = collect(asked.paths)
+    collected = collect(asked.paths, placeholder_words(settings.patient_placeholders))
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
+    whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
     catalogue = load_models(settings.models or [shipped_folder()])

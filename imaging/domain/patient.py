@@ -1,16 +1,28 @@
 """Whose object it is: what counts as given of a patient, and when two objects name two patients."""
 
 import itertools
-import unicodedata
-from collections.abc import Iterable
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-PLACEHOLDERS: Final = frozenset({"0000", "unknown", "anonymous", "xxx"})
-"""What senders write where they know no patient, as `_plain` has it: neither identifiers nor names."""
+from imaging.domain.folding import fold
+from imaging.domain.words import plain_date
 
-_NO_BIRTH_DATE: Final = "19000101"
+Words = frozenset[str]
+"""What senders write where they know no patient: the parts of a name, as `_plain` has them, joined by spaces."""
+
+PLACEHOLDERS: Final[Words] = frozenset({"0000", "unknown", "anonymous", "xxx"})
+"""Those of every site: neither identifiers nor names."""
+
+_FILLING: Final = re.compile("0{3,}|x{3,}")
+"""Zeros and crosses of any length say as little."""
+
+
+def placeholder_words(said: Iterable[str]) -> Words:
+    """A site's own placeholders, however they are spelt."""
+    return frozenset(_joined(plain) for each in said if (plain := _plain(each)))
 
 
 class Judgement(StrEnum):
@@ -34,15 +46,28 @@ class Person:
     @property
     def given(self) -> "Person":
         """The same, with only what tells somebody: placeholders are empty, and the name is as it is compared."""
-        value, name = self.identifier.strip(), _plain(self.name)
-        birth_date = self.birth_date.strip()
+        name, sex = _plain(self.name), self.sex.strip().upper()
         return Person(
-            "" if " ".join(_plain(value)) in PLACEHOLDERS or not _plain(value) else value,
+            self.identifier.strip() if _identifies(self.identifier) else "",
             self.issuer.strip(),
-            "" if PLACEHOLDERS.intersection(name) else " ".join(name),
-            "" if birth_date == _NO_BIRTH_DATE else birth_date,
-            self.sex.strip() if self.sex.strip() in ("M", "F") else "",
+            _joined(name) if _is_name(name) else "",
+            plain_date(self.birth_date),
+            sex if sex in ("M", "F") else "",
         )
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it has an identifier or a name: who has neither may be anybody."""
+        given = self.given
+        return bool(given.identifier or given.name)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Who an object names, and the way that it came by: its association, or the folder that it lies in."""
+
+    person: Person
+    way: Hashable
 
 
 def judge(one: Person, other: Person) -> Judgement:
@@ -51,7 +76,10 @@ def judge(one: Person, other: Person) -> Judgement:
     A difference in one of birth date, sex and name is a correction where both have the same identifier. A difference in
     two of them, or in any without an identifier, is another patient.
     """
-    a, b = one.given, other.given
+    return _judge(one.given, other.given)
+
+
+def _judge(a: Person, b: Person) -> Judgement:
     if _differ(a.identifier, b.identifier) or (a.identifier and b.identifier and _differ(a.issuer, b.issuer)):
         return Judgement.OTHER
     facts = ((a.birth_date, b.birth_date), (a.sex, b.sex), (a.name, b.name))
@@ -67,23 +95,83 @@ def is_one_patient(persons: Iterable[Person]) -> bool:
     After a correction an object without identifier may have the old fact or the new one: it has to agree with one of
     the identified, where there are any.
     """
-    every = {each.given for each in persons}
+    every = {each.given for each in set(persons)}
     identified = {each for each in every if each.identifier}
     others = every - identified
     pairs = itertools.chain(itertools.combinations(identified, 2), itertools.combinations(others, 2))
-    if any(judge(*pair) is Judgement.OTHER for pair in pairs):
+    if any(_judge(*pair) is Judgement.OTHER for pair in pairs):
         return False
-    return not identified or all(any(judge(each, known) is Judgement.SAME for known in identified) for each in others)
+    return not identified or all(any(_judge(each, known) is Judgement.SAME for known in identified) for each in others)
+
+
+def are_together(seen: Iterable[Seen]) -> bool:
+    """Whether all of these are of one patient: no two differ, and who is beside a named one came by the same way.
+
+    Those without identifier and name are one patient with each other, whatever way they came by.
+    """
+    every = set(seen)
+    named = {each.way for each in every if each.person.is_named}
+    nameless = {each.way for each in every if not each.person.is_named}
+    return is_one_patient(each.person for each in every) and (not named or nameless <= named)
+
+
+def newest(persons: Sequence[Person]) -> Person:
+    """One patient as his objects name him, in the order in which they came: each fact as it was last given otherwise.
+
+    Another spelling of the same name is not another name: the first one stays. What is never given is what was last
+    written.
+    """
+    shown = Person()
+    for each in persons:
+        shown = _mended(shown, each)
+    return shown
+
+
+def _mended(shown: Person, later: Person) -> Person:
+    had, has = shown.given, later.given
+
+    def fact(name: str) -> str:
+        before, after = getattr(had, name), getattr(has, name)
+        old: str = getattr(shown, name)
+        new: str = getattr(later, name)
+        if before or after:
+            return new if after and after != before else old
+        return new if new.strip() else old
+
+    # An issuer belongs to its identifier: one that is not named later still holds.
+    return Person(*map(fact, ("identifier", "issuer", "name", "birth_date", "sex")))
 
 
 def _differ(one: str, other: str) -> bool:
     return bool(one and other and one != other)
 
 
+def is_placeholder(text: str, words: Words) -> bool:
+    """Whether an identifier or a name says by one of these words that nobody is known."""
+    return _holds(_plain(text), words)
+
+
+def _identifies(identifier: str) -> bool:
+    plain = _joined(_plain(identifier))
+    letters = "".join(each for each in plain if each.isalnum())
+    return bool(letters.strip("0")) and plain not in PLACEHOLDERS and not _FILLING.fullmatch(plain)
+
+
+def _is_name(plain: tuple[str, ...]) -> bool:
+    return not _holds(plain, PLACEHOLDERS) and not any(map(_FILLING.fullmatch, plain))
+
+
+def _holds(plain: tuple[str, ...], words: Words) -> bool:
+    """Whether one part is a placeholder, or all parts of one of several words are there."""
+    parts = frozenset(plain)
+    return any(parts.issuperset(each.split()) for each in words)
+
+
 def _plain(name: str) -> tuple[str, ...]:
     """The parts of a name's first group (PS3.5 6.2.1) as they are compared."""
     first = next((group for group in name.split("=") if group.strip(" ^")), "")
-    letters = unicodedata.normalize("NFKD", first.casefold().replace("đ", "d"))
-    return tuple(
-        sorted("".join(" " if each == "^" else each for each in letters if not unicodedata.combining(each)).split())
-    )
+    return tuple(sorted(fold(first).replace("^", " ").split()))
+
+
+def _joined(plain: tuple[str, ...]) -> str:
+    return " ".join(plain)

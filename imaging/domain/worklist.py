@@ -58,6 +58,7 @@ class Row:
     `reason` is the text of the first `Reason` for which the study or one model's answer is not findings, whatever the
     state; None where there is none. `band` 0 is an ordered STAT.
     `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
+    `shared`: how many of its images' UIDs stand for an object of another study as well.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Row:
     conflicts: int
     is_changed: bool
     folded: str
+    shared: int = 0
 
 
 def searched(header: Header) -> str:

@@ -8,9 +8,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.header import Header
+from imaging.domain.patient import is_one_patient
 from imaging.domain.settling import CONFLICT_SETTLED, Signals, has_gap, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
-from imaging.ledger import tables, wakeups
+from imaging.ledger import tables, wakeups, whose
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
 from imaging.ledger.store import Ledger
 
@@ -115,12 +116,15 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         has_gap(list(headers.values())),
         row.settle_why == CONFLICT_SETTLED,
     )
-    return Candidate(study_id, signals, headers, _doubt(connection, study_id), _inputs(connection, study_id))
+    return Candidate(study_id, signals, headers, _doubt(connection, row), _inputs(connection, study_id))
 
 
-def _doubt(connection: Connection, study_id: int) -> str:
-    whys = set(connection.scalars(_OPEN_CONFLICTS, {"study": study_id}))
-    return MIXED_PATIENTS if MIXED_PATIENTS in whys else OTHER_CONTENT if whys else ""
+def _doubt(connection: Connection, study: Any) -> str:
+    """Whether what is kept apart, or what is kept in spite of all care, names another patient or has other content."""
+    whys = set(connection.scalars(_OPEN_CONFLICTS, {"study": study.id}))
+    if MIXED_PATIENTS in whys or not is_one_patient(whose.named(study)):
+        return MIXED_PATIENTS
+    return OTHER_CONTENT if whys else ""
 
 
 def _inputs(connection: Connection, study_id: int) -> dict[tuple[str, str], frozenset[int]]:
@@ -156,7 +160,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        if _doubt(connection, candidate.id) != candidate.doubt:
+        study = connection.execute(_STUDY.with_for_update(), {"study": candidate.id}).one()
+        if _doubt(connection, study) != candidate.doubt:
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount

@@ -10,7 +10,9 @@ from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.findings import Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
-from imaging.domain.header import Header, same_patient
+from imaging.domain.header import Header, shown_patient
+from imaging.domain.own import is_ours
+from imaging.domain.patient import Seen, Words, are_together
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
@@ -73,25 +75,30 @@ def _write_for_nobody(card: Card, outcome: Answer, header: Header, language: Lan
 class Collected:
     """What was found under some paths.
 
-    `passed_over`: how many files are no DICOM. `unreadable`: those that are, with why they cannot be read.
+    `passed_over`: how many files are no DICOM. `unreadable`: those that are, with why they cannot be read. `reports`:
+    how many are reports of ours, which are nobody's image.
     """
 
     studies: dict[str, list[Source]]
     passed_over: int
     unreadable: dict[Path, str]
+    reports: int = 0
 
 
-def collect(paths: Iterable[Path]) -> Collected:
-    """The DICOM objects in files and folders, by Study Instance UID, in the order of their names."""
+def collect(paths: Iterable[Path], placeholders: Words = frozenset()) -> Collected:
+    """The DICOM objects in files and folders, by Study Instance UID, in the order of their names.
+
+    `placeholders`: the site's own words for a patient whom nobody knows.
+    """
     studies: dict[str, list[Source]] = {}
-    passed_over, unreadable = 0, {}
+    passed_over, reports, unreadable = 0, 0, {}
     for file in files_under(paths):
         try:
             if not is_part_10(file):
                 passed_over += 1
                 continue
             request = split_part_10(file.read_bytes())
-            header = read_header(request.data, request.transfer_syntax_uid)
+            header = read_header(request.data, request.transfer_syntax_uid).judged_by(placeholders)
         except (Unreadable, Mismatch) as error:
             unreadable[file] = str(error)
         except OSError as error:
@@ -99,8 +106,11 @@ def collect(paths: Iterable[Path]) -> Collected:
         except MemoryError:
             unreadable[file] = "it needs more memory than there may be taken (--memory-mb)"
         else:
-            studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
-    return Collected(studies, passed_over, unreadable)
+            if is_ours(header):
+                reports += 1
+            else:
+                studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
+    return Collected(studies, passed_over, unreadable, reports)
 
 
 class Analysis:
@@ -130,7 +140,8 @@ class Analysis:
 
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:
         assert self._output is not None
-        header = source_header(outcome, [source.header for source in sources])
+        headers = [source.header for source in sources]
+        header = source_header(outcome, headers).speaking_for(shown_patient(sorted(headers, key=_made)))
         try:
             report = Report(header, card, outcome, self._at.isoformat(), self._at, language=self._language)
             data = write_sr(report)
@@ -145,11 +156,16 @@ class Analysis:
 
 def _doubt(sources: Sequence[Source]) -> str:
     """Why it is in doubt whose study this is, or which bytes are its; empty where it is not."""
-    if not same_patient(source.header for source in sources):
+    if not are_together(Seen(source.header.person, source.path.absolute().parent) for source in sources):
         return "mixed-patients"
     first = {source.header.sop_instance_uid: source.header for source in _distinct(sources)}
     is_clear = all(is_same_image(first[source.header.sop_instance_uid], source.header) for source in sources)
     return "" if is_clear else "conflict"
+
+
+def _made(header: Header) -> tuple[str, str, str]:
+    """The order in which objects were made, whatever their files are called."""
+    return header.instance_creation_date, header.instance_creation_time, header.sop_instance_uid
 
 
 def _distinct(sources: Sequence[Source]) -> list[Source]:

@@ -18,7 +18,7 @@ HEALTH_STATES: Final = ("up", "down", "crashing")
 
 @dataclass(frozen=True)
 class Chip:
-    """A small word on a row, in a place of its own: `tone` is conflict or changed, `text` "" where it does not hold."""
+    """A small word on a row, in a place of its own: `tone` names its look, `text` is "" where it does not hold."""
 
     tone: str
     text: str
@@ -233,8 +233,11 @@ def identity(row: Row, language: Language) -> str:
 
 
 def chips(row: Row, language: Language) -> tuple[Chip, ...]:
+    """One place for what is odd about the images: conflicts, and UIDs that stand for another study's images too."""
+    conflicts = language.count("counts.conflicts", row.conflicts) if row.conflicts else ""
+    shared = language.count("counts.shared", row.shared) if row.shared else ""
     return (
-        Chip("conflict", language.count("counts.conflicts", row.conflicts) if row.conflicts else ""),
+        Chip("conflict" if conflicts or not shared else "shared", joined(conflicts, shared)),
         Chip("changed", language.say("chip.changed") if row.is_changed else ""),
     )
 

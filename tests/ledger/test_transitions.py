@@ -36,7 +36,7 @@ from imaging.domain.states import (
     StudyEvent,
     StudyState,
 )
-from imaging.ledger import deliveries, jobs, receiving, settling, tables
+from imaging.ledger import conflicts, deliveries, jobs, settling, tables
 from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
@@ -129,7 +129,7 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
         receive(ledger, film(number=2))
     else:
         (apart,) = rows(ledger, tables.conflict)
-        assert receiving.settle_conflict(ledger, apart["id"], use=False) == ""
+        assert conflicts.settle_conflict(ledger, apart["id"], use=False) == ""
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
     assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))

@@ -1,0 +1,109 @@
+"""Whose a study is: whom its objects name, kept beside it, so that each object is compared with all that are there."""
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from imaging.domain.header import Header, speaking
+from imaging.domain.patient import Person, is_one_patient
+from imaging.domain.worklist import searched
+from imaging.ledger import tables
+
+_PATIENT: Final = select(tables.patient.c.id).where(
+    tables.patient.c.value == bindparam("value"), tables.patient.c.issuer == bindparam("issuer")
+)
+_ADD_PATIENT: Final = insert(tables.patient)
+
+
+def named(study: Any) -> list[Person]:
+    """Whom the objects of a study name, each once."""
+    return [Person(*each) for each in study.persons]
+
+
+def admits(connection: Connection, study: Any, header: Header, association_id: int | None, place: int | None) -> bool:
+    """Whether one more object is of the study's patient: it contradicts none, and may be told to be his.
+
+    Who has neither identifier nor name is of a named one's study only where he came over the same association. `place`:
+    the row number of the object whose place it would take, or None.
+    """
+    new, known = header.person, named(study)
+    if new in known and new.is_named:
+        return True
+    if not is_one_patient([*known, new]):
+        return False
+    has_named = any(each.is_named for each in known)
+    if not known or has_named == new.is_named:
+        return True
+    if has_named:
+        return _has_named(connection, study.id, association_id)
+    return _ways(connection, study.id, place) <= {association_id}
+
+
+def _has_named(connection: Connection, study_id: int, association_id: int | None) -> bool:
+    instance = tables.instance
+    of_both = (instance.c.study_id == study_id, instance.c.association_id.is_not_distinct_from(association_id))
+    found = connection.scalars(select(instance.c.header).where(*of_both).order_by(instance.c.id))
+    return any(Header.from_json(each).person.is_named for each in found)
+
+
+def _ways(connection: Connection, study_id: int, place: int | None) -> set[int | None]:
+    """The associations that a study's objects came over, without that whose place is taken."""
+    instance = tables.instance
+    others = instance.c.id.is_distinct_from(place)
+    query = select(instance.c.association_id).where(instance.c.study_id == study_id, others).distinct()
+    return set(connection.scalars(query))
+
+
+def begun(connection: Connection, header: Header) -> dict[str, Any]:
+    """What a study's row says of the patient after its first object."""
+    return _told(connection, header) | {"persons": [_fields(header.person)]}
+
+
+def joined(connection: Connection, study: Any, header: Header) -> dict[str, Any]:
+    """What changes in a study's row by one more object: its patient is shown by the newest facts."""
+    first, new = Header.from_json(study.header), header.person
+    speaks = speaking(first, header)
+    values = _told(connection, speaks) if speaks != first else {}
+    return values if new in named(study) else values | {"persons": [*study.persons, _fields(new)]}
+
+
+def tell_anew(connection: Connection, study_id: int) -> None:
+    """Tells a study's patient from the objects that it has now, after some of them were exchanged."""
+    instance, study = tables.instance, tables.study
+    query = select(instance.c.header).where(instance.c.study_id == study_id).order_by(instance.c.id)
+    headers = [Header.from_json(each) for each in connection.scalars(query)]
+    if not headers:
+        return
+    speaks = headers[0]
+    for each in headers[1:]:
+        speaks = speaking(speaks, each)
+    values = _told(connection, speaks) | {
+        "persons": [_fields(each) for each in dict.fromkeys(header.person for header in headers)],
+        "instances": sum(each.has_pixels for each in headers),
+    }
+    connection.execute(update(study).where(study.c.id == study_id).values(values))
+
+
+def _told(connection: Connection, header: Header) -> dict[str, Any]:
+    return {
+        "header": header.to_json(),
+        "folded": searched(header),
+        "patient_id": _patient(connection, header),
+    }
+
+
+def _fields(person: Person) -> list[str]:
+    return list(vars(person).values())
+
+
+def _patient(connection: Connection, header: Header) -> int | None:
+    """The row of an identifier; a placeholder names nobody."""
+    identifier = header.patient
+    if not identifier:
+        return None
+    issued = {"value": identifier.value, "issuer": identifier.issuer}
+    known = connection.scalar(_PATIENT, issued)
+    if known is not None:
+        return int(known)
+    told = {"name": header.patient_name, "birth_date": header.patient_birth_date, "sex": header.patient_sex}
+    return int((connection.execute(_ADD_PATIENT, issued | told).inserted_primary_key or (0,))[0])

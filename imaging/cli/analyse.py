@@ -30,6 +30,9 @@ def options(parser: Parser) -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
     parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
+    parser.add_argument(
+        "--patient-placeholders", metavar="WORD", action="append", help="what the site writes for nobody, repeatable"
+    )
     add_models(parser)
     parser.add_argument(
         "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"

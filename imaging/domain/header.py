@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
-from imaging.domain.patient import Person, Words, is_one_patient, is_placeholder, newest
+from imaging.domain.patient import Person, Words, is_no_identifier, is_no_name, is_one_patient, newest
 from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, age_years, plain_date
 
 
@@ -113,8 +113,13 @@ class Header:
 
     def judged_by(self, words: Words) -> Self:
         """The same, with the site's own placeholders known as such."""
-        names = ("patient_id", "patient_name") if words else ()
-        return replace(self, not_given=tuple(each for each in names if is_placeholder(getattr(self, each), words)))
+        if not words:
+            return self
+        said = {
+            "patient_id": bool(self.patient_id) and is_no_identifier(self.patient_id, words),
+            "patient_name": bool(self.patient_name) and is_no_name(self.patient_name, words),
+        }
+        return replace(self, not_given=tuple(name for name, is_so in said.items() if is_so))
 
     def speaking_for(self, person: Person) -> Self:
         """The same, with the patient as he is shown; where nothing is known of him, what is written stays."""

@@ -46,11 +46,11 @@ class Person:
     @property
     def given(self) -> "Person":
         """The same, with only what tells somebody: placeholders are empty, and the name is as it is compared."""
-        name, sex = _plain(self.name), self.sex.strip().upper()
+        sex = self.sex.strip().upper()
         return Person(
-            self.identifier.strip() if _identifies(self.identifier) else "",
+            "" if is_no_identifier(self.identifier) else self.identifier.strip(),
             self.issuer.strip(),
-            _joined(name) if _is_name(name) else "",
+            "" if is_no_name(self.name) else _joined(_plain(self.name)),
             plain_date(self.birth_date),
             sex if sex in ("M", "F") else "",
         )
@@ -146,25 +146,17 @@ def _differ(one: str, other: str) -> bool:
     return bool(one and other and one != other)
 
 
-def is_placeholder(text: str, words: Words) -> bool:
-    """Whether an identifier or a name says by one of these words that nobody is known."""
-    return _holds(_plain(text), words)
-
-
-def _identifies(identifier: str) -> bool:
-    plain = _joined(_plain(identifier))
+def is_no_identifier(identifier: str, words: Words = PLACEHOLDERS) -> bool:
+    """Whether an identifier says by one of these words that nobody is known; zeros, crosses and signs say so too."""
+    plain = _joined(tuple(sorted(fold(identifier).split())))
     letters = "".join(each for each in plain if each.isalnum())
-    return bool(letters.strip("0")) and plain not in PLACEHOLDERS and not _FILLING.fullmatch(plain)
+    return not letters.strip("0") or plain in words or bool(_FILLING.fullmatch(plain))
 
 
-def _is_name(plain: tuple[str, ...]) -> bool:
-    return not _holds(plain, PLACEHOLDERS) and not any(map(_FILLING.fullmatch, plain))
-
-
-def _holds(plain: tuple[str, ...], words: Words) -> bool:
-    """Whether one part is a placeholder, or all parts of one of several words are there."""
-    parts = frozenset(plain)
-    return any(parts.issuperset(each.split()) for each in words)
+def is_no_name(name: str, words: Words = PLACEHOLDERS) -> bool:
+    """Whether a name holds one of these words, or all parts of one of several words."""
+    parts = frozenset(_plain(name))
+    return any(parts.issuperset(each.split()) for each in words) or any(map(_FILLING.fullmatch, parts))
 
 
 def _plain(name: str) -> tuple[str, ...]:

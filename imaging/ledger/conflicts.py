@@ -7,10 +7,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from imaging.domain.header import Header, same_patient
-from imaging.domain.settling import CONFLICT_SETTLED
-from imaging.domain.states import STUDY, DeliveryState, StudyEvent, StudyState
+from imaging.domain.states import DeliveryState
 from imaging.ledger import tables, wakeups, whose
-from imaging.ledger.receiving import OTHER_CONTENT, SHARED, Receipt, add_instance, note_shared, supersede
+from imaging.ledger.receiving import (
+    OTHER_CONTENT,
+    SHARED,
+    Receipt,
+    add_instance,
+    count_conflicts,
+    look_again,
+    note_shared,
+    supersede,
+)
 from imaging.ledger.store import Ledger
 
 UNDECIDED: Final = ("open", SHARED)
@@ -21,7 +29,7 @@ NOTHING_TO_USE: Final = (
     "one UID stands for two objects, each in the study that it names, and both are analysed: there is nothing to use; "
     "`drop` takes the notice away"
 )
-TWO_OF_ONE: Final = "two of the chosen objects have one UID; choose one of them"
+TWO_OF_ONE: Final = "two of the chosen objects have one UID: `drop` one of them first"
 BEING_SENT: Final = "a report of the study is being sent just now; ask again in a few minutes"
 WAS_SENT: Final = "a report of the study was sent since; have the images sent again as they should be"
 NOT_DECIDED: Final = "nothing that a person decided has this number"
@@ -152,7 +160,8 @@ def _decide(ledger: Ledger, connection: Connection, study_id: int, chosen: Seque
         supersede(ledger, connection, study_id)
         if not same_patient([*before, *_headers(connection, study_id)]):
             _withdraw(connection, study_id)
-    _look_again(ledger, connection, study_id, -is_open)
+    count_conflicts(connection, study_id, -is_open)
+    look_again(ledger, connection, study_id)
     return ""
 
 
@@ -236,7 +245,8 @@ def _undo(ledger: Ledger, connection: Connection, decision: int) -> str:
         whose.tell_anew(connection, study_id)
         supersede(ledger, connection, study_id)
         _withdraw(connection, study_id, decided_at)
-        _look_again(ledger, connection, study_id, len(apart))
+        count_conflicts(connection, study_id, len(apart))
+        look_again(ledger, connection, study_id)
     return ""
 
 
@@ -311,21 +321,3 @@ def _withdraw(connection: Connection, study_id: int, since: Any = None) -> None:
     which = [delivery.c.study_id == study_id, unsent]
     which += [] if since is None else [delivery.c.created_at >= since]
     connection.execute(delete(delivery).where(*which))
-
-
-def _look_again(ledger: Ledger, connection: Connection, study_id: int, more_conflicts: int) -> None:
-    study, tick = tables.study, ledger.clock.tick()
-    connection.execute(
-        update(study)
-        .where(study.c.id == study_id)
-        .values(
-            state=STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
-            conflicts=study.c.conflicts + more_conflicts,
-            first_tick=tick,
-            last_tick=tick,
-            ended_tick=tick,
-            settle_tick=tick,
-            revised_tick=None,
-            settle_why=CONFLICT_SETTLED,
-        )
-    )

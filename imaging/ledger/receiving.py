@@ -11,7 +11,7 @@ from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.same_image import is_same_image
-from imaging.domain.settling import VOLUME_MODALITIES, Patience
+from imaging.domain.settling import CONFLICT_SETTLED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.ledger import returned, tables, wakeups, whose
 from imaging.ledger.store import Ledger
@@ -223,11 +223,16 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         harmless = is_same_image(header, Header.from_json(known.header))
         return _keep_apart(ledger, connection, receipt, known.study_id, "" if harmless else OTHER_CONTENT)
     study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
+    tells_more = (
+        study is not None
+        and study.conflicts > 0
+        and whose.tells_more(connection, study, header, receipt.association_id)
+    )
     add_instance(ledger, connection, receipt, study_id)
     if study is not None:
         _extend_study(ledger, connection, study, header, patience)
-        if study.conflicts:
-            _let_in(ledger, connection, receipt, patience)
+        if tells_more:
+            _let_in(ledger, connection, header.study_instance_uid, patience)
     if bearers:
         note_shared(ledger, connection, header.sop_instance_uid)
     is_over = _is_over(connection, receipt.association_id)
@@ -247,26 +252,37 @@ def _keep_returned(ledger: Ledger, connection: Connection, receipt: Receipt, stu
     return Recorded(returned.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
 
 
-def _let_in(ledger: Ledger, connection: Connection, newcomer: Receipt, patience: Patience) -> None:
-    """Lets in what was kept apart only since nobody named came with it: now somebody did, over its association."""
-    table, way = tables.conflict, tables.conflict.c.association_id.is_not_distinct_from(newcomer.association_id)
-    uid = {"uid": newcomer.header.study_instance_uid}
-    number = connection.execute(_STUDY, uid).one().id
-    waiting = select(table).where(
-        table.c.study_id == number, table.c.state == "open", table.c.why == MIXED_PATIENTS, way
-    )
-    for each in connection.execute(waiting.order_by(table.c.id)).all():
-        header, study = Header.from_json(each.header), connection.execute(_STUDY, uid).one()
-        bearers = connection.execute(_INSTANCE, {"uid": each.sop_instance_uid}).all()
-        if header.person.is_named or any(bearer.study_id == number for bearer in bearers):
-            continue
-        if not whose.admits(connection, study, header, each.association_id, None):
-            continue
-        connection.execute(delete(table).where(table.c.id == each.id))
-        _count_conflicts(connection, number, -1)
-        receipt = Receipt(header, each.digest, each.size, each.association_id, each.key, each.key)
-        add_instance(ledger, connection, receipt, number)
-        _extend_study(ledger, connection, study, header, patience)
+def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Patience) -> None:
+    """Lets in what was kept apart as another patient's where one more object tells that it is not.
+
+    So that the order in which objects come decides nothing.
+    """
+    table, which = tables.conflict, {"uid": study_uid}
+    number = int(connection.execute(_STUDY, which).one().id)
+    waiting = select(table).where(table.c.study_id == number, table.c.state == "open", table.c.why == MIXED_PATIENTS)
+    apart, before = connection.execute(waiting.order_by(table.c.id)).all(), 0
+    while len(apart) != before:
+        before = len(apart)
+        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, patience)]
+    if connection.execute(_STUDY, which).one().state == StudyState.SETTLED:
+        look_again(ledger, connection, number)
+
+
+def _is_let_in(
+    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], patience: Patience
+) -> bool:
+    header, study = Header.from_json(apart.header), connection.execute(_STUDY, which).one()
+    bearers = connection.execute(_INSTANCE, {"uid": apart.sop_instance_uid})
+    if any(each.study_id == study.id for each in bearers):
+        return False
+    if not whose.admits(connection, study, header, apart.association_id, None):
+        return False
+    connection.execute(delete(tables.conflict).where(tables.conflict.c.id == apart.id))
+    count_conflicts(connection, study.id, -1)
+    receipt = Receipt(header, apart.digest, apart.size, apart.association_id, apart.key, apart.key)
+    add_instance(ledger, connection, receipt, study.id)
+    _extend_study(ledger, connection, study, header, patience)
+    return True
 
 
 def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -> None:
@@ -400,15 +416,31 @@ def _keep_apart(ledger: Ledger, connection: Connection, receipt: Receipt, study_
             )
         )
         if conflict:
-            _count_conflicts(connection, study_id, 1)
+            count_conflicts(connection, study_id, 1)
         if conflict == MIXED_PATIENTS:
             connection.execute(update(study).where(study.c.id == study_id).values(reason=MIXED_PATIENTS))
     return Recorded(known or receipt.apart, study_id, conflict)
 
 
-def _count_conflicts(connection: Connection, study_id: int, more: int) -> None:
+def count_conflicts(connection: Connection, study_id: int, more: int) -> None:
+    """So many more of a study's objects, or fewer, wait for a person."""
     study = tables.study
     connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + more))
+
+
+def look_again(ledger: Ledger, connection: Connection, study_id: int) -> None:
+    """Has a study settled anew, at once, after its objects were exchanged or decided about."""
+    study, tick = tables.study, ledger.clock.tick()
+    values = {
+        "state": STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
+        "first_tick": tick,
+        "last_tick": tick,
+        "ended_tick": tick,
+        "settle_tick": tick,
+        "revised_tick": None,
+        "settle_why": CONFLICT_SETTLED,
+    }
+    connection.execute(update(study).where(study.c.id == study_id).values(values))
 
 
 def _key(done: Any) -> int:

@@ -39,11 +39,20 @@ def admits(connection: Connection, study: Any, header: Header, association_id: i
     return _ways(connection, study.id, place) <= {association_id}
 
 
+def tells_more(connection: Connection, study: Any, header: Header, association_id: int | None) -> bool:
+    """Whether one more object may tell whose others are that are kept apart: it names whom none did, or none there."""
+    new = header.person
+    return new not in named(study) or (new.is_named and not _has_named(connection, study.id, association_id))
+
+
 def _has_named(connection: Connection, study_id: int, association_id: int | None) -> bool:
+    """Whether anything of a study that came over an association names somebody: mostly the first that came does."""
     instance = tables.instance
     of_both = (instance.c.study_id == study_id, instance.c.association_id.is_not_distinct_from(association_id))
-    found = connection.scalars(select(instance.c.header).where(*of_both).order_by(instance.c.id))
-    return any(Header.from_json(each).person.is_named for each in found)
+    query = select(instance.c.header).where(*of_both).order_by(instance.c.id)
+    if any(Header.from_json(each).person.is_named for each in connection.scalars(query.limit(1))):
+        return True
+    return any(Header.from_json(each).person.is_named for each in connection.scalars(query.offset(1)))
 
 
 def _ways(connection: Connection, study_id: int, place: int | None) -> set[int | None]:

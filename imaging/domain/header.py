@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
-from imaging.domain.patient import Person, Words, is_no_identifier, is_no_name, is_one_patient, newest
+from imaging.domain.patient import Person, Words, is_no_identifier, is_no_name, is_one_patient
 from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, age_years, plain_date
 
 
@@ -159,20 +159,14 @@ class Header:
         return cls(**values)
 
 
-def shown_patient(headers: Iterable[Header]) -> Person:
-    """The one patient of these, in the order in which they came, as he is shown and reported."""
-    return newest([each.person for each in headers])
-
-
-def speaking(first: Header, later: Header) -> Header:
-    """What a study is shown by after one more object: the newest facts of its patient, and else an image's.
+def speaking(first: Header, later: Header, person: Person) -> Header:
+    """What a study is shown by after one more object: its patient as he is named by now, and else an image's facts.
 
     `first`: what it was shown by until then.
     """
-    person = shown_patient([first, later])
     chosen = (later if later.has_pixels and not first.has_pixels else first).speaking_for(person)
     # A stated age was reckoned from the birth date that it stands beside.
-    is_other_age = person.birth_date != first.patient_birth_date and bool(first.patient_birth_date)
+    is_other_age = bool(first.patient_birth_date) and person.birth_date != first.patient_birth_date
     return replace(chosen, patient_age=later.patient_age) if is_other_age else chosen
 
 

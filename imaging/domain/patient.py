@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -115,28 +115,24 @@ def are_together(seen: Iterable[Seen]) -> bool:
     return is_one_patient(each.person for each in every) and (not named or nameless <= named)
 
 
-def newest(persons: Sequence[Person]) -> Person:
-    """One patient as his objects name him, in the order in which they came: each fact as it was last given otherwise.
+def newest(persons: Iterable[Person]) -> Person:
+    """One patient as his objects name him, in the order in which they came: each fact as it was last given anew.
 
-    Another spelling of the same name is not another name: the first one stays. What is never given is what was last
-    written.
+    A value that was given before is no news: a straggler brings no old name back, and another spelling of a name is not
+    another name. A fact that is never given is what was last written.
     """
-    shown = Person()
-    for each in persons:
-        shown = _mended(shown, each)
-    return shown
-
-
-def _mended(shown: Person, later: Person) -> Person:
-    had, has = shown.given, later.given
+    every = list(dict.fromkeys(persons))
+    given = [each.given for each in every]
 
     def fact(name: str) -> str:
-        before, after = getattr(had, name), getattr(has, name)
-        old: str = getattr(shown, name)
-        new: str = getattr(later, name)
-        if before or after:
-            return new if after and after != before else old
-        return new if new.strip() else old
+        news: dict[str, str] = {}
+        written = ""
+        for person, told in zip(every, given, strict=True):
+            raw: str = getattr(person, name)
+            written = raw if raw.strip() else written
+            if getattr(told, name):
+                news.setdefault(getattr(told, name), raw)
+        return list(news.values())[-1] if news else written
 
     # An issuer belongs to its identifier: one that is not named later still holds.
     return Person(*map(fact, ("identifier", "issuer", "name", "birth_date", "sex")))

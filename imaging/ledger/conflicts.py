@@ -244,7 +244,8 @@ def _undo(ledger: Ledger, connection: Connection, decision: int) -> str:
     if apart:
         whose.tell_anew(connection, study_id)
         supersede(ledger, connection, study_id)
-        _withdraw(connection, study_id, decided_at)
+        if any(each.state == "used" for each in apart):
+            _withdraw(connection, study_id, decided_at)
         count_conflicts(connection, study_id, len(apart))
         look_again(ledger, connection, study_id)
     return ""

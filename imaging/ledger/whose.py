@@ -1,11 +1,12 @@
 """Whose a study is: whom its objects name, kept beside it, so that each object is compared with all that are there."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from imaging.domain.header import Header, speaking
-from imaging.domain.patient import Person, is_one_patient
+from imaging.domain.patient import Person, is_one_patient, newest
 from imaging.domain.worklist import searched
 from imaging.ledger import tables
 
@@ -70,10 +71,12 @@ def begun(connection: Connection, header: Header) -> dict[str, Any]:
 
 def joined(connection: Connection, study: Any, header: Header) -> dict[str, Any]:
     """What changes in a study's row by one more object: its patient is shown by the newest facts."""
-    first, new = Header.from_json(study.header), header.person
-    speaks = speaking(first, header)
+    first, new, known = Header.from_json(study.header), header.person, named(study)
+    if new in known and (first.has_pixels or not header.has_pixels):
+        return {}
+    speaks = speaking(first, header, newest([*known, new]))
     values = _told(connection, speaks) if speaks != first else {}
-    return values if new in named(study) else values | {"persons": [*study.persons, _fields(new)]}
+    return values if new in known else values | {"persons": [*study.persons, _fields(new)]}
 
 
 def tell_anew(connection: Connection, study_id: int) -> None:
@@ -83,11 +86,14 @@ def tell_anew(connection: Connection, study_id: int) -> None:
     headers = [Header.from_json(each) for each in connection.scalars(query)]
     if not headers:
         return
-    speaks = headers[0]
-    for each in headers[1:]:
-        speaks = speaking(speaks, each)
+    persons = list(dict.fromkeys(header.person for header in headers))
+    image = next((each for each in headers if each.has_pixels), headers[0])
+    # Of whom the newest facts are, his age is as well.
+    person = newest(persons)
+    aged = next((each for each in headers if each.patient_birth_date == person.birth_date), image)
+    speaks = replace(image.speaking_for(person), patient_age=aged.patient_age)
     values = _told(connection, speaks) | {
-        "persons": [_fields(each) for each in dict.fromkeys(header.person for header in headers)],
+        "persons": [_fields(each) for each in persons],
         "instances": sum(each.has_pixels for each in headers),
     }
     connection.execute(update(study).where(study.c.id == study_id).values(values))

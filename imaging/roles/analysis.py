@@ -10,9 +10,9 @@ from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.findings import Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
-from imaging.domain.header import Header, shown_patient
+from imaging.domain.header import Header
 from imaging.domain.own import is_ours
-from imaging.domain.patient import Seen, Words, are_together
+from imaging.domain.patient import Seen, Words, are_together, newest
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import is_same_image
 from imaging.domain.source import Source
@@ -141,7 +141,9 @@ class Analysis:
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:
         assert self._output is not None
         headers = [source.header for source in sources]
-        header = source_header(outcome, headers).speaking_for(shown_patient(sorted(headers, key=_made)))
+        header = source_header(outcome, headers).speaking_for(
+            newest(each.person for each in sorted(headers, key=_made))
+        )
         try:
             report = Report(header, card, outcome, self._at.isoformat(), self._at, language=self._language)
             data = write_sr(report)

@@ -216,6 +216,18 @@ def test_a_drop_is_taken_back_and_the_study_waits_again(ledger: Ledger) -> None:
     assert conflicts.undo(ledger, [1]) == {1: conflicts.NOT_DECIDED}
 
 
+def test_a_report_that_waits_when_a_drop_is_taken_back_is_held_and_sent_after_the_next(ledger: Ledger) -> None:
+    study_id = two_films(ledger)
+    come_again(ledger)
+    for number in (1, 2):
+        assert conflicts.decide(ledger, [number], False) == {number: ""}
+    settle(ledger, study_id, [])
+    assert conflicts.undo(ledger, [1]) == {1: ""}
+    assert (claim(ledger), delivery_states(ledger)) == ([], ["waiting"])
+    assert conflicts.decide(ledger, [1], False) == {1: ""}
+    assert len(claim(ledger)) == 1
+
+
 def test_a_decision_of_which_a_report_was_sent_stays(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = two_films(ledger)
     come_again(ledger)

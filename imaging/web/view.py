@@ -237,7 +237,7 @@ def chips(row: Row, language: Language) -> tuple[Chip, ...]:
     conflicts = language.count("counts.conflicts", row.conflicts) if row.conflicts else ""
     corrections = language.count("counts.corrections", row.corrections) if row.corrections else ""
     shared = language.count("counts.shared", row.shared) if row.shared else ""
-    tone = "conflict" if conflicts else "shared" if shared else "corrected"
+    tone = "shared" if shared and not conflicts else "corrected" if corrections and not conflicts else "conflict"
     return (
         Chip(tone, joined(conflicts, shared, corrections)),
         Chip("changed", language.say("chip.changed") if row.is_changed else ""),

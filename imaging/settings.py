@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
+from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Address, Caller, is_loopback, is_plain_title
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
@@ -58,6 +59,12 @@ def _megabytes(said: str) -> float:
 
 
 def _text(said: str) -> str:
+    return said
+
+
+def _word(said: str) -> str:
+    if not placeholder_words([said]):
+        raise _BadValue("is no word")
     return said
 
 
@@ -224,6 +231,13 @@ class Settings:
     volume_open_s: float = _setting(_number, 60.0, "S", "CT, MR: seconds of silence while the association is open")
     longest_wait_s: float = _setting(_number, 900.0, "S", "seconds after its first image that a study waits at most")
     revision_interval_s: float = _setting(_number, 60.0, "S", "seconds between two revisions of a study at least")
+    patient_placeholders: tuple[str, ...] = _setting(
+        _word,
+        (),
+        "WORD",
+        "what this site writes for a patient whom it does not know, beside 0000, UNKNOWN, ANONYMOUS and XXX",
+        many=True,
+    )
     disk_reserve_mb: float = _setting(
         _number, 2048.0, "MB", "disk left free: below it (or 5 % if that is less) objects are refused"
     )

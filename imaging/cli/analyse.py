@@ -16,6 +16,7 @@ from typing import cast
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
 from imaging.domain.findings import StudyResults, document
+from imaging.domain.patient import placeholder_words
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
@@ -41,6 +42,9 @@ def options(parser: Parser) -> None:
         action="append",
         help="a sender whose films' Patient Orientation counts for nothing, as the files' heads name it (0002,0017 or "
         "0002,0016); *: everybody; repeatable",
+    )
+    parser.add_argument(
+        "--patient-placeholders", metavar="WORD", action="append", help="what the site writes for nobody, repeatable"
     )
     add_models(parser)
     parser.add_argument(
@@ -71,8 +75,9 @@ def _megabytes(said: str) -> int:
 
 
 def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
-    collected = collect(asked.paths)
+    collected = collect(asked.paths, placeholder_words(settings.patient_placeholders))
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
+    whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
     catalogue = load_models(settings.models or [shipped_folder()], settings.site_words)

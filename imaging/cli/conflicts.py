@@ -1,11 +1,18 @@
 """Objects kept apart: their UID came before with other pixels or geometry, or their study has another patient.
 
-They are never analysed until a person has looked. `use` puts the object in its UID's place, `drop` leaves it apart
-for good; the study is looked at again either way. While other pixels or geometry are undecided, the first content is
-analysed, and what is not found there is undetermined; another patient stops the study.
+They are never analysed until a person has looked. `use` puts objects in their UIDs' places, where afterwards all
+objects of the study name one patient; `drop` leaves them apart for good. The study is looked at again either way. With
+--all one word goes for all of the study that name the same patient: a whole study that came again under another Patient
+ID. `undo` takes a decision back as long as nothing was sent of it.
+
+While other pixels or geometry are undecided, the first content is analysed, and what is not found there is
+undetermined; another patient stops the study. A UID that two studies share is listed at both as `shared`: it stops
+neither, and `drop` takes the notice away.
 
   imaging conflicts list
   imaging conflicts use 3
+  imaging conflicts use 3 --all
+  imaging conflicts undo 3
 """
 
 import json
@@ -13,38 +20,64 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
-from imaging.ledger import receiving
+from imaging.ledger import apart, conflicts
+from imaging.ledger.apart import EVERY, UNDECIDED
+from imaging.ledger.receiving import SHARED
+from imaging.ledger.store import Ledger
+
+_DONE = {
+    "use": "in its UID's place; the study is looked at again",
+    "drop": "left apart for good; the study is looked at again",
+    "undo": "undecided again, with all that was decided in one with it",
+}
+_NOTICE_DONE = "the notice is taken away; both objects stay in their studies"
 
 
 def options(parser: Parser) -> None:
-    parser.add_argument("what", metavar="list|use|drop", nargs="?", default="list")
+    parser.add_argument("what", metavar="list|use|drop|undo", nargs="?", default="list")
     parser.add_argument("numbers", metavar="NUMBER", nargs="*", help="numbers that `list` shows")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="use, drop: all open ones of its study that name the same patient; list: also those that are decided",
+    )
     add_home(parser)
     add_json(parser)
 
 
 def run(asked: Asked) -> int:
     faults = []
-    if asked.what not in ("list", "use", "drop"):
-        faults.append(f"{asked.what!r}: list, use or drop is wanted")
+    if asked.what not in ("list", *_DONE):
+        faults.append(f"{asked.what!r}: list, use or drop is wanted, or undo")
     faults += [
         f"{each!r}: a number that `imaging conflicts list` shows is wanted"
         for each in asked.numbers
         if not each.isdecimal()
     ]
-    if asked.what in ("use", "drop") and not asked.numbers:
+    if asked.what in _DONE and not asked.numbers:
         faults.append(f"{asked.what}: say which, by number")
     ledger = ledger_of(asked, faults)
-    if asked.what == "list":
-        found = [each | {"received_at": each["received_at"].isoformat()} for each in receiving.conflicts(ledger)]
-        said = json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if asked.json else _table(found)
-        print(said)
-        return 0
-    whys = {each: receiving.settle_conflict(ledger, int(each), asked.what == "use") for each in asked.numbers}
+    return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
+
+
+def _list(ledger: Ledger, asked: Asked) -> int:
+    listed = apart.listed(ledger, EVERY if asked.all else UNDECIDED)
+    found = [each | {"received_at": each["received_at"].isoformat()} for each in listed]
+    print(json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if asked.json else _table(found))
+    return 0
+
+
+def _act(ledger: Ledger, asked: Asked) -> int:
+    numbers = [int(each) for each in asked.numbers]
+    notices = {each["id"] for each in apart.listed(ledger) if each["state"] == SHARED}
+    if asked.what == "undo":
+        whys = conflicts.undo(ledger, numbers)
+    else:
+        whys = conflicts.decide(ledger, numbers, asked.what == "use", and_alike=asked.all)
+    for each in (number for number, why in whys.items() if not why):
+        print(f"{each}: {_NOTICE_DONE if each in notices else _DONE[asked.what]}")
     if left := [f"{each}: {why}" for each, why in whys.items() if why]:
         raise Failed("\n".join(left))
-    done = "in its UID's place" if asked.what == "use" else "left apart for good"
-    print("\n".join(f"{each}: {done}; the study is looked at again" for each in asked.numbers))
     return 0
 
 
@@ -53,8 +86,8 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             each["id"],
-            each["why"],
-            f"{each['patient_id']} {each['patient_name']}".strip() or "-",
+            each["why"] if each["state"] in UNDECIDED else f"{each['why']}: {each['state']}",
+            _who(each),
             f"{each['study_patient_id']} {each['study_patient_name']}".strip() or "-",
             f"{each['calling_ae_title']} at {each['address']}" if each["calling_ae_title"] else "an earlier run",
             each["received_at"],
@@ -85,3 +118,9 @@ def _described(told: Mapping[str, Any]) -> str:
         f"{sender}, {told['received_at']}",
     )
     return ", ".join(each for each in words if each)
+
+
+def _who(each: Mapping[str, Any]) -> str:
+    """Whose the object is; of a UID that studies share, whose the other objects are."""
+    others = [f"{other['patient_id']} {other['patient_name']}".strip() or "-" for other in each["shared_with"]]
+    return "also of " + ", ".join(others) if others else f"{each['patient_id']} {each['patient_name']}".strip() or "-"

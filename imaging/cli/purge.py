@@ -33,6 +33,7 @@ def run(asked: Asked) -> int:
         print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
         removed += retention.remove(ledger, study, before, spool.remove)
     if not asked.dry_run:
+        retention.remove_strays(ledger, before, spool.remove)
         retention.remove_associations(ledger, before)
     said = {"removable": len(studies), "removed": removed}
     print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")

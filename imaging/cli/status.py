@@ -108,6 +108,10 @@ def _story(story: dict[str, Any]) -> str:
     for each in story["received"]:
         who = f"{each['calling_ae_title']} at {each['address']}" if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")
+    for each in story["shared"]:
+        lines.append(f"  the UID {each['sop_instance_uid']} also stands for an object of study {each['study_uid']}")
+    if story["returned"]:
+        lines.append(f"  {len(story['returned'])} of our own reports came back")
     for each in story["revisions"]:
         lines.append(f"  revision {each['number']} whole at {each['settled_at']} by: {each['signal']}")
     for each in story["results"]:

@@ -11,6 +11,7 @@ from pydicom.datadict import tag_for_keyword
 from imaging.dicom_node.elements import Elements, decimal_string, read_elements
 from imaging.dicom_node.groups import PER_FRAME, SHARED, facts_of_frames
 from imaging.domain.header import Header
+from imaging.domain.own import is_device
 from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import is_usable
 
@@ -68,6 +69,8 @@ _PLAIN: Final = {
     "acquisition_date": "AcquisitionDate",
     "acquisition_time": "AcquisitionTime",
     "content_date": "ContentDate",
+    "instance_creation_date": "InstanceCreationDate",
+    "instance_creation_time": "InstanceCreationTime",
     "body_part_examined": "BodyPartExamined",
     "view_position": "ViewPosition",
     "frame_of_reference_uid": "FrameOfReferenceUID",
@@ -117,6 +120,9 @@ _OTHERS: Final = (
     "NumberOfFrames",
     "RescaleSlope",
     "AcquisitionDateTime",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
     "ImageLaterality",
     "Laterality",
 )
@@ -259,6 +265,8 @@ class _Values:
             moment = self._plain("AcquisitionDateTime")  # YYYYMMDDHHMMSS.FFFFFF&ZZXX (PS3.5 6.2)
             found["acquisition_date"] = found["acquisition_date"] or moment[:8]
             found["acquisition_time"] = re.split("[+-]", moment[8:])[0]
+        device = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber")
+        found["is_our_device"] = is_device(*map(self._plain, device))
         found["position_decimals"] = self._decimals("ImagePositionPatient")
         found["number_of_frames"] = max(1, self._integer("NumberOfFrames") or 1)
         found["has_rescale"] = self._decimal("RescaleSlope") is not None

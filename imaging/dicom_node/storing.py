@@ -18,6 +18,7 @@ from imaging.dicom_node.files import StoreRequest, part_10_head, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.faults import fingerprint
 from imaging.domain.header import Header
+from imaging.domain.patient import Words
 from imaging.domain.settling import Patience
 from imaging.ledger import receiving
 from imaging.ledger.receiving import Receipt, Recorded
@@ -45,10 +46,15 @@ class Status:
 
 
 class Storing:
-    """Takes objects durably. One per process; `store` is called from many threads."""
+    """Takes objects durably. One per process; `store` is called from many threads.
 
-    def __init__(self, ledger: Ledger, spool: FolderSpool, patience: Patience) -> None:
-        self._ledger, self._spool, self._patience = ledger, spool, patience
+    `placeholders`: the site's own words for a patient whom nobody knows.
+    """
+
+    def __init__(
+        self, ledger: Ledger, spool: FolderSpool, patience: Patience, placeholders: Words = frozenset()
+    ) -> None:
+        self._ledger, self._spool, self._patience, self._placeholders = ledger, spool, patience, placeholders
         self._waiting: queue.Queue[tuple[Receipt, Future[Recorded]] | None] = queue.Queue(_MOST_WAITING)
         self._linked: queue.Queue[tuple[Incoming, str | None] | None] = queue.Queue()
         self._threads = [
@@ -109,6 +115,7 @@ class Storing:
 
     def _keep(self, request: StoreRequest, header: Header, incoming: Incoming, association_id: int | None) -> None:
         digest = hashlib.sha256(request.data).hexdigest()
+        header = header.judged_by(self._placeholders)
         receipt = Receipt(header, digest, incoming.size, association_id, key_of(header), key_of(header, digest))
         answer: Future[Recorded] = Future()
         self._waiting.put((receipt, answer))

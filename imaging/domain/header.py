@@ -7,10 +7,10 @@ is empty or None, and what was wrong with it stands in `faults`.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from imaging.domain.patient import Person, is_one_patient
+from imaging.domain.patient import Person, Words, is_no_identifier, is_no_name, is_one_patient
 from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, Readings, age_years, days, plain_date
 
 
@@ -30,6 +30,8 @@ class Header:
     """One instance's header facts. Names are the standard's keywords; lengths in mm, times in ms, frame LPS.
 
     `sender`: the AE title that sent it, as the association or the file meta information says; empty where unknown.
+    `is_our_device`: its Manufacturer, Manufacturer Model Name and Device Serial Number are those of what we make.
+    `not_given`: which of `patient_id` and `patient_name` are placeholders in the site's own words.
     """
 
     sop_class_uid: str
@@ -92,23 +94,52 @@ class Header:
     volume_technique: str = ""
     diffusion_b_value: float | None = None
     frames_differ: tuple[str, ...] = ()
+    instance_creation_date: str = ""
+    instance_creation_time: str = ""
     has_pixels: bool = False
     sender: str = ""
+    is_our_device: bool = False
+    not_given: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
     @property
     def patient(self) -> PatientId:
-        return PatientId(self.patient_id, self.issuer_of_patient_id)
+        """The identifier that it gives; a placeholder is none."""
+        given = self.person.given
+        return PatientId(given.identifier, given.issuer)
 
     @property
     def person(self) -> Person:
+        """Whom it names, without what the site takes for a placeholder."""
         return Person(
-            self.patient_id,
+            "" if "patient_id" in self.not_given else self.patient_id,
             self.issuer_of_patient_id,
-            self.patient_name,
+            "" if "patient_name" in self.not_given else self.patient_name,
             self.patient_birth_date,
             self.patient_sex,
         )
+
+    def judged_by(self, words: Words) -> Self:
+        """The same, with the site's own placeholders known as such."""
+        if not words:
+            return self
+        said = {
+            "patient_id": bool(self.patient_id) and is_no_identifier(self.patient_id, words),
+            "patient_name": bool(self.patient_name) and is_no_name(self.patient_name, words),
+        }
+        return replace(self, not_given=tuple(name for name, is_so in said.items() if is_so))
+
+    def speaking_for(self, person: Person) -> Self:
+        """The same, with the patient as he is shown; where nothing is known of him, what is written stays."""
+        facts = {
+            "patient_id": person.identifier,
+            "issuer_of_patient_id": person.issuer,
+            "patient_name": person.name,
+            "patient_birth_date": person.birth_date,
+            "patient_sex": person.sex,
+        }
+        told: dict[str, Any] = {name: value for name, value in facts.items() if value}
+        return replace(self, not_given=tuple(each for each in self.not_given if each not in told), **told)
 
     @property
     def image_class_uid(self) -> str:
@@ -129,6 +160,17 @@ class Header:
     def from_json(cls, said: Mapping[str, Any]) -> Self:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
         return cls(**values)
+
+
+def speaking(first: Header, later: Header, person: Person) -> Header:
+    """What a study is shown by after one more object: its patient as he is named by now, and else an image's facts.
+
+    `first`: what it was shown by until then.
+    """
+    chosen = (later if later.has_pixels and not first.has_pixels else first).speaking_for(person)
+    # A stated age was reckoned from the birth date that it stands beside.
+    is_other_age = bool(first.patient_birth_date) and person.birth_date != first.patient_birth_date
+    return replace(chosen, patient_age=later.patient_age) if is_other_age else chosen
 
 
 def same_patient(headers: Iterable[Header]) -> bool:

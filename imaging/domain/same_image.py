@@ -26,6 +26,10 @@ _NO_ATTRIBUTES: Final = frozenset(
     {
         "sop_instance_uid",
         "sender",
+        "is_our_device",
+        "not_given",
+        "instance_creation_date",
+        "instance_creation_time",
         "study_instance_uid",
         "transfer_syntax_uid",
         "rows",

@@ -65,6 +65,7 @@ class Row:
     state; None where there is none. `band` 0 is an ordered STAT.
     `corrections`: how many of its images came again with newer attributes, or in a form that can be read.
     `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
+    `shared`: how many of its images' UIDs stand for an object of another study as well.
     """
 
     number: int
@@ -92,6 +93,7 @@ class Row:
     is_changed: bool
     folded: str
     corrections: int = 0
+    shared: int = 0
 
 
 def searched(header: Header) -> str:

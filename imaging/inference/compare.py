@@ -67,16 +67,6 @@ def compare(first: Source, second: Source) -> Judgement:
     return judge(one.copy, other.copy, _likeness(one, other))
 
 
-def created(source: Source) -> str:
-    """Instance Creation Date and Time as text that sorts, empty where there is no date. Raises OSError."""
-    try:
-        dataset = read_file(source.path)
-        date, time = (str(dataset.get(name) or "").strip() for name in ("InstanceCreationDate", "InstanceCreationTime"))
-    except (NotAnalysable, *MALFORMED):
-        return ""
-    return f"{date}{time}" if date else ""
-
-
 def _read(source: Source) -> _Read:
     header = source.header
     try:

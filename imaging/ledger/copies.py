@@ -14,8 +14,8 @@ from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind, of_study
 from imaging.domain.settling import CONTRADICTED, CORRECTED, JUDGED, READABLE, VOLUME_MODALITIES
 from imaging.domain.states import STUDY, StudyEvent, StudyState
-from imaging.ledger import tables, wakeups
-from imaging.ledger.receiving import OTHER_CONTENT, Receipt, put_aside, put_in_place, show_by
+from imaging.ledger import places, tables, wakeups, whose
+from imaging.ledger.receiving import OTHER_CONTENT, Receipt, supersede
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
@@ -161,11 +161,12 @@ def _take(ledger: Ledger, connection: Connection, chosen: Any, holder: Any, judg
     first, header = Header.from_json(holder.header), judged.header
     place = chosen if judged.takes_pixels else holder
     if judged.takes_pixels:
-        put_aside(connection, holder, "replaced", "noted")
+        places.put_aside(connection, holder, "replaced", "noted")
     receipt = Receipt(header, place.digest, place.size, place.association_id, place.key, place.key)
-    put_in_place(ledger, connection, holder, receipt)
+    places.take(ledger, connection, holder, receipt)
+    supersede(ledger, connection, holder.study_id)  # what is queued is decided anew
     shown = connection.execute(select(tables.study.c.header).where(tables.study.c.id == chosen.study_id)).scalar_one()
-    show_by(connection, chosen.study_id, of_study(Header.from_json(shown), first, header))
+    whose.mended(connection, chosen.study_id, of_study(Header.from_json(shown), first, header))
 
 
 def _look_again(ledger: Ledger, connection: Connection, study_id: int, signal: str) -> None:

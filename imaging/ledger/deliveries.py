@@ -11,6 +11,7 @@ from imaging import crash
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
 from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
+from imaging.ledger.receiving import is_stopped
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
@@ -18,9 +19,12 @@ LEASE_S: Final = 120.0
 
 # Built once: with each delivery it would be half of what a statement costs.
 _EARLIER: Final = tables.delivery.alias()
+_IS_IN_DOUBT: Final = is_stopped(tables.delivery.c.study_id)
+"""Whether a delivery's study has an object of another patient that nobody decided about: nothing of it leaves then."""
 _IS_NEXT: Final = and_(
     tables.delivery.c.destination == bindparam("destination"),
     tables.delivery.c.state == DeliveryState.WAITING,
+    ~_IS_IN_DOUBT,
     ~exists().where(
         _EARLIER.c.study_id == tables.delivery.c.study_id,
         _EARLIER.c.destination == tables.delivery.c.destination,
@@ -28,7 +32,7 @@ _IS_NEXT: Final = and_(
         _EARLIER.c.id < tables.delivery.c.id,
     ),
 )
-"""Whether a delivery waits for nothing but its time: none of its study's is before it."""
+"""Whether a delivery waits for nothing but its time: nobody's word, and none of its study's is before it."""
 _ORDER: Final = (tables.delivery.c.due_tick, tables.delivery.c.id)
 _DUE: Final = (
     select(
@@ -116,6 +120,25 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
         for row in rows
     ]
     return found, None
+
+
+def is_held(ledger: Ledger, delivery: Delivery) -> bool:
+    """Whether an object of another patient came to a claimed delivery's study since: the claim is given back then."""
+    table = tables.delivery
+    query = select(table.c.id).where(table.c.id == delivery.id, _IS_IN_DOUBT)
+    with ledger.read() as connection:
+        if connection.scalar(query) is None:
+            return False
+    back = {
+        "number": delivery.id,
+        "holder": delivery.lease,
+        "state": DELIVERY[DeliveryState.SENDING, DeliveryEvent.LEASE_ENDED],
+        "lease": "",
+        "lease_tick": None,
+    }
+    with ledger.write() as connection:
+        connection.execute(_CONCLUDE, back)
+    return True
 
 
 def _anything_unsent(connection: Connection, destination: str) -> bool:

@@ -12,12 +12,16 @@ from imaging import crash
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
+from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, most_urgent
+from imaging.domain.reasons import Reason
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
-from imaging.ledger import tables, wakeups
+from imaging.ledger import tables, wakeups, whose
 from imaging.ledger.receiving import is_stopped
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import Ledger
+
+SUPERSEDED: Final = "superseded"
 
 MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
@@ -75,6 +79,18 @@ _CONCLUDE: Final = update(tables.job).where(
     tables.job.c.lease == bindparam("holder"),
     tables.job.c.result_number == bindparam("result"),
 )
+_IS_INPUT: Final = (
+    select(func.count())
+    .select_from(tables.instance)
+    .where(
+        tables.instance.c.id.in_(bindparam("instances", expanding=True)),
+        tables.instance.c.study_id == bindparam("study"),
+    )
+)
+_ITS_STUDY: Final = (
+    select(tables.study.c.id, tables.study.c.persons).where(tables.study.c.id == bindparam("study")).with_for_update()
+)
+_ITS_INPUT: Final = select(tables.job.c.instances).where(tables.job.c.id == bindparam("number"))
 _INPUTS: Final = (
     select(tables.instance.c.id, tables.instance.c.key, tables.instance.c.header)
     .where(tables.instance.c.id.in_(bindparam("instances", expanding=True)))
@@ -212,33 +228,18 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
     `job.version` is that of the model that answered: an upgrade may lie between queueing and answering. `no_report`:
-    why there is no object that says it, for who asks for the study's story.
+    why there is no object that says it, for who asks for the study's story. An answer about images that are the study's
+    no more, or about two patients, is nobody's: the job ends as superseded, and nothing is reported.
 
     False where the lease had ended: somebody else has the job now, and nothing is written.
     """
     now = ledger.clock.now()
-    event = {
-        State.ANALYSED: JobEvent.FINDINGS,
-        State.NOT_ANALYSED: JobEvent.REASON,
-        State.FAILED: JobEvent.FAULT,
-    }[outcome.state]
     with ledger.write() as connection:
-        ended = connection.execute(
-            _CONCLUDE,
-            {
-                "number": job.id,
-                "holder": job.lease,
-                "result": job.result_number,
-                "state": JOB[JobState.LEASED, event],
-                "version": job.version,
-                "reason": outcome.why,
-                "found": found(each.code for each in outcome.findings if each.present),
-                "outcome": replace(outcome, model=job.model, version=job.version).to_json() | {"no_report": no_report},
-                "in_part": outcome.is_in_part,
-                "ended_at": now,
-                "lease_tick": None,
-            },
-        ).rowcount
+        if _is_of_its_study(connection, job):
+            ended = _end(connection, job, _values(job, outcome, no_report) | {"ended_at": now})
+        else:
+            outcome, objects = Answer(State.NOT_ANALYSED, reason=Reason("superseded")), ()
+            ended = _end(connection, job, _values(job, outcome, "") | {"ended_at": now})
         if not ended:
             return False
         _raise_study(connection, job.study_id, outcome.flag)
@@ -248,6 +249,40 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     crash.point("concluded")
     ledger.wakeups.notify(wakeups.STUDY, *([wakeups.DELIVERY] if objects else []))
     return True
+
+
+def _is_of_its_study(connection: Connection, job: Job) -> bool:
+    """Whether a job's input is still its study's, and the study one patient's: asked where the answer is written down.
+
+    What came since is no matter: it makes an answer of its own, or is kept apart.
+    """
+    study = connection.execute(_ITS_STUDY, {"study": job.study_id}).first()
+    inputs = set(connection.scalar(_ITS_INPUT, {"number": job.id}) or ())
+    if study is None or not is_one_patient(whose.named(study)):
+        return False
+    return connection.scalar(_IS_INPUT, {"instances": sorted(inputs), "study": job.study_id}) == len(inputs)
+
+
+def _values(job: Job, outcome: Answer, no_report: str) -> dict[str, Any]:
+    """What a job's row says of its end."""
+    event = {
+        State.ANALYSED: JobEvent.FINDINGS,
+        State.NOT_ANALYSED: JobEvent.REASON,
+        State.FAILED: JobEvent.FAULT,
+    }[outcome.state]
+    return {
+        "state": JOB[JobState.LEASED, event],
+        "version": job.version,
+        "reason": outcome.why,
+        "found": found(each.code for each in outcome.findings if each.present),
+        "outcome": replace(outcome, model=job.model, version=job.version).to_json() | {"no_report": no_report},
+        "in_part": outcome.is_in_part,
+    }
+
+
+def _end(connection: Connection, job: Job, values: Mapping[str, Any]) -> bool:
+    which = {"number": job.id, "holder": job.lease, "result": job.result_number, "lease_tick": None}
+    return connection.execute(_CONCLUDE, which | dict(values)).rowcount == 1
 
 
 def found(codes: Iterable[Code]) -> str:

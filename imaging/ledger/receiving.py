@@ -1,40 +1,48 @@
 """What was received: associations and instances, and what an instance means for its study."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
-from imaging.domain.header import Header, same_patient
+from imaging.domain.header import Header
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
-from imaging.domain.worklist import searched
-from imaging.ledger import tables, wakeups
+from imaging.ledger import returned, tables, wakeups, whose
 from imaging.ledger.store import Ledger
 
 MIXED_PATIENTS: Final = "mixed-patients"
 OTHER_CONTENT: Final = "conflict"
+SHARED: Final = "shared"
 SECOND_COPY: Final = "second copy"
-"""Why an object is kept apart: its study has another patient, its UID another content, or one not compared yet."""
+"""Why an object is kept apart: its study has another patient, its UID another content, or one not compared yet; or
+why its UID is noted: another study has it too."""
 
 # Built once: with each image it would be half of what a statement costs.
 _INSTANCE: Final = select(
-    tables.instance.c.digest, tables.instance.c.key, tables.instance.c.header, tables.instance.c.study_id
+    tables.instance.c.id,
+    tables.instance.c.digest,
+    tables.instance.c.key,
+    tables.instance.c.header,
+    tables.instance.c.study_id,
+    tables.instance.c.association_id,
 ).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
-_STUDY: Final = select(
-    tables.study.c.id,
-    tables.study.c.state,
-    tables.study.c.header,
-    tables.study.c.first_tick,
-    tables.study.c.settle_why,
-).where(tables.study.c.study_instance_uid == bindparam("uid"))
-_PATIENT: Final = select(tables.patient.c.id).where(
-    tables.patient.c.value == bindparam("value"), tables.patient.c.issuer == bindparam("issuer")
+_STUDY: Final = (
+    select(
+        tables.study.c.id,
+        tables.study.c.state,
+        tables.study.c.header,
+        tables.study.c.first_tick,
+        tables.study.c.settle_why,
+        tables.study.c.conflicts,
+        tables.study.c.persons,
+    )
+    .where(tables.study.c.study_instance_uid == bindparam("uid"))
+    .with_for_update()  # a purge that takes it away, or a person who decides, comes before or after
 )
 _SERIES: Final = select(tables.series.c.id).where(
     tables.series.c.study_id == bindparam("study_id"),
@@ -68,7 +76,6 @@ _SUPERSEDE: Final = (
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
 _TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
-_ADD_PATIENT: Final = insert(tables.patient)
 _ADD_STUDY: Final = insert(tables.study)
 _ADD_SERIES: Final = insert(tables.series)
 _ADD_INSTANCE: Final = insert(tables.instance)
@@ -90,9 +97,9 @@ class Receipt:
 class Recorded:
     """What became of a receipt. `key` is the final name of the object, also where it was there already.
 
-    `conflict` says why it is kept apart; empty where it is not, or harmlessly so. `is_unjudged`: it is kept apart until
-    a worker has compared it with what has its UID. `is_over`: nothing more comes from where it came from, so that its
-    study is looked at at once.
+    `study_id` is 0 for a report of ours that belongs to no study there is. `conflict` says why the object is kept
+    apart; empty where it is not, or harmlessly so. `is_unjudged`: it is kept apart until a worker has compared it with
+    what has its UID. `is_over`: nothing more comes from where it came from, so that its study is looked at at once.
     """
 
     key: str
@@ -205,18 +212,34 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
 
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
     header = receipt.header
-    known = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).first()
-    if known is not None and _touch(ledger, connection, known.study_id):
+    is_ours, of = returned.study_of(connection, header)
+    if is_ours:
+        return _keep_returned(ledger, connection, receipt, of)
+    study = connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
+    bearers = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).all()
+    known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
+    if known is not None:
+        _touch(ledger, connection, known.study_id)
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
-        return _keep_second(ledger, connection, receipt, known)
-    study = _study_of(connection, header)
-    if study is not None and not same_patient([header, Header.from_json(study.header)]):
+    place = None if known is None else int(known.id)
+    if study is not None and not whose.admits(connection, study, header, receipt.association_id, place):
         return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
+    if known is not None:
+        return _keep_second(ledger, connection, receipt, known)
     study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
-    _add_instance(ledger, connection, receipt, study_id)
+    tells_more = (
+        study is not None
+        and study.conflicts > 0
+        and whose.tells_more(connection, study, header, receipt.association_id)
+    )
+    add_instance(ledger, connection, receipt, study_id)
     if study is not None:
         _extend_study(ledger, connection, study, header, patience)
+        if tells_more:
+            _let_in(ledger, connection, header.study_instance_uid, patience)
+    if bearers:
+        note_shared(ledger, connection, header.sop_instance_uid)
     is_over = _is_over(connection, receipt.association_id)
     if is_over:
         _look_now(ledger, connection, study_id)
@@ -224,20 +247,83 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
 
 
 def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
-    """Keeps apart an object under a UID that is known: what it is, a worker says once it has compared the pixels."""
-    header, first = receipt.header, Header.from_json(known.header)
-    if header.study_instance_uid != first.study_instance_uid:
-        return _keep_apart(ledger, connection, receipt, known.study_id, OTHER_CONTENT, "open")
-    if not same_patient([header, first]):
-        return _keep_apart(ledger, connection, receipt, known.study_id, MIXED_PATIENTS, "open")
-    if not header.has_pixels and not first.has_pixels:
+    """Keeps apart an object under a UID of its study: what it is, a worker says once it has compared them."""
+    if not receipt.header.has_pixels and not Header.from_json(known.header).has_pixels:
         return _keep_apart(ledger, connection, receipt, known.study_id, "no image", "noted")
     return _keep_apart(ledger, connection, receipt, known.study_id, SECOND_COPY, "unjudged")
 
 
-def _touch(ledger: Ledger, connection: Connection, study_id: int) -> bool:
-    """So that no purge takes away what is just being acknowledged again. False where one did, while this waited."""
-    return connection.execute(_TOUCH, {"number": study_id, "last_image_at": ledger.clock.now()}).rowcount == 1
+def _keep_returned(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int | None) -> Recorded:
+    """A report of ours that came back; it may have been coerced, so each of its contents is kept."""
+    values = {
+        "digest": receipt.digest,
+        "key": receipt.apart,
+        "size": receipt.size,
+        "association_id": receipt.association_id,
+    }
+    return Recorded(returned.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
+
+
+def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Patience) -> None:
+    """Lets in what was kept apart as another patient's where one more object tells that it is not.
+
+    So that the order in which objects come decides nothing.
+    """
+    table, which = tables.conflict, {"uid": study_uid}
+    number = int(connection.execute(_STUDY, which).one().id)
+    waiting = select(table).where(table.c.study_id == number, table.c.state == "open", table.c.why == MIXED_PATIENTS)
+    apart, before = connection.execute(waiting.order_by(table.c.id)).all(), 0
+    while len(apart) != before:
+        before = len(apart)
+        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, patience)]
+    if connection.execute(_STUDY, which).one().state == StudyState.SETTLED:
+        look_again(ledger, connection, number)
+
+
+def _is_let_in(
+    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], patience: Patience
+) -> bool:
+    header, study = Header.from_json(apart.header), connection.execute(_STUDY, which).one()
+    bearers = connection.execute(_INSTANCE, {"uid": apart.sop_instance_uid})
+    if any(each.study_id == study.id for each in bearers):
+        return False
+    if not whose.admits(connection, study, header, apart.association_id, None):
+        return False
+    connection.execute(delete(tables.conflict).where(tables.conflict.c.id == apart.id))
+    count_conflicts(connection, study.id, -1)
+    receipt = Receipt(header, apart.digest, apart.size, apart.association_id, apart.key, apart.key)
+    add_instance(ledger, connection, receipt, study.id)
+    _extend_study(ledger, connection, study, header, patience)
+    return True
+
+
+def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -> None:
+    """Says at each study that this UID stands for an object of another study as well, also where a person knew of two.
+
+    Nothing waits for it: reports name images by study, series and instance.
+    """
+    table = tables.conflict
+    for each in connection.execute(_INSTANCE, {"uid": sop_instance_uid}).all():
+        notice = (table.c.study_id == each.study_id) & (table.c.sop_instance_uid == sop_instance_uid)
+        again = update(table).where(notice, table.c.why == SHARED)
+        if connection.execute(again.values(state=SHARED, decision=None, decided_at=None)).rowcount:
+            continue
+        row = {
+            "study_id": each.study_id,
+            "sop_instance_uid": sop_instance_uid,
+            "size": 0,
+            "header": each.header,
+            "association_id": each.association_id,
+            "why": SHARED,
+            "state": SHARED,
+            "received_at": ledger.clock.now(),
+        }
+        connection.execute(insert(table).values(row))
+
+
+def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
+    """So that no purge takes away what is just being acknowledged again."""
+    connection.execute(_TOUCH, {"number": study_id, "last_image_at": ledger.clock.now()})
 
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:
@@ -254,18 +340,11 @@ def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
     )
 
 
-def _study_of(connection: Connection, header: Header) -> Any:
-    return connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
-
-
 def _add_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> int:
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
         "study_instance_uid": header.study_instance_uid,
-        "patient_id": _patient(connection, header),
         "state": StudyState.RECEIVING,
-        "header": header.to_json(),
-        "folded": searched(header),
         "received_at": now,
         "last_image_at": now,
         "band": REST_BAND,
@@ -276,18 +355,7 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
         "settle_why": "just begun",
         "instances": int(header.has_pixels),
     }
-    return _key(connection.execute(_ADD_STUDY, row))
-
-
-def _patient(connection: Connection, header: Header) -> int | None:
-    if not header.patient:
-        return None
-    issued = {"value": header.patient_id, "issuer": header.issuer_of_patient_id}
-    known = connection.scalar(_PATIENT, issued)
-    if known is not None:
-        return int(known)
-    told = {"name": header.patient_name, "birth_date": header.patient_birth_date, "sex": header.patient_sex}
-    return _key(connection.execute(_ADD_PATIENT, issued | told))
+    return _key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header)))
 
 
 def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
@@ -296,7 +364,8 @@ def _look_at(header: Header, first_tick: float, tick: float, patience: Patience)
     return min(silent, first_tick + patience.longest_s)
 
 
-def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
+def add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
+    """Gives an object its row in its study, and its series where that is new."""
     header = receipt.header
     series = {"study_id": study_id, "series_instance_uid": header.series_instance_uid}
     series_id = connection.scalar(_SERIES, series)
@@ -319,12 +388,9 @@ def _add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, stud
 def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
     study, tick = tables.study, ledger.clock.tick()
-    first = Header.from_json(known.header)
     values: dict[str, Any] = {"instances": study.c.instances + int(header.has_pixels)}
-    speaks = _speaking(first, header)
-    if speaks != first:
-        values |= {"header": speaks.to_json(), "folded": searched(speaks), "patient_id": _patient(connection, speaks)}
-    if not header.has_pixels or _is_ours(connection, header.sop_instance_uid):
+    values |= whose.joined(connection, known, header)
+    if not header.has_pixels:
         connection.execute(update(study).where(study.c.id == known.id).values(values))
         return
     first_tick = known.first_tick
@@ -343,38 +409,13 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
     connection.execute(update(study).where(study.c.id == known.id).values(values))
 
 
-def _speaking(first: Header, header: Header) -> Header:
-    """What a study is shown by: whoever is named first is its patient, and an image tells more than other objects."""
-    if header.patient and not first.patient:
-        return header
-    if header.patient_id != first.patient_id:
-        return first
-    chosen = header if _tells_more(header, first) else first
-    return replace(chosen, issuer_of_patient_id=first.issuer_of_patient_id or header.issuer_of_patient_id)
-
-
-def _tells_more(header: Header, first: Header) -> bool:
-    """Of one identifier, or none: whether a study is better shown by this header than by the one it has."""
-    if bool(header.patient_name) != bool(first.patient_name):
-        return bool(header.patient_name)
-    return header.has_pixels and not first.has_pixels
-
-
-def _is_ours(connection: Connection, sop_instance_uid: str) -> bool:
-    table = tables.object_
-    return connection.scalar(select(table.c.id).where(table.c.sop_instance_uid == sop_instance_uid)) is not None
-
-
 def _keep_apart(
     ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, why: str, state: str
 ) -> Recorded:
     """Notes an object that must not take its UID's place, or not yet."""
     table, study = tables.conflict, tables.study
-    known = connection.scalar(
-        select(table.c.key).where(
-            table.c.sop_instance_uid == receipt.header.sop_instance_uid, table.c.digest == receipt.digest
-        )
-    )
+    which = (table.c.study_id == study_id, table.c.sop_instance_uid == receipt.header.sop_instance_uid)
+    known = connection.scalar(select(table.c.key).where(*which, table.c.digest == receipt.digest))
     if known is None:
         connection.execute(
             insert(table).values(
@@ -391,98 +432,11 @@ def _keep_apart(
             )
         )
         if state == "open":
-            connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + 1))
+            count_conflicts(connection, study_id, 1)
+        if why == MIXED_PATIENTS:
+            connection.execute(update(study).where(study.c.id == study_id).values(reason=MIXED_PATIENTS))
     conflict = why if state == "open" else ""
     return Recorded(known or receipt.apart, study_id, conflict, is_unjudged=state == "unjudged")
-
-
-def _key(done: Any) -> int:
-    return int(done.inserted_primary_key[0])
-
-
-def conflicts(ledger: Ledger, states: Iterable[str] = ("open",)) -> list[dict[str, Any]]:
-    """The objects kept apart: who sent them, and whose they and their studies are, so that a person can decide.
-
-    `differs`: what comparing it with the object under its UID found, in English. `first`, `second`: that object (None
-    where no other has its UID) and the one kept apart, described.
-    """
-    table, study, association = tables.conflict, tables.study, tables.association
-    instance, first_from = tables.instance, tables.association.alias()
-    query = (
-        select(
-            table.c.id,
-            table.c.state,
-            table.c.why,
-            table.c.sop_instance_uid,
-            table.c.received_at,
-            table.c.size,
-            table.c.header,
-            study.c.study_instance_uid,
-            study.c.header.label("study_header"),
-            association.c.calling_ae_title,
-            association.c.address,
-            table.c.judgement.label("differs"),
-            instance.c.header.label("first_header"),
-            instance.c.size.label("first_size"),
-            instance.c.received_at.label("first_at"),
-            first_from.c.calling_ae_title.label("first_title"),
-            first_from.c.address.label("first_address"),
-        )
-        .join(study, study.c.id == table.c.study_id)
-        .outerjoin(association, association.c.id == table.c.association_id)
-        .outerjoin(
-            instance,
-            (instance.c.sop_instance_uid == table.c.sop_instance_uid) & (instance.c.study_id == table.c.study_id),
-        )
-        .outerjoin(first_from, first_from.c.id == instance.c.association_id)
-        .where(table.c.state.in_(list(states)))
-        .order_by(table.c.id)
-    )
-    with ledger.read() as connection:
-        found = [dict(row._mapping) for row in connection.execute(query)]
-    return [_both(each) | _patients(each.pop("header"), each.pop("study_header")) for each in found]
-
-
-def _both(found: dict[str, Any]) -> dict[str, Any]:
-    """The row with both objects described."""
-    names = ("first_header", "first_size", "first_at", "first_title", "first_address")
-    first = dict(zip(names, (found.pop(name) for name in names), strict=True))
-    found["first"] = described(*first.values()) if first["first_header"] is not None else None
-    found["second"] = described(
-        found["header"], found["size"], found["received_at"], found["calling_ae_title"], found["address"]
-    )
-    return found
-
-
-def described(header: Any, size: int, received_at: datetime, title: str | None, address: str | None) -> dict[str, Any]:
-    """An object as a person tells it from another, without its patient. `size` in bytes."""
-    known = Header.from_json(header)
-    return {
-        "modality": known.modality,
-        "rows": known.rows,
-        "columns": known.columns,
-        "frames": known.number_of_frames,
-        "image_type": list(known.image_type),
-        "view_position": known.view_position,
-        "series_instance_uid": known.series_instance_uid,
-        "sop_class_uid": known.sop_class_uid,
-        "transfer_syntax_uid": known.transfer_syntax_uid,
-        "size": size,
-        "received_at": received_at.isoformat(timespec="milliseconds"),
-        "calling_ae_title": title,
-        "address": address,
-    }
-
-
-def _patients(header: Any, study_header: Any) -> dict[str, str]:
-    """Whose the object says that it is, and whose the study is shown to be."""
-    own, study = Header.from_json(header), Header.from_json(study_header)
-    return {
-        "patient_id": own.patient_id,
-        "patient_name": own.patient_name,
-        "study_patient_id": study.patient_id,
-        "study_patient_name": study.patient_name,
-    }
 
 
 def is_stopped(study_id: Any) -> Any:
@@ -491,66 +445,29 @@ def is_stopped(study_id: Any) -> Any:
     return exists().where(table.c.study_id == study_id, table.c.state == "open", table.c.why == MIXED_PATIENTS)
 
 
-def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
-    """A person's word on an object kept apart: `use` puts it in its UID's place, else it stays apart for good.
-
-    The study is looked at again; with `use`, what was queued for it is decided anew. Returns why nothing was done,
-    empty where it was.
-    """
-    table, study = tables.conflict, tables.study
-    with ledger.write() as connection:
-        row = connection.execute(select(table).where(table.c.id == number, table.c.state == "open")).first()
-        if row is None:
-            return "no open conflict has this number"
-        if use and _crosses_studies(connection, row):
-            return "the object and the one in its UID's place are of two studies; only `drop` is possible"
-        connection.execute(update(table).where(table.c.id == number).values(state="used" if use else "dropped"))
-        connection.execute(update(study).where(study.c.id == row.study_id).values(conflicts=study.c.conflicts - 1))
-        if use:
-            _use(ledger, connection, row)
-            supersede(ledger, connection, row.study_id)
-            _judge_anew(connection, row)
-        tick = ledger.clock.tick()
-        connection.execute(
-            update(study)
-            .where(study.c.id == row.study_id)
-            .values(
-                state=STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
-                first_tick=tick,
-                last_tick=tick,
-                ended_tick=tick,
-                settle_tick=tick,
-                revised_tick=None,
-                settle_why=CONFLICT_SETTLED,
-            )
-        )
-    ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB)
-    return ""
+def count_conflicts(connection: Connection, study_id: int, more: int) -> None:
+    """So many more of a study's objects, or fewer, wait for a person."""
+    study = tables.study
+    connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + more))
 
 
-def _judge_anew(connection: Connection, chosen: Any) -> None:
-    """Other copies that contradicted the object which is gone may be what has its place now."""
-    table, study = tables.conflict, tables.study
-    again = (
-        update(table)
-        .where(
-            table.c.study_id == chosen.study_id,
-            table.c.sop_instance_uid == chosen.sop_instance_uid,
-            table.c.state == "open",
-            table.c.why == OTHER_CONTENT,
-        )
-        .values(state="unjudged", attempts=0)
-    )
-    count = connection.execute(again).rowcount
-    connection.execute(update(study).where(study.c.id == chosen.study_id).values(conflicts=study.c.conflicts - count))
+def look_again(ledger: Ledger, connection: Connection, study_id: int) -> None:
+    """Has a study settled anew, at once, after its objects were exchanged or decided about."""
+    study, tick = tables.study, ledger.clock.tick()
+    values = {
+        "state": STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
+        "first_tick": tick,
+        "last_tick": tick,
+        "ended_tick": tick,
+        "settle_tick": tick,
+        "revised_tick": None,
+        "settle_why": CONFLICT_SETTLED,
+    }
+    connection.execute(update(study).where(study.c.id == study_id).values(values))
 
 
-def _crosses_studies(connection: Connection, chosen: Any) -> bool:
-    """Whether a study would get an object whose header names another, or lose one to another."""
-    study, instance = tables.study, tables.instance
-    of = connection.scalar(select(study.c.study_instance_uid).where(study.c.id == chosen.study_id))
-    place = connection.scalar(select(instance.c.study_id).where(instance.c.sop_instance_uid == chosen.sop_instance_uid))
-    return Header.from_json(chosen.header).study_instance_uid != of or place not in (None, chosen.study_id)
+def _key(done: Any) -> int:
+    return int(done.inserted_primary_key[0])
 
 
 def supersede(ledger: Ledger, connection: Connection, study_id: int, model: str | None = None) -> None:
@@ -560,54 +477,3 @@ def supersede(ledger: Ledger, connection: Connection, study_id: int, model: str 
         connection.execute(_SUPERSEDE, which)
     else:
         connection.execute(_SUPERSEDE_MODEL, which | {"asked": model})
-
-
-def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
-    """Puts an object that was kept apart in its UID's place, under a new row number: it is another input.
-
-    What was there before is kept apart in its turn.
-    """
-    instance = tables.instance
-    same = instance.c.sop_instance_uid == chosen.sop_instance_uid
-    before = connection.execute(select(instance).where(same)).first()
-    if before is None:
-        study, more = tables.study, int(Header.from_json(chosen.header).has_pixels)
-        connection.execute(
-            update(study).where(study.c.id == chosen.study_id).values(instances=study.c.instances + more)
-        )
-    else:
-        put_aside(connection, before, OTHER_CONTENT, "dropped")
-        connection.execute(delete(instance).where(same))
-    header, sender = Header.from_json(chosen.header), chosen.association_id
-    receipt = Receipt(header, chosen.digest, chosen.size, sender, chosen.key, chosen.key)
-    _add_instance(ledger, connection, receipt, chosen.study_id)
-
-
-def put_aside(connection: Connection, before: Any, why: str, state: str) -> None:
-    """Keeps apart the object of an instance's row whose place another one takes."""
-    table = tables.conflict
-    names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
-    was_apart = (table.c.sop_instance_uid == before.sop_instance_uid) & (table.c.digest == before.digest)
-    connection.execute(delete(table).where(was_apart))
-    values = {name: before._mapping[name] for name in names}
-    connection.execute(insert(table).values(why=why, state=state, **values))
-
-
-def put_in_place(ledger: Ledger, connection: Connection, before: Any, receipt: Receipt) -> None:
-    """Gives an instance's place to another content, under a new row number: it is another input.
-
-    What was queued for the study is decided anew.
-    """
-    instance, study = tables.instance, tables.study
-    more = int(receipt.header.has_pixels) - int(Header.from_json(before.header).has_pixels)
-    connection.execute(delete(instance).where(instance.c.id == before.id))
-    _add_instance(ledger, connection, receipt, before.study_id)
-    connection.execute(update(study).where(study.c.id == before.study_id).values(instances=study.c.instances + more))
-    supersede(ledger, connection, before.study_id)
-
-
-def show_by(connection: Connection, study_id: int, header: Header) -> None:
-    """Shows a study, and has it found, by this header."""
-    study = tables.study
-    values = {"header": header.to_json(), "folded": searched(header), "patient_id": _patient(connection, header)}
-    connection.execute(update(study).where(study.c.id == study_id).values(values))

@@ -1,13 +1,14 @@
 """What may be removed: only studies that are answered and delivered, and on nobody's desk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
-from imaging.ledger import tables, wakeups
+from imaging.ledger import returned, tables, wakeups
+from imaging.ledger.receiving import SHARED
 from imaging.ledger.store import Ledger
 
 
@@ -44,8 +45,11 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
         connection.execute(select(tables.study.c.id).where(tables.study.c.id == study_id).with_for_update())
         if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
-        keys = _keys(connection, study_id)
-        _keep_numbers(connection, study_id)
+        study = connection.execute(select(tables.study).where(tables.study.c.id == study_id)).one()
+        keys = _keys(connection, study)
+        shared = _shared(connection, study_id)
+        _keep_numbers(connection, study)
+        connection.execute(delete(tables.returned).where(returned.of_study(study)))
         for table in (
             tables.delivery,
             tables.object_,
@@ -56,6 +60,7 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
             tables.series,
         ):
             connection.execute(delete(table).where(table.c.study_id == study_id))
+        _end_sharing(connection, shared)
         connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
         others = select(tables.study.c.patient_id).where(tables.study.c.patient_id.is_not(None))
         connection.execute(delete(tables.patient).where(tables.patient.c.id.not_in(others)))
@@ -68,24 +73,50 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
 def remove_associations(ledger: Ledger, before: datetime) -> int:
     """Removes the rows of associations that ended before then and of which no object is left."""
     table = tables.association
-    is_named = [exists().where(each.c.association_id == table.c.id) for each in (tables.instance, tables.conflict)]
+    naming = (tables.instance, tables.conflict, tables.returned)
+    is_named = [exists().where(each.c.association_id == table.c.id) for each in naming]
     with ledger.write() as connection:
         return connection.execute(delete(table).where(table.c.ended_at < before, ~or_(*is_named))).rowcount
 
 
-def _keep_numbers(connection: Connection, study_id: int) -> None:
-    study, job, last_result = tables.study, tables.job, tables.last_result
-    uid = connection.execute(select(study.c.study_instance_uid).where(study.c.id == study_id)).scalar_one()
-    last = select(job.c.model, func.max(job.c.result_number)).where(job.c.study_id == study_id).group_by(job.c.model)
+def remove_strays(ledger: Ledger, before: datetime, unlink: Callable[[str], None]) -> int:
+    """Removes reports of ours that came back before then and belong to no study that is left."""
+    with ledger.write() as connection:
+        keys = returned.remove_strays(connection, before)
+        for key in keys:
+            unlink(key)
+    return len(keys)
+
+
+def _shared(connection: Connection, study_id: int) -> list[str]:
+    """The UIDs that stand for an object of another study as well."""
+    table = tables.conflict
+    of_study = (table.c.study_id == study_id, table.c.why == SHARED)
+    return list(connection.scalars(select(table.c.sop_instance_uid).where(*of_study)))
+
+
+def _end_sharing(connection: Connection, uids: Collection[str]) -> None:
+    """Takes away the notices of UIDs that stand for one object only by now."""
+    table, instance = tables.conflict, tables.instance
+    for uid in uids:
+        bearers = select(func.count()).select_from(instance).where(instance.c.sop_instance_uid == uid)
+        if (connection.scalar(bearers) or 0) < 2:
+            connection.execute(delete(table).where(table.c.sop_instance_uid == uid, table.c.why == SHARED))
+
+
+def _keep_numbers(connection: Connection, study: Any) -> None:
+    job, last_result, uid = tables.job, tables.last_result, study.study_instance_uid
+    last = select(job.c.model, func.max(job.c.result_number)).where(job.c.study_id == study.id).group_by(job.c.model)
     for model, number in connection.execute(last).all():
         known = (last_result.c.study_instance_uid == uid, last_result.c.model == model)
         connection.execute(delete(last_result).where(*known))
         connection.execute(insert(last_result).values(study_instance_uid=uid, model=model, result_number=number))
 
 
-def _keys(connection: Connection, study_id: int) -> list[str]:
+def _keys(connection: Connection, study: Any) -> list[str]:
     found: list[str] = []
     table: Any
     for table in (tables.instance, tables.conflict):
-        found += connection.scalars(select(table.c.key).where(table.c.study_id == study_id))
-    return sorted(set(found))
+        found += connection.scalars(select(table.c.key).where(table.c.study_id == study.id))
+    found += connection.scalars(select(tables.returned.c.key).where(returned.of_study(study)))
+    return sorted(set(found) - {""})

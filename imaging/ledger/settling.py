@@ -8,9 +8,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.header import Header
+from imaging.domain.patient import is_one_patient
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Signals, has_gap, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
-from imaging.ledger import tables, wakeups
+from imaging.ledger import tables, wakeups, whose
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
 from imaging.ledger.store import Ledger
 
@@ -116,7 +117,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
     row = connection.execute(_STUDY, {"study": study_id}).one()
     instances = connection.execute(_INSTANCES, {"study": study_id})
     headers = {each.id: Header.from_json(each.header) for each in instances}
-    apart = _apart(connection, study_id)
+    apart = _apart(connection, row)
     signals = Signals(
         row.first_tick,
         row.last_tick,
@@ -152,11 +153,12 @@ class _Apart:
     has_unjudged: bool
 
 
-def _apart(connection: Connection, study_id: int) -> _Apart:
-    rows = connection.execute(_APART, {"study": study_id}).all()
+def _apart(connection: Connection, study: Any) -> _Apart:
+    rows = connection.execute(_APART, {"study": study.id}).all()
     is_open = [each for each in rows if each.state == "open"]
+    is_mixed = any(each.why == MIXED_PATIENTS for each in is_open)
     return _Apart(
-        MIXED_PATIENTS if any(each.why == MIXED_PATIENTS for each in is_open) else "",
+        MIXED_PATIENTS if is_mixed or not is_one_patient(whose.named(study)) else "",
         frozenset(each.sop_instance_uid for each in is_open if each.why == OTHER_CONTENT),
         len(is_open) < len(rows),
     )
@@ -190,7 +192,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        apart = _apart(connection, candidate.id)
+        study = connection.execute(_STUDY.with_for_update(), {"study": candidate.id}).one()
+        apart = _apart(connection, study)
         if (apart.doubt, apart.contradicted) != (candidate.doubt, candidate.contradicted):
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}

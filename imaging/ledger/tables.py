@@ -140,12 +140,14 @@ study = Table(
     Column("conflicts", Integer, nullable=False, server_default="0"),
     Column("corrections", Integer, nullable=False, server_default="0"),
     Column("instances", Integer, nullable=False, server_default="0"),
+    Column("persons", JSON, nullable=False, server_default="[]"),
     sqlite_autoincrement=True,
 )
 """`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked.
 
 `flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at. `conflicts`: how many
-are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read."""
+are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read.
+`persons`: whom its objects name, each once, in the order in which they came (`imaging.ledger.whose`)."""
 _FLAGGED = study.c.flag.is_not(None)
 Index("ix_study_flagged", study.c.id, sqlite_where=_FLAGGED, postgresql_where=_FLAGGED)
 Index("ix_study_worklist", *in_order(study), study.c.study_instance_uid)
@@ -169,14 +171,16 @@ instance = Table(
     _to("study", index=True),
     _to("series"),
     _to("association", nullable=True),
-    _text("sop_instance_uid", unique=True),
+    _text("sop_instance_uid"),
     _text("digest"),
     _text("key"),
     Column("size", BigInteger, nullable=False),
     Column("header", JSON, nullable=False),
     Column("received_at", Instant, nullable=False),
+    UniqueConstraint("sop_instance_uid", "study_id"),
     sqlite_autoincrement=True,
 )
+"""An object belongs to the study that it names: modalities whose UIDs start anew give one UID to two objects."""
 
 Index("ix_instance_association", instance.c.association_id, instance.c.study_id)
 
@@ -192,21 +196,47 @@ conflict = Table(
     Column("header", JSON, nullable=False),
     _text("why"),
     Column("state", Text, nullable=False),
-    _one_of("state", ("unjudged", "open", "noted", "used", "dropped")),
+    _one_of("state", ("unjudged", "open", "noted", "shared", "used", "dropped")),
     Column("received_at", Instant, nullable=False),
     _to("association", nullable=True),
     _text("judgement"),
     Column("judged_at", Instant),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease_tick", Float),
-    UniqueConstraint("sop_instance_uid", "digest"),
+    Column("decision", BigInteger),
+    Column("decided_at", Instant),
+    Column("replaced_id", BigInteger, ForeignKey("conflict.id")),
+    UniqueConstraint("study_id", "sop_instance_uid", "digest"),
     sqlite_autoincrement=True,
 )
 """Objects kept apart: their UID has other bytes, or their study another patient.
 
 `unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
-one took the place of. `judgement`: what the comparison found, in English. `lease_tick`, `attempts`: of comparing."""
+one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
+another study as well. `judgement`: what the comparison found, in English. `lease_tick`, `attempts`: of comparing.
+`decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`: what was taken
+out for it."""
 Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
+
+returned = Table(
+    "returned",
+    metadata,
+    _id(),
+    _to("study", nullable=True, index=True),
+    _to("association", nullable=True),
+    _text("study_instance_uid"),
+    _text("sop_instance_uid"),
+    _text("digest"),
+    _text("key"),
+    Column("size", BigInteger, nullable=False),
+    Column("header", JSON, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    UniqueConstraint("sop_instance_uid", "digest"),
+    sqlite_autoincrement=True,
+)
+"""Reports of ours that a PACS sent back, under whatever identifiers. `study_id`: None where there was no such study;
+then they belong to the one whose UID they bear, should it begin."""
+Index("ix_returned_study_instance_uid", returned.c.study_instance_uid)
 
 revision = Table(
     "revision",

@@ -33,9 +33,9 @@ from imaging.domain.priority import ORDER, most_urgent
 from imaging.domain.reasons import Reason
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, Word, page_state
-from imaging.ledger import tables
+from imaging.ledger import returned, tables
 from imaging.ledger.jobs import found_codes
-from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, is_stopped
+from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, SHARED, is_stopped
 from imaging.ledger.store import Ledger
 
 SUPERSEDED: Final = "superseded"
@@ -243,8 +243,17 @@ def _studies() -> Select[Any]:
         study.c.corrections,
         and_(study.c.conflicts > 0, is_stopped(study.c.id)).label("is_stopped"),
         study.c.instances,
+        _shared(),
         cast(study.c.header, Text).label("header"),
     )
+
+
+def _shared() -> ColumnElement[int]:
+    """How many of a study's UIDs stand for an object of another study as well."""
+    study, conflict = tables.study, tables.conflict
+    its = (conflict.c.study_id == study.c.id, conflict.c.state == SHARED)
+    counted = select(func.count()).select_from(conflict).where(*its).correlate(study)
+    return counted.scalar_subquery().label("shared")
 
 
 def _numbered(connection: Connection, numbers: Sequence[int]) -> list[Any]:
@@ -329,6 +338,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
         results=tuple(replace(each, is_synthetic=each.model in synthetic) for each in results),
         instances=study.instances,
         conflicts=study.conflicts,
+        shared=study.shared,
         is_changed=bool(results) and (is_receiving or bool(running)),
         folded=study.folded,
         corrections=study.corrections,
@@ -461,7 +471,10 @@ def status(ledger: Ledger) -> dict[str, Any]:
             "studies": _counts(connection, study.c.state, StudyState),
             "jobs": _counts(connection, job.c.state, JobState),
             "deliveries": _counts(connection, delivery.c.state, DeliveryState),
-            "instances": connection.scalar(select(func.count()).select_from(tables.instance)),
+            "instances": sum(
+                connection.scalar(select(func.count()).select_from(each)) or 0
+                for each in (tables.instance, tables.returned)
+            ),
             "conflicts": _kept_apart(connection, "open"),
             "unjudged": _kept_apart(connection, "unjudged"),
         }
@@ -566,7 +579,9 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
         "copies": [_said(each) for each in _copies(connection, study.id)],
         "received_at": _iso(study.received_at),
         "due_at": _iso(study.due_at),
+        "shared": _shared_uids(connection, study.id),
         "received": [_said(each) for each in received],
+        "returned": _returned(connection, study),
         "revisions": [
             {"number": each.number, "settled_at": _iso(each.settled_at), "signal": each.signal} for each in revisions
         ],
@@ -582,9 +597,42 @@ def _copies(connection: Connection, study_id: int) -> Sequence[Any]:
     query = (
         select(*(table.c[name] for name in names), association.c.calling_ae_title, association.c.address)
         .select_from(table.outerjoin(association, association.c.id == table.c.association_id))
-        .where(table.c.study_id == study_id)
+        .where(table.c.study_id == study_id, table.c.why != SHARED)
     )
     return connection.execute(query.order_by(table.c.id)).all()
+
+
+def _shared_uids(connection: Connection, study_id: int) -> list[dict[str, Any]]:
+    """The UIDs that stand for an object of another study as well, each with those studies."""
+    study, instance, conflict = tables.study, tables.instance, tables.conflict
+    query = (
+        select(conflict.c.sop_instance_uid, study.c.study_instance_uid.label("study_uid"))
+        .join(instance, instance.c.sop_instance_uid == conflict.c.sop_instance_uid)
+        .join(study, study.c.id == instance.c.study_id)
+        .where(conflict.c.study_id == study_id, conflict.c.why == SHARED, study.c.id != study_id)
+        .order_by(conflict.c.id, study.c.id)
+    )
+    return [_said(each) for each in connection.execute(query)]
+
+
+def _returned(connection: Connection, study: Any) -> list[dict[str, Any]]:
+    """The reports of ours that a PACS sent back, as it wrote them."""
+    table, association = tables.returned, tables.association
+    query = (
+        select(
+            table.c.sop_instance_uid,
+            table.c.received_at,
+            association.c.calling_ae_title,
+            association.c.address,
+            table.c.header["patient_id"].as_string().label("patient_id"),
+            table.c.header["issuer_of_patient_id"].as_string().label("issuer"),
+            table.c.study_instance_uid.label("study_uid"),
+        )
+        .outerjoin(association, association.c.id == table.c.association_id)
+        .where(returned.of_study(study))
+        .order_by(table.c.id)
+    )
+    return [_said(each) for each in connection.execute(query)]
 
 
 def _is_stood_for(object_: Any) -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorag
 
 from imaging import __version__
 from imaging.domain.codes import Code
+from imaging.domain.own import DEVICE
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from imaging.results import concepts
 from imaging.results.content import code_item, coded, container, image, number, point, text, uid_ref
@@ -30,8 +31,8 @@ def document(shape: Shape, pen: Pen) -> Dataset:
         series_number=9000 + zlib.crc32(f"{shape.algorithm.id}|{shape.algorithm.version}".encode()) % 1000,
         sop_instance_uid="2.25.2",
         instance_number=1,
-        manufacturer="imaging",
-        manufacturer_model_name="imaging",
+        manufacturer=DEVICE,
+        manufacturer_model_name=DEVICE,
         device_serial_number=IMPLEMENTATION_CLASS_UID,
         software_versions=__version__,
         is_complete=True,

@@ -10,7 +10,9 @@ from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.findings import Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
-from imaging.domain.header import Header, same_patient
+from imaging.domain.header import Header
+from imaging.domain.own import is_ours
+from imaging.domain.patient import Seen, Words, are_together, newest
 from imaging.domain.reasons import Reason
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
@@ -74,18 +76,23 @@ def _write_for_nobody(card: Card, outcome: Answer, header: Header, language: Lan
 class Collected:
     """What was found under some paths.
 
-    `passed_over`: how many files are no DICOM. `unreadable`: those that are, with why they cannot be read.
+    `passed_over`: how many files are no DICOM. `unreadable`: those that are, with why they cannot be read. `reports`:
+    how many are reports of ours, which are nobody's image.
     """
 
     studies: dict[str, list[Source]]
     passed_over: int
     unreadable: dict[Path, str]
+    reports: int = 0
 
 
-def collect(paths: Iterable[Path]) -> Collected:
-    """The DICOM objects in files and folders, by Study Instance UID, in the order of their names."""
+def collect(paths: Iterable[Path], placeholders: Words = frozenset()) -> Collected:
+    """The DICOM objects in files and folders, by Study Instance UID, in the order of their names.
+
+    `placeholders`: the site's own words for a patient whom nobody knows.
+    """
     studies: dict[str, list[Source]] = {}
-    passed_over, unreadable = 0, {}
+    passed_over, reports, unreadable = 0, 0, {}
     for file in files_under(paths):
         try:
             if not is_part_10(file):
@@ -93,6 +100,7 @@ def collect(paths: Iterable[Path]) -> Collected:
                 continue
             request = split_part_10(file.read_bytes())
             header = read_header(request.data, request.transfer_syntax_uid, sender=request.sender)
+            header = header.judged_by(placeholders)
         except (Unreadable, Mismatch) as error:
             unreadable[file] = str(error)
         except OSError as error:
@@ -100,8 +108,11 @@ def collect(paths: Iterable[Path]) -> Collected:
         except MemoryError:
             unreadable[file] = "it needs more memory than there may be taken (--memory-mb)"
         else:
-            studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
-    return Collected(studies, passed_over, unreadable)
+            if is_ours(header):
+                reports += 1
+            else:
+                studies.setdefault(header.study_instance_uid, []).append(Source(file, header))
+    return Collected(studies, passed_over, unreadable, reports)
 
 
 class Analysis:
@@ -125,7 +136,7 @@ class Analysis:
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
         """Every fitting model's answer, with its SR written where there is a folder for it."""
-        if not same_patient(source.header for source in sources):
+        if not are_together(Seen(source.header.person, source.path.absolute().parent) for source in sources):
             return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason("mixed-patients")),))
         try:
             each_once = distinct(sources)
@@ -146,7 +157,10 @@ class Analysis:
 
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:
         assert self._output is not None
-        header = source_header(outcome, [source.header for source in sources])
+        headers = [source.header for source in sources]
+        header = source_header(outcome, headers).speaking_for(
+            newest(each.person for each in sorted(headers, key=_made))
+        )
         try:
             report = Report(header, card, outcome, self._at.isoformat(), self._at, language=self._language)
             data = write_sr(report)
@@ -157,3 +171,8 @@ class Analysis:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
         return str(file)
+
+
+def _made(header: Header) -> tuple[str, str, str]:
+    """The order in which objects were made, whatever their files are called."""
+    return header.instance_creation_date, header.instance_creation_time, header.sop_instance_uid

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from imaging.dicom_node.files import split_part_10
 from imaging.domain.faults import fingerprint, is_out_of_memory
+from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.source import Source
-from imaging.inference.compare import compare, created
+from imaging.inference.compare import compare
 from imaging.ledger import copies
 from imaging.ledger.copies import Pair
 from imaging.ledger.jobs import MOST_DEATHS
@@ -102,7 +103,7 @@ def distinct(sources: Sequence[Source]) -> Distinct:
 def _used(same: Sequence[Source]) -> tuple[Source, int]:
     """Which object under one UID is used, with the facts that hold, and how many others contradict it."""
     by_digest = {_digest(source): source for source in same}
-    times = {digest: created(source) for digest, source in by_digest.items()}
+    times = {digest: _created(source.header) for digest, source in by_digest.items()}
     if not all(times.values()):
         times = dict.fromkeys(times, "")
     order = sorted(by_digest, key=lambda digest: (times[digest], digest))
@@ -116,6 +117,12 @@ def _used(same: Sequence[Source]) -> tuple[Source, int]:
         if judged.kind in (Kind.CORRECTION, Kind.READABLE):
             used = replace(other if judged.takes_pixels else used, header=judged.header)
     return used, contradicting
+
+
+def _created(header: Header) -> str:
+    """Instance Creation Date and Time as text that sorts, empty where there is no date."""
+    date = header.instance_creation_date.strip()
+    return f"{date}{header.instance_creation_time.strip()}" if date else ""
 
 
 def _digest(source: Source) -> str:

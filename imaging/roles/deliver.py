@@ -99,6 +99,8 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
     for each in batch:
         if stop.is_set():
             return
+        if deliveries.is_held(ledger, each):
+            continue
         answer, peer_is_down = _answer(sender, each)
         crash.point("peer-answered")
         if isinstance(answer, Substitute):

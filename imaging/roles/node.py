@@ -14,6 +14,7 @@ from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
 from imaging.domain.fitting import fits, in_scope
+from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller
 from imaging.domain.settling import LookAgain, Patience, whole
 from imaging.domain.turning import believed
@@ -44,6 +45,7 @@ class NodeConfig:
     disk_reserve_bytes: int
     site_words: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
+    placeholders: Sequence[str] = ()
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -52,7 +54,8 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     home, patience = Path(told.home), Patience(**told.patience)
     ledger = Ledger(home, told.database)
     migrate.check(ledger)
-    storing = Storing(ledger, FolderSpool(home / "spool", told.disk_reserve_bytes), patience)
+    spool = FolderSpool(home / "spool", told.disk_reserve_bytes)
+    storing = Storing(ledger, spool, patience, placeholder_words(told.placeholders))
     storing.recover()
     _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]

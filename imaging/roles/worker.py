@@ -305,7 +305,9 @@ class Worker:
     def _objects(self, task: _Task, card: Card, outcome: Answer) -> list[NewObject]:
         """The SR that answers for this job. Raises CannotReport where none may be built of its study."""
         job = task.job
+        # The image says what it shows; whose it is, the study: a patient renamed since is reported by the newest name.
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])
+        header = header.speaking_for(job.study.person)
         report = Report(
             header=header,
             card=card,

@@ -18,7 +18,7 @@ HEALTH_STATES: Final = ("up", "down", "crashing")
 
 @dataclass(frozen=True)
 class Chip:
-    """A small word on a row, in a place of its own: `tone` is conflict, corrected or changed, `text` may be ""."""
+    """A small word on a row, in a place of its own: `tone` names its look, `text` is "" where it does not hold."""
 
     tone: str
     text: str
@@ -233,10 +233,13 @@ def identity(row: Row, language: Language) -> str:
 
 
 def chips(row: Row, language: Language) -> tuple[Chip, ...]:
+    """One place for what is odd about the images: conflicts, corrections, and UIDs that another study's images have."""
     conflicts = language.count("counts.conflicts", row.conflicts) if row.conflicts else ""
     corrections = language.count("counts.corrections", row.corrections) if row.corrections else ""
+    shared = language.count("counts.shared", row.shared) if row.shared else ""
+    tone = "shared" if shared and not conflicts else "corrected" if corrections and not conflicts else "conflict"
     return (
-        Chip("conflict" if conflicts else "corrected", joined(conflicts, corrections)),
+        Chip(tone, joined(conflicts, shared, corrections)),
         Chip("changed", language.say("chip.changed") if row.is_changed else ""),
     )
 

@@ -10,6 +10,7 @@ import stat
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from ledger_cases import FAULTY, NEGATIVE, answered, claim, film, lease_one, queued, receive
 from peers import Node, free_port, imaging
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from small_models import write_models
 from storage_peer import StoragePeer
 
@@ -466,6 +467,36 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
 
 
+def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    for number in (1, 2):
+        receive(ledger, film(number=number), f"a{number}")
+        receive(ledger, film(number=number, patient_id="P2"), f"b{number}")
+    refused = run("conflicts", "use", "1", "--home", home)
+    assert (refused.status, "1: the study would name two patients" in refused.err) == (1, True)
+    done = run("conflicts", "use", "1", "--all", "--home", home)
+    assert (done.status, done.out) == (0, "1: in its UID's place; the study is looked at again\n")
+    assert run("conflicts", "--home", home, "--json").json == {"conflicts": []}
+    decided = run("conflicts", "list", "--all", "--home", home, "--json").json["conflicts"]
+    assert [each["state"] for each in decided] == ["used", "used", "dropped", "dropped"]
+    undone = run("conflicts", "undo", "2", "--home", home)
+    assert (undone.status, undone.out) == (0, "2: undecided again, with all that was decided in one with it\n")
+    assert len(run("conflicts", "--home", home, "--json").json["conflicts"]) == 2
+    again = run("conflicts", "undo", "1", "3", "--home", home)
+    assert (again.status, again.err.count("nothing that a person decided has this number")) == (1, 2)
+
+
+def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    receive(ledger, film("1.2.3"), "one")
+    receive(ledger, replace(film("1.2.4", patient_id="P2"), sop_instance_uid=film("1.2.3").sop_instance_uid), "two")
+    listed = run("conflicts", "--home", home).out
+    assert ("also of P1" in listed, "also of P2" in listed) == (True, True)
+    assert "nothing to use" in run("conflicts", "use", "1", "--home", home).err
+    assert "also stands for an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
+    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is taken away")
+
+
 def test_a_ledger_is_its_owners_alone_in_whichever_folder(run: Callable[..., Said], tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     run("migrate", "--home", tmp_path)
@@ -615,6 +646,71 @@ def test_two_films_of_other_names_without_identifiers_are_no_one_patients(
     (study,) = said.json["studies"]
     assert [(each["reason"], each["sr"]) for each in study["results"]] == [("mixed-patients", None)]
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_without_identifier_and_name_joins_a_named_one_of_its_folder_alone(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    names = {"a/1.dcm": ("P1", "Nguyễn^An"), "a/2.dcm": ("", ""), "b/3.dcm": ("0000", "UNKNOWN")}
+    for number, (name, who) in enumerate(names.items()):
+        image = drawn()
+        image.PatientID, image.PatientName = who
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, image)
+
+    def reasons(*paths: Path) -> list[str | None]:
+        (study,) = run("analyse", *paths, "--models", models, "--json").json["studies"]
+        return [each["reason"] for each in study["results"]]
+
+    assert reasons(tmp_path / "a") == [None]
+    assert reasons(tmp_path / "a" / "2.dcm", tmp_path / "b") == [None]
+    assert reasons(tmp_path) == ["mixed-patients"]
+
+
+def test_a_patient_renamed_later_is_reported_by_the_newest_name_whatever_the_files_are_called(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    for name, at, who in (("1", "120000", "Nguyễn^An"), ("2", "110000", "Trauma^X17")):
+        image = drawn()
+        image.PatientID, image.PatientName, image.InstanceCreationTime = "P1", who, at
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{name}"
+        write(tmp_path / f"{name}.dcm", image)
+    out = tmp_path / "out"
+    (study,) = run("analyse", tmp_path, "--models", models, "--output", out, "--json").json["studies"]
+    (result,) = study["results"]
+    assert str(dcmread(result["sr"]).PatientName) == "Nguyễn^An"
+
+    again = run("analyse", tmp_path, "--models", models, "--json")
+    assert "1 reports of our own passed over" in again.err
+    assert [each["study_uid"] for each in again.json["studies"]] == [study["study_uid"]]
+
+
+def test_a_sites_own_placeholders_are_nobodys_in_files_as_well(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    for number, born in enumerate(("19500101", "19990909")):
+        image = drawn()
+        image.PatientID, image.PatientName, image.PatientBirthDate = "KHONG RO", "", born
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        write(tmp_path / f"{number}.dcm", image)
+    analyse = ["analyse", tmp_path, "--models", models, "--json"]
+    for words, wanted in (([], None), (["--patient-placeholders", "không rõ"], "mixed-patients")):
+        (result,) = run(*analyse, *words).json["studies"][0]["results"]
+        assert result["reason"] == wanted
+
+
+def test_two_studies_with_one_sop_instance_uid_are_analysed_each(
+    run: Callable[..., Said], models: Path, tmp_path: Path
+) -> None:
+    one, other = drawn(), drawn()
+    other.StudyInstanceUID, other.PatientID = "1.2.3.9", "P9"
+    write(tmp_path / "1.dcm", one)
+    write(tmp_path / "2.dcm", other)
+    said = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
+    results = [each for study in said.json["studies"] for each in study["results"]]
+    assert [each["state"] for each in results] == ["analysed", "analysed"]
+    assert len({each["sr"] for each in results}) == 2
 
 
 def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:

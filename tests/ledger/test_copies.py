@@ -30,7 +30,7 @@ from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience, Whole, whole
 from imaging.domain.worklist import Asked, PageState, Row
-from imaging.ledger import copies, jobs, receiving, retention, settling, tables, views
+from imaging.ledger import apart, conflicts, copies, jobs, receiving, retention, settling, tables, views
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -203,7 +203,7 @@ def test_both_contents_of_a_conflict_are_described(ledger: Ledger) -> None:
     other = receiving.begin_association(ledger, "PACS", "IMAGING", "10.0.0.8", [])
     receive(ledger, film(rows=256, columns=256), "two", other)
     assert judge(ledger, Kind.CONFLICT, words="size: 512 x 512 and 256 x 256")
-    (conflict,) = receiving.conflicts(ledger)
+    (conflict,) = apart.listed(ledger)
     assert (conflict["why"], conflict["differs"]) == ("conflict", "size: 512 x 512 and 256 x 256")
     assert [(conflict[each]["rows"], conflict[each]["calling_ae_title"]) for each in ("first", "second")] == [
         (512, "CR1"),
@@ -216,8 +216,8 @@ def test_what_contradicted_an_object_is_compared_anew_with_the_one_that_a_person
     contradicted(ledger)
     receive(ledger, film(), "its re-encoding")
     assert judge(ledger, Kind.CONFLICT)
-    first, second = receiving.conflicts(ledger)
-    assert receiving.settle_conflict(ledger, first["id"], use=True) == ""
+    first, second = apart.listed(ledger)
+    assert conflicts.settle_conflict(ledger, first["id"], use=True) == ""
     assert rows(ledger, tables.study)[0]["conflicts"] == 0
     pair = copies.claim(ledger)
     assert pair is not None

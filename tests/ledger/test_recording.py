@@ -1,7 +1,6 @@
 """Associations and instances as rows: what one more object means for its study."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from imaging.domain.settling import Patience, Whole, whole
-from imaging.ledger import receiving, settling, tables, views
+from imaging.ledger import apart, receiving, settling, tables, views
 from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
 from imaging.ledger.store import SQLITE_FILE, Ledger
 
@@ -95,7 +94,7 @@ def test_what_a_second_object_under_a_uid_is_a_worker_says(ledger: Ledger) -> No
         done = receive(ledger, film(**facts), digest)
         assert (done.conflict, done.is_unjudged) == ("", True)
     assert [each["state"] for each in rows(ledger, tables.conflict)] == ["unjudged"] * 3
-    assert receiving.conflicts(ledger) == []
+    assert apart.listed(ledger) == []
     assert not receive(ledger, film(), "one").is_unjudged
 
 
@@ -175,27 +174,6 @@ def test_the_same_identifier_of_another_issuer_is_another_patient(ledger: Ledger
     receive(ledger, film("1.2.2", issuer_of_patient_id="HUE"))
     assert len(rows(ledger, tables.patient)) == 2
     assert receive(ledger, film("1.2.1", number=2, issuer_of_patient_id="HUE")).conflict == "mixed-patients"
-
-
-def test_an_object_is_not_used_in_the_place_of_another_studys(ledger: Ledger) -> None:
-    receive(ledger, film("1.2.3"), "first")
-    crossing = replace(film("1.2.4"), sop_instance_uid=film("1.2.3").sop_instance_uid)
-    assert receive(ledger, crossing, "other").conflict == "conflict"
-    (conflict,) = receiving.conflicts(ledger)
-    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], use=True)
-    assert [each["digest"] for each in rows(ledger, tables.instance)] == ["first"]
-    assert receiving.conflicts(ledger) == [conflict]
-    assert receiving.settle_conflict(ledger, conflict["id"], use=False) == ""
-
-
-def test_an_object_is_not_used_where_its_uid_came_to_lie_in_another_study(ledger: Ledger) -> None:
-    receive(ledger, film("1.2.3"))
-    mixed = film("1.2.3", number=2, patient_id="P2")
-    assert receive(ledger, mixed, "mixed").conflict == "mixed-patients"
-    receive(ledger, replace(film("1.2.4"), sop_instance_uid=mixed.sop_instance_uid), "elsewhere")
-    (conflict,) = receiving.conflicts(ledger)
-    assert "of two studies" in receiving.settle_conflict(ledger, conflict["id"], use=True)
-    assert "elsewhere" in [each["digest"] for each in rows(ledger, tables.instance)]
 
 
 def test_an_issuer_that_is_named_later_holds_for_the_study(ledger: Ledger) -> None:

@@ -38,7 +38,7 @@ from imaging.domain.states import (
     StudyEvent,
     StudyState,
 )
-from imaging.ledger import deliveries, jobs, receiving, settling, tables
+from imaging.ledger import conflicts, deliveries, jobs, settling, tables
 from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
@@ -135,7 +135,7 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
         assert judge(ledger, Kind.CORRECTION)
     else:
         (apart,) = rows(ledger, tables.conflict)
-        assert receiving.settle_conflict(ledger, apart["id"], use=False) == ""
+        assert conflicts.settle_conflict(ledger, apart["id"], use=False) == ""
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
     assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))

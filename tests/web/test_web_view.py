@@ -137,3 +137,12 @@ def test_a_model_that_was_measured_on_drawn_images_alone_says_so_wherever_it_is_
     assert listed(seven_states(), language=VI).rows[5].synthetic == ""
     assert shown.lines[0].text == "head-ct-bleed 1.4 (dữ liệu tổng hợp) không tìm thấy: tràn dịch màng phổi"
     assert view.answer_view(bleed, EN).model == "head-ct-bleed 1.4 (synthetic)"
+
+
+def test_a_chip_says_what_is_odd_about_a_studys_images_in_one_place():
+    def chip(**facts):
+        return view.chips(replace(row(1, PageState.CLEAR), **facts), EN)[0]
+
+    assert chip() == view.Chip("conflict", "")
+    assert chip(shared=1) == view.Chip("shared", "1 shared UID")
+    assert chip(conflicts=2, shared=3) == view.Chip("conflict", "2 conflicts, 3 shared UIDs")

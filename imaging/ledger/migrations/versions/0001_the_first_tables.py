@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("conflicts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("corrections", sa.Integer(), server_default="0", nullable=False),
         sa.Column("instances", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("persons", sa.JSON(), server_default="[]", nullable=False),
         sa.CheckConstraint("state IN ('receiving', 'settled')", name=op.f("ck_study_state_is_known")),
         sa.ForeignKeyConstraint(["patient_id"], ["patient.id"], name=op.f("fk_study_patient_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study")),
@@ -144,16 +145,41 @@ def upgrade() -> None:
         sa.Column("judged_at", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lease_tick", sa.Float(), nullable=True),
+        sa.Column("decision", sa.BigInteger(), nullable=True),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.Column("replaced_id", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
-            "state IN ('unjudged', 'open', 'noted', 'used', 'dropped')", name=op.f("ck_conflict_state_is_known")
+            "state IN ('unjudged', 'open', 'noted', 'shared', 'used', 'dropped')",
+            name=op.f("ck_conflict_state_is_known"),
         ),
+        sa.ForeignKeyConstraint(["replaced_id"], ["conflict.id"], name=op.f("fk_conflict_replaced_id")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_conflict_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conflict")),
-        sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_conflict_sop_instance_uid")),
+        sa.UniqueConstraint("study_id", "sop_instance_uid", "digest", name=op.f("uq_conflict_study_id")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_conflict_study_id"), "conflict", ["study_id"], unique=False)
     op.create_index("ix_conflict_state", "conflict", ["state", "study_id"], unique=False)
+    op.create_table(
+        "returned",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("study_id", sa.BigInteger(), nullable=True),
+        sa.Column("association_id", sa.BigInteger(), nullable=True),
+        sa.Column("study_instance_uid", sa.Text(), server_default="", nullable=False),
+        sa.Column("sop_instance_uid", sa.Text(), server_default="", nullable=False),
+        sa.Column("digest", sa.Text(), server_default="", nullable=False),
+        sa.Column("key", sa.Text(), server_default="", nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("header", sa.JSON(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["association_id"], ["association.id"], name=op.f("fk_returned_association_id")),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_returned_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_returned")),
+        sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_returned_sop_instance_uid")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_returned_study_id"), "returned", ["study_id"], unique=False)
+    op.create_index("ix_returned_study_instance_uid", "returned", ["study_instance_uid"], unique=False)
     op.create_table(
         "revision",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -194,7 +220,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_instance_series_id")),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_instance_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instance")),
-        sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_instance_sop_instance_uid")),
+        sa.UniqueConstraint("sop_instance_uid", "study_id", name=op.f("uq_instance_sop_instance_uid")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_instance_association", "instance", ["association_id", "study_id"], unique=False)

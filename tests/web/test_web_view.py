@@ -111,7 +111,7 @@ def test_only_a_changed_order_among_the_rows_on_the_screen_counts_as_changed(ord
 
 def test_a_row_says_how_many_images_are_in_conflict_and_how_many_were_corrected():
     for conflicts, corrections, tone, text in (
-        (0, 0, "corrected", ""),
+        (0, 0, "conflict", ""),
         (2, 0, "conflict", "2 conflicts"),
         (0, 1, "corrected", "1 corrected"),
         (1, 3, "conflict", "1 conflict, 3 corrected"),

@@ -116,15 +116,16 @@ _BY_CLASS: Final[dict[str, Iterable[str]]] = {
                "administered", "dung", "su", "intravenous", "po", "s",
                "oral", "orale", "uong", "to", "of"),
     "native": ("native", "nativ", "nativer", "natives", "natif", "plain", "unenhanced", "nonenhanced",
-               "ncct", "nect", "ncect", "nchct", "nc", "uninjected", "unenh"),
+               "ncct", "nect", "ncect", "nchct", "nc", "uninjected", "unenh", "spc"),
     "strong": ("kontrastmittel", "km", "gad", "gd", "gbca", "ce", "pdc", "omnipaque", "ultravist", "visipaque",
                "iohexol", "iopamidol", "iopromide", "iodixanol", "xenetix", "iomeron", "telebrix", "isovue", "optiray",
                "dotarem", "magnevist", "omniscan", "prohance", "multihance", "primovist", "clariscan", "contr",
                "injected", "injecte", "injectee", "injectes", "canquang"),
-    "sure": ("cta", "ctv", "cect", "ctp", "dce", "dsc", "phasegiven", "cemra", "perfusion", "perf"),
+    "sure": ("cta", "apc", "ctv", "cect", "ctp", "dce", "dsc", "phasegiven", "cemra", "perfusion", "perf"),
     "weak": ("iv", "ivc", "inj", "injection", "injections", "inject", "tiem", "thuoc", "enhanced", "enhancement",
              "enhance", "bolus", "mra", "mrv", "produit", "agent", "arterial", "arteriel", "arterielle", "portal",
-             "portale", "venous", "veineux", "veineuse", "nephrographic", "tardif", "tardive", "delayed", "delay"),
+             "portale", "tsa", "polygone", "venous", "veineux", "veineuse", "nephrographic", "tardif", "tardive",
+             "delayed", "delay"),
     "short": ("c", "con", "cont", "enh"),
 }  # fmt: skip
 """Words by what they are. `sure`: nobody names it who did not inject; `weak`: leaves it open without a word before it;
@@ -146,6 +147,10 @@ _PHASE: Final = (
 )
 _WRITTEN: Final = tuple((re.compile(pattern), word) for pattern, word in (
     (r"[_^=:]", " "),
+    (r"\( ?\+ ?\)", " +s "),
+    (r"\( ?- ?\)", " -s "),
+    (r"(?<![a-z0-9])i ?\+(?![a-z0-9])", " with iv "),
+    (r"(?<![a-z0-9])i-(?![a-z0-9])", " without iv "),
     (r"\bi\.? ?v\.(?=\W|$)", " iv "),
     (r"\bc\.? ?e\.(?=\W|$)", " ce "),
     (r"\bangiom\w*", " known "),

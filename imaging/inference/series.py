@@ -28,6 +28,9 @@ ENHANCED: Final = frozenset(
 )
 """CT, MR and PET objects that tell each frame's place in functional groups, also where there is only one frame."""
 
+LEAST_HU: Final = -30.0
+"""What a CT of a patient reaches below, if not by air then by fat."""
+
 
 @dataclass(frozen=True)
 class _Slice:
@@ -131,7 +134,7 @@ def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int
     units, modality = _in_units(slices, frames), str(slices[0].dataset.get("Modality", ""))
     if units.values.min() == units.values.max():
         raise NotAnalysable("pixels-blank")
-    _hold_units(units, modality)
+    _hold_units(units.least, modality, offset=min(each.intercept for each in slices))
     spacing = slices[0].plane.spacing_mm
     assert spacing is not None  # no pile has frames without
     return Volume(
@@ -164,11 +167,11 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
 
 @dataclass(frozen=True)
 class _Units:
-    """Values in the modality's units. `padding`: how many voxels were; `least`: of all as stored, and without them."""
+    """Values in the modality's units. `padding`: how many voxels were; `least`: of all others."""
 
     values: Array
     padding: int
-    least: tuple[float, float]
+    least: float
 
 
 def _in_units(slices: list[_Slice], frames: list[Array]) -> _Units:
@@ -194,7 +197,7 @@ def _in_units(slices: list[_Slice], frames: list[Array]) -> _Units:
         target[mask] = CT_AIR if is_ct else 0
     if is_ct:
         np.maximum(values, values.dtype.type(CT_AIR), out=values)
-    return _Units(values, padding, (min(low for low, _ in ends), least))
+    return _Units(values, padding, least)
 
 
 def _line(each: _Slice, is_ct: bool) -> tuple[float, float]:
@@ -224,10 +227,13 @@ def _padding(each: _Slice, frame: Array) -> NDArray[np.bool_] | None:
     return mask if mask.any() else None
 
 
-def _hold_units(units: _Units, modality: str) -> None:
-    """A CT with air holds less than -200 HU; where the least is 0 exactly, an offset was forgotten. Asked of a stack,
-    since a slice may lie in the patient as a whole."""
-    if modality == "CT" and 0.0 in units.least:
+def _hold_units(least: float, modality: str, offset: float) -> None:
+    """Refuses a CT with an offset forgotten: its least value is exactly 0, or leaves room for neither air nor fat where
+    the rescale takes nothing off.
+
+    Asked of a stack, since a slice may lie in the patient as a whole.
+    """
+    if modality == "CT" and (least == 0 or (offset >= 0 and least > LEAST_HU)):
         raise NotAnalysable("units-unknown")
 
 

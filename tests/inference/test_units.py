@@ -117,6 +117,12 @@ def test_a_ct_without_air_that_begins_at_0_is_in_units_nobody_knows(tmp_path: Pa
     assert reason(stored_as(tmp_path / "t", forgotten, 0.5, 0, signed=signed)) == "units-unknown"
 
 
+@pytest.mark.parametrize("least", [12, 1, -24])
+def test_so_is_one_that_begins_a_little_beside_0_where_nothing_was_taken_off(tmp_path: Path, least: int):
+    forgotten = HEAD - HEAD.min() + least
+    assert reason(stored_as(tmp_path / "s", forgotten, 1, 0, signed=True)) == "units-unknown"
+
+
 @pytest.mark.parametrize("padding", [0, -2000])
 def test_padding_is_no_air(tmp_path: Path, padding: int):
     forgotten = HEAD - HEAD.min() + 1

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,6 @@ def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stack
     is_present = all(measured[name] >= least for name, least in spec.present.items()) and (
         chance is None or chance >= spec.threshold
     )
-    largest, volume = max(parts, key=_largest_ml)
     return Finding(
         code=spec.code,
         present=is_present,
@@ -155,7 +154,7 @@ def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stack
         measurements=tuple(_measurement(each, measured[each]) for each in spec.measure if each in measured),
         score=round(score, 6) if spec.probability else None,
         sop_instance_uids=_key_images(parts) if is_present else (),
-        centre_mm=_centre(largest.largest, volume) if "centroid" in spec.measure else None,
+        centre_mm=_centre(_largest_whole(parts)) if "centroid" in spec.measure else None,
         site=spec.site,
     )
 
@@ -169,26 +168,56 @@ def _counted_once(segment: "Segment", volume: Volume, before: Sequence[tuple["Se
     again = np.zeros(len(voxels), np.bool_)
     for other, earlier in before:
         again |= earlier.holds(other.mask, places)
-    mask = segment.mask.copy()
-    mask[tuple(voxels[again].T)] = False
-    return replace(segment, mask=mask)
+    labels = segment.labels.copy()
+    labels[tuple(voxels[again].T)] = 0
+    return replace(segment, labels=labels)
 
 
 def _largest_ml(part: "tuple[Segment, Volume]") -> float:
     segment, volume = part
-    return float(segment.largest.sum(axis=(1, 2)) @ volume.voxel_ml)
+    return float(segment.component(segment.largest).sum(axis=(1, 2)) @ volume.voxel_ml)
+
+
+def _largest_whole(parts: "Sequence[tuple[Segment, Volume]]") -> "list[tuple[Mask, Volume]]":
+    """The largest component, with those of other stacks that touch it: what lies across two stacks is one."""
+    segment, volume = max(parts, key=_largest_ml)
+    largest = segment.component(segment.largest)
+    whole = [(largest, volume)]
+    for other, its in parts:
+        for label in () if its is volume else np.unique(other.labels[other.labels > 0]):
+            component = other.component(int(label))
+            if _touches(component, its, largest, volume):
+                whole.append((component, its))
+    return whole
+
+
+def _touches(component: Mask, volume: Volume, largest: Mask, its: Volume) -> bool:
+    """Whether a component lies within one slice spacing of the largest one, of another stack."""
+    places = volume.to_patient(np.argwhere(component))
+    gap = max(float(each.laid.gaps_mm.max()) for each in (volume, its))
+    return any(its.holds(largest, places + shift * its.laid.normal).any() for shift in (0.0, gap, -gap))
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What a finding's mask is on the study's own voxels: all of it, and its largest component.
+    """What a finding's mask is on the study's own voxels.
 
-    `score`: the mean over the largest component on the network's grid, the card's `max-component-mean`.
+    `labels`: by component, 0 where there is none. `largest`: which is the largest one. `score`: the mean over it on the
+    network's grid, the card's `max-component-mean`.
     """
 
-    mask: Mask
-    largest: Mask
+    labels: NDArray[np.integer[Any]]
+    largest: int
     score: float
+
+    @property
+    def mask(self) -> Mask:
+        mask: Mask = self.labels > 0
+        return mask
+
+    def component(self, label: int) -> Mask:
+        component: Mask = self.labels == label
+        return component
 
 
 def _segment(spec: FindingSpec, chance: Tensor, prepared: PreparedVolume, volume: Volume) -> Segment | None:
@@ -209,7 +238,7 @@ def _segment(spec: FindingSpec, chance: Tensor, prepared: PreparedVolume, volume
         return None
     largest = int(own.argmax())
     score = float(chance[parts == largest].mean(dtype=np.float64))
-    return Segment(back > 0, back == largest, score)
+    return Segment(back, largest, score)
 
 
 def _measured(wanted: set[str], parts: "Sequence[tuple[Segment, Volume]]") -> Iterator[tuple[str, float]]:
@@ -220,17 +249,18 @@ def _measured(wanted: set[str], parts: "Sequence[tuple[Segment, Volume]]") -> It
     if "volume_ml" in wanted:
         yield "volume_ml", sum(float(segment.mask.sum(axis=(1, 2)) @ volume.voxel_ml) for segment, volume in parts)
     if "max_diameter_mm" in wanted:
-        largest, volume = max(parts, key=_largest_ml)
-        yield "max_diameter_mm", _diameter(largest.largest, volume)
+        yield "max_diameter_mm", _diameter(_largest_whole(parts))
     if "mean_hu" in wanted:
         values = np.concatenate([volume.values[segment.mask] for segment, volume in parts])
         yield "mean_hu", float(values.mean(dtype=np.float64)) if values.size else 0.0
 
 
-def _centre(mask: Mask, volume: Volume) -> tuple[float, float, float]:
+def _centre(whole: "Sequence[tuple[Mask, Volume]]") -> tuple[float, float, float]:
     """The centroid in the patient, LPS, each voxel counted by its volume."""
-    voxels = np.argwhere(mask)
-    x, y, z = np.average(volume.to_patient(voxels), axis=0, weights=volume.voxel_ml[voxels[:, 0]]).tolist()
+    voxels = [(np.argwhere(mask), volume) for mask, volume in whole]
+    places = np.concatenate([volume.to_patient(each) for each, volume in voxels])
+    weights = np.concatenate([volume.voxel_ml[each[:, 0]] for each, volume in voxels])
+    x, y, z = np.average(places, axis=0, weights=weights).tolist()
     return round(x, 1), round(y, 1), round(z, 1)
 
 
@@ -245,15 +275,17 @@ def _key_images(parts: "Sequence[tuple[Segment, Volume]]") -> tuple[str, ...]:
     return tuple(dict.fromkeys(uid for _, uid in fullest))
 
 
-def _diameter(mask: Mask, volume: Volume) -> float:
-    """The largest distance in mm between two voxel centres, by those furthest out in `DIRECTIONS` directions.
-
-    A voxel furthest out is the first or the last of its row, so only these are looked at.
-    """
+def _ends(mask: Mask, volume: Volume) -> NDArray[np.float64]:
+    """The places of the first and the last voxel of each row, (n, 3) in mm, LPS: one furthest out is among them."""
     rows = np.argwhere(mask.any(axis=2))
     first = mask[rows[:, 0], rows[:, 1]].argmax(axis=1)
     last = mask.shape[2] - 1 - mask[rows[:, 0], rows[:, 1], ::-1].argmax(axis=1)
-    points = volume.to_patient(np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])]))
+    return volume.to_patient(np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])]))
+
+
+def _diameter(whole: "Sequence[tuple[Mask, Volume]]") -> float:
+    """The largest distance in mm between two voxel centres, by those furthest out in `DIRECTIONS` directions."""
+    points = np.concatenate([_ends(mask, volume) for mask, volume in whole])
     turn = np.arange(DIRECTIONS // 2) + 0.5
     height, angle = 1 - turn / (DIRECTIONS // 2), np.pi * (1 + 5**0.5) * turn  # half a Fibonacci sphere
     flat = np.sqrt(1 - height**2)

@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 N ?= 100
 
-.PHONY: help demo test check kills format docs clean
+.PHONY: help demo test check kills bench format docs clean
 help:
 	@echo "make demo [ARGS=\"--once --json\"]  install, start a node, a small PACS and a modality; show what happens"
 	@echo "make test                         set up and run every test (REQUIRE_PEERS=1: a missing peer is a failure)"
 	@echo "make check                        ruff, mypy, import contracts, generated docs"
 	@echo "make kills N=100                  kill -9 at random, N times; prints what was lost and doubled"
+	@echo "make bench                        the README's figures beside peers and limits; ARGS=--write keeps them"
 	@echo "make docs                         write the generated docs anew"
 
 $(VENV)/.python:
@@ -48,6 +49,10 @@ check: $(VENV)/.dev
 
 kills: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m end_to_end.kills $(N)
+
+bench: $(VENV)/.test
+	@scripts/peers
+	@$(BIN)/python -m benchmarks.everything $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

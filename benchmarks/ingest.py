@@ -3,6 +3,9 @@
 CT images of 512x512 under fresh UIDs are sent over 1, 4 and 16 associations at a time. The receivers take turns within
 each round, so that a noisy neighbour disturbs all alike; figures are medians of the rounds.
 
+Then DCMTK's storescu sends the same over one association, as it is installed, that is with Nagle's algorithm, as most
+modalities send, and once more without it (TCP_NODELAY=1).
+
 python -m benchmarks.ingest                       our node, storescp and Orthanc
 python -m benchmarks.ingest --only imaging --rounds 5
 python -m benchmarks.ingest --associations 1,16 --dir /data
@@ -34,9 +37,13 @@ from benchmarks import node, studies
 from benchmarks.studies import Copy, Template
 from benchmarks.wire import IMPLICIT_LITTLE, VERIFICATION, Association, WireError
 from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
+from imaging.dicom_node.files import Announced, StoreRequest, part_10_head
 from imaging.domain.peers import Address
 from imaging.roles.cores import cores
 
+STORESCU: Final = "/usr/bin/storescu"
+SENDERS: Final = {"with Nagle": "0", "without": "1"}
+"""How storescu sends, and what TCP_NODELAY it is started with."""
 PROGRAMS: Final = {"orthanc": "/usr/sbin/Orthanc", "storescp": "/usr/bin/storescp"}
 """By full path: pynetdicom's scripts hide DCMTK's names in an activated environment."""
 DURABLE: Final = {"imaging": "file and row", "orthanc": "file", "storescp": "no"}
@@ -197,6 +204,8 @@ def run(plan: Asked) -> dict[str, Any]:
     missing = [name for name in plan.only if name in PROGRAMS and not shutil.which(PROGRAMS[name])]
     template = studies.head(SLICES, 512)
     found: dict[tuple[str, int], list[Measured]] = {}
+    by_storescu: dict[tuple[str, str], list[float]] = {}
+    senders = list(SENDERS) if shutil.which(STORESCU) else []
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imaging-ingest-", dir=plan.dir)))
         receivers = []
@@ -212,6 +221,10 @@ def run(plan: Asked) -> dict[str, Any]:
                 for each in receivers if number % 2 == 0 else reversed(receivers):
                     measured = _send_all(each, template, associations, plan.instances)
                     found.setdefault((each.name, associations), []).append(measured)
+            for sender in senders:
+                for each in receivers:
+                    rate = _storescu(each, template, plan.instances, base, sender)
+                    by_storescu.setdefault((each.name, sender), []).append(rate)
     return {
         "cores": cores(),
         "missing": missing,
@@ -219,7 +232,34 @@ def run(plan: Asked) -> dict[str, Any]:
             each.name: {str(count): _summed_up(found[each.name, count]) for count in plan.associations}
             for each in receivers
         },
+        "storescu": {
+            each.name: {sender: round(statistics.median(by_storescu[each.name, sender]), 1) for sender in senders}
+            for each in receivers
+        },
     }
+
+
+def _storescu(receiver: Receiver, template: Template, instances: int, base: Path, sender: str) -> float:
+    """Images a second of DCMTK's storescu over one association, its own start included. Raises WireError."""
+    with tempfile.TemporaryDirectory(dir=base) as folder:
+        files: list[Path] = []
+        for _ in range(-(-instances // SLICES)):
+            for request in template.copy().requests:
+                files.append(Path(folder, f"{len(files)}.dcm"))
+                files[-1].write_bytes(part_10_head(_announced(request)) + bytes(request.data))
+        os.sync()
+        host, port = receiver.address.host, str(receiver.address.port)
+        command = [STORESCU, "-aec", receiver.address.ae_title, host, port, *map(str, files)]
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, env=os.environ | {"TCP_NODELAY": SENDERS[sender]})
+        seconds = time.perf_counter() - began
+    if done.returncode:
+        raise WireError(f"storescu ended with {done.returncode} at {receiver.name}")
+    return len(files) / seconds
+
+
+def _announced(request: StoreRequest) -> Announced:
+    return Announced(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid)
 
 
 def _summed_up(measured: Sequence[Measured]) -> dict[str, float]:
@@ -268,11 +308,13 @@ def as_text(told: dict[str, Any]) -> str:
     head = ["receiver", "durable"]
     for count in counts:
         head += [f"{count} assoc.: instances/s", "ratio", "CPU ms"]
+    head += [f"storescu {sender}" for sender in next(iter(told["storescu"].values()), {})]
     rows: list[Sequence[Any]] = [head]
     for name, row in receivers.items():
         cells: list[Any] = [name, DURABLE[name]]
         for count in counts:
             cells += [row[count]["instances_per_s"], _ratio(receivers, name, count), row[count]["cpu_ms"]]
+        cells += told["storescu"][name].values()
         rows.append(cells)
     lines = [f"512x512 CT images, {told['cores']} cores; ratios are to {REFERENCE}", table(rows)]
     return "\n".join([*lines, *(f"left out: {PROGRAMS[each]} is missing" for each in told["missing"])])

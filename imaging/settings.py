@@ -58,6 +58,13 @@ def _megabytes(said: str) -> float:
     return value
 
 
+def _megabytes_of_object(said: str) -> float:
+    value = _number(said)
+    if value < 1:
+        raise _BadValue("is too little for any image; 1 or more is wanted")
+    return value
+
+
 def _text(said: str) -> str:
     return said
 
@@ -240,6 +247,9 @@ class Settings:
     )
     disk_reserve_mb: float = _setting(
         _number, 2048.0, "MB", "disk left free: below it (or 5 % if that is less) objects are refused"
+    )
+    max_object_mb: float = _setting(
+        _megabytes_of_object, 4096.0, "MB", "largest object that is taken; a larger one is read to its end and refused"
     )
     database: str = _setting(_text, "", "URL", "SQLAlchemy URL of the ledger; default: SQLite in the home")
 

@@ -8,15 +8,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from pynetdicom.presentation import PresentationContext
 
 from imaging.dicom_node import negotiation
-from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message
-from imaging.dicom_node.files import StoreRequest
+from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message, Piece
+from imaging.dicom_node.files import Announced
 from imaging.dicom_node.negotiation import Proposal
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
@@ -78,18 +78,24 @@ class Receiver(Protocol):
     def rejected(self, who: Opened, why: str) -> None:
         """Called once an association was rejected."""
 
-    def store(self, association: int, request: StoreRequest) -> Status:
-        """Called for each C-STORE request; the status is sent when it returns."""
+    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+        """Called for each C-STORE request; the status is sent when it returns, and the rest of the pieces has come.
+
+        `pieces`: its data set; asking for them raises Ended where the peer goes.
+        """
 
     def closed(self, association: int, how: str, tally: Tally) -> None:
         """Called once at the end, however it ended."""
 
 
 class Acceptor:
-    """Listens for associations. `accept`: who may call; empty: everybody (on loopback)."""
+    """Listens for associations. `accept`: who may call; empty: everybody (on loopback).
 
-    def __init__(self, accept: Sequence[Caller], receiver: Receiver) -> None:
-        self._accept, self._receiver = accept, receiver
+    `largest_data_set`: in bytes; a longer one ends its association; None: any.
+    """
+
+    def __init__(self, accept: Sequence[Caller], receiver: Receiver, largest_data_set: int | None = None) -> None:
+        self._accept, self._receiver, self._largest_data_set = accept, receiver, largest_data_set
         self._open: dict[Line, threading.Thread] = {}
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -116,7 +122,7 @@ class Acceptor:
             thread.join(max(0.0, until - time.monotonic()))
         for line, thread in left.items():
             if thread.is_alive():
-                line.abort()
+                line.interrupt()
         until = time.monotonic() + _ABORTED_S
         for thread in left.values():
             thread.join(max(0.0, until - time.monotonic()))
@@ -179,6 +185,7 @@ class Acceptor:
         contexts = negotiation.accept(line, proposal)
         number = self._begin(_opened(proposal, line.address, contexts))
         tally, how = Tally(), "connection lost"
+        line.largest_data_set = self._largest_data_set
         try:
             syntaxes = {int(each.context_id): str(each.transfer_syntax[0]) for each in contexts if each.result == 0}
             for message in line.messages():
@@ -211,6 +218,8 @@ class Acceptor:
             line.answer(message, SUCCESS)
         elif message.command == C_STORE_RQ:
             status = self._store(number, message, syntax)
+            for _ in message.pieces:  # of an object that is refused
+                pass
             tally.count(status)
             line.answer(message, status.code, status.comment)
         elif message.command != C_CANCEL_RQ:  # of which a request that was answered needs nothing (PS3.7 9.3.2.3)
@@ -220,7 +229,7 @@ class Acceptor:
         if number is None:
             return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
         sop_class, sop_instance = _or_placeholder(message.sop_class_uid), _or_placeholder(message.sop_instance_uid)
-        return self._receiver.store(number, StoreRequest(sop_class, sop_instance, syntax, message.data))
+        return self._receiver.store(number, Announced(sop_class, sop_instance, syntax), message.pieces)
 
 
 def _or_placeholder(uid: str) -> str:

@@ -1,8 +1,9 @@
 """Command sets (PS3.7 6.3.1): what a message says of itself, always in Implicit VR Little Endian."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pynetdicom.sop_class import Verification
 
@@ -19,13 +20,20 @@ _MEDIUM: Final = 0
 _SOME_DATA_SET, _NO_DATA_SET = 0x0001, 0x0101
 
 
+class Piece(NamedTuple):
+    """Some of a data set, in the order in which it comes; valid until the next piece is asked for."""
+
+    data: memoryview
+    is_last: bool
+
+
 @dataclass(frozen=True)
 class Message:
-    """A command with its data set, both as they came. `data`: valid until the next message is read."""
+    """A command with its data set, both as they come. `pieces`: to be taken before the next message is asked for."""
 
     context_id: int
     elements: dict[int, bytes]
-    data: memoryview
+    pieces: Iterator[Piece]
 
     @property
     def command(self) -> int | None:

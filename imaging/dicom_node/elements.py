@@ -18,6 +18,8 @@ MOST_IN_ITEMS: Final = 100_000
 """Elements within the items of sequences that are looked at; a frame of a multi-frame object takes a dozen."""
 MOST_LEVELS: Final = 64
 MOST_INFLATED: Final = 4 << 20
+MOST_OF_A_VALUE: Final = 32 << 20
+"""Bytes of a value that are kept, of the frames of a multi-frame object say."""
 
 DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 """Transfer syntaxes whose data set is deflated as a whole (PS3.5 A.5, A.7, A.9); Deflated Image Frame is not one."""
@@ -218,6 +220,8 @@ class _Reader:
                 if value_end > end:
                     raise _Stop(f"{_named(tag)} claims {length} bytes, {end - start} follow")
             if tag in self._wanted:
+                if value_end - start > MOST_OF_A_VALUE:
+                    raise _Stop(f"{_named(tag)} has {value_end - start} bytes, more than are looked at")
                 self._keep(tag, bytes(self._data[start:value_end]))
             at = value_end
         return at

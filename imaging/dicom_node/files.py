@@ -1,13 +1,10 @@
 """Part 10 files (PS3.10 7): the head that kept objects get, and the parts of a file that is sent or read."""
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
 
 from imaging.dicom_node.elements import read_file_meta
 from imaging.dicom_node.headers import Unreadable
@@ -15,6 +12,16 @@ from imaging.domain.header import Header
 from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID as IMPLEMENTATION_CLASS_UID
 from imaging.domain.uids import IMPLEMENTATION_VERSION_NAME as IMPLEMENTATION_VERSION_NAME
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What a C-STORE request says of an object that is on its way. `sender`: the AE title that sends it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    sender: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,24 +53,26 @@ def is_part_10(file: Path) -> bool:
         return begin.read(132)[128:] == b"DICM"
 
 
-def part_10_head(header: Header) -> bytes:
-    """Preamble and file meta information of an object as it is kept."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = header.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = header.sop_instance_uid
-    meta.TransferSyntaxUID = header.transfer_syntax_uid
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    if is_plain_title(header.sender):
-        meta.SendingApplicationEntityTitle = header.sender
-    buffer = DicomBytesIO()
-    buffer.write(bytes(128) + b"DICM")
-    write_file_meta_info(buffer, meta, enforce_standard=True)
-    return bytes(buffer.getvalue())
+def part_10_head(of: Announced | Header) -> bytes:
+    """Preamble and file meta information (PS3.10 7.1) of an object as it is kept."""
+    elements = {
+        0x0002: (b"UI", of.sop_class_uid),
+        0x0003: (b"UI", of.sop_instance_uid),
+        0x0010: (b"UI", of.transfer_syntax_uid),
+        0x0012: (b"UI", IMPLEMENTATION_CLASS_UID),
+        0x0013: (b"SH", IMPLEMENTATION_VERSION_NAME),
+    }
+    if is_plain_title(of.sender):
+        elements[0x0017] = b"AE", of.sender
+    body = b"\2\0\1\0OB\0\0\2\0\0\0\0\1"  # File Meta Information Version
+    for element, (vr, text) in elements.items():
+        value = text.encode("ascii", "replace")
+        value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+        body += struct.pack("<HH2sH", 2, element, vr, len(value)) + value
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
 
 
-def split_part_10(data: bytes) -> StoreRequest:
+def split_part_10(data: bytes | memoryview) -> StoreRequest:
     """A whole file's parts. Raises Unreadable where it is no DICOM file or its head lacks what a command needs."""
     if data[128:132] != b"DICM":
         raise Unreadable("no DICM at offset 128: this is no DICOM file (PS3.10 7.1)")

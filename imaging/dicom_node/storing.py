@@ -1,21 +1,26 @@
 """From a C-STORE request to its status: read, write down, give a row, and only then say 0x0000.
 
-Commits are grouped: whatever is ready at the same time shares one durable transaction.
+Names and rows are written in groups: what is ready at the same time shares one sync and one durable transaction. An
+object that is longer than one piece goes to the disk as it comes, and costs no memory.
 """
 
 import hashlib
 import logging
+import mmap
 import queue
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from imaging import crash
-from imaging.dicom_node.files import StoreRequest, part_10_head, split_part_10
+from imaging.dicom_node.commands import Piece
+from imaging.dicom_node.files import Announced, StoreRequest, part_10_head, split_part_10
+from imaging.dicom_node.grouped import Grouped
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
+from imaging.dicom_node.upper_layer import Ended
 from imaging.domain.faults import fingerprint
 from imaging.domain.header import Header
 from imaging.domain.patient import Words
@@ -34,7 +39,14 @@ OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
 
-_MOST_WAITING: Final = 64
+_MOST_AT_ONCE: Final = 64
+_MOST_FORGOTTEN: Final = 256
+_LINGER_S: Final = 0.05
+"""How long a first name waits for others that go with it: dropping one costs syncs."""
+DEFAULT_LARGEST: Final = 4096 << 20
+
+_Linked = tuple[Incoming, str | None]
+"""An object with its final key; None: it has none."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +57,30 @@ class Status:
     comment: str = ""
 
 
-class Storing:
-    """Takes objects durably. One per process; `store` is called from many threads.
+class TooLarge(Exception):
+    """The object is larger than what is taken; the text says what is."""
 
-    `placeholders`: the site's own words for a patient whom nobody knows.
+
+class Storing:
+    """Takes objects durably. One per process; `receive` and `store` are called from many threads.
+
+    `placeholders`: the site's own words for a patient whom nobody knows. `largest`: object that is taken, in bytes.
     """
 
     def __init__(
-        self, ledger: Ledger, spool: FolderSpool, patience: Patience, placeholders: Words = frozenset()
+        self,
+        ledger: Ledger,
+        spool: FolderSpool,
+        patience: Patience,
+        placeholders: Words = frozenset(),
+        largest: int = DEFAULT_LARGEST,
     ) -> None:
         self._ledger, self._spool, self._patience, self._placeholders = ledger, spool, patience, placeholders
-        self._waiting: queue.Queue[tuple[Receipt, Future[Recorded]] | None] = queue.Queue(_MOST_WAITING)
-        self._linked: queue.Queue[tuple[Incoming, str | None] | None] = queue.Queue()
-        self._threads = [
-            threading.Thread(target=self._commit, name="commit", daemon=True),
-            threading.Thread(target=self._forget, name="forget", daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._largest = largest
+        self._recorded = Grouped(self._record, _MOST_AT_ONCE)
+        self._linked: queue.Queue[_Linked | None] = queue.Queue()
+        self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
+        self._forgetting.start()
 
     def recover(self) -> int:
         """Gives a row to each whole object that a crash left under `incoming/`, and removes halves.
@@ -75,7 +93,7 @@ class Storing:
             try:
                 request = _read_back(incoming)
                 header = read_header(request.data, request.transfer_syntax_uid, sender=request.sender)
-                self._keep(request, header, incoming, None)
+                self._keep(header, hashlib.sha256(request.data).hexdigest(), incoming, None)
             except (Unreadable, Mismatch, ValueError) as error:
                 log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, error)
             except Exception as error:  # a full disk, say: nobody waits for it, and the next start looks again
@@ -84,43 +102,57 @@ class Storing:
             log.info("left_over_objects_recorded count=%d halves_removed=%d", found, halves)
         return found
 
-    def store(self, request: StoreRequest, association_id: int | None) -> Status:
-        """Keeps one object. When the status is success, its bytes and its row are on disk."""
-        try:
-            header = read_header(
-                request.data,
-                request.transfer_syntax_uid,
-                request.sop_class_uid,
-                request.sop_instance_uid,
-                request.sender,
-            )
-            self._spool.check_room(len(request.data))
-            self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
-            incoming = self._spool.write([part_10_head(header), request.data])
-            self._keep(request, header, incoming, association_id)
-        except Unreadable as error:
-            return Status(CANNOT_UNDERSTAND, str(error))
-        except Mismatch as error:
-            return Status(MISMATCH, str(error))
-        except SpoolFull as error:
-            log.error("object_refused_for_space why=%s", error)
-            return Status(OUT_OF_RESOURCES, "the disk is full")
-        except (SQLAlchemyError, OSError) as error:
-            log.exception("object_not_recorded error=%s", type(error).__name__)
-            return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
-        except Exception as error:
-            log.exception("object_not_recorded error=%s", type(error).__name__)
-            return Status(PROCESSING_FAILURE, fingerprint(error))
-        return Status(SUCCESS)
+    def receive(self, what: Announced, pieces: Iterator[Piece], association_id: int | None) -> Status:
+        """Keeps one object, as it comes. When the status is success, its bytes and its row are on disk.
 
-    def _keep(self, request: StoreRequest, header: Header, incoming: Incoming, association_id: int | None) -> None:
-        digest = hashlib.sha256(request.data).hexdigest()
+        Raises Ended where the peer goes before the object is whole.
+        """
+        first = next(pieces, None) or Piece(memoryview(b""), is_last=True)
+        if first.is_last:
+            names = what.sop_class_uid, what.sop_instance_uid, what.transfer_syntax_uid
+            return self.store(StoreRequest(*names, first.data, what.sender), association_id)
+        return _answered(lambda: self._stream(what, first, pieces, association_id))
+
+    def store(self, request: StoreRequest, association_id: int | None) -> Status:
+        """Keeps one object that is whole in memory. When the status is success, its bytes and its row are on disk."""
+        return _answered(lambda: self._store(request, association_id))
+
+    def _store(self, request: StoreRequest, association_id: int | None) -> None:
+        names = request.sop_class_uid, request.sop_instance_uid, request.sender
+        header = read_header(request.data, request.transfer_syntax_uid, *names)
+        self._hold_room(len(request.data), len(request.data))
+        self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
+        incoming = self._spool.write([part_10_head(header), request.data])
+        self._keep(header, hashlib.sha256(request.data).hexdigest(), incoming, association_id)
+
+    def _stream(self, what: Announced, first: Piece, pieces: Iterator[Piece], association_id: int | None) -> None:
+        self._hold_room(len(first.data), len(first.data))
+        with self._spool.begin() as part:
+            head = part_10_head(what)
+            part.write(head)
+            digest, size = hashlib.sha256(), 0
+            for data in _data(first, pieces):
+                size += len(data)
+                self._hold_room(size, len(data))
+                digest.update(data)
+                part.write(data)
+            names = what.sop_class_uid, what.sop_instance_uid, what.sender
+            header = read_header(part.view(len(head)), what.transfer_syntax_uid, *names)
+            self._spool.make_folder(key_of(header))
+            incoming = part.end()
+        self._keep(header, digest.hexdigest(), incoming, association_id)
+
+    def _hold_room(self, size: int, more: int) -> None:
+        """Raises SpoolFull where `more` bytes have no room, TooLarge where an object has grown to a size not taken."""
+        if size > self._largest:
+            raise TooLarge(f"the object has more than {self._largest >> 20} MiB (max_object_mb)")
+        self._spool.check_room(more)
+
+    def _keep(self, header: Header, digest: str, incoming: Incoming, association_id: int | None) -> None:
         header = header.judged_by(self._placeholders)
         receipt = Receipt(header, digest, incoming.size, association_id, key_of(header), key_of(header, digest))
-        answer: Future[Recorded] = Future()
-        self._waiting.put((receipt, answer))
         try:
-            recorded = answer.result()
+            recorded = self._recorded(receipt)
         except BaseException:
             if association_id is not None:  # the sender keeps it, so nothing is lost
                 self._linked.put((incoming, None))
@@ -131,22 +163,18 @@ class Storing:
         if recorded.conflict:
             log.warning("object_kept_apart study=%d why=%s", recorded.study_id, recorded.conflict)
 
-    def _commit(self) -> None:
-        while (batch := _batch(self._waiting)) is not None:
-            try:
-                results = receiving.record(self._ledger, [receipt for receipt, _ in batch], self._patience)
-                crash.point("recorded")
-            except Exception as error:  # noqa: BLE001 (each waiting request is answered with it)
-                results = [error] * len(batch)
-            for (_, answer), result in zip(batch, results, strict=True):
-                if isinstance(result, Recorded):
-                    answer.set_result(result)
-                else:
-                    answer.set_exception(result)
+    def _record(self, receipts: Sequence[Receipt]) -> list[Recorded | Exception]:
+        self._spool.sync_names()
+        results = receiving.record(self._ledger, receipts, self._patience)
+        crash.point("recorded")
+        return results
 
     def _forget(self) -> None:
         """Drops first names behind the acknowledgement: until the final name is synced there are two."""
-        while (batch := _batch(self._linked)) is not None:
+        is_open = True
+        while is_open:
+            batch: list[_Linked] = []
+            is_open = _gather(self._linked, batch)
             try:
                 self._spool.forget(batch)
             except OSError as error:
@@ -154,30 +182,60 @@ class Storing:
 
     def close(self) -> None:
         """Ends after what is under way."""
-        self._waiting.put(None)
-        self._threads[0].join()
+        self._recorded.finish()
         self._linked.put(None)
-        self._threads[1].join()
+        self._forgetting.join()
 
 
-T = TypeVar("T")
+def _answered(keep: Callable[[], None]) -> Status:
+    """What a request is answered with. Raises Ended, which leaves nobody to answer."""
+    try:
+        keep()
+    except Ended:
+        raise
+    except Unreadable as error:
+        return Status(CANNOT_UNDERSTAND, str(error))
+    except Mismatch as error:
+        return Status(MISMATCH, str(error))
+    except SpoolFull as error:
+        log.error("object_refused_for_space why=%s", error)
+        return Status(OUT_OF_RESOURCES, "the disk is full")
+    except TooLarge as error:
+        log.error("object_refused_for_size why=%s", error)
+        return Status(OUT_OF_RESOURCES, str(error))
+    except (SQLAlchemyError, OSError) as error:
+        log.exception("object_not_recorded error=%s", type(error).__name__)
+        return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
+    except Exception as error:
+        log.exception("object_not_recorded error=%s", type(error).__name__)
+        return Status(PROCESSING_FAILURE, fingerprint(error))
+    return Status(SUCCESS)
 
 
-def _batch(waiting: "queue.Queue[T | None]") -> list[T] | None:
-    """All that waits, at least one; None at the end."""
-    first = waiting.get()
-    if first is None:
-        return None
-    batch = [first]
-    while len(batch) < _MOST_WAITING and not waiting.empty():
-        each = waiting.get()
-        if each is None:
-            waiting.put(None)
-            break
-        batch.append(each)
-    return batch
+def _data(first: Piece, pieces: Iterator[Piece]) -> Iterator[memoryview]:
+    yield first.data
+    for piece in pieces:
+        yield piece.data
+
+
+def _gather(
+    linked: "queue.Queue[tuple[Incoming, str | None] | None]", batch: list[tuple[Incoming, str | None]]
+) -> bool:
+    """Waits for one, and a little for more. False once there is no other to come."""
+    seconds = None
+    try:
+        while len(batch) < _MOST_FORGOTTEN:
+            each = linked.get(timeout=seconds)
+            if each is None:
+                return False
+            batch.append(each)
+            seconds = _LINGER_S
+    except queue.Empty:
+        pass
+    return True
 
 
 def _read_back(incoming: Incoming) -> StoreRequest:
-    """An object of the spool as the request that brought it."""
-    return split_part_10(incoming.path.read_bytes())
+    """An object of the spool as the request that brought it, without being held in memory."""
+    with incoming.path.open("rb") as file:
+        return split_part_10(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))

@@ -1,7 +1,7 @@
 """One association over a blocking socket: PDUs and messages, of either side (PS3.8 9.3, PS3.7 6.3).
 
-One thread reads and answers, or asks and reads; nothing polls. A data set is read where it is used and sent from where
-it lies, with no copy between.
+One thread reads and answers, or asks and reads; nothing polls. A data set is handed on in pieces as it comes, so that
+its size costs no memory, and is sent from where it lies.
 """
 
 import ipaddress
@@ -10,11 +10,10 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
-from typing import Final, cast
+from typing import Final
 
 from imaging.dicom_node import commands
-from imaging.dicom_node.commands import Message
+from imaging.dicom_node.commands import Message, Piece
 
 GOODBYE_S: Final = 1.0
 LARGEST_PDU: Final = 1 << 20
@@ -26,12 +25,14 @@ _IS_COMMAND, _IS_LAST = 1, 2
 UNEXPECTED_PDU: Final = 0x02
 _INVALID_PARAMETER: Final = 0x06
 
-_LARGEST_READ: Final = 1 << 20
+LARGEST_PIECE: Final = 1 << 20
+"""Of a data set, in bytes."""
 _LARGEST_FRAGMENT: Final = 1 << 18
 """Of what is sent, so that a slow line moves one of them within any time-out."""
 _SMALLEST_FRAGMENT: Final = 64
 _BUFFER: Final = 1 << 16
-_KEPT_BUFFER: Final = 16 << 20
+_READ_DIRECTLY: Final = 1 << 15
+"""From so many bytes on they are read where they belong, else through the buffer, with what follows them."""
 
 
 class Ended(Exception):
@@ -47,24 +48,32 @@ class Broken(Ended):
 
 
 class Line:
-    """A connection. To be used in one thread; `abort` may be called from any.
+    """A connection. To be used in one thread; `interrupt` may be called from any.
 
     `contexts`: the presentation contexts that were accepted. `largest_sent`: what the peer takes in a PDU, in bytes,
-    without its head. `address`: the peer's, IPv4 or IPv6.
+    without its head. `largest_data_set`: in bytes; a longer one ends the association; None: any. `address`: the
+    peer's, IPv4 or IPv6.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._reader = cast("BufferedReader", connection.makefile("rb", buffering=_BUFFER))
-        self._buffer = bytearray()
+        self._inflow = _Inflow(connection)
+        self._piece = bytearray()
+        self._is_aborted = False
         self.contexts: frozenset[int] = frozenset()
         self.largest_sent = _LARGEST_FRAGMENT
+        self.largest_data_set: int | None = None
         self.address = _plain(connection.getpeername()[0])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def wait_at_most(self, seconds: float) -> None:
         """How long the peer may be silent, from now on."""
-        self._connection.settimeout(seconds)
+        # By the kernel: Python's own time-outs ask twice for each read, and let none wait until all is there.
+        self._connection.settimeout(None)
+        micros = max(1, int(seconds * 1e6))
+        limit = struct.pack("@ll", micros // 1_000_000, micros % 1_000_000)
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def read_associate(self) -> tuple[int, bytes]:
         """The PDU that begins an association or answers its request: its type and all its bytes. Raises Ended."""
@@ -73,31 +82,52 @@ class Line:
             raise Ended("aborted")
         if kind not in (ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ) or length > LARGEST_PDU:
             raise Broken("an association did not come first", UNEXPECTED_PDU)
-        return kind, struct.pack(">BxI", kind, length) + self._read(length)
+        return kind, struct.pack(">BxI", kind, length) + self._inflow.read(length)
 
     def messages(self) -> Iterator[Message]:
-        """Each message, until the peer releases the association. Raises Ended where it ends otherwise."""
-        command, size = bytearray(), 0
-        elements: dict[int, bytes] | None = None
-        for context, flags, length in self._values():
-            if flags & _IS_COMMAND:
-                if elements is not None or len(command) + length > LARGEST_PDU:
-                    raise Broken("a command where a data set was due", UNEXPECTED_PDU)
-                command += self._read(length)
-                if flags & _IS_LAST:
-                    elements, is_whole = _elements(command)
-            elif elements is None:
+        """Each message, until the peer releases the association. Raises Ended where it ends otherwise.
+
+        What is not taken of a message's data set is read and dropped before the next message.
+        """
+        command, fragments = bytearray(), self._fragments()
+        for context, flags, length in fragments:
+            if not flags & _IS_COMMAND:
                 raise Broken("a data set without a command", UNEXPECTED_PDU)
-            else:
-                self._read_into_buffer(size, length)
-                size += length
-                is_whole = bool(flags & _IS_LAST)
-            if elements is not None and is_whole:
-                yield Message(context, elements, memoryview(self._buffer)[:size])
-                if len(self._buffer) > _KEPT_BUFFER:
-                    self._buffer = bytearray()
-                command, size, elements = bytearray(), 0, None
+            if len(command) + length > LARGEST_PDU:
+                raise Broken("a command where a data set was due", UNEXPECTED_PDU)
+            command += self._inflow.read(length)
+            if not flags & _IS_LAST:
+                continue
+            elements, has_data_set = _elements(command)
+            pieces = self._pieces(fragments) if has_data_set else iter(())
+            yield Message(context, elements, pieces)
+            for _ in pieces:
+                pass
+            command = bytearray()
         self.send_pdu(_RELEASE_RP, bytes(4))
+
+    def _pieces(self, fragments: Iterator[tuple[int, int, int]]) -> Iterator[Piece]:
+        """A data set, in pieces as long as the buffer but for the last."""
+        if not self._piece:
+            self._piece = bytearray(LARGEST_PIECE)
+        buffer = memoryview(self._piece)
+        size, total, is_last = 0, 0, False
+        while not is_last:
+            _, flags, length = next(fragments, (0, _IS_COMMAND, 0))
+            total += length
+            if flags & _IS_COMMAND:
+                raise Broken("a command where a data set was due", UNEXPECTED_PDU)
+            if self.largest_data_set is not None and total > self.largest_data_set:
+                raise Broken(f"a data set of more than {self.largest_data_set >> 20} MiB")
+            is_last = bool(flags & _IS_LAST)
+            while length:
+                if size == LARGEST_PIECE:
+                    yield Piece(buffer, is_last=False)
+                    size = 0
+                part = min(length, LARGEST_PIECE - size)
+                self._inflow.fill(buffer[size : size + part])
+                size, length = size + part, length - part
+        yield Piece(buffer[:size], is_last=True)
 
     def send(self, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> None:
         """Sends a message in a presentation context; `data`: None without a data set. Raises Ended."""
@@ -121,17 +151,15 @@ class Line:
 
     def is_quiet(self) -> bool:
         """Whether the peer has said nothing, the end of the association and of the connection included."""
-        limit = self._connection.gettimeout()
-        try:
-            self._connection.setblocking(False)
-            if not self._reader.peek(1):
-                self._connection.recv(1, socket.MSG_PEEK)  # nothing: the end
+        if self._inflow.is_waiting:
             return False
+        try:
+            self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self._connection.settimeout(limit)
             return True
         except (OSError, ValueError):  # it is gone
-            return False
+            pass
+        return False
 
     def release(self) -> None:
         """A-RELEASE, and the end of the connection; a peer that does not answer is left after a second."""
@@ -142,7 +170,7 @@ class Line:
             kind = None
             while kind not in (_RELEASE_RP, _ABORT) and time.monotonic() < until:
                 kind, length = self._head()
-                self._read(min(length, LARGEST_PDU))
+                self._inflow.read(min(length, LARGEST_PDU))
                 if kind == _RELEASE_RQ:  # both asked at once (PS3.8 9.2, Sta9)
                     self.send_pdu(_RELEASE_RP, bytes(4))
         except Ended:
@@ -150,10 +178,17 @@ class Line:
         self._let_go()
 
     def abort(self, reason: int = 0) -> None:
-        """A-ABORT, by the provider where there is a reason; who waits in this association is woken."""
+        """A-ABORT, by the provider where there is a reason."""
+        self._is_aborted = True
         with suppress(OSError, Ended):  # it is gone already, or takes nothing more
             self.wait_at_most(GOODBYE_S)
             self.send_pdu(_ABORT, bytes((0, 0, 2 if reason else 0, reason)))
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+
+    def interrupt(self) -> None:
+        """A-ABORT from another thread; who waits in this association is woken."""
+        self.abort()
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -168,22 +203,24 @@ class Line:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._reader.close()
+        if self._is_aborted:  # who goes on sending is told so by a reset; else it would wait for us to read on
+            with suppress(OSError):
+                self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
         self._connection.close()
 
-    def _values(self) -> Iterator[tuple[int, int, int]]:
+    def _fragments(self) -> Iterator[tuple[int, int, int]]:
         """(presentation context, flags, size) of each fragment, which the caller reads; ends at A-RELEASE-RQ."""
         while True:
             kind, length = self._head()
             if kind == _RELEASE_RQ:
-                self._read(min(length, _BUFFER))
+                self._inflow.read(min(length, _BUFFER))
                 return
             if kind == _ABORT:
                 raise Ended("aborted")
             if kind != _P_DATA:
                 raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
             while length:
-                size, context, flags = struct.unpack(">IBB", self._read(6)) if length >= 6 else (0, 0, 0)
+                size, context, flags = _VALUE_HEAD.unpack(self._inflow.read(6)) if length >= 6 else (0, 0, 0)
                 if not 2 <= size <= length - 4:
                     raise Broken("a PDU and its values disagree in their lengths")
                 if context not in self.contexts:
@@ -192,35 +229,8 @@ class Line:
                 yield context, flags, size - 2
 
     def _head(self) -> tuple[int, int]:
-        kind, length = struct.unpack(">BxI", self._read(6))
+        kind, length = _PDU_HEAD.unpack(self._inflow.read(6))
         return kind, length
-
-    def _read(self, size: int) -> bytes:
-        with _said_by_the_socket():
-            found = self._reader.read(size)
-        if len(found) < size:
-            raise Ended("connection lost")
-        return found
-
-    def _read_into_buffer(self, at: int, size: int) -> None:
-        """Reads behind the first `at` bytes; what a peer claims is allocated as it comes."""
-        end = at + size
-        while at < end:
-            piece = min(end - at, _LARGEST_READ)
-            if at + piece > len(self._buffer):
-                self._grow(at, at + piece)
-            with _said_by_the_socket(), memoryview(self._buffer) as whole, whole[at : at + piece] as part:
-                count = self._reader.readinto(part)
-            if count < piece:
-                raise Ended("connection lost")
-            at += piece
-
-    def _grow(self, used: int, size: int) -> None:
-        more = bytes(max(size - len(self._buffer), min(used, _LARGEST_READ)))
-        try:
-            self._buffer.extend(more)
-        except BufferError:  # somebody still holds a view of an earlier data set
-            self._buffer = self._buffer[:] + more
 
     def _send(self, head: bytes, body: memoryview) -> None:
         with _said_by_the_socket():
@@ -229,6 +239,75 @@ class Line:
             else:
                 self._connection.sendall(head, socket.MSG_MORE)
                 self._connection.sendall(body)
+
+
+_PDU_HEAD: Final = struct.Struct(">BxI")
+_VALUE_HEAD: Final = struct.Struct(">IBB")
+
+
+class _Inflow:
+    """The bytes that come. What is short is read through a buffer, with what follows it; what is long, in its place."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._at = self._end = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether bytes have come that nobody read."""
+        return self._at < self._end
+
+    def read(self, size: int) -> bytes:
+        """So many bytes. What a peer claims is allocated as it comes. Raises Ended where they do not come."""
+        if size <= _BUFFER:
+            while self._end - self._at < size:
+                self._more(size)
+            found = bytes(self._buffer[self._at : self._at + size])
+            self._at += size
+            return found
+        whole = bytearray()
+        while len(whole) < size:
+            part = bytearray(min(size - len(whole), LARGEST_PIECE))
+            self.fill(memoryview(part))
+            whole += part
+        return bytes(whole)
+
+    def fill(self, part: memoryview) -> None:
+        """Fills `part`. Raises Ended where so many bytes do not come."""
+        at, size = 0, len(part)
+        while at < size:
+            if self._at < self._end:
+                count = min(size - at, self._end - self._at)
+                part[at : at + count] = self._buffer[self._at : self._at + count]
+                self._at += count
+                at += count
+            elif size - at < _READ_DIRECTLY:
+                self._more(1)
+            else:
+                at += self._receive(part[at:], socket.MSG_WAITALL)
+
+    def _more(self, size: int) -> None:
+        """Reads on behind what is there, so that `size` bytes have room."""
+        if self._at + size > _BUFFER or self._at == self._end:
+            left = self._end - self._at
+            self._buffer[:left] = bytes(self._buffer[self._at : self._end])
+            self._at, self._end = 0, left
+        self._end += self._receive(self._buffer[self._end :])
+
+    def _receive(self, part: memoryview, flags: int = 0) -> int:
+        try:
+            # Once a read: the kernel falls back to late acknowledgements, for which a sender with Nagle's algorithm
+            # waits before it sends the end of an object.
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            count = self._connection.recv_into(part, 0, flags)
+        except (TimeoutError, BlockingIOError) as error:
+            raise Broken("the peer was silent for too long") from error
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            raise Ended("connection lost") from error
+        if not count:
+            raise Ended("connection lost")
+        return count
 
 
 def _plain(address: str) -> str:
@@ -241,16 +320,16 @@ def _plain(address: str) -> str:
 def _said_by_the_socket() -> Iterator[None]:
     try:
         yield
-    except TimeoutError as error:
+    except (TimeoutError, BlockingIOError) as error:
         raise Broken("the peer was silent for too long") from error
     except (OSError, ValueError) as error:  # ValueError: it was closed
         raise Ended("connection lost") from error
 
 
 def _elements(command: bytearray) -> tuple[dict[int, bytes], bool]:
-    """A command's elements, and whether they are the whole message."""
+    """A command's elements, and whether a data set follows."""
     try:
         elements = commands.decoded(command)
-        return elements, not commands.has_data_set(elements)
+        return elements, commands.has_data_set(elements)
     except ValueError as error:
         raise Broken(str(error)) from None

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from imaging import crash
 from imaging.domain.header import Header
+from imaging.domain.own import may_be_ours
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
@@ -44,11 +45,31 @@ _STUDY: Final = (
     .where(tables.study.c.study_instance_uid == bindparam("uid"))
     .with_for_update()  # a purge that takes it away, or a person who decides, comes before or after
 )
-_SERIES: Final = select(tables.series.c.id).where(
-    tables.series.c.study_id == bindparam("study_id"),
-    tables.series.c.series_instance_uid == bindparam("series_instance_uid"),
+_STUDIES: Final = (
+    select(
+        tables.study.c.study_instance_uid,
+        tables.study.c.id,
+        tables.study.c.state,
+        tables.study.c.header,
+        tables.study.c.first_tick,
+        tables.study.c.settle_why,
+        tables.study.c.conflicts,
+        tables.study.c.persons,
+    )
+    .where(tables.study.c.study_instance_uid.in_(bindparam("uids", expanding=True)))
+    .order_by(tables.study.c.id)  # so that two nodes never wait for each other
+    .with_for_update()
 )
-_ENDED: Final = select(tables.association.c.ended_at).where(tables.association.c.id == bindparam("number"))
+_BEARERS: Final = select(tables.instance.c.sop_instance_uid).where(
+    tables.instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_SERIES_OF: Final = select(tables.series.c.study_id, tables.series.c.series_instance_uid, tables.series.c.id).where(
+    tables.series.c.study_id.in_(bindparam("studies", expanding=True)),
+    tables.series.c.series_instance_uid.in_(bindparam("uids", expanding=True)),
+)
+_ENDED_OF: Final = select(tables.association.c.id).where(
+    tables.association.c.id.in_(bindparam("numbers", expanding=True)), tables.association.c.ended_at.is_not(None)
+)
 _END: Final = (
     update(tables.association)
     .where(tables.association.c.id.in_(bindparam("numbers", expanding=True)))
@@ -74,6 +95,26 @@ _SUPERSEDE: Final = (
     .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
 )
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
+_EXTEND: Final = (
+    update(tables.study)
+    .where(tables.study.c.id == bindparam("number"))
+    .values(
+        instances=tables.study.c.instances + bindparam("more"),
+        state=bindparam("to_state"),
+        settle_why=bindparam("why"),
+        last_image_at=bindparam("came_at"),
+        first_tick=bindparam("first"),
+        last_tick=bindparam("tick"),
+        ended_tick=None,
+        settle_tick=bindparam("look"),
+    )
+)
+_LOOK_NOW: Final = (
+    update(tables.study)
+    .where(tables.study.c.id == bindparam("number"), tables.study.c.state == StudyState.RECEIVING)
+    .values(ended_tick=bindparam("tick"), settle_tick=bindparam("tick"))
+)
+_TOLD: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_STUDY: Final = insert(tables.study)
@@ -192,6 +233,34 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
 
     Raises where the database itself is in trouble: then none has its row.
     """
+    try:
+        results = _record_together(ledger, receipts, patience)
+    except (OperationalError, MemoryError):
+        raise  # a full disk, say: it would be so again
+    except Exception:  # noqa: BLE001 (one of them: each is told its own)
+        results = _record_each(ledger, receipts, patience)
+    done = [each for each in results if isinstance(each, Recorded)]
+    topics = [wakeups.SETTLE] * any(each.is_over for each in done)
+    topics += [wakeups.JOB] * any(each.is_unjudged for each in done)
+    ledger.wakeups.notify(wakeups.STUDY, *topics)
+    return results
+
+
+def _record_together(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
+    """What is plain is written together, a statement for a table; the rest one by one. Raises where anything fails."""
+    results: list[Recorded | Exception | None] = [None] * len(receipts)
+    with ledger.write() as connection:
+        plain = _plain(connection, receipts)
+        for at, recorded in zip(plain, _record_plain(ledger, connection, plain, patience), strict=True):
+            results[at] = recorded
+        for at, receipt in enumerate(receipts):
+            if results[at] is None:
+                results[at] = _record(ledger, connection, receipt, patience)
+        crash.point("record-not-committed")
+    return [each for each in results if each is not None]
+
+
+def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
     results: list[Recorded | Exception] = []
     with ledger.write() as connection:
         for receipt in receipts:
@@ -199,15 +268,79 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
                 with connection.begin_nested():
                     results.append(_record(ledger, connection, receipt, patience))
             except (OperationalError, MemoryError):
-                raise  # a full disk, say: SQLite rolls back the whole transaction then, not to the savepoint
+                raise  # SQLite rolls back the whole transaction then, not to the savepoint
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
                 results.append(error)
         crash.point("record-not-committed")
-    done = [each for each in results if isinstance(each, Recorded)]
-    topics = [wakeups.SETTLE] * any(each.is_over for each in done)
-    topics += [wakeups.JOB] * any(each.is_unjudged for each in done)
-    ledger.wakeups.notify(wakeups.STUDY, *topics)
     return results
+
+
+def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tuple[Receipt, Any]]:
+    """The receipts, by their place, that are one more image of their study and nothing else, with the study's row.
+
+    Nothing has their UID, nothing of their study is kept apart, and whom they name the study names already. A study
+    that begins has no row: None.
+    """
+    studies = {each.study_instance_uid: each for each in connection.execute(_STUDIES, {"uids": _study_uids(receipts)})}
+    uids = [each.header.sop_instance_uid for each in receipts]
+    taken = set(connection.scalars(_BEARERS, {"uids": uids}))
+    begun: dict[str, Header] = {}
+    found = {}
+    for at, receipt in enumerate(receipts):
+        header, study = receipt.header, studies.get(receipt.header.study_instance_uid)
+        if header.sop_instance_uid in taken or may_be_ours(header):
+            continue
+        if study is None:
+            first = begun.setdefault(header.study_instance_uid, header)
+            is_plain = first is header or whose.is_same(first, header)
+        else:
+            is_plain = study.conflicts == 0 and whose.is_known(study, header)
+        if is_plain:
+            taken.add(header.sop_instance_uid)
+            found[at] = receipt, study
+    return found
+
+
+def _study_uids(receipts: Sequence[Receipt]) -> list[str]:
+    return sorted({each.header.study_instance_uid for each in receipts})
+
+
+def _record_plain(
+    ledger: Ledger, connection: Connection, plain: Mapping[int, tuple[Receipt, Any]], patience: Patience
+) -> list[Recorded]:
+    if not plain:
+        return []
+    by_study: dict[str, list[Receipt]] = {}
+    studies = {}
+    for receipt, study in plain.values():
+        by_study.setdefault(receipt.header.study_instance_uid, []).append(receipt)
+        studies[receipt.header.study_instance_uid] = study
+    numbers, extensions = {}, []
+    for uid, its in by_study.items():
+        study = studies[uid] or _begin_study(ledger, connection, its[0].header, patience)
+        numbers[uid] = int(study.id)
+        more = its if studies[uid] is not None else its[1:]
+        images = [each.header for each in more if each.header.has_pixels]
+        if images:
+            extensions.append(_extension(ledger, study, images, patience))
+    _add_instances(ledger, connection, [(each, numbers[each.header.study_instance_uid]) for each, _ in plain.values()])
+    if extensions:
+        connection.execute(_EXTEND, extensions)
+    ended = _ended(connection, {each.association_id for each, _ in plain.values()})
+    over = {numbers[each.header.study_instance_uid] for each, _ in plain.values() if each.association_id in ended}
+    if over:
+        connection.execute(_LOOK_NOW, [{"number": each, "tick": ledger.clock.tick()} for each in sorted(over)])
+    return [
+        Recorded(each.key, numbers[each.header.study_instance_uid], is_over=each.association_id in ended)
+        for each, _ in plain.values()
+    ]
+
+
+def _ended(connection: Connection, numbers: set[int | None]) -> set[int | None]:
+    """Those of these associations that bring nothing more: None is one that a crash cut."""
+    open_ones = [each for each in numbers if each is not None]
+    found: set[int | None] = set(connection.scalars(_ENDED_OF, {"numbers": open_ones})) if open_ones else set()
+    return found | {None}
 
 
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
@@ -227,7 +360,7 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
     if known is not None:
         return _keep_second(ledger, connection, receipt, known)
-    study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
+    study_id = _begin_study(ledger, connection, header, patience).id if study is None else int(study.id)
     tells_more = (
         study is not None
         and study.conflicts > 0
@@ -328,23 +461,28 @@ def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
 
 def _is_over(connection: Connection, association_id: int | None) -> bool:
     """Whether nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
-    return association_id is None or connection.scalar(_ENDED, {"number": association_id}) is not None
+    return association_id in _ended(connection, {association_id})
 
 
 def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    study, tick = tables.study, ledger.clock.tick()
-    connection.execute(
-        update(study)
-        .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
-        .values(ended_tick=tick, settle_tick=tick)
-    )
+    connection.execute(_LOOK_NOW, {"number": study_id, "tick": ledger.clock.tick()})
 
 
-def _add_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> int:
+@dataclass(frozen=True)
+class _Begun:
+    """What a study's row says at its beginning of what later images change."""
+
+    id: int
+    first_tick: float
+    state: str = StudyState.RECEIVING
+    settle_why: str = "just begun"
+
+
+def _begin_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> _Begun:
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
         "study_instance_uid": header.study_instance_uid,
-        "state": StudyState.RECEIVING,
+        "state": _Begun.state,
         "received_at": now,
         "last_image_at": now,
         "band": REST_BAND,
@@ -352,10 +490,10 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
         "first_tick": tick,
         "last_tick": tick,
         "settle_tick": _look_at(header, tick, tick, patience),
-        "settle_why": "just begun",
+        "settle_why": _Begun.settle_why,
         "instances": int(header.has_pixels),
     }
-    return _key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header)))
+    return _Begun(_key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header))), tick)
 
 
 def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
@@ -366,47 +504,67 @@ def _look_at(header: Header, first_tick: float, tick: float, patience: Patience)
 
 def add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
     """Gives an object its row in its study, and its series where that is new."""
-    header = receipt.header
-    series = {"study_id": study_id, "series_instance_uid": header.series_instance_uid}
-    series_id = connection.scalar(_SERIES, series)
-    if series_id is None:
-        series_id = _key(connection.execute(_ADD_SERIES, series | {"modality": header.modality}))
-    row = {
-        "study_id": study_id,
-        "series_id": series_id,
-        "association_id": receipt.association_id,
-        "sop_instance_uid": header.sop_instance_uid,
-        "digest": receipt.digest,
-        "key": receipt.key,
-        "size": receipt.size,
-        "header": header.to_json(),
-        "received_at": ledger.clock.now(),
-    }
-    connection.execute(_ADD_INSTANCE, row)
+    _add_instances(ledger, connection, [(receipt, study_id)])
+
+
+def _add_instances(ledger: Ledger, connection: Connection, receipts: Sequence[tuple[Receipt, int]]) -> None:
+    """Gives objects their rows in the studies beside them, and their series where they are new."""
+    series, now = _series_of(connection, receipts), ledger.clock.now()
+    rows = [
+        {
+            "study_id": study_id,
+            "series_id": series[study_id, receipt.header.series_instance_uid],
+            "association_id": receipt.association_id,
+            "sop_instance_uid": receipt.header.sop_instance_uid,
+            "digest": receipt.digest,
+            "key": receipt.key,
+            "size": receipt.size,
+            "header": receipt.header.to_json(),
+            "received_at": now,
+        }
+        for receipt, study_id in receipts
+    ]
+    connection.execute(_ADD_INSTANCE, rows)
+
+
+def _series_of(connection: Connection, receipts: Sequence[tuple[Receipt, int]]) -> dict[tuple[int, str], int]:
+    """The rows of these objects' series, by study and UID; a new one is added."""
+    modalities = {(study, each.header.series_instance_uid): each.header.modality for each, study in receipts}
+    which = {"studies": sorted({study for study, _ in modalities}), "uids": sorted({uid for _, uid in modalities})}
+    found = {(each.study_id, each.series_instance_uid): int(each.id) for each in connection.execute(_SERIES_OF, which)}
+    for (study_id, uid), modality in modalities.items():
+        if (study_id, uid) not in found:
+            row = {"study_id": study_id, "series_instance_uid": uid, "modality": modality}
+            found[study_id, uid] = _key(connection.execute(_ADD_SERIES, row))
+    return found
 
 
 def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
-    study, tick = tables.study, ledger.clock.tick()
-    values: dict[str, Any] = {"instances": study.c.instances + int(header.has_pixels)}
-    values |= whose.joined(connection, known, header)
-    if not header.has_pixels:
-        connection.execute(update(study).where(study.c.id == known.id).values(values))
-        return
-    first_tick = known.first_tick
-    if known.state == StudyState.SETTLED:
-        first_tick = tick
-        values |= {"state": STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], "settle_why": "late images"}
-    if known.settle_why in JUDGED:  # it waited for that alone, and now for more images
-        values["settle_why"] = "late images"
-    values |= {
-        "last_image_at": ledger.clock.now(),
-        "first_tick": first_tick,
-        "last_tick": tick,
-        "ended_tick": None,
-        "settle_tick": _look_at(header, first_tick, tick, patience),
+    if told := whose.joined(connection, known, header):
+        connection.execute(_TOLD, told | {"number": known.id})
+    if header.has_pixels:
+        connection.execute(_EXTEND, _extension(ledger, known, [header], patience))
+
+
+def _extension(ledger: Ledger, known: Any, images: Sequence[Header], patience: Patience) -> dict[str, Any]:
+    """What changes in a study's row by more images."""
+    tick = ledger.clock.tick()
+    state, first_tick, why = known.state, known.first_tick, known.settle_why
+    if state == StudyState.SETTLED:
+        state, first_tick, why = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], tick, "late images"
+    if why in JUDGED:  # it waited for that alone, and now for more images
+        why = "late images"
+    return {
+        "number": known.id,
+        "more": len(images),
+        "to_state": state,
+        "why": why,
+        "came_at": ledger.clock.now(),
+        "first": first_tick,
+        "tick": tick,
+        "look": _look_at(images[-1], first_tick, tick, patience),
     }
-    connection.execute(update(study).where(study.c.id == known.id).values(values))
 
 
 def _keep_apart(

@@ -40,6 +40,18 @@ def admits(connection: Connection, study: Any, header: Header, association_id: i
     return _ways(connection, study.id, place) <= {association_id}
 
 
+def is_known(study: Any, header: Header) -> bool:
+    """Whether an object names whom its study names already, and changes nothing in how the study is shown."""
+    new = header.person
+    return new.is_named and new in named(study) and (study.header.get("has_pixels", False) or not header.has_pixels)
+
+
+def is_same(first: Header, header: Header) -> bool:
+    """Whether an object names whom the first of its study does, and changes nothing in how the study is shown."""
+    new = header.person
+    return new.is_named and new == first.person and (first.has_pixels or not header.has_pixels)
+
+
 def tells_more(connection: Connection, study: Any, header: Header, association_id: int | None) -> bool:
     """Whether one more object may tell whose others are that are kept apart: it names whom none did, or none there."""
     new = header.person

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
-from imaging.dicom_node.files import StoreRequest
+from imaging.dicom_node.commands import Piece
+from imaging.dicom_node.files import Announced
 from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
 from imaging.domain.fitting import fits, in_scope
@@ -43,6 +44,7 @@ class NodeConfig:
     models: Sequence[str]
     patience: Mapping[str, float]
     disk_reserve_bytes: int
+    largest_object_bytes: int
     site_words: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
     placeholders: Sequence[str] = ()
@@ -55,11 +57,11 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     ledger = Ledger(home, told.database)
     migrate.check(ledger)
     spool = FolderSpool(home / "spool", told.disk_reserve_bytes)
-    storing = Storing(ledger, spool, patience, placeholder_words(told.placeholders))
+    storing = Storing(ledger, spool, patience, placeholder_words(told.placeholders), told.largest_object_bytes)
     storing.recover()
     _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]
-    acceptor = Acceptor(accept, _Receiving(ledger, storing))
+    acceptor = Acceptor(accept, _Receiving(ledger, storing), 2 * told.largest_object_bytes)
     try:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:
@@ -105,8 +107,8 @@ class _Receiving:
     def rejected(self, who: Opened, why: str) -> None:
         receiving.reject_association(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, why)
 
-    def store(self, association: int, request: StoreRequest) -> Status:
-        return self._storing.store(replace(request, sender=self._senders[association]), association)
+    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+        return self._storing.receive(replace(what, sender=self._senders[association]), pieces, association)
 
     def closed(self, association: int, how: str, tally: Tally) -> None:
         del self._senders[association]

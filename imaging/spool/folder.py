@@ -1,19 +1,23 @@
 """The spool in a local folder."""
 
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from imaging import crash
 from imaging.domain.header import Header
 
 Buffer = bytes | bytearray | memoryview
+
+_MOST_FOLDERS: Final = 100_000
+"""That are known to be on disk."""
 
 
 class SpoolFull(Exception):
@@ -65,6 +69,7 @@ class FolderSpool:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
+        self._synced: set[Path] = set()  # folders whose own names are on disk: none is ever removed
         for folder in (root, root.parent):  # a new folder's own name has to be on disk as well
             _sync_folder(folder)
 
@@ -90,24 +95,21 @@ class FolderSpool:
         except OSError as error:
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
 
-    def write(self, chunks: Sequence[Buffer]) -> Incoming:
-        """Writes an object under `incoming/`; when this returns, its data and its name are on disk.
+    def begin(self) -> "Part":
+        """An object to be written under `incoming/`. Raises SpoolFull."""
+        return Part(self._incoming / f"{secrets.token_hex(16)}.part")
 
-        Raises SpoolFull where the disk refuses.
-        """
-        name = secrets.token_hex(16)
-        part = self._incoming / f"{name}.part"
-        try:
-            size = _write_synced(part, chunks)
-            crash.point("spool-data-synced")
-            whole = part.with_suffix(".dcm")
-            part.rename(whole)
-            os.fsync(self._incoming_fd)
-            crash.point("spool-name-synced")
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
-        return Incoming(whole, size)
+    def write(self, chunks: Sequence[Buffer]) -> Incoming:
+        """Writes a whole object under `incoming/` (`Part.end`). Raises SpoolFull where the disk refuses."""
+        with self.begin() as part:
+            for chunk in chunks:
+                part.write(chunk)
+            return part.end()
+
+    def sync_names(self) -> None:
+        """When this returns, the names of all that ended before are on disk. Raises OSError."""
+        os.fsync(self._incoming_fd)
+        crash.point("spool-name-synced")
 
     def link(self, incoming: Incoming, key: str) -> None:
         """Gives a whole object its final name; a name that exists stays as it is."""
@@ -120,12 +122,14 @@ class FolderSpool:
 
     def forget(self, incoming: Sequence[tuple[Incoming, str | None]]) -> None:
         """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
-        folders = {parent for _, key in incoming if key for parent in self._parents(self.path(key))}
-        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+        folders = {self.path(key).parent for _, key in incoming if key}
+        above = {parent for each in folders - self._synced for parent in self._parents(each)}
+        for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
             _sync_folder(folder)
         crash.point("final-names-synced")
         for each, _ in incoming:
             each.path.unlink(missing_ok=True)
+        self._synced = folders if len(self._synced) > _MOST_FOLDERS else self._synced | folders
 
     def left_over(self) -> Iterator[Incoming]:
         """What a crash left under `incoming/`, whole. Only to be asked before receiving."""
@@ -150,20 +154,53 @@ class FolderSpool:
                 return
 
 
-def _write_synced(path: Path, chunks: Sequence[Buffer]) -> int:
-    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+class Part:
+    """An object that is being written; as a context manager it is dropped at the end, unless it was ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path: Path | None = path
+        self._size = 0
+        with _refused_by_the_disk():
+            self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def write(self, chunk: Buffer) -> None:
+        """Writes on. Raises SpoolFull."""
+        with _refused_by_the_disk(), memoryview(chunk) as view:
+            at = 0
+            while at < len(view):
+                at += os.write(self._fd, view[at:])
+        self._size += at
+
+    def view(self, at: int) -> memoryview:
+        """What was written, from this byte on, without being held in memory."""
+        return memoryview(mmap.mmap(self._fd, self._size, access=mmap.ACCESS_READ))[at:]
+
+    def end(self) -> Incoming:
+        """When this returns, the object's data is on disk, and its name after `sync_names`. Raises SpoolFull."""
+        assert self._path is not None
+        with _refused_by_the_disk():
+            os.fdatasync(self._fd)
+            crash.point("spool-data-synced")
+            whole = self._path.with_suffix(".dcm")
+            self._path.rename(whole)
+        self._path = None
+        return Incoming(whole, self._size)
+
+
+@contextmanager
+def _refused_by_the_disk() -> Iterator[None]:
     try:
-        size = 0
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                written = os.write(fd, view)
-                view = view[written:]
-                size += written
-        os.fdatasync(fd)
-        return size
-    finally:
-        os.close(fd)
+        yield
+    except OSError as error:
+        raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

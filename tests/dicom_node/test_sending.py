@@ -68,7 +68,7 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
 
         line._head = head  # type: ignore[method-assign]
         for message in line.messages():
-            objects.append(bytes(message.data))
+            objects.append(b"".join(bytes(each.data) for each in message.pieces))
             line.answer(message, 0)
 
     assert sent_by(play) == Accepted()
@@ -81,7 +81,7 @@ def test_an_object_without_a_data_set_is_answered() -> None:
         assert sender.send(part_10(b"")) == Accepted()
 
 
-def test_an_abort_wakes_who_reads_also_where_the_peer_takes_nothing_more() -> None:
+def test_an_interrupt_wakes_who_reads_also_where_the_peer_takes_nothing_more() -> None:
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
@@ -99,7 +99,7 @@ def test_an_abort_wakes_who_reads_also_where_the_peer_takes_nothing_more() -> No
 
     threading.Thread(target=read, daemon=True).start()
     with deaf:
-        line.abort()
+        line.interrupt()
         assert ended.wait(10)
     line.close()
 
@@ -213,7 +213,10 @@ def test_when_both_release_at_once_both_are_answered() -> None:
 
     def play(connection: socket.socket) -> None:
         line = accepted(connection)
-        line.answer(next(line.messages()), 0)
+        message = next(line.messages())
+        for _ in message.pieces:
+            pass
+        line.answer(message, 0)
         kinds.append(read_pdu(connection)[0])
         connection.sendall(b"\x05\0\0\0\0\x04\0\0\0\0")
         kinds.append(read_pdu(connection)[0])

@@ -11,7 +11,8 @@ from peers import eventually
 from raw_store import CT, RawAssociation, command
 
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
-from imaging.dicom_node.files import StoreRequest
+from imaging.dicom_node.commands import Piece
+from imaging.dicom_node.files import Announced
 from imaging.dicom_node.storing import Status
 
 INSTANCE = b"1.2.3"
@@ -36,9 +37,9 @@ class Kept:
     def rejected(self, who: Opened, why: str) -> None:
         self.refused.append(why)
 
-    def store(self, association: int, request: StoreRequest) -> Status:
-        uids = request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
-        self.stored.append((*uids, bytes(request.data)))
+    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+        uids = what.sop_class_uid, what.sop_instance_uid, what.transfer_syntax_uid
+        self.stored.append((*uids, b"".join(bytes(each.data) for each in pieces)))
         return Status(0)
 
     def closed(self, association: int, how: str, tally: Tally) -> None:

@@ -52,20 +52,23 @@ class Message:
         """Affected SOP Instance UID (0000,1000), empty where there is none."""
         return _text(self.elements.get(_SOP_INSTANCE, b""))
 
-    def response(self, status: int, comment: str) -> bytes:
-        """The command set of the response (PS3.7 9.3.1.2, 9.3.5.2)."""
+    def response(self, status: int, comment: str, largest: int | None = None) -> bytes:
+        """The command set of the response (PS3.7 9.3.1.2, 9.3.5.2).
+
+        Without the UIDs, which are optional, where it has more than `largest` bytes with them.
+        """
         answer = {
             _COMMAND: _short((self.command or 0) | RESPONSE),
             _RESPONDED: _short(self._number(_MESSAGE) or 0),
             _DATA_SET: _short(_NO_DATA_SET),
             _STATUS: _short(status),
         }
-        for element, uid in ((_SOP_CLASS, self.sop_class_uid), (_SOP_INSTANCE, self.sop_instance_uid)):
-            if 0 < len(uid) <= 64 and uid.isascii():
-                answer[element] = _even(uid.encode())
         if comment:
             answer[_COMMENT] = _even(comment.encode("ascii", "replace")[:64])
-        return _encoded(answer)
+        uids = {_SOP_CLASS: self.sop_class_uid, _SOP_INSTANCE: self.sop_instance_uid}
+        sayable = {tag: _even(uid.encode()) for tag, uid in uids.items() if 0 < len(uid) <= 64 and uid.isascii()}
+        whole = _encoded(answer | sayable)
+        return whole if largest is None or len(whole) <= largest else _encoded(answer)
 
     def _number(self, element: int) -> int | None:
         raw = self.elements.get(element)

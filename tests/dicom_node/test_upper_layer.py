@@ -3,7 +3,8 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +14,7 @@ from raw_store import CT, RawAssociation, command
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
 from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import Status
+from imaging.domain.peers import Refused
 
 INSTANCE = b"1.2.3"
 DATA = bytes(range(256)) * 40_000
@@ -25,7 +27,8 @@ class Kept:
 
     stored: list[tuple[str, str, str, bytes]] = field(default_factory=list)
     began: list[Opened] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
     ends: list[tuple[str, Tally]] = field(default_factory=list)
     ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -33,8 +36,9 @@ class Kept:
         self.began.append(who)
         return len(self.began)
 
-    def rejected(self, who: Opened, why: str) -> None:
-        self.refused.append(why)
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
+        self.refused += refused
+        self.unread += Counter(unread)
 
     def store(self, association: int, request: StoreRequest) -> Status:
         uids = request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
@@ -140,18 +144,20 @@ def test_an_abort_and_a_lost_connection_are_told_apart(port: int, kept: Kept) ->
 
 
 def test_a_first_pdu_that_is_no_request_is_aborted_and_makes_no_row(port: int, kept: Kept) -> None:
-    for first in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">BxI", 1, 4) + b"\0\1\0\0", struct.pack(">BxI", 1, 1 << 31)):
+    for first in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">BxI", 2, 4) + bytes(4)):
         with socket.create_connection(("127.0.0.1", port), 10) as stranger:
             stranger.sendall(first)
             assert stranger.recv(100)[:1] == b"\x07"
-    assert kept.began == []
+    assert (kept.began, kept.refused) == ([], [])
 
 
-def test_no_more_than_two_hundred_associations_are_open_at_a_time(port: int, kept: Kept) -> None:
+def test_no_more_than_two_hundred_associations_are_open_at_a_time(kept: Kept) -> None:
+    acceptor = Acceptor([], kept, 250)
+    port = acceptor.listen("127.0.0.1", 0)
     with_room = [RawAssociation(port) for _ in range(200)]
     with pytest.raises(AssertionError, match="PDU type 3"):
         RawAssociation(port)
-    eventually(lambda: kept.refused == ["Local limit exceeded"], 10.0, "the rejection")
+    eventually(lambda: [each.how for each in kept.refused] == ["rejected: Local limit exceeded"], 10.0, "the rejection")
     for each in with_room:
         each.release()
         each.__exit__(None, None, None)
@@ -164,6 +170,7 @@ def test_no_more_than_two_hundred_associations_are_open_at_a_time(port: int, kep
         return True
 
     eventually(opens, 10.0, "room for another")
+    acceptor.close(0)
 
 
 def test_who_is_still_connected_at_the_end_is_aborted(kept: Kept) -> None:

@@ -18,7 +18,15 @@ from imaging.dicom_node import associate
 from imaging.dicom_node.associate import ASSOCIATE_RJ, ASSOCIATE_RQ, FirstPdu, Malformed, NoAssociate, Request
 from imaging.dicom_node.refusals import Refusals
 from imaging.dicom_node.upper_layer import ABORT, GOODBYE_S, INVALID_PARAMETER, UNEXPECTED_PDU
-from imaging.domain.peers import MOST_ASSOCIATIONS, Caller, Refused, is_named, knows_title, may_call, plain_address
+from imaging.domain.peers import (
+    MOST_ASSOCIATIONS,
+    Caller,
+    Refused,
+    is_expected_elsewhere,
+    is_named,
+    may_call,
+    plain_address,
+)
 from imaging.domain.strangers import Allowance
 
 log = logging.getLogger(__name__)
@@ -199,7 +207,7 @@ class Arrivals:
 
     def _rejection(self, address: str, title: str) -> tuple[tuple[int, int, int] | None, str]:
         if not may_call(title, address, self._callers):
-            from_here = " from this address" if knows_title(title, self._callers) else ""
+            from_here = " from this address" if is_expected_elsewhere(title, self._callers) else ""
             return _CALLING_NOT_RECOGNISED, _REJECTIONS[_CALLING_NOT_RECOGNISED] + from_here
         if self._associations.count() >= MOST_ASSOCIATIONS:
             return _LOCAL_LIMIT_EXCEEDED, _REJECTIONS[_LOCAL_LIMIT_EXCEEDED]

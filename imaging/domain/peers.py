@@ -55,16 +55,14 @@ def is_named(address: str, callers: Sequence[Caller]) -> bool:
 
 def may_call(title: str, address: str, callers: Sequence[Caller]) -> bool:
     """Whether an Application Entity may open associations."""
-    return is_named(address, callers) and (not callers or knows_title(title, _at(address, callers)))
+    if not callers:
+        return is_named(address, callers)
+    return any(each.address == address and each.bears(title) for each in callers)
 
 
-def knows_title(title: str, callers: Iterable[Caller]) -> bool:
-    """Whether one of these is called so."""
-    return any(each.bears(title) for each in callers)
-
-
-def _at(address: str, callers: Sequence[Caller]) -> list[Caller]:
-    return [each for each in callers if each.address == address]
+def is_expected_elsewhere(title: str, callers: Iterable[Caller]) -> bool:
+    """Whether a caller of this title is named, at whatever address."""
+    return any(is_same_title(each.ae_title, title) for each in callers)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from scripted_peer import accepted, playing, read_pdu
 
 from imaging.dicom_node import negotiation
+from imaging.dicom_node.commands import decoded
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.dicom_node.upper_layer import Ended, Line
 from imaging.domain.retry import Accepted, Answer, Passing
@@ -119,6 +120,20 @@ def test_a_response_in_many_fragments_is_one_answer() -> None:
     answer = sent_by(play)
     assert isinstance(answer, Passing)
     assert "0xA700" in answer.why
+
+
+@pytest.mark.parametrize("data_set_type", [None, b"\0\0", b"\2\1"])
+def test_a_response_says_nothing_of_a_data_set_that_counts(data_set_type: bytes | None) -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        messages = line.messages()
+        message = next(messages)
+        elements = decoded(bytearray(message.response(0, ""))) | {0x0800: data_set_type}
+        said = b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in elements.items() if raw is not None)
+        line.send(message.context_id, said)
+        assert list(messages) == []
+
+    assert sent_by(play) == Accepted()
 
 
 def test_a_response_to_another_request_is_no_answer_and_the_association_is_aborted() -> None:

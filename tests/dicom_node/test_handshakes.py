@@ -7,10 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import pytest
-from peers import eventually, program
+from peers import eventually, free_port, program
+from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pynetdicom import AE, build_role
 from raw_store import CT, EXPLICIT_LITTLE, ONE_CONTEXT, RawAssociation, command, context, item, request, results, user
 from receiver_in_memory import Kept
 from scripted_peer import playing, read_pdu
@@ -18,7 +24,8 @@ from scripted_peer import playing, read_pdu
 from imaging.dicom_node import arrivals
 from imaging.dicom_node.acceptor import Acceptor
 from imaging.dicom_node.sending import Sender, Unreachable
-from imaging.domain.peers import Caller
+from imaging.domain.peers import Address, Caller
+from imaging.domain.retry import Accepted
 
 IMPLICIT, JPEG_LOSSLESS, JPIP = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.4.70", b"1.2.840.10008.1.2.4.94"
 SR_3D, SR = "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.88.33"
@@ -130,10 +137,6 @@ def test_dcmtk_that_proposes_what_nobody_decodes_first_is_told_what_can_be(
 
 
 def a_ct() -> bytes:
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_file_meta_info
-
     head = FileMetaDataset()
     head.MediaStorageSOPClassUID, head.MediaStorageSOPInstanceUID = CT.decode(), "1.2.3"
     head.TransferSyntaxUID = EXPLICIT_LITTLE.decode()
@@ -380,3 +383,39 @@ def test_an_acceptance_that_comes_byte_by_byte_is_left_in_its_time(monkeypatch: 
     with playing(drips) as address, pytest.raises(Unreachable, match="the peer was silent for too long"):
         Sender(address, "IMAGING").echo()
     assert time.monotonic() - began < 4
+
+
+# Others ----------------------------------------------------------------------------------------------------
+
+
+def test_pynetdicom_proposes_a_role_and_stores(listen: Callable[..., int], kept: Kept) -> None:
+    entity = AE("ct1")
+    entity.add_requested_context(CT.decode(), [JPIP.decode(), EXPLICIT_LITTLE.decode()])
+    entity.add_requested_context(ECHO)
+    port = listen(Caller("CT1", "127.0.0.1"))
+    association = entity.associate("127.0.0.1", port, ext_neg=[build_role(CT.decode(), scu_role=True, scp_role=True)])
+    assert association.is_established
+    (chosen, _) = sorted(association.accepted_contexts, key=lambda each: each.context_id)
+    assert (chosen.transfer_syntax, chosen.as_scu, chosen.as_scp) == ([EXPLICIT_LITTLE.decode()], True, False)
+    assert association.send_c_echo().Status == 0
+    assert association.send_c_store(dcmread(BytesIO(a_ct()))).Status == 0
+    association.release()
+    assert len(kept.stored) == 1
+
+
+def test_dcmtk_takes_what_we_send(tmp_path: Path) -> None:
+    port = free_port()
+    command = [program("/usr/bin/storescp"), "-pdu", "4096", "-od", str(tmp_path), str(port)]
+    with subprocess.Popen(command) as peer:
+        sender = Sender(Address("PACS", "127.0.0.1", port), "IMAGING")
+
+        def answer() -> object:
+            try:
+                return sender.send(a_ct())
+            except Unreachable:  # it is not up yet
+                return None
+
+        assert eventually(answer, 10, "its start") == Accepted()
+        sender.close()
+        peer.terminate()
+    assert len(list(tmp_path.iterdir())) == 1

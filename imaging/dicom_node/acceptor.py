@@ -63,7 +63,7 @@ class Receiver(Protocol):
     def opened(self, who: Opened) -> int:
         """Called once an association is accepted. Returns its number."""
 
-    def turned_away(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
         """Called with those who asked and got no association, and with how many connections were closed unread."""
 
     def store(self, association: int, request: StoreRequest) -> Status:

@@ -43,6 +43,8 @@ _REJECTIONS: Final = {
     _LOCAL_LIMIT_EXCEEDED: "Local limit exceeded",
 }
 """Result, source and reason (PS3.8 9.3.4), in the standard's words."""
+_TOO_MANY: Final = "closed: too many connections from this address"
+_NOT_NAMED: Final = "closed: an address that --accept does not name"
 _PAUSE_S: Final = 0.1
 _LARGEST_READ: Final = 1 << 16
 
@@ -136,7 +138,7 @@ class Arrivals:
             self._selector.register(connection, selectors.EVENT_READ, arrival)
         else:
             connection.close()
-            self._refusals.count(address)
+            self._refusals.count(address, _TOO_MANY if known else _NOT_NAMED)
 
     def _has_room(self, address: str, is_named: bool) -> bool:
         """Whether one more is held; of those that have said nothing yet, the oldest makes room for it."""
@@ -157,7 +159,7 @@ class Arrivals:
     def _make_room(self, oldest: _Arrival) -> None:
         if oldest in self._arrivals:  # it may have made room already
             if not oldest.is_parting:
-                self._refusals.count(oldest.address)
+                self._refusals.count(oldest.address, _TOO_MANY if oldest.is_named else _NOT_NAMED)
             self._drop(oldest)
 
     # What they say ----------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ log = logging.getLogger(__name__)
 _PAUSE_S: Final = 1.0
 """Between two writes, so that strangers cost modalities no more than one a second."""
 _MOST_WAITING: Final = 1000
+_TOO_MANY: Final = "closed: too many requests at once"
 
 
-WriteDown = Callable[[Sequence[Refused], Mapping[str, int]], None]
-"""Takes those who were refused, and the number of connections that were closed unread, by address."""
+WriteDown = Callable[[Sequence[Refused], Mapping[Refused, int]], None]
+"""Takes those who were refused, and how many connections were closed unread, by address and why, without titles."""
 
 
 class Refusals:
@@ -25,7 +26,7 @@ class Refusals:
     def __init__(self, write_down: WriteDown) -> None:
         self._write_down = write_down
         self._refused: list[Refused] = []
-        self._unread: Counter[str] = Counter()
+        self._unread: Counter[Refused] = Counter()
         self._changed = threading.Condition()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
@@ -37,13 +38,13 @@ class Refusals:
             if len(self._refused) < _MOST_WAITING:
                 self._refused.append(refused)
             else:
-                self._unread[refused.address] += 1
+                self._unread[Refused("", "", refused.address, _TOO_MANY)] += 1
             self._changed.notify()
 
-    def count(self, address: str) -> None:
+    def count(self, address: str, how: str) -> None:
         """Notes a connection that was closed unread."""
         with self._changed:
-            self._unread[address] += 1
+            self._unread[Refused("", "", address, how)] += 1
             self._changed.notify()
 
     def close(self, within_s: float) -> None:
@@ -64,9 +65,9 @@ class Refusals:
             self._write(refused, unread)
             self._is_over.wait(_PAUSE_S)
 
-    def _write(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
-        for address, count in unread.items():
-            log.warning("connections_closed_unread address=%s count=%d", address, count)
+    def _write(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
+        for each, count in unread.items():
+            log.warning("connections_closed_unread address=%s count=%d why=%r", each.address, count, each.how)
         try:
             self._write_down(refused, unread)
         except Exception as error:  # a full disk, say: the log has them

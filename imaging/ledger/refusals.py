@@ -11,7 +11,6 @@ from imaging.ledger.store import Ledger
 
 UNREAD: Final = "further connections closed"
 """Among `refusals` of a row: how many connections of its address were closed unread since it was written."""
-_NOTHING_READ: Final = "closed: too many connections from this address"
 _COUNTED_WITHIN_S: Final = 60.0
 _MOST_ADDRESSES: Final = 1000
 _ADD: Final = insert(tables.association)
@@ -24,14 +23,14 @@ class RefusalBook:
         self._ledger = ledger
         self._newest: dict[str, tuple[int, float]] = {}
 
-    def write(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
-        """One transaction. `unread`: how many connections of an address were closed unread."""
+    def write(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
+        """One transaction. `unread`: how many connections were closed unread, of which the address alone is known."""
         newest = dict(self._newest)
         with self._ledger.write() as connection:
             for each in refused:
                 newest[each.address] = self._add(connection, each)
-            for address, count in unread.items():
-                self._count(connection, newest, address, count)
+            for each, count in unread.items():
+                newest[each.address] = self._count(connection, newest.get(each.address), each, count)
         self._newest = dict(list(newest.items())[-_MOST_ADDRESSES:])
 
     def _add(self, connection: Connection, refused: Refused, unread: int = 0) -> tuple[int, float]:
@@ -50,14 +49,15 @@ class RefusalBook:
         assert key is not None
         return int(key[0]), self._ledger.clock.tick()
 
-    def _count(self, connection: Connection, newest: dict[str, tuple[int, float]], address: str, count: int) -> None:
-        number, tick = newest.get(address, (0, 0.0))
-        table = tables.association
-        said = None
-        if number and self._ledger.clock.tick() - tick < _COUNTED_WITHIN_S:
-            said = connection.scalar(select(table.c.refusals).where(table.c.id == number))
-        if said is None:  # none is new enough, or it was purged
-            newest[address] = self._add(connection, Refused("", "", address, _NOTHING_READ), count)
-        else:
-            counted = said | {UNREAD: said.get(UNREAD, 0) + count}
-            connection.execute(update(table).where(table.c.id == number).values(refusals=counted))
+    def _count(
+        self, connection: Connection, newest: tuple[int, float] | None, refused: Refused, count: int
+    ) -> tuple[int, float]:
+        """In the newest row of the address, or in a new one where that is old or was purged."""
+        table, said = tables.association, None
+        if newest is not None and self._ledger.clock.tick() - newest[1] < _COUNTED_WITHIN_S:
+            said = connection.scalar(select(table.c.refusals).where(table.c.id == newest[0]))
+        if newest is None or said is None:
+            return self._add(connection, refused, count)
+        counted = said | {UNREAD: said.get(UNREAD, 0) + count}
+        connection.execute(update(table).where(table.c.id == newest[0]).values(refusals=counted))
+        return newest

@@ -105,7 +105,7 @@ class _Receiving:
         self._senders[number] = who.calling_ae_title
         return number
 
-    def turned_away(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
         self._refusals.write(refused, unread)
 
     def store(self, association: int, request: StoreRequest) -> Status:

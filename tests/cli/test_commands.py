@@ -445,7 +445,8 @@ def test_echoes_are_counted_and_listed_only_where_that_is_asked_for(
 
 
 def test_what_was_closed_unread_is_told_with_its_address(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
-    RefusalBook(ledger).write([Refused("CT9", "IMAGING", "10.0.0.9", "rejected: by whom")], {"10.0.0.9": 295})
+    asked, unread = Refused("CT9", "IMAGING", "10.0.0.9", "rejected: why"), Refused("", "", "10.0.0.9", "closed: why")
+    RefusalBook(ledger).write([asked], {unread: 295})
     assert "1: 295 further connections closed unread" in run("associations", "--home", home).out
 
 

@@ -27,10 +27,11 @@ class Kept:
         self.began.append(who)
         return len(self.began)
 
-    def turned_away(self, refused: Sequence[Refused], unread: Mapping[str, int]) -> None:
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
         self.writes += 1
         self.refused += refused
-        self.unread += Counter(unread)
+        for each, count in unread.items():
+            self.unread[each.address] += count
 
     def store(self, association: int, request: StoreRequest) -> Status:
         uids = request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid

@@ -1,5 +1,7 @@
 """Who got no association has a row, and what of its address was not even read is counted there."""
 
+from dataclasses import replace
+
 import pytest
 from ledger_cases import TurnedClock
 
@@ -8,6 +10,7 @@ from imaging.ledger import views
 from imaging.ledger.refusals import UNREAD, RefusalBook
 from imaging.ledger.store import Ledger
 
+NINE = Refused("", "", "10.0.0.9", "closed: too many")
 STRANGER = Refused("STRANGER", "IMAGING", "10.0.0.9", "rejected: Calling AE title not recognised")
 
 
@@ -26,17 +29,17 @@ def test_who_is_refused_is_a_row_that_has_ended(ledger: Ledger, book: RefusalBoo
 
 def test_further_connections_are_counted_in_the_newest_row_of_their_address(ledger: Ledger, book: RefusalBook) -> None:
     book.write([STRANGER], {})
-    book.write([STRANGER], {"10.0.0.9": 290})
-    book.write([], {"10.0.0.9": 5})
+    book.write([STRANGER], {NINE: 290})
+    book.write([], {NINE: 5})
     newest, older = views.associations(ledger, 9)
     assert (newest["refusals"], older["refusals"]) == ({UNREAD: 295}, {})
 
 
 def test_who_never_said_a_word_has_one_row_a_minute(ledger: Ledger, book: RefusalBook, clock: TurnedClock) -> None:
-    book.write([], {"10.0.0.9": 3, "10.0.0.8": 1})
-    book.write([], {"10.0.0.9": 4})
+    book.write([], {NINE: 3, replace(NINE, address="10.0.0.8"): 1})
+    book.write([], {NINE: 4})
     clock.advance(61.0)
-    book.write([], {"10.0.0.9": 1})
+    book.write([], {NINE: 1})
     rows = [
         (each["address"], each["calling_ae_title"], each["refusals"][UNREAD]) for each in views.associations(ledger, 9)
     ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from imaging.cli.asking import Asked, Parser, add_home, add_json, ledger_of, table
 from imaging.domain.echoes import Echoes, folded, is_echo
+from imaging.domain.peers import in_words
 from imaging.ledger import views
 from imaging.ledger.refusals import UNREAD
 from imaging.ledger.store import Ledger
@@ -87,5 +88,5 @@ def _refusal(number: int, reason: str, count: int) -> str:
 
 
 def _echoes(each: Echoes) -> str:
-    who = f"{each.calling_ae_title or '(no title)'} at {each.address}"
+    who = in_words(each.calling_ae_title, each.address)
     return f"C-ECHO from {who}: {each.count}, the last {each.last_at}; --all lists them"

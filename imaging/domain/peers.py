@@ -31,6 +31,11 @@ def plain_address(address: str) -> str:
     return str(getattr(found, "ipv4_mapped", None) or found)
 
 
+def in_words(title: str, address: str) -> str:
+    """Who called from where; some give no title."""
+    return f"{title or '(no title)'} at {address}"
+
+
 def is_same_title(one: str, other: str) -> bool:
     """Whether two AE titles are one: sites do not agree on case, nor devices on padding."""
     return one.strip().casefold() == other.strip().casefold()

@@ -22,6 +22,7 @@ from pydicom import Dataset, dcmread
 from small_models import write_models
 from storage_peer import StoragePeer
 
+from imaging import settings
 from imaging.cli import main
 from imaging.cli.main import COMMANDS
 from imaging.domain.peers import Refused
@@ -285,6 +286,15 @@ def test_a_command_on_a_home_that_was_never_served_says_how_to_begin_and_makes_n
 
 
 # Settings --------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_may_be_named_by_address_alone_however_that_is_written() -> None:
+    named = settings.load({"accept": ["*@10.0.0.7", "CT1@::ffff:10.0.0.8", "CT2@[2001:DB8::1]"]}, environ={}).accept
+    assert [(each.ae_title, each.address) for each in named] == [
+        ("*", "10.0.0.7"),
+        ("CT1", "10.0.0.8"),
+        ("CT2", "2001:db8::1"),
+    ]
 
 
 def test_settings_may_stand_in_a_file(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Read by the command line and the supervisor only; everything below gets values. 
 """
 
 import difflib
-import ipaddress
 import logging
 import os
 import tomllib
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.patient import placeholder_words
-from imaging.domain.peers import Address, Caller, is_loopback, is_plain_title
+from imaging.domain.peers import MOST_ASSOCIATIONS, Address, Caller, is_loopback, is_plain_title, plain_address
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
 from imaging.models.folders import folder_faults
@@ -105,6 +104,12 @@ def _count(said: str) -> int:
     return int(said)
 
 
+def _connections(said: str) -> int:
+    if not said.isdecimal() or not 0 < int(said) <= MOST_ASSOCIATIONS:
+        raise _BadValue(f"is no count; a number from 1 to {MOST_ASSOCIATIONS} is wanted")
+    return int(said)
+
+
 def _path(said: str) -> Path:
     return Path(said).expanduser()
 
@@ -114,7 +119,7 @@ def _caller(said: str) -> Caller:
     if not title or not at or not address:
         raise _BadValue("is not of the form AET@ADDRESS, such as CT1@10.0.0.7")
     try:
-        return Caller(_ae_title(title), str(ipaddress.ip_address(address.strip("[]"))))
+        return Caller(_ae_title(title), plain_address(address.strip("[]")))
     except ValueError as error:
         if isinstance(error, _BadValue):
             raise
@@ -182,7 +187,14 @@ class Settings:
     )
     dicom_port: int = _setting(_port, 11112, "PORT", "port to listen on for DICOM; 0: any free one")
     accept: tuple[Caller, ...] = _setting(
-        _caller, (), "AET@ADDRESS", "who may send to us; none: everybody on loopback", many=True
+        _caller,
+        (),
+        "AET@ADDRESS",
+        "who may send to us, *@ADDRESS: whatever its title; none: everybody on loopback",
+        many=True,
+    )
+    connections_per_address: int = _setting(
+        _connections, 64, "N", "connections that one address may have open at a time"
     )
     ignore_patient_orientation: tuple[str, ...] = _setting(
         _ae_title,

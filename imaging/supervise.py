@@ -319,6 +319,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "host": settings.dicom_host,
             "port": settings.dicom_port,
             "accept": [[each.ae_title, each.address] for each in settings.accept],
+            "connections_per_address": settings.connections_per_address,
             "models": models,
             "site_words": settings.site_words,
             "ignore_patient_orientation": list(settings.ignore_patient_orientation),

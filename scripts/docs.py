@@ -24,7 +24,7 @@ from imaging.domain import reasons, retry, states, uids
 from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
-from imaging.inference.pixels import DECODERS, DEFLATED_FRAMES, NATIVE, UNCOMPRESSED_FRAMES
+from imaging.domain.transfer_syntaxes import DECODABLE
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.results import concepts
@@ -185,8 +185,7 @@ def syntaxes() -> str:
     """Transfer syntaxes whose grey pixels can be decoded."""
     from pydicom.uid import UID
 
-    uids = sorted({*NATIVE, UNCOMPRESSED_FRAMES, DEFLATED_FRAMES, *DECODERS})
-    return _table(["UID", "transfer syntax"], [[f"`{uid}`", UID(uid).name] for uid in uids])
+    return _table(["UID", "transfer syntax"], [[f"`{uid}`", UID(uid).name] for uid in sorted(DECODABLE)])
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from imaging.dicom_node import negotiation
+from imaging.dicom_node.associate import read_request
 from imaging.dicom_node.upper_layer import Line
 from imaging.domain.peers import Address
 
@@ -35,9 +36,10 @@ def playing(*plays: Callable[[socket.socket], None]) -> Iterator[Address]:
 def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Line:
     """Takes the association as it is asked for."""
     line = Line(connection)
+    request = read_request(read_pdu(connection)[1])
     answers: list[tuple[int, bytes]] = []
     line.send_pdu = lambda kind, body: answers.append((kind, body))  # type: ignore[method-assign]
-    negotiation.accept(line, negotiation.proposal(line))
+    negotiation.accept(line, request)
     del line.send_pdu
     ((kind, body),) = answers
     if largest_pdu is not None:

@@ -1,33 +1,62 @@
 """Who sent to us and from where, which presentation contexts were accepted and refused, and how it ended.
 
-For the service engineer whose modality "cannot send": what it proposed stands here, and what we answered.
+For the service engineer whose modality "cannot send": what it proposed stands here, and what we answered; who was
+rejected or asked for what cannot be read stands here too. Associations for C-ECHO alone are counted below.
 """
 
 import json
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 from imaging.cli.asking import Asked, Parser, add_home, add_json, ledger_of, table
+from imaging.domain.echoes import Echoes, folded, is_echo
+from imaging.domain.peers import in_words
 from imaging.ledger import views
+from imaging.ledger.refusals import UNREAD
+from imaging.ledger.store import Ledger
+
+_LOOKED_AT: Final = 20_000
+"""Associations, in the search of those that are no echoes."""
+_AT_ONCE: Final = 500
 
 
 def options(parser: Parser) -> None:
     add_home(parser)
     add_json(parser)
     parser.add_argument("--last", metavar="N", default="20", help="how many, the newest first (default 20)")
+    parser.add_argument("--all", action="store_true", help="each association for C-ECHO alone, too")
 
 
 def run(asked: Asked) -> int:
     is_number = asked.last.isdecimal() and int(asked.last)
     faults = [] if is_number else [f"--last {asked.last!r}: a number from 1 is wanted"]
-    found = views.associations(ledger_of(asked, faults), int(asked.last))
+    ledger = ledger_of(asked, faults)
+    last = int(asked.last)
+    found, echoes = (views.associations(ledger, last), []) if asked.all else _without_echoes(ledger, last)
     if asked.json:
-        print(json.dumps({"associations": found}, indent=2))
+        print(json.dumps({"associations": found, "echoes": [asdict(each) for each in echoes]}, indent=2))
     else:
-        print(_text(found))
+        print(_text(found, echoes))
     return 0
 
 
-def _text(found: list[dict[str, Any]]) -> str:
+def _without_echoes(ledger: Ledger, last: int) -> tuple[list[dict[str, Any]], list[Echoes]]:
+    """The last that are no echoes, and the echoes that came meanwhile."""
+    kept: list[dict[str, Any]] = []
+    echoes: list[dict[str, Any]] = []
+    before = None
+    while len(kept) < last and len(kept) + len(echoes) < _LOOKED_AT:
+        page = views.associations(ledger, _AT_ONCE, before)
+        for each in page:
+            if len(kept) < last:
+                (echoes if is_echo(each) else kept).append(each)
+        if len(page) < _AT_ONCE:
+            break
+        before = page[-1]["id"]
+    return kept, folded(echoes)
+
+
+def _text(found: list[dict[str, Any]], echoes: list[Echoes]) -> str:
     head = ["number", "began", "calling", "called", "address", "stored", "refused", "ended"]
     rows = [
         [
@@ -49,5 +78,15 @@ def _text(found: list[dict[str, Any]]) -> str:
             for context in each["contexts"]
             if context["result"] == "refused"
         ]
-        details += [f"{each['id']}: answered {count} x {reason}" for reason, count in each["refusals"].items()]
+        details += [_refusal(each["id"], reason, count) for reason, count in each["refusals"].items()]
+    details += [_echoes(each) for each in echoes]
     return "\n".join([table([head, *rows]), *details])
+
+
+def _refusal(number: int, reason: str, count: int) -> str:
+    return f"{number}: {count} {reason} unread" if reason == UNREAD else f"{number}: answered {count} x {reason}"
+
+
+def _echoes(each: Echoes) -> str:
+    who = in_words(each.calling_ae_title, each.address)
+    return f"C-ECHO from {who}: {each.count}, the last {each.last_at}; --all lists them"

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
+from imaging.domain.peers import in_words
 from imaging.ledger import apart, conflicts
 from imaging.ledger.apart import EVERY, UNDECIDED
 from imaging.ledger.receiving import SHARED
@@ -89,7 +90,7 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
             each["why"] if each["state"] in UNDECIDED else f"{each['why']}: {each['state']}",
             _who(each),
             f"{each['study_patient_id']} {each['study_patient_name']}".strip() or "-",
-            f"{each['calling_ae_title']} at {each['address']}" if each["calling_ae_title"] else "an earlier run",
+            in_words(each["calling_ae_title"], each["address"]) if each["address"] else "an earlier run",
             each["received_at"],
             each["study_instance_uid"],
             each["sop_instance_uid"],
@@ -106,16 +107,14 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
 
 def _described(told: Mapping[str, Any]) -> str:
     frames = f"{told['frames']} x " if told["frames"] != 1 else ""
-    sender = (
-        f"from {told['calling_ae_title']} at {told['address']}" if told["calling_ae_title"] else "from an earlier run"
-    )
+    who = in_words(told["calling_ae_title"], told["address"]) if told["address"] else "an earlier run"
     words = (
         f"{told['modality']} {frames}{told['rows']} x {told['columns']}",
         "\\".join(told["image_type"]),
         told["view_position"],
         f"{told['size']} bytes in {told['transfer_syntax_uid']}",
         f"series {told['series_instance_uid']}",
-        f"{sender}, {told['received_at']}",
+        f"from {who}, {told['received_at']}",
     )
     return ", ".join(each for each in words if each)
 

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.domain.peers import in_words
 from imaging.ledger import views
 from imaging.ledger.store import is_begun
 from imaging.settings import Settings
@@ -106,7 +107,7 @@ def _story(story: dict[str, Any]) -> str:
         said = f": {each['judgement']}" if each["judgement"] else ""
         lines.append(f"  kept apart {each['id']}, {each['received_at']}: {each['state']}, {each['why']}{said}")
     for each in story["received"]:
-        who = f"{each['calling_ae_title']} at {each['address']}" if each["id"] else "an earlier run"
+        who = in_words(each["calling_ae_title"], each["address"]) if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")
     for each in story["shared"]:
         lines.append(f"  the UID {each['sop_instance_uid']} also stands for an object of study {each['study_uid']}")

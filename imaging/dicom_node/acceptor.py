@@ -1,4 +1,5 @@
-"""The Storage and Verification SCP (PS3.4 A and B): one thread per association.
+"""The Storage and Verification SCP (PS3.4 A and B): one thread per association; who has not asked for one yet
+is in `arrivals`.
 
 Every C-STORE request gets a response, whatever stands in it: an empty, overlong or absent UID and an empty data set
 included.
@@ -12,38 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pynetdicom.presentation import PresentationContext
-
 from imaging.dicom_node import negotiation
+from imaging.dicom_node.arrivals import Arrivals
+from imaging.dicom_node.associate import Request
 from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message, Piece
 from imaging.dicom_node.files import Announced
-from imaging.dicom_node.negotiation import Proposal
+from imaging.dicom_node.negotiation import Context
+from imaging.dicom_node.refusals import Refusals
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
-from imaging.domain.peers import Caller
+from imaging.domain.peers import MOST_ASSOCIATIONS, Caller, Refused
 
 log = logging.getLogger(__name__)
 
-_MOST_ASSOCIATIONS: Final = 200
-_MOST_CONNECTIONS: Final = 2 * _MOST_ASSOCIATIONS
-"""With those that have not asked for an association yet, or are being refused one."""
-_CALLING_NOT_RECOGNISED: Final = (1, 1, 3)
-_LOCAL_LIMIT_EXCEEDED: Final = (2, 3, 2)
-_REJECTIONS: Final = {
-    _CALLING_NOT_RECOGNISED: "Calling AE title not recognised",
-    _LOCAL_LIMIT_EXCEEDED: "Local limit exceeded",
-}
-"""Result, source and reason (PS3.8 9.3.4), in the standard's words."""
-_PAUSE_S: Final = 0.1
 _ABORTED_S: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An association that was asked for: who, from where, and what became of each context that was proposed.
-
-    A rejected one's contexts were not looked at.
-    """
+    """An association that was accepted: who, from where, and what became of each context that was proposed."""
 
     calling_ae_title: str
     called_ae_title: str
@@ -75,8 +63,8 @@ class Receiver(Protocol):
     def opened(self, who: Opened) -> int:
         """Called once an association is accepted. Returns its number."""
 
-    def rejected(self, who: Opened, why: str) -> None:
-        """Called once an association was rejected."""
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
+        """Called with those who asked and got no association, and with how many connections were closed unread."""
 
     def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
         """Called for each C-STORE request; the status is sent when it returns, and the rest of the pieces has come.
@@ -89,32 +77,42 @@ class Receiver(Protocol):
 
 
 class Acceptor:
-    """Listens for associations. `accept`: who may call; empty: everybody (on loopback).
+    """Listens for associations. `accept`: who may call; none: everybody on loopback.
 
-    `largest_data_set`: in bytes; a longer one ends its association; None: any.
+    `connections_per_address`: how many one address may have open at a time. `largest_data_set`: in bytes; a longer one
+    ends its association; None: any.
     """
 
-    def __init__(self, accept: Sequence[Caller], receiver: Receiver, largest_data_set: int | None = None) -> None:
-        self._accept, self._receiver, self._largest_data_set = accept, receiver, largest_data_set
+    def __init__(
+        self,
+        accept: Sequence[Caller],
+        receiver: Receiver,
+        connections_per_address: int = 64,
+        largest_data_set: int | None = None,
+    ) -> None:
+        self._accept, self._receiver, self._most_per_address = accept, receiver, connections_per_address
+        self._largest_data_set = largest_data_set
         self._open: dict[Line, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._listener: socket.socket | None = None
-        self._is_closed = False
+        self._arrivals: Arrivals | None = None
+        self._arriving: threading.Thread | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Starts to listen; 0 takes a free port. Returns the port. Raises OSError where it cannot be had."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = listener = socket.create_server((host, port), family=family, backlog=_MOST_ASSOCIATIONS)
-        threading.Thread(target=self._take, args=(listener,), name="acceptor", daemon=True).start()
+        listener = socket.create_server((host, port), family=family, backlog=MOST_ASSOCIATIONS)
+        self._refusals = Refusals(self._receiver.turned_away)
+        self._arrivals = Arrivals(listener, self._accept, self._most_per_address, self, self._refusals)
+        self._arriving = threading.Thread(target=self._arrivals.run, name="arrivals", daemon=True)
+        self._arriving.start()
         return int(listener.getsockname()[1])
 
     def close(self, drain_s: float) -> None:
         """Takes no more associations; those that are open get `drain_s` seconds, then they are aborted."""
-        if self._listener is None:
+        if self._arrivals is None or self._arriving is None:
             return
-        self._is_closed = True
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._arrivals.close()
+        self._arriving.join()
         until = time.monotonic() + drain_s
         with self._lock:
             left = dict(self._open)
@@ -126,38 +124,26 @@ class Acceptor:
         until = time.monotonic() + _ABORTED_S
         for thread in left.values():
             thread.join(max(0.0, until - time.monotonic()))
+        self._refusals.close(_ABORTED_S)
 
-    def _take(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError as error:
-                if self._is_closed:
-                    return
-                log.warning("connection_not_taken error=%s", error.strerror)  # no descriptor is free, say
-                time.sleep(_PAUSE_S)
-                continue
-            try:
-                if len(self._open) >= _MOST_CONNECTIONS:
-                    raise RuntimeError("too many")
-                self._begin_thread(Line(connection))
-            except (OSError, RuntimeError) as error:  # it went again, or there are too many: the peer sees the end
-                log.warning("connection_not_taken error=%s", type(error).__name__)
-                connection.close()
+    def count(self, address: str | None = None) -> int:
+        """How many associations are open, of one address or in all."""
+        with self._lock:
+            return sum(address in (None, line.address) for line in self._open)
 
-    def _begin_thread(self, line: Line) -> None:
-        thread = threading.Thread(target=self._serve, args=(line,), name="association", daemon=True)
+    def begin(self, connection: socket.socket, request: Request) -> None:
+        """Takes over a connection that asked for an association. Raises OSError or RuntimeError."""
+        line = Line(connection)
+        line.wait_at_most(negotiation.SILENCE_S)
+        thread = threading.Thread(target=self._serve, args=(line, request), name="association", daemon=True)
         with self._lock:
             thread.start()
             self._open[line] = thread
 
-    def _serve(self, line: Line) -> None:
+    def _serve(self, line: Line, request: Request) -> None:
         try:
-            self._associate(line)
-        except Broken as broken:
-            log.warning("association_not_begun address=%s why=%r", line.address, str(broken))
-            line.abort(broken.reason)
-        except Ended:  # it connected and went: a port that is looked at
+            self._associate(line, request)
+        except Ended:  # it went before it was answered
             pass
         except Exception as error:  # e.g. the ledger cannot be written: the others go on
             log.exception("association_failed address=%s error=%s", line.address, type(error).__name__)
@@ -167,27 +153,13 @@ class Acceptor:
             with self._lock:
                 del self._open[line]
 
-    def _associate(self, line: Line) -> None:
-        proposal = negotiation.proposal(line)
-        refusal = self._refusal(proposal, line.address)
-        if refusal is not None:
-            why = _REJECTIONS[refusal]
-            if refusal == _CALLING_NOT_RECOGNISED and proposal.calling_ae_title in {
-                each.ae_title for each in self._accept
-            }:
-                why += " from this address"
-            log.warning("association_rejected address=%s why=%r", line.address, why)
-            try:
-                negotiation.reject(line, *refusal)
-            finally:
-                self._receiver.rejected(_opened(proposal, line.address, ()), why)
-            return
-        contexts = negotiation.accept(line, proposal)
-        number = self._begin(_opened(proposal, line.address, contexts))
+    def _associate(self, line: Line, request: Request) -> None:
+        contexts = negotiation.accept(line, request)
+        number = self._begin(_opened(request, line.address, contexts))
         tally, how = Tally(), "connection lost"
         line.largest_data_set = self._largest_data_set
         try:
-            syntaxes = {int(each.context_id): str(each.transfer_syntax[0]) for each in contexts if each.result == 0}
+            syntaxes = {each.id: each.transfer_syntax for each in contexts if each.is_accepted}
             for message in line.messages():
                 self._answer(line, number, tally, message, syntaxes[message.context_id])
             how = "released"
@@ -206,12 +178,6 @@ class Acceptor:
         except Exception as error:  # its row cannot be written: each request is answered with it
             log.exception("association_not_recorded error=%s", type(error).__name__)
             return None
-
-    def _refusal(self, proposal: Proposal, address: str) -> tuple[int, int, int] | None:
-        if self._accept and Caller(proposal.calling_ae_title, address) not in self._accept:
-            return _CALLING_NOT_RECOGNISED
-        with self._lock:
-            return _LOCAL_LIMIT_EXCEEDED if len(self._open) > _MOST_ASSOCIATIONS else None
 
     def _answer(self, line: Line, number: int | None, tally: Tally, message: Message, syntax: str) -> None:
         if message.command == C_ECHO_RQ:
@@ -237,23 +203,11 @@ def _or_placeholder(uid: str) -> str:
     return uid if 0 < len(uid) <= 64 else "0.0"
 
 
-def _opened(proposal: Proposal, address: str, contexts: Sequence[PresentationContext]) -> Opened:
-    told = tuple(_context(each) for each in sorted(contexts, key=lambda each: int(each.result or 0)))
-    return Opened(proposal.calling_ae_title, proposal.called_ae_title, address, told)
+def _opened(request: Request, address: str, contexts: Sequence[Context]) -> Opened:
+    told = tuple(_context(each) for each in sorted(contexts, key=lambda each: not each.is_accepted))
+    return Opened(*request.titles, address, told)
 
 
-def _context(context: PresentationContext) -> dict[str, str]:
-    chosen = context.transfer_syntax[0] if context.transfer_syntax else ""
-    said = {"abstract_syntax": str(context.abstract_syntax), "transfer_syntax": str(chosen)}
-    if context.result == 0:
-        return said | {"result": "accepted"}
-    return said | {"result": "refused", "why": _REFUSALS.get(context.result, f"result {context.result}")}
-
-
-_REFUSALS: Final = {
-    1: "refused by the user",
-    2: "no reason given",
-    3: "abstract syntax not supported",
-    4: "transfer syntaxes not supported",
-}
-"""Result of a proposed presentation context (PS3.8 9.3.3.2)."""
+def _context(context: Context) -> dict[str, str]:
+    said = {"abstract_syntax": context.abstract_syntax, "transfer_syntax": context.transfer_syntax}
+    return said | ({"result": "accepted"} if context.is_accepted else {"result": "refused", "why": context.why})

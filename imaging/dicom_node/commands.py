@@ -19,6 +19,8 @@ _SOP_CLASS, _COMMAND, _MESSAGE, _RESPONDED, _PRIORITY, _DATA_SET, _STATUS, _COMM
 _MEDIUM: Final = 0
 _SOME_DATA_SET, _NO_DATA_SET = 0x0001, 0x0101
 
+_ALWAYS_ALONE: Final = (C_STORE_RQ | RESPONSE, C_ECHO_RQ | RESPONSE)
+
 
 class Piece(NamedTuple):
     """Some of a data set, in the order in which it comes; valid until the next piece is asked for."""
@@ -60,20 +62,23 @@ class Message:
         """Affected SOP Instance UID (0000,1000), empty where there is none."""
         return _text(self.elements.get(_SOP_INSTANCE, b""))
 
-    def response(self, status: int, comment: str) -> bytes:
-        """The command set of the response (PS3.7 9.3.1.2, 9.3.5.2)."""
+    def response(self, status: int, comment: str, largest: int | None = None) -> bytes:
+        """The command set of the response (PS3.7 9.3.1.2, 9.3.5.2).
+
+        Without the UIDs, which are optional, where it has more than `largest` bytes with them.
+        """
         answer = {
             _COMMAND: _short((self.command or 0) | RESPONSE),
             _RESPONDED: _short(self._number(_MESSAGE) or 0),
             _DATA_SET: _short(_NO_DATA_SET),
             _STATUS: _short(status),
         }
-        for element, uid in ((_SOP_CLASS, self.sop_class_uid), (_SOP_INSTANCE, self.sop_instance_uid)):
-            if 0 < len(uid) <= 64 and uid.isascii():
-                answer[element] = _even(uid.encode())
         if comment:
             answer[_COMMENT] = _even(comment.encode("ascii", "replace")[:64])
-        return _encoded(answer)
+        uids = {_SOP_CLASS: self.sop_class_uid, _SOP_INSTANCE: self.sop_instance_uid}
+        sayable = {tag: _even(uid.encode()) for tag, uid in uids.items() if 0 < len(uid) <= 64 and uid.isascii()}
+        whole = _encoded(answer | sayable)
+        return whole if largest is None or len(whole) <= largest else _encoded(answer)
 
     def _number(self, element: int) -> int | None:
         raw = self.elements.get(element)
@@ -122,7 +127,13 @@ def decoded(raw: bytearray) -> dict[int, bytes]:
 
 
 def has_data_set(elements: dict[int, bytes]) -> bool:
-    """Command Data Set Type (0000,0800). Raises ValueError where nobody can know what follows."""
+    """Whether a data set follows, as Command Data Set Type (0000,0800) says.
+
+    After a response to C-STORE or C-ECHO none does, whatever stands there (PS3.7 9.3.1.2, 9.3.5.2). Raises ValueError
+    where nobody can know what follows.
+    """
+    if int.from_bytes(elements.get(_COMMAND, b"")[:2], "little") in _ALWAYS_ALONE:
+        return False
     if not elements.get(_COMMAND) or _DATA_SET not in elements:
         raise ValueError("a command without Command Field or Command Data Set Type")
     return int.from_bytes(elements[_DATA_SET][:2], "little") != _NO_DATA_SET

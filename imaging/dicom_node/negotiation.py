@@ -1,4 +1,4 @@
-"""How an association begins, on either side (PS3.8 7.1, 9.3.2 to 9.3.4); what is negotiated is left to pynetdicom."""
+"""How an association begins, on either side (PS3.8 7.1, 9.3.2 to 9.3.4): what is asked for, and what is agreed on."""
 
 import logging
 import socket
@@ -6,42 +6,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pynetdicom import build_context
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-    SCP_SCU_RoleSelectionNegotiation,
-)
-from pynetdicom.presentation import PresentationContext, negotiate_unrestricted
-from pynetdicom.sop_class import Verification
+from pynetdicom import AllStoragePresentationContexts, sop_class
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
-from imaging.dicom_node.files import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from imaging.dicom_node.upper_layer import (
+from imaging.dicom_node import associate as wire
+from imaging.dicom_node.associate import (
+    ACCEPTED,
     ASSOCIATE_AC,
     ASSOCIATE_RJ,
     ASSOCIATE_RQ,
-    LARGEST_PDU,
-    UNEXPECTED_PDU,
-    Broken,
-    Ended,
-    Line,
+    Answered,
+    Malformed,
+    Request,
 )
+from imaging.dicom_node.upper_layer import Broken, Ended, Line
 from imaging.domain.peers import Address
+from imaging.domain.transfer_syntaxes import taken
+from imaging.domain.uids import is_usable
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UIDs and values of the wire
 
-REQUEST_S: Final = 30.0
-"""How long a peer that has connected may take to say who it is (ARTIM, PS3.8 9.1.5)."""
 SILENCE_S: Final = 120.0
 """How long an association that a peer asked for may be silent."""
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
 """How long a peer that we asked may take to answer a message."""
-_APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
-_STORAGE_AND_ECHO: Final = (build_context(Verification),)
+
+ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
+TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
+"""Results of a proposed context (PS3.8 9.3.3.2)."""
+_SAID_TWICE: Final = -1
+"""The result of a context whose number is another's: there is no way to answer it."""
+_WHY: Final = {
+    ABSTRACT_SYNTAX_NOT_SUPPORTED: "abstract syntax not supported",
+    TRANSFER_SYNTAXES_NOT_SUPPORTED: "transfer syntaxes not supported",
+    _SAID_TWICE: "its number is that of another context",
+}
+_OTHER_SERVICES: Final = (
+    {str(each) for each in vars(sop_class).values() if isinstance(each, str) and each.startswith("1.2.840.10008.")}
+    - {str(each.abstract_syntax) for each in AllStoragePresentationContexts}
+    - {str(sop_class.Verification)}
+)
+"""The standard's SOP classes that are neither Storage nor Verification."""
 
 
 class Rejected(Ended):
@@ -49,59 +55,56 @@ class Rejected(Ended):
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """An A-ASSOCIATE-RQ that was read."""
+class Context:
+    """What became of a context that a peer proposed. `transfer_syntax`: that which is taken, if any."""
 
-    primitive: A_ASSOCIATE
-
-    @property
-    def calling_ae_title(self) -> str:
-        """Without padding."""
-        return str(self.primitive.calling_ae_title)
+    id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    result: int
 
     @property
-    def called_ae_title(self) -> str:
-        """Without padding."""
-        return str(self.primitive.called_ae_title)
+    def is_accepted(self) -> bool:
+        return self.result == ACCEPTED
 
-    def negotiated(self) -> tuple[list[PresentationContext], list[SCP_SCU_RoleSelectionNegotiation]]:
-        """What becomes of each proposed context, and the roles: Verification and all that may be Storage are taken."""
-        roles = {
-            each.sop_class_uid: (each.scu_role, each.scp_role)
-            for each in self.primitive.user_information
-            if isinstance(each, SCP_SCU_RoleSelectionNegotiation)
-        }
-        proposed = self.primitive.presentation_context_definition_list
-        contexts, taken = negotiate_unrestricted(proposed, list(_STORAGE_AND_ECHO), roles)
-        return contexts, taken
+    @property
+    def why(self) -> str:
+        """Why it is refused."""
+        return _WHY.get(self.result, "")
 
 
-def proposal(line: Line) -> Proposal:
-    """Waits for the request of the peer that connected. Raises Ended."""
-    line.wait_at_most(REQUEST_S)
-    kind, pdu = line.read_associate()
-    if kind != ASSOCIATE_RQ:
-        raise Broken("no request for an association came first", UNEXPECTED_PDU)
-    return Proposal(_decoded(A_ASSOCIATE_RQ(), pdu))
+def decided(request: Request) -> list[Context]:
+    """What becomes of each context: Verification and all that may be Storage are taken, of one number the first."""
+    contexts: dict[int, Context] = {}
+    twice = []
+    for number, abstract, transfers in request.contexts:
+        usable = [each for each in transfers if is_usable(each)]
+        syntax = taken(usable) if usable else ""
+        if number in contexts:
+            twice.append(Context(number, abstract, syntax, _SAID_TWICE))
+        else:
+            contexts[number] = Context(number, abstract, syntax, _result(abstract, syntax))
+    return [*contexts.values(), *twice]
 
 
-def accept(line: Line, proposal: Proposal) -> list[PresentationContext]:
+def _result(abstract_syntax: str, transfer_syntax: str) -> int:
+    if not is_usable(abstract_syntax) or abstract_syntax in _OTHER_SERVICES:
+        return ABSTRACT_SYNTAX_NOT_SUPPORTED
+    return ACCEPTED if transfer_syntax else TRANSFER_SYNTAXES_NOT_SUPPORTED
+
+
+def accept(line: Line, request: Request) -> list[Context]:
     """Answers with A-ASSOCIATE-AC. Returns the contexts with their results. Raises Ended."""
-    contexts, roles = proposal.negotiated()
-    answer = _associate(str(proposal.primitive.calling_ae_title), str(proposal.primitive.called_ae_title), roles)
-    answer.result, answer.result_source = 0x00, 0x01
-    answer.presentation_context_definition_results_list = contexts
-    pdu = A_ASSOCIATE_AC()
-    pdu.from_primitive(answer)
-    line.send_pdu(ASSOCIATE_AC, bytes(pdu.encode()[6:]))
-    line.contexts = frozenset(int(each.context_id) for each in contexts if each.result == 0)
+    contexts = decided(request)
+    answers = [Answered(each.id, each.result, each.transfer_syntax) for each in contexts if each.result != _SAID_TWICE]
+    accepted = [each for each in contexts if each.is_accepted]
+    classes = {each.abstract_syntax for each in accepted}
+    senders = [each for each in dict.fromkeys(request.senders) if each in classes]
+    line.send_pdu(ASSOCIATE_AC, wire.acceptance(request, answers, senders))
+    line.contexts = frozenset(each.id for each in accepted)
+    line.takes_at_most(request.maximum_length)
     line.wait_at_most(SILENCE_S)
     return contexts
-
-
-def reject(line: Line, result: int, source: int, diagnostic: int) -> None:
-    """Answers with A-ASSOCIATE-RJ (PS3.8 9.3.4). Raises Ended."""
-    line.send_pdu(ASSOCIATE_RJ, bytes((0, result, source, diagnostic)))
 
 
 def associate(
@@ -116,83 +119,44 @@ def associate(
     proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
     try:
         line.wait_at_most(CONNECT_S)
-        line.send_pdu(ASSOCIATE_RQ, _request(peer.ae_title, ae_title, proposed))
+        line.send_pdu(ASSOCIATE_RQ, wire.request(peer.ae_title, ae_title, proposed))
         answer = _acceptance(line)
-        chosen = _chosen(answer, proposed)
     except BaseException as error:
         if not isinstance(error, Ended) or isinstance(error, Broken):
             line.abort(error.reason if isinstance(error, Broken) else 0)
         line.close()
         raise
-    line.contexts = frozenset(chosen)
-    if answer.maximum_length_received:
-        line.largest_sent = answer.maximum_length_received
+    accepted = _accepted(answer.contexts, proposed)
+    line.contexts = frozenset(accepted.values())
+    line.takes_at_most(answer.maximum_length)
     line.wait_at_most(ANSWER_S)
-    return line, {(proposed[number][0], syntax): number for number, syntax in chosen.items()}
+    return line, accepted
 
 
-def _acceptance(line: Line) -> A_ASSOCIATE:
-    kind, pdu = line.read_associate()
+def _acceptance(line: Line) -> wire.Acceptance:
+    kind, body = line.read_associate()
     if kind == ASSOCIATE_RJ:
-        raise Rejected(_why(pdu))
-    if kind != ASSOCIATE_AC:
-        raise Broken("the request for an association was answered with another", UNEXPECTED_PDU)
-    return _decoded(A_ASSOCIATE_AC(), pdu)
-
-
-def _chosen(answer: A_ASSOCIATE, proposed: Mapping[int, tuple[str, str]]) -> dict[int, str]:
-    """The transfer syntax of each accepted context. Raises Broken where the answer is none."""
-    contexts = answer.presentation_context_definition_results_list
-    if not contexts:
-        raise Broken("its answer says nothing of the presentation contexts")
-    accepted = [each for each in contexts if each.result == 0 and each.context_id in proposed]
-    if not all(each.transfer_syntax for each in accepted):
-        raise Broken("it accepts a presentation context without a transfer syntax")
-    return {each.context_id: str(each.transfer_syntax[0]) for each in accepted}
-
-
-def _request(called: str, calling: str, proposed: Mapping[int, tuple[str, str]]) -> bytes:
-    primitive = _associate(calling, called)
-    for number, (abstract_syntax, transfer_syntax) in proposed.items():
-        context = build_context(abstract_syntax, transfer_syntax)
-        context.context_id = number
-        primitive.presentation_context_definition_list.append(context)
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return bytes(pdu.encode()[6:])
-
-
-def _associate(
-    calling_ae_title: str, called_ae_title: str, roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = ()
-) -> A_ASSOCIATE:
-    """What request and answer have in common."""
-    length, implementation, version = (
-        MaximumLengthNotification(),
-        ImplementationClassUIDNotification(),
-        ImplementationVersionNameNotification(),
-    )
-    length.maximum_length_received = LARGEST_PDU
-    implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = _APPLICATION_CONTEXT
-    primitive.calling_ae_title, primitive.called_ae_title = calling_ae_title, called_ae_title
-    primitive.user_information = [length, implementation, version, *roles]
-    return primitive
-
-
-def _decoded(pdu: A_ASSOCIATE_RQ | A_ASSOCIATE_AC, raw: bytes) -> A_ASSOCIATE:
-    """Raises Broken, whatever the library makes of a stranger's bytes."""
+        raise Rejected(_why_rejected(body))
     try:
-        pdu.decode(raw)
-        return pdu.to_primitive()
-    except Exception as error:
-        raise Broken(f"how it begins an association cannot be read ({type(error).__name__})") from error
+        return wire.read_acceptance(body)
+    except Malformed as error:
+        raise Broken(f"its acceptance cannot be read: {error}") from None
 
 
-def _why(pdu: bytes) -> str:
+def _accepted(contexts: Sequence[Answered], proposed: Mapping[int, tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The contexts that are accepted as they were proposed: one for which the peer names another transfer syntax, or
+    none, is not."""
+    first = {each.id: each for each in reversed(contexts)}
+    return {
+        pair: number
+        for number, pair in proposed.items()
+        if number in first and (first[number].result, first[number].transfer_syntax) == (ACCEPTED, pair[1])
+    }
+
+
+def _why_rejected(body: bytes) -> str:
     rejection = A_ASSOCIATE_RJ()
-    rejection.source, rejection.reason_diagnostic = pdu[8:10] if len(pdu) >= 10 else (0, 0)
+    rejection.source, rejection.reason_diagnostic = body[2:4] if len(body) >= 4 else (0, 0)
     try:
         return f"association rejected: {rejection.reason_str}"
     except ValueError:  # a reason that the standard does not have

@@ -4,7 +4,6 @@ One thread reads and answers, or asks and reads; nothing polls. A data set is ha
 its size costs no memory, and is sent from where it lies.
 """
 
-import ipaddress
 import socket
 import struct
 import time
@@ -13,23 +12,21 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from imaging.dicom_node import commands
+from imaging.dicom_node.associate import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, FirstPdu, Malformed
 from imaging.dicom_node.commands import Message, Piece
+from imaging.domain.peers import plain_address
 
 GOODBYE_S: Final = 1.0
-LARGEST_PDU: Final = 1 << 20
-"""What we take; Maximum Length Received."""
 
-ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 0x01, 0x02, 0x03
-_P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 0x04, 0x05, 0x06, 0x07
+_P_DATA, _RELEASE_RQ, _RELEASE_RP, ABORT = 0x04, 0x05, 0x06, 0x07
 _IS_COMMAND, _IS_LAST = 1, 2
 UNEXPECTED_PDU: Final = 0x02
-_INVALID_PARAMETER: Final = 0x06
+INVALID_PARAMETER: Final = 0x06
 
 LARGEST_PIECE: Final = 1 << 20
 """Of a data set, in bytes."""
 _LARGEST_FRAGMENT: Final = 1 << 18
 """Of what is sent, so that a slow line moves one of them within any time-out."""
-_SMALLEST_FRAGMENT: Final = 64
 _BUFFER: Final = 1 << 16
 _READ_DIRECTLY: Final = 1 << 15
 """From so many bytes on they are read where they belong, else through the buffer, with what follows them."""
@@ -42,7 +39,7 @@ class Ended(Exception):
 class Broken(Ended):
     """The peer broke the protocol, so that the association is aborted. `reason`: of the A-ABORT (PS3.8 9.3.8)."""
 
-    def __init__(self, why: str, reason: int = _INVALID_PARAMETER) -> None:
+    def __init__(self, why: str, reason: int = INVALID_PARAMETER) -> None:
         super().__init__(f"aborted by us: {why}")
         self.reason = reason
 
@@ -60,14 +57,19 @@ class Line:
         self._inflow = _Inflow(connection)
         self._piece = bytearray()
         self._is_aborted = False
+        self._patience_s = GOODBYE_S
         self.contexts: frozenset[int] = frozenset()
         self.largest_sent = _LARGEST_FRAGMENT
         self.largest_data_set: int | None = None
-        self.address = _plain(connection.getpeername()[0])
+        self.address = plain_address(connection.getpeername()[0])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def wait_at_most(self, seconds: float) -> None:
         """How long the peer may be silent, from now on."""
+        self._patience_s = seconds
+        self._limit(seconds)
+
+    def _limit(self, seconds: float) -> None:
         # By the kernel: Python's own time-outs ask twice for each read, and let none wait until all is there.
         self._connection.settimeout(None)
         micros = max(1, int(seconds * 1e6))
@@ -75,14 +77,30 @@ class Line:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
+    def takes_at_most(self, maximum_length: int) -> None:
+        """What the peer said that it takes in a PDU, in bytes; 0: any (PS3.8 D.1)."""
+        self.largest_sent = maximum_length or _LARGEST_FRAGMENT
+
     def read_associate(self) -> tuple[int, bytes]:
-        """The PDU that begins an association or answers its request: its type and all its bytes. Raises Ended."""
-        kind, length = self._head()
-        if kind == _ABORT:
-            raise Ended("aborted")
-        if kind not in (ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ) or length > LARGEST_PDU:
-            raise Broken("an association did not come first", UNEXPECTED_PDU)
-        return kind, struct.pack(">BxI", kind, length) + self._inflow.read(length)
+        """The PDU that answers a request for an association: its type and its body. Raises Ended.
+
+        All of it has to come within the time that the peer may be silent.
+        """
+        pdu, until = FirstPdu(ASSOCIATE_AC, ASSOCIATE_RJ), time.monotonic() + self._patience_s
+        while pdu.missing:
+            if time.monotonic() > until:
+                raise Broken("the peer was silent for too long")
+            self._limit(until - time.monotonic())
+            some = self._inflow.some(pdu.missing)
+            if pdu.kind is None and some[0] == ABORT:
+                raise Ended("aborted")
+            try:
+                pdu.feed(some)
+            except Malformed as error:
+                raise Broken(str(error), UNEXPECTED_PDU) from None
+        self._limit(self._patience_s)
+        assert pdu.kind is not None
+        return pdu.kind, pdu.body
 
     def messages(self) -> Iterator[Message]:
         """Each message, until the peer releases the association. Raises Ended where it ends otherwise.
@@ -131,7 +149,7 @@ class Line:
 
     def send(self, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> None:
         """Sends a message in a presentation context; `data`: None without a data set. Raises Ended."""
-        largest = max(_SMALLEST_FRAGMENT, min(self.largest_sent, _LARGEST_FRAGMENT) - 6 & ~1)
+        largest = self._largest_fragment
         parts = [(_IS_COMMAND, memoryview(command))] + ([] if data is None else [(0, memoryview(data))])
         for is_command, whole in parts:
             for at in range(0, len(whole) or 1, largest):  # an empty data set is a fragment as well
@@ -141,9 +159,14 @@ class Line:
                 head = struct.pack(">BxIIBB", _P_DATA, size + 6, size + 2, context_id, is_command | is_last)
                 self._send(head, part)
 
+    @property
+    def _largest_fragment(self) -> int:
+        """Of a value that is sent, in bytes: even, and its PDU is none too large for the peer."""
+        return min(self.largest_sent, _LARGEST_FRAGMENT) - 6 & ~1
+
     def answer(self, message: Message, status: int, comment: str = "") -> None:
         """Sends the response. Raises Ended where the peer is gone."""
-        self.send(message.context_id, message.response(status, comment))
+        self.send(message.context_id, message.response(status, comment, self._largest_fragment))
 
     def send_pdu(self, kind: int, body: bytes) -> None:
         """Sends a PDU. Raises Ended where the peer is gone."""
@@ -168,7 +191,7 @@ class Line:
             self.wait_at_most(GOODBYE_S)
             self.send_pdu(_RELEASE_RQ, bytes(4))
             kind = None
-            while kind not in (_RELEASE_RP, _ABORT) and time.monotonic() < until:
+            while kind not in (_RELEASE_RP, ABORT) and time.monotonic() < until:
                 kind, length = self._head()
                 self._inflow.read(min(length, LARGEST_PDU))
                 if kind == _RELEASE_RQ:  # both asked at once (PS3.8 9.2, Sta9)
@@ -182,7 +205,7 @@ class Line:
         self._is_aborted = True
         with suppress(OSError, Ended):  # it is gone already, or takes nothing more
             self.wait_at_most(GOODBYE_S)
-            self.send_pdu(_ABORT, bytes((0, 0, 2 if reason else 0, reason)))
+            self.send_pdu(ABORT, bytes((0, 0, 2 if reason else 0, reason)))
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
@@ -215,7 +238,7 @@ class Line:
             if kind == _RELEASE_RQ:
                 self._inflow.read(min(length, _BUFFER))
                 return
-            if kind == _ABORT:
+            if kind == ABORT:
                 raise Ended("aborted")
             if kind != _P_DATA:
                 raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
@@ -273,6 +296,12 @@ class _Inflow:
             whole += part
         return bytes(whole)
 
+    def some(self, size: int) -> bytes:
+        """At least one byte, at most so many. Raises Ended where none comes."""
+        if not self.is_waiting:
+            self._more(1)
+        return self.read(min(size, self._end - self._at))
+
     def fill(self, part: memoryview) -> None:
         """Fills `part`. Raises Ended where so many bytes do not come."""
         at, size = 0, len(part)
@@ -308,12 +337,6 @@ class _Inflow:
         if not count:
             raise Ended("connection lost")
         return count
-
-
-def _plain(address: str) -> str:
-    """An IPv4 address as itself where an IPv6 socket holds it, without a scope."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 @contextmanager

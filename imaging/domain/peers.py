@@ -2,7 +2,14 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+MOST_ASSOCIATIONS: Final = 200
+"""That the acceptor has open at a time."""
+ANY_TITLE: Final = "*"
+"""In place of a caller's AE title: whatever it is."""
 
 
 def is_loopback(host: str) -> bool:
@@ -18,12 +25,59 @@ def is_plain_title(said: str) -> bool:
     return 0 < len(said) <= 16 and said.isascii() and said.isprintable() and "\\" not in said and said == said.strip()
 
 
+def plain_address(address: str) -> str:
+    """An IPv4 address as itself where an IPv6 socket holds it, without a scope. Raises ValueError for what is none."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def in_words(title: str, address: str) -> str:
+    """Who called from where; some give no title."""
+    return f"{title or '(no title)'} at {address}"
+
+
+def is_same_title(one: str, other: str) -> bool:
+    """Whether two AE titles are one: sites do not agree on case, nor devices on padding."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
 @dataclass(frozen=True)
 class Caller:
-    """Who may open an association: an AE title and the address that it comes from."""
+    """Who may open an association: an AE title, or ANY_TITLE, and the plain address that it comes from."""
 
     ae_title: str
     address: str
+
+    def bears(self, title: str) -> bool:
+        """Whether it is called so."""
+        return self.ae_title == ANY_TITLE or is_same_title(self.ae_title, title)
+
+
+def is_named(address: str, callers: Sequence[Caller]) -> bool:
+    """Whether anybody may call from an address; where there are no callers, from loopback."""
+    return any(each.address == address for each in callers) if callers else is_loopback(address)
+
+
+def may_call(title: str, address: str, callers: Sequence[Caller]) -> bool:
+    """Whether an Application Entity may open associations."""
+    if not callers:
+        return is_named(address, callers)
+    return any(each.address == address and each.bears(title) for each in callers)
+
+
+def is_expected_elsewhere(title: str, callers: Iterable[Caller]) -> bool:
+    """Whether a caller of this title is named, at whatever address."""
+    return any(is_same_title(each.ae_title, title) for each in callers)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A peer that asked for an association and got none: the titles as far as they were read, and why."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    address: str
+    how: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +94,8 @@ class Address:
         match = re.fullmatch(r"([^@]{1,16})@([^@]+):(\d{1,5})", text)
         if match is None or not 0 < int(match[3]) < 65536:
             raise ValueError(f"{text!r} is not of the form AET@HOST:PORT, such as PACS@10.0.0.5:104")
+        if not is_plain_title(match[1]):
+            raise ValueError(f"{match[1]!r} is no AE title (PS3.5 6.2), as in PACS@10.0.0.5:104")
         return cls(match[1], match[2].strip("[]"), int(match[3]))
 
     def __str__(self) -> str:

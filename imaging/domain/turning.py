@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.domain.header import Header
+from imaging.domain.peers import is_same_title
 
 T = TypeVar("T", bound=np.generic)
 
@@ -74,6 +75,7 @@ def _main(value: str) -> str:
 def believed(header: Header, disbelieved: Collection[str]) -> Header:
     """The header without its Patient Orientation, where it came from one of those (AE titles) whose counts for
     nothing."""
-    if header.patient_orientation and (header.sender in disbelieved or ANYBODY in disbelieved):
+    is_among = any(each == ANYBODY or is_same_title(header.sender, each) for each in disbelieved)
+    if header.patient_orientation and is_among:
         return replace(header, patient_orientation=())
     return header

@@ -21,19 +21,23 @@ from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offs
 from pydicom.errors import BytesLengthException
 
 from imaging.domain.reasons import NotAnalysable
+from imaging.domain.transfer_syntaxes import (
+    BIG_ENDIAN,
+    DEFLATED_FRAMES,
+    JPEG,
+    JPEG2000,
+    JPEG_LS,
+    JPEG_XL,
+    NATIVE,
+    RLE,
+    UNCOMPRESSED_FRAMES,
+)
 from imaging.inference import codestreams
 
 Array = NDArray[Any]
 
 MAX_BYTES: Final = 1 << 30
 """Of one instance's decoded frames; more is refused as `memory`."""
-
-BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
-NATIVE: Final = frozenset(
-    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", BIG_ENDIAN}  # .99: deflated data set
-)
-UNCOMPRESSED_FRAMES: Final = "1.2.840.10008.1.2.1.98"
-DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
 
 MALFORMED: Final = (
     AttributeError, TypeError, ValueError, OverflowError, NotImplementedError, OSError, BytesLengthException,
@@ -321,18 +325,15 @@ def _plain(frame: bytes, layout: Layout) -> Array:
     return np.frombuffer(frame, f"<u{layout.allocated // 8}", count=pixels)
 
 
-JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81))
-JPEG2000: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
 DECODERS: Final[Mapping[str, Callable[[bytes, Layout], Array]]] = {
     "1.2.840.10008.1.2.4.50": _codec("jpeg8"),
     "1.2.840.10008.1.2.4.51": _codec("jpeg"),
     "1.2.840.10008.1.2.4.57": _codec("ljpeg"),
     "1.2.840.10008.1.2.4.70": _codec("ljpeg"),
-    "1.2.840.10008.1.2.4.80": _codec("jpegls"),
-    "1.2.840.10008.1.2.4.81": _codec("jpegls"),
+    **dict.fromkeys(sorted(JPEG_LS), _codec("jpegls")),
     **dict.fromkeys(sorted(JPEG2000), _codec("jpeg2k")),
-    **{f"1.2.840.10008.1.2.4.{n}": _codec("jpegxl") for n in (110, 111, 112)},
-    "1.2.840.10008.1.2.5": _rle,
+    **dict.fromkeys(sorted(JPEG_XL), _codec("jpegxl")),
+    RLE: _rle,
     UNCOMPRESSED_FRAMES: _plain,
     DEFLATED_FRAMES: _deflated,
 }

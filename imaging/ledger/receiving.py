@@ -168,13 +168,6 @@ def begin_association(
         return _add_association(ledger, connection, calling, called, address, contexts)
 
 
-def reject_association(ledger: Ledger, calling: str, called: str, address: str, why: str) -> None:
-    """A row for an association that was asked for in vain."""
-    with ledger.write() as connection:
-        number = _add_association(ledger, connection, calling, called, address, [])
-        _end_associations(ledger, connection, [number], AssociationEnd(f"rejected: {why}", 0, 0))
-
-
 def _add_association(
     ledger: Ledger,
     connection: Connection,

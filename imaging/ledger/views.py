@@ -658,9 +658,15 @@ def _told(job: Any, doubtful: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def associations(ledger: Ledger, last: int) -> list[dict[str, Any]]:
-    """The last associations, the newest first: who, from where, what was agreed on, how it ended."""
+def associations(ledger: Ledger, last: int, before: int | None = None) -> list[dict[str, Any]]:
+    """The last associations, the newest first: who, from where, what was agreed on, how it ended.
+
+    `before`: the number of one; it and newer ones are left out.
+    """
     association = tables.association
+    wanted = select(association).order_by(association.c.id.desc()).limit(last)
+    if before is not None:
+        wanted = wanted.where(association.c.id < before)
     with ledger.read() as connection:
-        rows = connection.execute(select(association).order_by(association.c.id.desc()).limit(last)).all()
+        rows = connection.execute(wanted).all()
     return [_said(each) for each in rows]

@@ -16,11 +16,12 @@ from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
 from imaging.domain.fitting import fits, in_scope
 from imaging.domain.patient import placeholder_words
-from imaging.domain.peers import Caller
+from imaging.domain.peers import Caller, Refused
 from imaging.domain.settling import LookAgain, Patience, whole
 from imaging.domain.turning import believed
 from imaging.ledger import migrate, receiving, settling, wakeups
 from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
@@ -41,6 +42,7 @@ class NodeConfig:
     host: str
     port: int
     accept: Sequence[Sequence[str]]
+    connections_per_address: int
     models: Sequence[str]
     patience: Mapping[str, float]
     disk_reserve_bytes: int
@@ -61,7 +63,9 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     storing.recover()
     _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]
-    acceptor = Acceptor(accept, _Receiving(ledger, storing), 2 * told.largest_object_bytes)
+    acceptor = Acceptor(
+        accept, _Receiving(ledger, storing), told.connections_per_address, 2 * told.largest_object_bytes
+    )
     try:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:
@@ -96,6 +100,7 @@ class _Receiving:
     def __init__(self, ledger: Ledger, storing: Storing) -> None:
         self._ledger, self._storing = ledger, storing
         self._senders: dict[int, str] = {}
+        self._refusals = RefusalBook(ledger)
 
     def opened(self, who: Opened) -> int:
         number = receiving.begin_association(
@@ -104,8 +109,8 @@ class _Receiving:
         self._senders[number] = who.calling_ae_title
         return number
 
-    def rejected(self, who: Opened, why: str) -> None:
-        receiving.reject_association(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, why)
+    def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
+        self._refusals.write(refused, unread)
 
     def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
         return self._storing.receive(replace(what, sender=self._senders[association]), pieces, association)

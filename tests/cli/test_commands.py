@@ -22,11 +22,14 @@ from pydicom import Dataset, dcmread
 from small_models import write_models
 from storage_peer import StoragePeer
 
+from imaging import settings
 from imaging.cli import main
 from imaging.cli.main import COMMANDS
+from imaging.domain.peers import Refused
 from imaging.domain.retry import Permanent
 from imaging.ledger import deliveries, jobs, migrate, receiving, views
 from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import film_study, head_study
 
@@ -252,6 +255,7 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         ),
         (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["says two meanings of 'tp'"]),
         (["associations", "--last", "²"], ["--last '²': a number from 1"]),
+        (["serve", "--connections-per-address", "0"], ["--connections-per-address '0' is no count; a number from 1"]),
         (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
         (["conflicts", "use"], ["use: say which"]),
         (["status", "--study", ""], ["--study: a Study Instance UID or an accession number is wanted"]),
@@ -282,6 +286,15 @@ def test_a_command_on_a_home_that_was_never_served_says_how_to_begin_and_makes_n
 
 
 # Settings --------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_may_be_named_by_address_alone_however_that_is_written() -> None:
+    named = settings.load({"accept": ["*@10.0.0.7", "CT1@::ffff:10.0.0.8", "CT2@[2001:DB8::1]"]}, environ={}).accept
+    assert [(each.ae_title, each.address) for each in named] == [
+        ("*", "10.0.0.7"),
+        ("CT1", "10.0.0.8"),
+        ("CT2", "2001:db8::1"),
+    ]
 
 
 def test_settings_may_stand_in_a_file(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
@@ -416,6 +429,35 @@ def test_associations_show_what_was_refused_and_why(run: Callable[..., Said], ho
     assert "answered 2 x 0xA900: UIDs differ" in said.out
     (told,) = run("associations", "--home", home, "--last", "1", "--json").json["associations"]
     assert (told["calling_ae_title"], told["address"], told["stored"]) == ("CT1", "10.0.0.7", 1)
+
+
+def test_echoes_are_counted_and_listed_only_where_that_is_asked_for(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    def called(title: str, abstract_syntax: str, result: str = "accepted") -> None:
+        contexts = [{"abstract_syntax": abstract_syntax, "result": result}]
+        number = receiving.begin_association(ledger, title, "IMAGING", "10.0.0.7", contexts)
+        receiving.end_association(ledger, number, AssociationEnd("released", 0, 0))
+
+    echo, ct = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2"
+    called("CT1", ct)
+    for title in ("CT1", "MONITOR", "MONITOR", "MONITOR"):
+        called(title, echo)
+    called("MONITOR", ct)
+    said = run("associations", "--home", home, "--last", "2")
+    assert "C-ECHO from MONITOR at 10.0.0.7: 3, the last 20" in said.out
+    assert "C-ECHO from CT1 at 10.0.0.7: 1," in said.out
+    told = run("associations", "--home", home, "--last", "2", "--json").json
+    assert [each["calling_ae_title"] for each in told["associations"]] == ["MONITOR", "CT1"]
+    assert [(each["calling_ae_title"], each["count"]) for each in told["echoes"]] == [("MONITOR", 3), ("CT1", 1)]
+    everything = run("associations", "--home", home, "--all", "--json").json
+    assert (len(everything["associations"]), everything["echoes"]) == (6, [])
+
+
+def test_what_was_closed_unread_is_told_with_its_address(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    asked, unread = Refused("CT9", "IMAGING", "10.0.0.9", "rejected: why"), Refused("", "", "10.0.0.9", "closed: why")
+    RefusalBook(ledger).write([asked], {unread: 295})
+    assert "1: 295 further connections closed unread" in run("associations", "--home", home).out
 
 
 # Work ------------------------------------------------------------------------------------------------------

@@ -12,17 +12,63 @@ AFFECTED_SOP_CLASS, AFFECTED_SOP_INSTANCE, COMMAND_FIELD, MESSAGE_ID = 0x0002, 0
 PRIORITY, DATA_SET_TYPE, STATUS = 0x0700, 0x0800, 0x0900
 
 
-class RawAssociation:
-    """An association with one presentation context, for CT in explicit little endian."""
+def item(kind: int, value: bytes) -> bytes:
+    """An item of a PDU or of an item (PS3.8 9.3.2)."""
+    return struct.pack(">BBH", kind, 0, len(value)) + value
 
-    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
-        user = _item(0x51, struct.pack(">I", 65536)) + _item(0x52, b"2.25.1") + _item(0x55, b"RAW")
-        context = _item(0x20, b"\1\0\0\0" + _item(0x30, CT) + _item(0x40, EXPLICIT_LITTLE))
-        names = b"IMAGING".ljust(16) + b"RAW".ljust(16) + bytes(32)
-        body = struct.pack(">HH", 1, 0) + names + _item(0x10, b"1.2.840.10008.3.1.1.1") + context + _item(0x50, user)
-        self._send(1, body)
-        kind, _ = self._read_pdu()
+
+def context(number: int, abstract: bytes, *transfers: bytes) -> bytes:
+    """A presentation context item (PS3.8 9.3.2.2)."""
+    return item(
+        0x20, bytes((number, 0, 0, 0)) + item(0x30, abstract) + b"".join(item(0x40, each) for each in transfers)
+    )
+
+
+ONE_CONTEXT = context(1, CT, EXPLICIT_LITTLE)
+
+
+def user(*items: bytes, maximum: int = 65536) -> bytes:
+    """A user information item (PS3.8 9.3.2.3)."""
+    return item(0x50, item(0x51, struct.pack(">I", maximum)) + item(0x52, b"2.25.1") + b"".join(items))
+
+
+USER = user(item(0x55, b"RAW"))
+
+
+def request(
+    contexts: bytes = ONE_CONTEXT,
+    information: bytes = USER,
+    *,
+    called: bytes = b"IMAGING".ljust(16),
+    calling: bytes = b"RAW".ljust(16),
+    application: bytes = b"1.2.840.10008.3.1.1.1",
+) -> bytes:
+    """An A-ASSOCIATE-RQ without its head (PS3.8 9.3.2)."""
+    fixed = struct.pack(">HH", 1, 0) + called + calling + bytes(32)
+    return fixed + item(0x10, application) + contexts + information
+
+
+def results(answer: bytes) -> dict[int, tuple[int, bytes]]:
+    """Result and transfer syntax of each context of an A-ASSOCIATE-AC without its head (PS3.8 9.3.3)."""
+    found, at = {}, 68
+    while at < len(answer):
+        kind, size = struct.unpack_from(">BxH", answer, at)
+        if kind == 0x21:
+            found[answer[at + 4]] = answer[at + 6], answer[at + 12 : at + 4 + size]
+        at += 4 + size
+    return found
+
+
+class RawAssociation:
+    """An association, of one presentation context for CT in explicit little endian unless another is asked for."""
+
+    def __init__(
+        self, port: int, timeout_s: float = 20.0, body: bytes | None = None, address: str = "127.0.0.1"
+    ) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s, (address, 0))
+        self.largest = 0
+        self._send(1, request() if body is None else body)
+        kind, self.answer = self._read_pdu()
         assert kind == 2, f"PDU type {kind} instead of A-ASSOCIATE-AC"
 
     def __enter__(self) -> Self:
@@ -31,15 +77,23 @@ class RawAssociation:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._socket.close()
 
-    def store(self, command: Mapping[int, bytes], data_set: bytes | None) -> int:
+    def store(self, command: Mapping[int, bytes], data_set: bytes | None, number: int = 1) -> int:
         """The status that a C-STORE request is answered with. `data_set`: None sends no data set PDV."""
         encoded = b"".join(struct.pack("<HHI", 0, tag, len(value)) + value for tag, value in sorted(command.items()))
-        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(encoded)) + encoded)
+        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(encoded)) + encoded, number)
         if data_set is not None:
-            self._send_value(0, data_set)
-        kind, body = self._read_pdu()
-        assert kind == 4, f"PDU type {kind} instead of a response"
-        return _status(body[6:])
+            self._send_value(0, data_set, number)
+        return self.status()
+
+    def status(self) -> int:
+        """The status of the response that comes next, in however many PDUs; `largest`: the greatest of them."""
+        said, is_last = b"", False
+        while not is_last:
+            kind, body = self._read_pdu()
+            assert kind == 4, f"PDU type {kind} instead of a response"
+            self.largest = max(self.largest, len(body))
+            said, is_last = said + body[6:], bool(body[5] & 2)
+        return _status(said)
 
     def release(self) -> None:
         self._send(5, bytes(4))
@@ -48,8 +102,8 @@ class RawAssociation:
     def _send(self, kind: int, body: bytes) -> None:
         self._socket.sendall(struct.pack(">BBI", kind, 0, len(body)) + body)
 
-    def _send_value(self, is_command: int, value: bytes) -> None:
-        self._send(4, struct.pack(">IBB", len(value) + 2, 1, is_command | 2) + value)
+    def _send_value(self, is_command: int, value: bytes, number: int = 1) -> None:
+        self._send(4, struct.pack(">IBB", len(value) + 2, number, is_command | 2) + value)
 
     def _read_pdu(self) -> tuple[int, bytes]:
         kind, length = struct.unpack(">BxI", self._read(6))
@@ -79,10 +133,6 @@ def command(
         if uid is not None:
             said[tag] = uid + b"\0" * (len(uid) % 2)
     return said
-
-
-def _item(kind: int, body: bytes) -> bytes:
-    return struct.pack(">BBH", kind, 0, len(body)) + body
 
 
 def _status(command_set: bytes) -> int:

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from scripted_peer import accepted, playing, read_pdu
 
 from imaging.dicom_node import negotiation
+from imaging.dicom_node.commands import decoded
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.dicom_node.upper_layer import Ended, Line
 from imaging.domain.retry import Accepted, Answer, Passing
@@ -73,7 +74,7 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
 
     assert sent_by(play) == Accepted()
     assert objects == [DATA]
-    assert max(sizes) <= {16384: 16384, 16385: 16384, 100: 100, 1: 70, 0: 1 << 18}[largest_pdu]
+    assert max(sizes) <= {16384: 16384, 16385: 16384, 100: 100, 1: 1 << 18, 0: 1 << 18}[largest_pdu]
 
 
 def test_an_object_without_a_data_set_is_answered() -> None:
@@ -119,6 +120,20 @@ def test_a_response_in_many_fragments_is_one_answer() -> None:
     answer = sent_by(play)
     assert isinstance(answer, Passing)
     assert "0xA700" in answer.why
+
+
+@pytest.mark.parametrize("data_set_type", [None, b"\0\0", b"\2\1"])
+def test_a_response_says_nothing_of_a_data_set_that_counts(data_set_type: bytes | None) -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        messages = line.messages()
+        message = next(messages)
+        elements = decoded(bytearray(message.response(0, ""))) | {0x0800: data_set_type}
+        said = b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in elements.items() if raw is not None)
+        line.send(message.context_id, said)
+        assert list(messages) == []
+
+    assert sent_by(play) == Accepted()
 
 
 def test_a_response_to_another_request_is_no_answer_and_the_association_is_aborted() -> None:
@@ -227,25 +242,21 @@ def test_when_both_release_at_once_both_are_answered() -> None:
     assert kinds == [5, 6, 0]
 
 
-def _acceptance_of_nothing() -> bytes:
-    """An A-ASSOCIATE-AC that accepts the first context and names no transfer syntax."""
-    context = struct.pack(">BxH", 0x21, 4) + b"\x01\0\0\0"
-    body = b"\0\1\0\0" + b"PACS".ljust(16) + b"IMAGING".ljust(16) + bytes(32) + context
-    return struct.pack(">BxI", 2, len(body)) + body
-
-
 BEGINNINGS = {
     "a rejection for a reason that the standard has": (b"\x03\0\0\0\0\x04\0\1\1\7", "Called AE title not recognised"),
     "a rejection for another": (b"\x03\0\0\0\0\x04\0\1\1\x63", "association rejected"),
     "a rejection that ends too soon": (b"\x03\0\0\0\0\1\0", "association rejected"),
     "an abort": (b"\x07\0\0\0\0\x04\0\0\0\0", "no answer to the request for an association: aborted"),
     "the end": (b"", "no answer to the request for an association: connection lost"),
-    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "aborted by us: an association did not come first"),
-    "a request": (b"\x01\0\0\0\0\x04\0\0\0\0", "aborted by us: the request for an association was answered with"),
-    "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "aborted by us: its answer says nothing"),
-    "an acceptance that ends in an item": (b"\x02\0\0\0\0\x46\0\1" + bytes(66) + b"\x21\0", "how it begins"),
-    "a context without a transfer syntax": (_acceptance_of_nothing(), "accepts a presentation context without"),
-    "an endless acceptance": (b"\x02\0\xff\xff\xff\xff", "aborted by us: an association did not come first"),
+    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "aborted by us: PDU type 0x48 came first"),
+    "a request": (b"\x01\0\0\0\0\x04\0\0\0\0", "aborted by us: PDU type 0x01 came first"),
+    "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "cannot be read: it ends after 4 of the 68 bytes"),
+    "an acceptance of no context": (b"\x02\0\0\0\0\x46\0\1" + bytes(66) + b"\x21\0", "no presentation context item"),
+    "an acceptance that ends in an item": (
+        b"\x02\0\0\0\0\x4c\0\1" + bytes(66) + b"\x21\0\0\x20\1\0\0\0",
+        "the presentation context item at byte 74 has 4 of 32 bytes",
+    ),
+    "an endless acceptance": (b"\x02\0\xff\xff\xff\xff", "aborted by us: a PDU of 4294967295 bytes came first"),
 }
 
 

@@ -2,54 +2,18 @@
 
 import socket
 import struct
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 from peers import eventually
 from raw_store import CT, RawAssociation, command
+from receiver_in_memory import Kept
 
-from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced
-from imaging.dicom_node.storing import Status
+from imaging.dicom_node.acceptor import Acceptor
 
 INSTANCE = b"1.2.3"
 DATA = bytes(range(256)) * 40_000
 """Ten megabytes, more than is read at once."""
-
-
-@dataclass
-class Kept:
-    """A receiver that keeps what it is given in memory."""
-
-    stored: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-    began: list[Opened] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    ends: list[tuple[str, Tally]] = field(default_factory=list)
-    ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-
-    def opened(self, who: Opened) -> int:
-        self.began.append(who)
-        return len(self.began)
-
-    def rejected(self, who: Opened, why: str) -> None:
-        self.refused.append(why)
-
-    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
-        uids = what.sop_class_uid, what.sop_instance_uid, what.transfer_syntax_uid
-        self.stored.append((*uids, b"".join(bytes(each.data) for each in pieces)))
-        return Status(0)
-
-    def closed(self, association: int, how: str, tally: Tally) -> None:
-        self.ends.append((how, tally))
-        self.ended.release()
-
-    def end(self) -> str:
-        """How the next association to end ended."""
-        assert self.ended.acquire(timeout=10)
-        return self.ends[-1][0]
 
 
 @pytest.fixture
@@ -141,18 +105,20 @@ def test_an_abort_and_a_lost_connection_are_told_apart(port: int, kept: Kept) ->
 
 
 def test_a_first_pdu_that_is_no_request_is_aborted_and_makes_no_row(port: int, kept: Kept) -> None:
-    for first in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">BxI", 1, 4) + b"\0\1\0\0", struct.pack(">BxI", 1, 1 << 31)):
+    for first in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">BxI", 2, 4) + bytes(4)):
         with socket.create_connection(("127.0.0.1", port), 10) as stranger:
             stranger.sendall(first)
             assert stranger.recv(100)[:1] == b"\x07"
-    assert kept.began == []
+    assert (kept.began, kept.refused) == ([], [])
 
 
-def test_no_more_than_two_hundred_associations_are_open_at_a_time(port: int, kept: Kept) -> None:
+def test_no_more_than_two_hundred_associations_are_open_at_a_time(kept: Kept) -> None:
+    acceptor = Acceptor([], kept, 250)
+    port = acceptor.listen("127.0.0.1", 0)
     with_room = [RawAssociation(port) for _ in range(200)]
     with pytest.raises(AssertionError, match="PDU type 3"):
         RawAssociation(port)
-    eventually(lambda: kept.refused == ["Local limit exceeded"], 10.0, "the rejection")
+    eventually(lambda: [each.how for each in kept.refused] == ["rejected: Local limit exceeded"], 10.0, "the rejection")
     for each in with_room:
         each.release()
         each.__exit__(None, None, None)
@@ -165,6 +131,7 @@ def test_no_more_than_two_hundred_associations_are_open_at_a_time(port: int, kep
         return True
 
     eventually(opens, 10.0, "room for another")
+    acceptor.close(0)
 
 
 def test_who_is_still_connected_at_the_end_is_aborted(kept: Kept) -> None:

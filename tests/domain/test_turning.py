@@ -69,6 +69,7 @@ def test_other_films_are_from_the_front_or_say_nothing(said: tuple[str, ...]):
 def test_the_orientation_of_a_sender_who_is_not_believed_counts_for_nothing():
     header = Header("1.2", "1.3", "1.4", "1.5", "1.6", patient_orientation=("R", "F"), sender="CR1")
     assert believed(header, {"CR1", "CR2"}).patient_orientation == ()
+    assert believed(header, {"cr1"}).patient_orientation == ()
     assert believed(header, {"*"}).patient_orientation == ()
     assert believed(header, {"CR2"}) is header
     assert believed(header, ()) is header

@@ -48,13 +48,6 @@ def test_the_end_of_an_association_makes_its_studies_due_unless_another_one_stil
     assert settle_tick(ledger) == ledger.clock.tick()
 
 
-def test_an_association_that_is_rejected_is_a_row_that_has_ended(ledger: Ledger) -> None:
-    receiving.reject_association(ledger, "STRANGER", "IMAGING", "10.0.0.9", "Calling AE title not recognised")
-    (row,) = views.associations(ledger, 9)
-    assert (row["calling_ae_title"], row["address"], row["stored"]) == ("STRANGER", "10.0.0.9", 0)
-    assert (row["ended_how"], row["ended_at"]) == ("rejected: Calling AE title not recognised", row["started_at"])
-
-
 def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -> None:
     receive(ledger, film(), association=begin(ledger))
     begin(ledger)

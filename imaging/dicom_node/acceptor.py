@@ -20,6 +20,7 @@ from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.negotiation import Proposal
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
+from imaging.domain.ends import End
 from imaging.domain.peers import Caller
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,8 @@ class Receiver(Protocol):
     def store(self, association: int, request: StoreRequest) -> Status:
         """Called for each C-STORE request; the status is sent when it returns."""
 
-    def closed(self, association: int, how: str, tally: Tally) -> None:
-        """Called once at the end, however it ended."""
+    def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
+        """Called once at the end, however it ended; `how`: in words."""
 
 
 class Acceptor:
@@ -178,20 +179,20 @@ class Acceptor:
             return
         contexts = negotiation.accept(line, proposal)
         number = self._begin(_opened(proposal, line.address, contexts))
-        tally, how = Tally(), "connection lost"
+        tally, how, end = Tally(), "connection lost", End.CUT
         try:
             syntaxes = {int(each.context_id): str(each.transfer_syntax[0]) for each in contexts if each.result == 0}
             for message in line.messages():
                 self._answer(line, number, tally, message, syntaxes[message.context_id])
-            how = "released"
+            how, end = "released", line.end(None)
         except Broken as broken:
             how = str(broken)
             line.abort(broken.reason)
         except Ended as ended:
-            how = str(ended)
+            how, end = str(ended), line.end(ended)
         finally:
             if number is not None:
-                self._receiver.closed(number, how, tally)
+                self._receiver.closed(number, end, how, tally)
 
     def _begin(self, who: Opened) -> int | None:
         try:

@@ -5,6 +5,7 @@ it lies, with no copy between.
 """
 
 import ipaddress
+import select
 import socket
 import struct
 import time
@@ -15,6 +16,7 @@ from typing import Final, cast
 
 from imaging.dicom_node import commands
 from imaging.dicom_node.commands import Message
+from imaging.domain.ends import End
 
 GOODBYE_S: Final = 1.0
 LARGEST_PDU: Final = 1 << 20
@@ -32,10 +34,19 @@ _LARGEST_FRAGMENT: Final = 1 << 18
 _SMALLEST_FRAGMENT: Final = 64
 _BUFFER: Final = 1 << 16
 _KEPT_BUFFER: Final = 16 << 20
+_RESET_S: Final = 0.1
+"""How long after its end a connection's reset is waited for, which tells that the peer left an answer unread."""
 
 
 class Ended(Exception):
     """The association is over; the text says how."""
+
+
+class Aborted(Ended):
+    """The peer sent an A-ABORT."""
+
+    def __init__(self) -> None:
+        super().__init__("aborted")
 
 
 class Broken(Ended):
@@ -57,6 +68,7 @@ class Line:
         self._connection = connection
         self._reader = cast("BufferedReader", connection.makefile("rb", buffering=_BUFFER))
         self._buffer = bytearray()
+        self._is_under_way, self._is_ended_by_us = False, False
         self.contexts: frozenset[int] = frozenset()
         self.largest_sent = _LARGEST_FRAGMENT
         self.address = _plain(connection.getpeername()[0])
@@ -70,7 +82,7 @@ class Line:
         """The PDU that begins an association or answers its request: its type and all its bytes. Raises Ended."""
         kind, length = self._head()
         if kind == _ABORT:
-            raise Ended("aborted")
+            raise Aborted
         if kind not in (ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ) or length > LARGEST_PDU:
             raise Broken("an association did not come first", UNEXPECTED_PDU)
         return kind, struct.pack(">BxI", kind, length) + self._read(length)
@@ -97,7 +109,8 @@ class Line:
                 if len(self._buffer) > _KEPT_BUFFER:
                     self._buffer = bytearray()
                 command, size, elements = bytearray(), 0, None
-        self.send_pdu(_RELEASE_RP, bytes(4))
+        with suppress(Ended):  # who does not wait for the answer has released it as well
+            self.send_pdu(_RELEASE_RP, bytes(4))
 
     def send(self, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> None:
         """Sends a message in a presentation context; `data`: None without a data set. Raises Ended."""
@@ -114,6 +127,24 @@ class Line:
     def answer(self, message: Message, status: int, comment: str = "") -> None:
         """Sends the response. Raises Ended where the peer is gone."""
         self.send(message.context_id, message.response(status, comment))
+        self._is_under_way = False
+
+    def end(self, ended: Ended | None) -> End:
+        """How an association ended in which we answered. `ended`: what was raised; None: it was released."""
+        if self._is_under_way or self._is_ended_by_us or isinstance(ended, Broken):
+            return End.CUT
+        if ended is None:
+            return End.RELEASED
+        return End.ABORTED if isinstance(ended, Aborted) or self._is_reset() else End.CLOSED
+
+    def _is_reset(self) -> bool:
+        """Whether the peer reset the connection; it does so as well where it closed it with an answer unread."""
+        try:
+            waiting = select.poll()
+            waiting.register(self._connection, 0)  # for what is told unasked: an error, the end of both directions
+            return bool(waiting.poll(1000 * _RESET_S))
+        except (OSError, ValueError):  # it is gone
+            return True
 
     def send_pdu(self, kind: int, body: bytes) -> None:
         """Sends a PDU. Raises Ended where the peer is gone."""
@@ -151,6 +182,7 @@ class Line:
 
     def abort(self, reason: int = 0) -> None:
         """A-ABORT, by the provider where there is a reason; who waits in this association is woken."""
+        self._is_ended_by_us = True
         with suppress(OSError, Ended):  # it is gone already, or takes nothing more
             self.wait_at_most(GOODBYE_S)
             self.send_pdu(_ABORT, bytes((0, 0, 2 if reason else 0, reason)))
@@ -179,7 +211,8 @@ class Line:
                 self._read(min(length, _BUFFER))
                 return
             if kind == _ABORT:
-                raise Ended("aborted")
+                raise Aborted
+            self._is_under_way = True
             if kind != _P_DATA:
                 raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
             while length:
@@ -199,6 +232,7 @@ class Line:
         with _said_by_the_socket():
             found = self._reader.read(size)
         if len(found) < size:
+            self._is_under_way |= bool(found)
             raise Ended("connection lost")
         return found
 

@@ -8,11 +8,13 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, sele
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
+from imaging.domain.ends import End
 from imaging.domain.header import Header
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
-from imaging.ledger import returned, tables, wakeups, whose
+from imaging.ledger import arrivals, returned, tables, wakeups, whose
+from imaging.ledger.arrivals import Source
 from imaging.ledger.store import Ledger
 
 MIXED_PATIENTS: Final = "mixed-patients"
@@ -37,36 +39,26 @@ _STUDY: Final = (
         tables.study.c.state,
         tables.study.c.header,
         tables.study.c.first_tick,
+        tables.study.c.ended_tick,
         tables.study.c.settle_why,
+        tables.study.c.cut_tick,
+        tables.study.c.cut_by,
         tables.study.c.conflicts,
         tables.study.c.persons,
     )
     .where(tables.study.c.study_instance_uid == bindparam("uid"))
     .with_for_update()  # a purge that takes it away, or a person who decides, comes before or after
 )
-_SERIES: Final = select(tables.series.c.id).where(
+_SERIES: Final = select(
+    tables.series.c.id, tables.series.c.last_tick, tables.series.c.longest_pause_s, tables.series.c.is_split
+).where(
     tables.series.c.study_id == bindparam("study_id"),
     tables.series.c.series_instance_uid == bindparam("series_instance_uid"),
 )
-_ENDED: Final = select(tables.association.c.ended_at).where(tables.association.c.id == bindparam("number"))
 _END: Final = (
     update(tables.association)
     .where(tables.association.c.id.in_(bindparam("numbers", expanding=True)))
     .values(stored=tables.association.c.stored + bindparam("brought"))
-)
-_OF_OPEN: Final = (
-    select(tables.instance.c.study_id)
-    .join(tables.association, tables.association.c.id == tables.instance.c.association_id)
-    .where(tables.association.c.ended_at.is_(None))
-)
-_ITS_STUDIES_END: Final = update(tables.study).where(
-    tables.study.c.id.in_(
-        select(tables.instance.c.study_id).where(
-            tables.instance.c.association_id.in_(bindparam("numbers", expanding=True))
-        )
-    ),
-    tables.study.c.id.not_in(_OF_OPEN),
-    tables.study.c.state == StudyState.RECEIVING,
 )
 _SUPERSEDE: Final = (
     update(tables.job)
@@ -75,6 +67,7 @@ _SUPERSEDE: Final = (
 )
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
 _TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
+_PACE: Final = update(tables.series).where(tables.series.c.id == bindparam("number"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_STUDY: Final = insert(tables.study)
 _ADD_SERIES: Final = insert(tables.series)
@@ -111,12 +104,16 @@ class Recorded:
 
 @dataclass(frozen=True)
 class AssociationEnd:
-    """How an association ended and what it brought. `refusals`: how often each status and reason was answered."""
+    """How an association ended and what it brought. `refusals`: how often each status and reason was answered.
+
+    `how`: in words; `end`: what that means for its studies, None for one that was rejected.
+    """
 
     how: str
     stored: int
     refused: int
     refusals: Mapping[str, int] = field(default_factory=dict)
+    end: End | None = End.RELEASED
 
 
 def begin_association(
@@ -131,7 +128,7 @@ def reject_association(ledger: Ledger, calling: str, called: str, address: str, 
     """A row for an association that was asked for in vain."""
     with ledger.write() as connection:
         number = _add_association(ledger, connection, calling, called, address, [])
-        _end_associations(ledger, connection, [number], AssociationEnd(f"rejected: {why}", 0, 0))
+        _end_associations(ledger, connection, [number], AssociationEnd(f"rejected: {why}", 0, 0, end=None))
 
 
 def _add_association(
@@ -154,7 +151,7 @@ def _add_association(
 
 
 def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
-    """Notes the end; studies of which no other open association sends are looked at at once."""
+    """Notes the end; studies of which no other open association sends are looked at at once (`arrivals.note_end`)."""
     with ledger.write() as connection:
         _end_associations(ledger, connection, [number], end)
         crash.point("association-end-not-committed")
@@ -163,28 +160,28 @@ def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
 
 
 def end_lost_associations(ledger: Ledger) -> int:
-    """Ends what a dead node left open: being cut by a restart is an end as well."""
+    """Ends what a dead node left open: its senders were cut off."""
     table, instance = tables.association, tables.instance
     kept = select(func.count()).where(instance.c.association_id == table.c.id).scalar_subquery()
     with ledger.write() as connection:
         lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
         if lost:
-            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0))
+            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0, end=End.CUT))
             connection.execute(update(table).where(table.c.id.in_(lost)).values(stored=kept))
     return len(lost)
 
 
 def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[int], end: AssociationEnd) -> None:
-    tick = ledger.clock.tick()
     row = {
         "ended_at": ledger.clock.now(),
         "ended_how": end.how,
+        "ended_as": end.end or "",
         "brought": end.stored,
         "refused": end.refused,
         "refusals": dict(end.refusals),
     }
     connection.execute(_END, row | {"numbers": list(numbers)})
-    connection.execute(_ITS_STUDIES_END, {"numbers": list(numbers), "ended_tick": tick, "settle_tick": tick})
+    arrivals.note_end(connection, numbers, ledger.clock.tick())
 
 
 def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
@@ -218,8 +215,9 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     study = connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
     bearers = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).all()
     known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
+    source = arrivals.source(connection, receipt.association_id)
     if known is not None:
-        _touch(ledger, connection, known.study_id)
+        _touch(ledger, connection, study, receipt, source, patience)
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
     place = None if known is None else int(known.id)
@@ -227,23 +225,23 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
     if known is not None:
         return _keep_second(ledger, connection, receipt, known)
-    study_id = _add_study(ledger, connection, header, patience) if study is None else int(study.id)
+    study_id = _add_study(ledger, connection, header, source, patience) if study is None else int(study.id)
     tells_more = (
         study is not None
         and study.conflicts > 0
         and whose.tells_more(connection, study, header, receipt.association_id)
     )
-    add_instance(ledger, connection, receipt, study_id)
+    series_id = _add_to_series(ledger, connection, header, study_id, study)
+    add_instance(ledger, connection, receipt, study_id, series_id)
     if study is not None:
-        _extend_study(ledger, connection, study, header, patience)
+        _extend_study(ledger, connection, study, header, source, patience)
         if tells_more:
-            _let_in(ledger, connection, header.study_instance_uid, patience)
+            _let_in(ledger, connection, header.study_instance_uid, source, patience)
     if bearers:
         note_shared(ledger, connection, header.sop_instance_uid)
-    is_over = _is_over(connection, receipt.association_id)
-    if is_over:
-        _look_now(ledger, connection, study_id)
-    return Recorded(receipt.key, study_id, is_over=is_over)
+    if source.is_over:
+        _look_now(ledger, connection, header.study_instance_uid, source)
+    return Recorded(receipt.key, study_id, is_over=source.is_over)
 
 
 def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
@@ -264,7 +262,7 @@ def _keep_returned(ledger: Ledger, connection: Connection, receipt: Receipt, stu
     return Recorded(returned.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
 
 
-def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Patience) -> None:
+def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Source, patience: Patience) -> None:
     """Lets in what was kept apart as another patient's where one more object tells that it is not.
 
     So that the order in which objects come decides nothing.
@@ -275,13 +273,13 @@ def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Pa
     apart, before = connection.execute(waiting.order_by(table.c.id)).all(), 0
     while len(apart) != before:
         before = len(apart)
-        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, patience)]
+        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, source, patience)]
     if connection.execute(_STUDY, which).one().state == StudyState.SETTLED:
         look_again(ledger, connection, number)
 
 
 def _is_let_in(
-    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], patience: Patience
+    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], source: Source, patience: Patience
 ) -> bool:
     header, study = Header.from_json(apart.header), connection.execute(_STUDY, which).one()
     bearers = connection.execute(_INSTANCE, {"uid": apart.sop_instance_uid})
@@ -293,7 +291,7 @@ def _is_let_in(
     count_conflicts(connection, study.id, -1)
     receipt = Receipt(header, apart.digest, apart.size, apart.association_id, apart.key, apart.key)
     add_instance(ledger, connection, receipt, study.id)
-    _extend_study(ledger, connection, study, header, patience)
+    _extend_study(ledger, connection, study, header, source, patience)
     return True
 
 
@@ -321,26 +319,33 @@ def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -
         connection.execute(insert(table).values(row))
 
 
-def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    """So that no purge takes away what is just being acknowledged again."""
-    connection.execute(_TOUCH, {"number": study_id, "last_image_at": ledger.clock.now()})
+def _touch(
+    ledger: Ledger, connection: Connection, study: Any, receipt: Receipt, source: Source, patience: Patience
+) -> None:
+    """What comes again: no purge takes it away while it is acknowledged, and a volume's sender still sends."""
+    header, tick = receipt.header, ledger.clock.tick()
+    values: dict[str, Any] = {"last_image_at": ledger.clock.now()}
+    is_received = study.state == StudyState.RECEIVING and study.settle_why not in {*JUDGED, CONFLICT_SETTLED}
+    if is_received and header.has_pixels and header.modality in VOLUME_MODALITIES and not source.is_over:
+        values |= arrivals.coming(study, [source], tick)
+        values["settle_tick"] = _look_at(header, study.first_tick, tick, patience)
+        series = connection.execute(_SERIES, _of_series(study.id, header)).first()
+        if series is not None:
+            columns = arrivals.pace(series, [tick], study.first_tick, study.ended_tick)
+            connection.execute(_PACE, {"number": series.id, **columns})
+    connection.execute(_TOUCH, {"number": study.id, **values})
 
 
-def _is_over(connection: Connection, association_id: int | None) -> bool:
-    """Whether nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
-    return association_id is None or connection.scalar(_ENDED, {"number": association_id}) is not None
+def _look_now(ledger: Ledger, connection: Connection, study_uid: str, source: Source) -> None:
+    """Nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
+    study, tick = connection.execute(_STUDY, {"uid": study_uid}).one(), ledger.clock.tick()
+    if study.state == StudyState.RECEIVING:
+        connection.execute(_TOUCH, {"number": study.id, "ended_tick": tick, "settle_tick": tick})
+        if source.is_cut:
+            arrivals.note_cut(connection, study, source, tick)
 
 
-def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    study, tick = tables.study, ledger.clock.tick()
-    connection.execute(
-        update(study)
-        .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
-        .values(ended_tick=tick, settle_tick=tick)
-    )
-
-
-def _add_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> int:
+def _add_study(ledger: Ledger, connection: Connection, header: Header, source: Source, patience: Patience) -> int:
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
         "study_instance_uid": header.study_instance_uid,
@@ -353,6 +358,7 @@ def _add_study(ledger: Ledger, connection: Connection, header: Header, patience:
         "last_tick": tick,
         "settle_tick": _look_at(header, tick, tick, patience),
         "settle_why": "just begun",
+        "last_association": source.number or None,
         "instances": int(header.has_pixels),
     }
     return _key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header)))
@@ -364,13 +370,35 @@ def _look_at(header: Header, first_tick: float, tick: float, patience: Patience)
     return min(silent, first_tick + patience.longest_s)
 
 
-def add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
+def _of_series(study_id: int, header: Header) -> dict[str, Any]:
+    return {"study_id": study_id, "series_instance_uid": header.series_instance_uid}
+
+
+def _add_to_series(ledger: Ledger, connection: Connection, header: Header, study_id: int, study: Any | None) -> int:
+    """The series of one more object, of a study that was there (as it was before) or not: its row number."""
+    which, tick = _of_series(study_id, header), ledger.clock.tick()
+    known = connection.execute(_SERIES, which).first()
+    since: tuple[float, float | None] = tick, None
+    if study is not None and study.state == StudyState.RECEIVING:
+        since = study.first_tick, study.ended_tick
+    columns = arrivals.pace(known, [tick], *since) if header.has_pixels else {}
+    if known is None:
+        return _key(connection.execute(_ADD_SERIES, which | columns | {"modality": header.modality}))
+    if columns:
+        connection.execute(_PACE, {"number": known.id, **columns})
+    return int(known.id)
+
+
+def add_instance(
+    ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, series_id: int | None = None
+) -> None:
     """Gives an object its row in its study, and its series where that is new."""
     header = receipt.header
-    series = {"study_id": study_id, "series_instance_uid": header.series_instance_uid}
-    series_id = connection.scalar(_SERIES, series)
     if series_id is None:
-        series_id = _key(connection.execute(_ADD_SERIES, series | {"modality": header.modality}))
+        which = _of_series(study_id, header)
+        series_id = connection.scalar(_SERIES, which)
+        if series_id is None:
+            series_id = _key(connection.execute(_ADD_SERIES, which | {"modality": header.modality}))
     row = {
         "study_id": study_id,
         "series_id": series_id,
@@ -385,7 +413,9 @@ def add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study
     connection.execute(_ADD_INSTANCE, row)
 
 
-def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
+def _extend_study(
+    ledger: Ledger, connection: Connection, known: Any, header: Header, source: Source, patience: Patience
+) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
     study, tick = tables.study, ledger.clock.tick()
     values: dict[str, Any] = {"instances": study.c.instances + int(header.has_pixels)}
@@ -399,11 +429,10 @@ def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: He
         values |= {"state": STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], "settle_why": "late images"}
     if known.settle_why in JUDGED:  # it waited for that alone, and now for more images
         values["settle_why"] = "late images"
+    values |= arrivals.coming(known, [source], tick)
     values |= {
         "last_image_at": ledger.clock.now(),
         "first_tick": first_tick,
-        "last_tick": tick,
-        "ended_tick": None,
         "settle_tick": _look_at(header, first_tick, tick, patience),
     }
     connection.execute(update(study).where(study.c.id == known.id).values(values))

@@ -13,6 +13,7 @@ from raw_store import CT, RawAssociation, command
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
 from imaging.dicom_node.files import StoreRequest
 from imaging.dicom_node.storing import Status
+from imaging.domain.ends import End
 
 INSTANCE = b"1.2.3"
 DATA = bytes(range(256)) * 40_000
@@ -27,6 +28,7 @@ class Kept:
     began: list[Opened] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     ends: list[tuple[str, Tally]] = field(default_factory=list)
+    meanings: list[End] = field(default_factory=list)
     ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def opened(self, who: Opened) -> int:
@@ -41,7 +43,8 @@ class Kept:
         self.stored.append((*uids, bytes(request.data)))
         return Status(0)
 
-    def closed(self, association: int, how: str, tally: Tally) -> None:
+    def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
+        self.meanings.append(end)
         self.ends.append((how, tally))
         self.ended.release()
 

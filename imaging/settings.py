@@ -248,6 +248,9 @@ class Settings:
     )
     volume_gap_s: float = _setting(_number, 10.0, "S", "CT, MR: seconds after the association's end, with a gap")
     volume_open_s: float = _setting(_number, 60.0, "S", "CT, MR: seconds of silence while the association is open")
+    volume_cut_s: float = _setting(
+        _number, 60.0, "S", "CT, MR: seconds that a study waits for a sender that was cut off to come back"
+    )
     longest_wait_s: float = _setting(_number, 900.0, "S", "seconds after its first image that a study waits at most")
     revision_interval_s: float = _setting(_number, 60.0, "S", "seconds between two revisions of a study at least")
     patient_placeholders: tuple[str, ...] = _setting(

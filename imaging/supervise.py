@@ -361,4 +361,5 @@ def patience(settings: Settings) -> Patience:
         volume_open_s=settings.volume_open_s,
         longest_s=settings.longest_wait_s,
         between_revisions_s=settings.revision_interval_s,
+        volume_cut_s=settings.volume_cut_s,
     )

@@ -22,6 +22,7 @@ from imaging.dicom_node.negotiation import Context
 from imaging.dicom_node.refusals import Refusals
 from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
+from imaging.domain.ends import End
 from imaging.domain.peers import MOST_ASSOCIATIONS, Caller, Refused
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,8 @@ class Receiver(Protocol):
         `pieces`: its data set; asking for them raises Ended where the peer goes.
         """
 
-    def closed(self, association: int, how: str, tally: Tally) -> None:
-        """Called once at the end, however it ended."""
+    def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
+        """Called once at the end, however it ended; `how`: in words."""
 
 
 class Acceptor:
@@ -156,21 +157,21 @@ class Acceptor:
     def _associate(self, line: Line, request: Request) -> None:
         contexts = negotiation.accept(line, request)
         number = self._begin(_opened(request, line.address, contexts))
-        tally, how = Tally(), "connection lost"
+        tally, how, end = Tally(), "connection lost", End.CUT
         line.largest_data_set = self._largest_data_set
         try:
             syntaxes = {each.id: each.transfer_syntax for each in contexts if each.is_accepted}
             for message in line.messages():
                 self._answer(line, number, tally, message, syntaxes[message.context_id])
-            how = "released"
+            how, end = "released", line.end(None)
         except Broken as broken:
             how = str(broken)
             line.abort(broken.reason)
         except Ended as ended:
-            how = str(ended)
+            how, end = str(ended), line.end(ended)
         finally:
             if number is not None:
-                self._receiver.closed(number, how, tally)
+                self._receiver.closed(number, end, how, tally)
 
     def _begin(self, who: Opened) -> int | None:
         try:

@@ -90,6 +90,9 @@ _INTEGERS: Final = {
     "instance_number": "InstanceNumber",
     "acquisition_number": "AcquisitionNumber",
     "temporal_position": "TemporalPositionIdentifier",
+    "images_in_acquisition": "ImagesInAcquisition",
+    "images_in_series": "NumberOfSeriesRelatedInstances",
+    "images_in_study": "NumberOfStudyRelatedInstances",
 }
 _DECIMALS: Final = {
     "repetition_time": "RepetitionTime",

@@ -4,6 +4,7 @@ One thread reads and answers, or asks and reads; nothing polls. A data set is ha
 its size costs no memory, and is sent from where it lies.
 """
 
+import select
 import socket
 import struct
 import time
@@ -14,6 +15,7 @@ from typing import Final
 from imaging.dicom_node import commands
 from imaging.dicom_node.associate import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, FirstPdu, Malformed
 from imaging.dicom_node.commands import Message, Piece
+from imaging.domain.ends import End
 from imaging.domain.peers import plain_address
 
 GOODBYE_S: Final = 1.0
@@ -30,10 +32,19 @@ _LARGEST_FRAGMENT: Final = 1 << 18
 _BUFFER: Final = 1 << 16
 _READ_DIRECTLY: Final = 1 << 15
 """From so many bytes on they are read where they belong, else through the buffer, with what follows them."""
+_RESET_S: Final = 0.1
+"""How long after its end a connection's reset is waited for, which tells that the peer left an answer unread."""
 
 
 class Ended(Exception):
     """The association is over; the text says how."""
+
+
+class Aborted(Ended):
+    """The peer sent an A-ABORT."""
+
+    def __init__(self) -> None:
+        super().__init__("aborted")
 
 
 class Broken(Ended):
@@ -56,7 +67,7 @@ class Line:
         self._connection = connection
         self._inflow = _Inflow(connection)
         self._piece = bytearray()
-        self._is_aborted = False
+        self._is_under_way, self._is_ended_by_us = False, False
         self._patience_s = GOODBYE_S
         self.contexts: frozenset[int] = frozenset()
         self.largest_sent = _LARGEST_FRAGMENT
@@ -93,7 +104,7 @@ class Line:
             self._limit(until - time.monotonic())
             some = self._inflow.some(pdu.missing)
             if pdu.kind is None and some[0] == ABORT:
-                raise Ended("aborted")
+                raise Aborted
             try:
                 pdu.feed(some)
             except Malformed as error:
@@ -122,7 +133,8 @@ class Line:
             for _ in pieces:
                 pass
             command = bytearray()
-        self.send_pdu(_RELEASE_RP, bytes(4))
+        with suppress(Ended):  # who does not wait for the answer has released it as well
+            self.send_pdu(_RELEASE_RP, bytes(4))
 
     def _pieces(self, fragments: Iterator[tuple[int, int, int]]) -> Iterator[Piece]:
         """A data set, in pieces as long as the buffer but for the last."""
@@ -167,6 +179,25 @@ class Line:
     def answer(self, message: Message, status: int, comment: str = "") -> None:
         """Sends the response. Raises Ended where the peer is gone."""
         self.send(message.context_id, message.response(status, comment, self._largest_fragment))
+        self._is_under_way = False
+
+    def end(self, ended: Ended | None) -> End:
+        """How an association ended in which we answered. `ended`: what was raised; None: it was released."""
+        is_begun = self._is_under_way or (self._inflow.is_waiting and not isinstance(ended, Aborted))
+        if is_begun or self._is_ended_by_us or isinstance(ended, Broken):
+            return End.CUT
+        if ended is None:
+            return End.RELEASED
+        return End.ABORTED if isinstance(ended, Aborted) or self._is_reset() else End.CLOSED
+
+    def _is_reset(self) -> bool:
+        """Whether the peer reset the connection; it does so as well where it closed it with an answer unread."""
+        try:
+            waiting = select.poll()
+            waiting.register(self._connection, 0)  # for what is told unasked: an error, the end of both directions
+            return bool(waiting.poll(1000 * _RESET_S))
+        except (OSError, ValueError):  # it is gone
+            return True
 
     def send_pdu(self, kind: int, body: bytes) -> None:
         """Sends a PDU. Raises Ended where the peer is gone."""
@@ -202,7 +233,7 @@ class Line:
 
     def abort(self, reason: int = 0) -> None:
         """A-ABORT, by the provider where there is a reason."""
-        self._is_aborted = True
+        self._is_ended_by_us = True
         with suppress(OSError, Ended):  # it is gone already, or takes nothing more
             self.wait_at_most(GOODBYE_S)
             self.send_pdu(ABORT, bytes((0, 0, 2 if reason else 0, reason)))
@@ -226,7 +257,7 @@ class Line:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._is_aborted:  # who goes on sending is told so by a reset; else it would wait for us to read on
+        if self._is_ended_by_us:  # who goes on sending is told so by a reset; else it would wait for us to read on
             with suppress(OSError):
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
         self._connection.close()
@@ -239,7 +270,7 @@ class Line:
                 self._inflow.read(min(length, _BUFFER))
                 return
             if kind == ABORT:
-                raise Ended("aborted")
+                raise Aborted
             if kind != _P_DATA:
                 raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
             while length:
@@ -249,6 +280,7 @@ class Line:
                 if context not in self.contexts:
                     raise Broken("a message in a presentation context that was not accepted")
                 length -= size + 4
+                self._is_under_way = True
                 yield context, flags, size - 2
 
     def _head(self) -> tuple[int, int]:

@@ -76,6 +76,9 @@ class Header:
     content_date: str = ""
     acquisition_time: str = ""
     temporal_position: int | None = None
+    images_in_acquisition: int | None = None
+    images_in_series: int | None = None
+    images_in_study: int | None = None
     has_rescale: bool = False
     contrast_bolus_agent: str = ""
     contrast_agent_code: str = ""

@@ -35,6 +35,9 @@ _NO_ATTRIBUTES: Final = frozenset(
         "rows",
         "columns",
         "number_of_frames",
+        "images_in_acquisition",
+        "images_in_series",
+        "images_in_study",
         "has_pixels",
         "has_rescale",
         "image_position",
@@ -44,7 +47,8 @@ _NO_ATTRIBUTES: Final = frozenset(
         "faults",
     }
 )
-"""What belongs to the pixels, the place or the encoding; all other facts of a header are attributes."""
+"""What belongs to the pixels, the place or the encoding, or counts others; all other facts of a header are
+attributes."""
 _SPACINGS: Final = frozenset({"pixel_spacing", "imager_pixel_spacing"})
 """Geometry of a slice; a film's are attributes."""
 _OF_STUDY: Final = frozenset(

@@ -1,9 +1,10 @@
 """When a study is whole, decided from what was seen of it. Times are seconds on one clock that does not step."""
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from imaging.domain.header import Header
 from imaging.domain.image_kind import is_localizer
@@ -18,6 +19,10 @@ CONTRADICTED: Final = "conflict found"
 JUDGED: Final = frozenset({CORRECTED, READABLE, CONTRADICTED})
 """Why a study is looked at again after one of its copies was judged (`domain.same_image`)."""
 
+PAUSES: Final = 3.0
+LONGEST_PACE_S: Final = 30.0
+"""A series is quiet once so many of its sender's longest pause went by without an image, at most so many seconds."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -29,6 +34,44 @@ class Patience:
     volume_open_s: float = 60.0
     longest_s: float = 900.0
     between_revisions_s: float = 60.0
+    volume_cut_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How the images of one series came in.
+
+    `last_tick`: the last one's; None where the next begins anew, as at first and after a cut. `longest_pause_s`: the
+    longest so far between two of them. `is_split`: it went on after all associations that sent of its study had ended,
+    so that the end of one means little.
+    """
+
+    last_tick: float | None = None
+    longest_pause_s: float = 0.0
+    is_split: bool = False
+
+    def after(self, ticks: Sequence[float], first_tick: float, ended_tick: float | None) -> Self:
+        """Once images came at these ticks, in order, at least one.
+
+        `first_tick`, `ended_tick`: the study's, with the first and before the first of them. What was before
+        `first_tick` is over: no pause counts that began then.
+        """
+        went_on = self.last_tick is not None and self.last_tick >= first_tick
+        known = ([self.last_tick] if self.last_tick is not None and went_on else []) + [*ticks]
+        longest = max((later - earlier for earlier, later in itertools.pairwise(known)), default=0.0)
+        return replace(
+            self,
+            last_tick=known[-1],
+            longest_pause_s=max(self.longest_pause_s, longest),
+            is_split=self.is_split or (went_on and ended_tick is not None),
+        )
+
+    def quiet_at(self, patience: Patience) -> float:
+        """When the series counts as quiet at its sender's pace."""
+        if self.last_tick is None:
+            return -float("inf")
+        wait = min(PAUSES * self.longest_pause_s, LONGEST_PACE_S)
+        return self.last_tick + max(wait, patience.volume_with_gap_s if self.is_split else 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,9 +79,10 @@ class Signals:
     """What is known of a study that is being received.
 
     `first_tick`, `last_tick`: its first and last instance since it was last settled. `ended_tick`: the end of the last
-    association that sent of it, None while one is open. `revised_tick`: when its last revision settled.
-    `is_decided`: it is looked at again since a person settled a conflict. `judged`: one of `JUDGED` where it is looked
-    at again for that alone; `has_unjudged`: other copies of its images are still to be compared.
+    association that sent of it, None while one is open. `revised_tick`: when its last revision settled. `has_gap`: an
+    image seems to be missing. `is_decided`: it is looked at again since a person settled a conflict. `judged`: one of
+    `JUDGED` where it is looked at again for that alone; `has_unjudged`: other copies of its images are still to be
+    compared. `cut_tick`: when a sender of it was cut off that has not come back since. `paces`: of its series.
     """
 
     first_tick: float
@@ -50,6 +94,8 @@ class Signals:
     is_decided: bool = False
     judged: str = ""
     has_unjudged: bool = False
+    cut_tick: float | None = None
+    paces: tuple[Pace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,10 +137,21 @@ def _quiet(signals: Signals, patience: Patience) -> tuple[float, str]:
     if not signals.is_volume:
         quiet = signals.last_tick + patience.film_s, "quiet time of films"
         return quiet if signals.ended_tick is None else min(quiet, (signals.ended_tick, "end of the association"))
+    return max(_waits_of_volume(signals, patience), key=lambda each: each[0])
+
+
+def _waits_of_volume(signals: Signals, patience: Patience) -> Iterator[tuple[float, str]]:
+    """Until when it waits, and for what: all of it has to be over."""
     if signals.ended_tick is None:
-        return signals.last_tick + patience.volume_open_s, "association open, but silent"
-    wait = patience.volume_with_gap_s if signals.has_gap else patience.volume_s
-    return signals.ended_tick + wait, "quiet after the association, with a gap" if signals.has_gap else "quiet time"
+        yield signals.last_tick + patience.volume_open_s, "association open, but silent"
+    elif signals.has_gap:
+        yield signals.ended_tick + patience.volume_with_gap_s, "quiet after the association, with a gap"
+    else:
+        yield signals.ended_tick + patience.volume_s, "quiet time"
+    for each in signals.paces:
+        yield each.quiet_at(patience), "quiet at the sender's pace"
+    if signals.cut_tick is not None:
+        yield signals.cut_tick + patience.volume_cut_s, "sender cut off, and not back"
 
 
 def is_volume(headers: Iterable[Header]) -> bool:
@@ -113,6 +170,22 @@ def has_gap(headers: Sequence[Header]) -> bool:
             along = _along_normal(each.image_position, each.image_orientation)
             series.setdefault(each.series_instance_uid, []).append(along)
     return any(_uneven(sorted(positions)) for positions in series.values())
+
+
+def is_short(headers: Iterable[Header]) -> bool:
+    """Whether fewer images came than these announce: of an acquisition (Images in Acquisition), a series, the study."""
+    came: Counter[tuple[object, ...]] = Counter()
+    announced: Counter[tuple[object, ...]] = Counter()
+    for each in headers:
+        series = each.series_instance_uid
+        for group, of_it, count in (
+            ((series, each.acquisition_number), each.number_of_frames * each.has_pixels, each.images_in_acquisition),
+            ((series,), 1, each.images_in_series),
+            ((), 1, each.images_in_study),
+        ):
+            came[group] += of_it
+            announced[group] = max(announced[group], count or 0)
+    return any(came[group] < count for group, count in announced.items())
 
 
 def _along_normal(position: Sequence[float], orientation: Sequence[float]) -> float:

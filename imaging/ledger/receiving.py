@@ -8,12 +8,14 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, sele
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
+from imaging.domain.ends import End
 from imaging.domain.header import Header
 from imaging.domain.own import may_be_ours
 from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
-from imaging.ledger import returned, tables, wakeups, whose
+from imaging.ledger import arrivals, returned, tables, wakeups, whose
+from imaging.ledger.arrivals import Source
 from imaging.ledger.store import Ledger
 
 MIXED_PATIENTS: Final = "mixed-patients"
@@ -32,30 +34,18 @@ _INSTANCE: Final = select(
     tables.instance.c.study_id,
     tables.instance.c.association_id,
 ).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
+_OF_STUDY: Final = (
+    *(tables.study.c.id, tables.study.c.study_instance_uid, tables.study.c.state, tables.study.c.header),
+    *(tables.study.c.first_tick, tables.study.c.ended_tick, tables.study.c.settle_why, tables.study.c.cut_tick),
+    *(tables.study.c.cut_by, tables.study.c.last_association, tables.study.c.conflicts, tables.study.c.persons),
+)
 _STUDY: Final = (
-    select(
-        tables.study.c.id,
-        tables.study.c.state,
-        tables.study.c.header,
-        tables.study.c.first_tick,
-        tables.study.c.settle_why,
-        tables.study.c.conflicts,
-        tables.study.c.persons,
-    )
+    select(*_OF_STUDY)
     .where(tables.study.c.study_instance_uid == bindparam("uid"))
     .with_for_update()  # a purge that takes it away, or a person who decides, comes before or after
 )
 _STUDIES: Final = (
-    select(
-        tables.study.c.study_instance_uid,
-        tables.study.c.id,
-        tables.study.c.state,
-        tables.study.c.header,
-        tables.study.c.first_tick,
-        tables.study.c.settle_why,
-        tables.study.c.conflicts,
-        tables.study.c.persons,
-    )
+    select(*_OF_STUDY)
     .where(tables.study.c.study_instance_uid.in_(bindparam("uids", expanding=True)))
     .order_by(tables.study.c.id)  # so that two nodes never wait for each other
     .with_for_update()
@@ -63,31 +53,21 @@ _STUDIES: Final = (
 _BEARERS: Final = select(tables.instance.c.sop_instance_uid).where(
     tables.instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
-_SERIES_OF: Final = select(tables.series.c.study_id, tables.series.c.series_instance_uid, tables.series.c.id).where(
+_SERIES_OF: Final = select(
+    tables.series.c.study_id,
+    tables.series.c.series_instance_uid,
+    tables.series.c.id,
+    tables.series.c.last_tick,
+    tables.series.c.longest_pause_s,
+    tables.series.c.is_split,
+).where(
     tables.series.c.study_id.in_(bindparam("studies", expanding=True)),
     tables.series.c.series_instance_uid.in_(bindparam("uids", expanding=True)),
-)
-_ENDED_OF: Final = select(tables.association.c.id).where(
-    tables.association.c.id.in_(bindparam("numbers", expanding=True)), tables.association.c.ended_at.is_not(None)
 )
 _END: Final = (
     update(tables.association)
     .where(tables.association.c.id.in_(bindparam("numbers", expanding=True)))
     .values(stored=tables.association.c.stored + bindparam("brought"))
-)
-_OF_OPEN: Final = (
-    select(tables.instance.c.study_id)
-    .join(tables.association, tables.association.c.id == tables.instance.c.association_id)
-    .where(tables.association.c.ended_at.is_(None))
-)
-_ITS_STUDIES_END: Final = update(tables.study).where(
-    tables.study.c.id.in_(
-        select(tables.instance.c.study_id).where(
-            tables.instance.c.association_id.in_(bindparam("numbers", expanding=True))
-        )
-    ),
-    tables.study.c.id.not_in(_OF_OPEN),
-    tables.study.c.state == StudyState.RECEIVING,
 )
 _SUPERSEDE: Final = (
     update(tables.job)
@@ -107,14 +87,12 @@ _EXTEND: Final = (
         last_tick=bindparam("tick"),
         ended_tick=None,
         settle_tick=bindparam("look"),
+        last_association=bindparam("by"),
+        cut_tick=bindparam("cut"),
+        cut_by=bindparam("who"),
     )
 )
-_LOOK_NOW: Final = (
-    update(tables.study)
-    .where(tables.study.c.id == bindparam("number"), tables.study.c.state == StudyState.RECEIVING)
-    .values(ended_tick=bindparam("tick"), settle_tick=bindparam("tick"))
-)
-_TOLD: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
+_PACE: Final = update(tables.series).where(tables.series.c.id == bindparam("number"))
 _TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_STUDY: Final = insert(tables.study)
@@ -152,12 +130,16 @@ class Recorded:
 
 @dataclass(frozen=True)
 class AssociationEnd:
-    """How an association ended and what it brought. `refusals`: how often each status and reason was answered."""
+    """How an association ended and what it brought. `refusals`: how often each status and reason was answered.
+
+    `how`: in words; `end`: what that means for its studies.
+    """
 
     how: str
     stored: int
     refused: int
     refusals: Mapping[str, int] = field(default_factory=dict)
+    end: End = End.RELEASED
 
 
 def begin_association(
@@ -188,7 +170,7 @@ def _add_association(
 
 
 def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
-    """Notes the end; studies of which no other open association sends are looked at at once."""
+    """Notes the end; studies of which no other open association sends are looked at at once (`arrivals.note_end`)."""
     with ledger.write() as connection:
         _end_associations(ledger, connection, [number], end)
         crash.point("association-end-not-committed")
@@ -197,28 +179,28 @@ def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
 
 
 def end_lost_associations(ledger: Ledger) -> int:
-    """Ends what a dead node left open: being cut by a restart is an end as well."""
+    """Ends what a dead node left open: its senders were cut off."""
     table, instance = tables.association, tables.instance
     kept = select(func.count()).where(instance.c.association_id == table.c.id).scalar_subquery()
     with ledger.write() as connection:
         lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
         if lost:
-            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0))
+            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0, end=End.CUT))
             connection.execute(update(table).where(table.c.id.in_(lost)).values(stored=kept))
     return len(lost)
 
 
 def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[int], end: AssociationEnd) -> None:
-    tick = ledger.clock.tick()
     row = {
         "ended_at": ledger.clock.now(),
         "ended_how": end.how,
+        "ended_as": end.end,
         "brought": end.stored,
         "refused": end.refused,
         "refusals": dict(end.refusals),
     }
     connection.execute(_END, row | {"numbers": list(numbers)})
-    connection.execute(_ITS_STUDIES_END, {"numbers": list(numbers), "ended_tick": tick, "settle_tick": tick})
+    arrivals.note_end(connection, numbers, ledger.clock.tick())
 
 
 def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
@@ -303,37 +285,31 @@ def _record_plain(
 ) -> list[Recorded]:
     if not plain:
         return []
+    sources = arrivals.sources(connection, {each.association_id for each, _ in plain.values()})
     by_study: dict[str, list[Receipt]] = {}
-    studies = {}
+    known = {}
     for receipt, study in plain.values():
         by_study.setdefault(receipt.header.study_instance_uid, []).append(receipt)
-        studies[receipt.header.study_instance_uid] = study
-    numbers, extensions = {}, []
+        known[receipt.header.study_instance_uid] = study
+    studies, extensions = dict[str, Any](), []
     for uid, its in by_study.items():
-        study = studies[uid] or _begin_study(ledger, connection, its[0].header, patience)
-        numbers[uid] = int(study.id)
-        more = its if studies[uid] is not None else its[1:]
-        images = [each.header for each in more if each.header.has_pixels]
+        first = its[0]
+        begun = known[uid] or _begin_study(ledger, connection, first.header, sources[first.association_id], patience)
+        more = its if known[uid] is not None else its[1:]
+        studies[uid] = begun
+        images = [(each.header, sources[each.association_id]) for each in more if each.header.has_pixels]
         if images:
-            extensions.append(_extension(ledger, study, images, patience))
-    _add_instances(ledger, connection, [(each, numbers[each.header.study_instance_uid]) for each, _ in plain.values()])
+            extensions.append(_extension(ledger, begun, images, patience))
+    _add_instances(ledger, connection, [(each, studies[each.header.study_instance_uid]) for each, _ in plain.values()])
     if extensions:
         connection.execute(_EXTEND, extensions)
-    ended = _ended(connection, {each.association_id for each, _ in plain.values()})
-    over = {numbers[each.header.study_instance_uid] for each, _ in plain.values() if each.association_id in ended}
-    if over:
-        connection.execute(_LOOK_NOW, [{"number": each, "tick": ledger.clock.tick()} for each in sorted(over)])
-    return [
-        Recorded(each.key, numbers[each.header.study_instance_uid], is_over=each.association_id in ended)
-        for each, _ in plain.values()
-    ]
-
-
-def _ended(connection: Connection, numbers: set[int | None]) -> set[int | None]:
-    """Those of these associations that bring nothing more: None is one that a crash cut."""
-    open_ones = [each for each in numbers if each is not None]
-    found: set[int | None] = set(connection.scalars(_ENDED_OF, {"numbers": open_ones})) if open_ones else set()
-    return found | {None}
+    results = []
+    for receipt, _ in plain.values():
+        source, uid = sources[receipt.association_id], receipt.header.study_instance_uid
+        if source.is_over:
+            _look_now(ledger, connection, uid, source)
+        results.append(Recorded(receipt.key, int(studies[uid].id), is_over=source.is_over))
+    return results
 
 
 def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
@@ -344,8 +320,9 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     study = connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
     bearers = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).all()
     known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
+    source = arrivals.source(connection, receipt.association_id)
     if known is not None:
-        _touch(ledger, connection, known.study_id)
+        _touch(ledger, connection, study, receipt, source, patience)
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
     place = None if known is None else int(known.id)
@@ -353,23 +330,22 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
         return _keep_apart(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
     if known is not None:
         return _keep_second(ledger, connection, receipt, known)
-    study_id = _begin_study(ledger, connection, header, patience).id if study is None else int(study.id)
+    its: Any = study or _begin_study(ledger, connection, header, source, patience)
     tells_more = (
         study is not None
         and study.conflicts > 0
         and whose.tells_more(connection, study, header, receipt.association_id)
     )
-    add_instance(ledger, connection, receipt, study_id)
+    _add_instances(ledger, connection, [(receipt, its)])
     if study is not None:
-        _extend_study(ledger, connection, study, header, patience)
+        _extend_study(ledger, connection, study, header, source, patience)
         if tells_more:
-            _let_in(ledger, connection, header.study_instance_uid, patience)
+            _let_in(ledger, connection, header.study_instance_uid, source, patience)
     if bearers:
         note_shared(ledger, connection, header.sop_instance_uid)
-    is_over = _is_over(connection, receipt.association_id)
-    if is_over:
-        _look_now(ledger, connection, study_id)
-    return Recorded(receipt.key, study_id, is_over=is_over)
+    if source.is_over:
+        _look_now(ledger, connection, header.study_instance_uid, source)
+    return Recorded(receipt.key, int(its.id), is_over=source.is_over)
 
 
 def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
@@ -390,7 +366,7 @@ def _keep_returned(ledger: Ledger, connection: Connection, receipt: Receipt, stu
     return Recorded(returned.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
 
 
-def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Patience) -> None:
+def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Source, patience: Patience) -> None:
     """Lets in what was kept apart as another patient's where one more object tells that it is not.
 
     So that the order in which objects come decides nothing.
@@ -401,13 +377,13 @@ def _let_in(ledger: Ledger, connection: Connection, study_uid: str, patience: Pa
     apart, before = connection.execute(waiting.order_by(table.c.id)).all(), 0
     while len(apart) != before:
         before = len(apart)
-        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, patience)]
+        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, source, patience)]
     if connection.execute(_STUDY, which).one().state == StudyState.SETTLED:
         look_again(ledger, connection, number)
 
 
 def _is_let_in(
-    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], patience: Patience
+    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], source: Source, patience: Patience
 ) -> bool:
     header, study = Header.from_json(apart.header), connection.execute(_STUDY, which).one()
     bearers = connection.execute(_INSTANCE, {"uid": apart.sop_instance_uid})
@@ -419,7 +395,7 @@ def _is_let_in(
     count_conflicts(connection, study.id, -1)
     receipt = Receipt(header, apart.digest, apart.size, apart.association_id, apart.key, apart.key)
     add_instance(ledger, connection, receipt, study.id)
-    _extend_study(ledger, connection, study, header, patience)
+    _extend_study(ledger, connection, study, header, source, patience)
     return True
 
 
@@ -447,18 +423,27 @@ def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -
         connection.execute(insert(table).values(row))
 
 
-def _touch(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    """So that no purge takes away what is just being acknowledged again."""
-    connection.execute(_TOUCH, {"number": study_id, "last_image_at": ledger.clock.now()})
+def _touch(
+    ledger: Ledger, connection: Connection, study: Any, receipt: Receipt, source: Source, patience: Patience
+) -> None:
+    """What comes again: no purge takes it away while it is acknowledged, and a volume's sender still sends."""
+    header, tick = receipt.header, ledger.clock.tick()
+    values: dict[str, Any] = {"last_image_at": ledger.clock.now()}
+    is_received = study.state == StudyState.RECEIVING and study.settle_why not in {*JUDGED, CONFLICT_SETTLED}
+    if is_received and header.has_pixels and header.modality in VOLUME_MODALITIES and not source.is_over:
+        values |= arrivals.coming(study, [source], tick)
+        values["settle_tick"] = _look_at(header, study.first_tick, tick, patience)
+        _series_of(ledger, connection, _arriving(ledger, [(receipt, study)]))
+    connection.execute(_TOUCH, {"number": study.id, **values})
 
 
-def _is_over(connection: Connection, association_id: int | None) -> bool:
-    """Whether nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
-    return association_id in _ended(connection, {association_id})
-
-
-def _look_now(ledger: Ledger, connection: Connection, study_id: int) -> None:
-    connection.execute(_LOOK_NOW, {"number": study_id, "tick": ledger.clock.tick()})
+def _look_now(ledger: Ledger, connection: Connection, study_uid: str, source: Source) -> None:
+    """Nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
+    study, tick = connection.execute(_STUDY, {"uid": study_uid}).one(), ledger.clock.tick()
+    if study.state == StudyState.RECEIVING:
+        connection.execute(_TOUCH, {"number": study.id, "ended_tick": tick, "settle_tick": tick})
+        if source.is_cut:
+            arrivals.note_cut(connection, study, source, tick)
 
 
 @dataclass(frozen=True)
@@ -467,11 +452,15 @@ class _Begun:
 
     id: int
     first_tick: float
+    last_association: int | None
     state: str = StudyState.RECEIVING
     settle_why: str = "just begun"
+    ended_tick: float | None = None
+    cut_tick: float | None = None
+    cut_by: Mapping[str, int] = field(default_factory=dict)
 
 
-def _begin_study(ledger: Ledger, connection: Connection, header: Header, patience: Patience) -> _Begun:
+def _begin_study(ledger: Ledger, connection: Connection, header: Header, source: Source, patience: Patience) -> _Begun:
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
         "study_instance_uid": header.study_instance_uid,
@@ -484,9 +473,11 @@ def _begin_study(ledger: Ledger, connection: Connection, header: Header, patienc
         "last_tick": tick,
         "settle_tick": _look_at(header, tick, tick, patience),
         "settle_why": _Begun.settle_why,
+        "last_association": source.number or None,
         "instances": int(header.has_pixels),
     }
-    return _Begun(_key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header))), tick)
+    number = _key(connection.execute(_ADD_STUDY, row | whose.begun(connection, header)))
+    return _Begun(number, tick, source.number or None)
 
 
 def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
@@ -496,51 +487,94 @@ def _look_at(header: Header, first_tick: float, tick: float, patience: Patience)
 
 
 def add_instance(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int) -> None:
-    """Gives an object its row in its study, and its series where that is new."""
-    _add_instances(ledger, connection, [(receipt, study_id)])
+    """Gives an object that was kept apart its row in its study, and its series where that is new."""
+    key = study_id, receipt.header.series_instance_uid
+    series = _series_of(ledger, connection, {key: _Series(receipt.header.modality)})
+    connection.execute(_ADD_INSTANCE, [_instance(ledger, receipt, study_id, series[key])])
 
 
-def _add_instances(ledger: Ledger, connection: Connection, receipts: Sequence[tuple[Receipt, int]]) -> None:
-    """Gives objects their rows in the studies beside them, and their series where they are new."""
-    series, now = _series_of(connection, receipts), ledger.clock.now()
+def _add_instances(ledger: Ledger, connection: Connection, receipts: Sequence[tuple[Receipt, Any]]) -> None:
+    """Gives objects that come now their rows, in the studies beside them as they were before, and in their series."""
+    series = _series_of(ledger, connection, _arriving(ledger, receipts))
     rows = [
-        {
-            "study_id": study_id,
-            "series_id": series[study_id, receipt.header.series_instance_uid],
-            "association_id": receipt.association_id,
-            "sop_instance_uid": receipt.header.sop_instance_uid,
-            "digest": receipt.digest,
-            "key": receipt.key,
-            "size": receipt.size,
-            "header": receipt.header.to_json(),
-            "received_at": now,
-        }
-        for receipt, study_id in receipts
+        _instance(ledger, receipt, study.id, series[study.id, receipt.header.series_instance_uid])
+        for receipt, study in receipts
     ]
     connection.execute(_ADD_INSTANCE, rows)
 
 
-def _series_of(connection: Connection, receipts: Sequence[tuple[Receipt, int]]) -> dict[tuple[int, str], int]:
-    """The rows of these objects' series, by study and UID; a new one is added."""
-    modalities = {(study, each.header.series_instance_uid): each.header.modality for each, study in receipts}
-    which = {"studies": sorted({study for study, _ in modalities}), "uids": sorted({uid for _, uid in modalities})}
-    found = {(each.study_id, each.series_instance_uid): int(each.id) for each in connection.execute(_SERIES_OF, which)}
-    for (study_id, uid), modality in modalities.items():
-        if (study_id, uid) not in found:
-            row = {"study_id": study_id, "series_instance_uid": uid, "modality": modality}
-            found[study_id, uid] = _key(connection.execute(_ADD_SERIES, row))
+def _instance(ledger: Ledger, receipt: Receipt, study_id: int, series_id: int) -> dict[str, Any]:
+    return {
+        "study_id": study_id,
+        "series_id": series_id,
+        "association_id": receipt.association_id,
+        "sop_instance_uid": receipt.header.sop_instance_uid,
+        "digest": receipt.digest,
+        "key": receipt.key,
+        "size": receipt.size,
+        "header": receipt.header.to_json(),
+        "received_at": ledger.clock.now(),
+    }
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A series that objects belong to. `since`: of `Pace.after`, where images of it come just now; else None."""
+
+    modality: str
+    since: tuple[float, float | None] | None = None
+
+
+def _arriving(ledger: Ledger, receipts: Sequence[tuple[Receipt, Any]]) -> dict[tuple[int, str], _Series]:
+    """The series of objects that come now, by study and UID."""
+    found: dict[tuple[int, str], _Series] = {}
+    for receipt, study in receipts:
+        header, key = receipt.header, (int(study.id), receipt.header.series_instance_uid)
+        if key not in found or (header.has_pixels and found[key].since is None):
+            found[key] = _Series(header.modality, _since(ledger, study) if header.has_pixels else None)
     return found
 
 
-def _extend_study(ledger: Ledger, connection: Connection, known: Any, header: Header, patience: Patience) -> None:
+def _series_of(
+    ledger: Ledger, connection: Connection, wanted: Mapping[tuple[int, str], _Series]
+) -> dict[tuple[int, str], int]:
+    """The row numbers of these series, by study and UID; a new one is added, and the pace of each noted."""
+    which = {"studies": sorted({study for study, _ in wanted}), "uids": sorted({uid for _, uid in wanted})}
+    known = {(each.study_id, each.series_instance_uid): each for each in connection.execute(_SERIES_OF, which)}
+    numbers, paces, tick = dict[tuple[int, str], int](), [], ledger.clock.tick()
+    for key, series in wanted.items():
+        row = known.get(key)
+        columns = {} if series.since is None else arrivals.pace(row, [tick], *series.since)
+        if row is None:
+            new = {"study_id": key[0], "series_instance_uid": key[1], "modality": series.modality}
+            numbers[key] = _key(connection.execute(_ADD_SERIES, new | columns))
+        else:
+            numbers[key] = int(row.id)
+            paces += [{"number": row.id, **columns}] if columns else []
+    if paces:
+        connection.execute(_PACE, paces)
+    return numbers
+
+
+def _since(ledger: Ledger, study: Any) -> tuple[float, float | None]:
+    """First tick of a study and the end of what sent of it, as more images of it come now."""
+    is_received = study.state == StudyState.RECEIVING
+    return (study.first_tick, study.ended_tick) if is_received else (ledger.clock.tick(), None)
+
+
+def _extend_study(
+    ledger: Ledger, connection: Connection, known: Any, header: Header, source: Source, patience: Patience
+) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
     if told := whose.joined(connection, known, header):
-        connection.execute(_TOLD, told | {"number": known.id})
+        connection.execute(_TOUCH, told | {"number": known.id})
     if header.has_pixels:
-        connection.execute(_EXTEND, _extension(ledger, known, [header], patience))
+        connection.execute(_EXTEND, _extension(ledger, known, [(header, source)], patience))
 
 
-def _extension(ledger: Ledger, known: Any, images: Sequence[Header], patience: Patience) -> dict[str, Any]:
+def _extension(
+    ledger: Ledger, known: Any, images: Sequence[tuple[Header, Source]], patience: Patience
+) -> dict[str, Any]:
     """What changes in a study's row by more images."""
     tick = ledger.clock.tick()
     state, first_tick, why = known.state, known.first_tick, known.settle_why
@@ -548,6 +582,7 @@ def _extension(ledger: Ledger, known: Any, images: Sequence[Header], patience: P
         state, first_tick, why = STUDY[StudyState.SETTLED, StudyEvent.LATE_INSTANCE], tick, "late images"
     if why in JUDGED:  # it waited for that alone, and now for more images
         why = "late images"
+    coming = arrivals.coming(known, [source for _, source in images], tick)
     return {
         "number": known.id,
         "more": len(images),
@@ -556,7 +591,10 @@ def _extension(ledger: Ledger, known: Any, images: Sequence[Header], patience: P
         "came_at": ledger.clock.now(),
         "first": first_tick,
         "tick": tick,
-        "look": _look_at(images[-1], first_tick, tick, patience),
+        "look": _look_at(images[-1][0], first_tick, tick, patience),
+        "by": coming.get("last_association", known.last_association),
+        "cut": coming.get("cut_tick", known.cut_tick),
+        "who": dict(coming.get("cut_by", known.cut_by)),
     }
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
-from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Signals, has_gap, is_volume
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups, whose
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
@@ -30,6 +30,11 @@ _INSTANCES: Final = (
     select(tables.instance.c.id, tables.instance.c.header)
     .where(tables.instance.c.study_id == bindparam("study"))
     .order_by(tables.instance.c.id)
+)
+_PACES: Final = (
+    select(tables.series.c.last_tick, tables.series.c.longest_pause_s, tables.series.c.is_split)
+    .where(tables.series.c.study_id == bindparam("study"), tables.series.c.last_tick.is_not(None))
+    .order_by(tables.series.c.id)
 )
 _APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
     tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state.in_(["open", "unjudged"])
@@ -56,7 +61,7 @@ _UNCHANGED: Final = update(tables.study).where(
 )
 _LOOK_AGAIN: Final = _UNCHANGED.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
 _SETTLE: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING).values(
-    state=STUDY[StudyState.RECEIVING, StudyEvent.WHOLE], settle_tick=None
+    state=STUDY[StudyState.RECEIVING, StudyEvent.WHOLE], settle_tick=None, cut_tick=None, cut_by={}
 )
 _REVISED: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_REVISION: Final = insert(tables.revision)
@@ -124,10 +129,12 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         row.ended_tick,
         row.revised_tick,
         is_volume(headers.values()),
-        has_gap(list(headers.values())),
+        has_gap(list(headers.values())) or is_short(headers.values()),
         row.settle_why == CONFLICT_SETTLED,
         row.settle_why if row.settle_why in JUDGED else "",
         apart.has_unjudged,
+        row.cut_tick,
+        tuple(Pace(*each) for each in connection.execute(_PACES, {"study": study_id})),
     )
     asked = connection.execute(_ASKED, {"study": study_id}).all()
     return Candidate(

@@ -106,14 +106,17 @@ association = Table(
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     _text("ended_how"),
+    _text("ended_as"),
     Column("contexts", JSON, nullable=False),
     Column("stored", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
     Column("refusals", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
+"""`ended_how`: in words; `ended_as`: a `domain.ends.End`, empty while it is open and where it was rejected."""
 _OPEN = association.c.ended_at.is_(None)
 Index("ix_association_open", association.c.id, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("ix_association_sender", association.c.calling_ae_title, association.c.address, association.c.id)
 
 study = Table(
     "study",
@@ -136,6 +139,9 @@ study = Table(
     Column("revised_tick", Float),
     Column("settle_tick", Float),
     _text("settle_why"),
+    Column("last_association", BigInteger),
+    Column("cut_tick", Float),
+    Column("cut_by", JSON, nullable=False, server_default="{}"),
     _text("reason"),
     Column("conflicts", Integer, nullable=False, server_default="0"),
     Column("corrections", Integer, nullable=False, server_default="0"),
@@ -147,6 +153,8 @@ study = Table(
 
 `flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at. `conflicts`: how many
 are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read.
+`last_association`: the number of the one that last brought of it. `cut_by`: the senders that were cut off while they
+sent of it, each with the number of that association, until they come back; `cut_tick`: when the last of them was.
 `persons`: whom its objects name, each once, in the order in which they came (`imaging.ledger.whose`)."""
 _FLAGGED = study.c.flag.is_not(None)
 Index("ix_study_flagged", study.c.id, sqlite_where=_FLAGGED, postgresql_where=_FLAGGED)
@@ -160,9 +168,13 @@ series = Table(
     _to("study", index=True),
     _text("series_instance_uid"),
     _text("modality"),
+    Column("last_tick", Float),
+    Column("longest_pause_s", Float, nullable=False, server_default="0"),
+    Column("is_split", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("study_id", "series_instance_uid"),
     sqlite_autoincrement=True,
 )
+"""`last_tick`, `longest_pause_s`, `is_split`: a `domain.settling.Pace`."""
 
 instance = Table(
     "instance",

@@ -14,6 +14,7 @@ from imaging.dicom_node.commands import Piece
 from imaging.dicom_node.files import Announced
 from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
+from imaging.domain.ends import End
 from imaging.domain.fitting import fits, in_scope
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
@@ -115,10 +116,10 @@ class _Receiving:
     def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
         return self._storing.receive(replace(what, sender=self._senders[association]), pieces, association)
 
-    def closed(self, association: int, how: str, tally: Tally) -> None:
+    def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
         del self._senders[association]
-        end = AssociationEnd(how, tally.stored, tally.refused, tally.refusals)
-        receiving.end_association(self._ledger, association, end)
+        ended = AssociationEnd(how, tally.stored, tally.refused, tally.refusals, end)
+        receiving.end_association(self._ledger, association, ended)
         log.info(
             "association_ended number=%d how=%r stored=%d refused=%d", association, how, tally.stored, tally.refused
         )

@@ -9,6 +9,7 @@ from imaging.dicom_node.acceptor import Opened, Tally
 from imaging.dicom_node.commands import Piece
 from imaging.dicom_node.files import Announced
 from imaging.dicom_node.storing import Status
+from imaging.domain.ends import End
 from imaging.domain.peers import Refused
 
 
@@ -22,6 +23,7 @@ class Kept:
     unread: Counter[str] = field(default_factory=Counter)
     writes: int = 0
     ends: list[tuple[str, Tally]] = field(default_factory=list)
+    meanings: list[End] = field(default_factory=list)
     ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def opened(self, who: Opened) -> int:
@@ -39,7 +41,8 @@ class Kept:
         self.stored.append((*uids, b"".join(bytes(each.data) for each in pieces)))
         return Status(0)
 
-    def closed(self, association: int, how: str, tally: Tally) -> None:
+    def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
+        self.meanings.append(end)
         self.ends.append((how, tally))
         self.ended.release()
 

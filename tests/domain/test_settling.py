@@ -1,18 +1,19 @@
 """When a study is whole follows from what came of it, not from the order or the number of looks."""
 
+import itertools
 import random
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.header import Header
-from imaging.domain.settling import LookAgain, Patience, Signals, Whole, has_gap, is_volume, whole
+from imaging.domain.settling import LookAgain, Pace, Patience, Signals, Whole, has_gap, is_short, is_volume, whole
 
 PATIENCE = Patience()
 ticks = st.floats(0, 1e6, allow_nan=False)
 waits = st.floats(0, 2000, allow_nan=False)
-patiences = st.builds(Patience, waits, waits, waits, waits, waits, waits)
+patiences = st.builds(Patience, waits, waits, waits, waits, waits, waits, waits)
 
 
 @st.composite
@@ -21,7 +22,10 @@ def signals(draw: st.DrawFn) -> Signals:
     last = first + draw(waits)
     ended = draw(st.none() | waits.map(lambda wait: last + wait))
     revised = draw(st.none() | waits.map(lambda wait: first - wait))
-    return Signals(first, last, ended, revised, draw(st.booleans()), draw(st.booleans()))
+    cut = draw(st.none() | waits.map(lambda wait: first + wait))
+    pace = Pace(draw(st.none() | st.just(last)), draw(waits), draw(st.booleans()))
+    is_volume, has_gap = draw(st.booleans()), draw(st.booleans())
+    return Signals(first, last, ended, revised, is_volume, has_gap, cut_tick=cut, paces=(pace,))
 
 
 def slices(*positions: float, modality: str = "CT", series: str = "1.2", **facts: object) -> list[Header]:
@@ -146,3 +150,89 @@ def test_a_study_is_a_volume_by_its_images_alone() -> None:
     assert is_volume(slices(0.0))
     assert not is_volume(slices(0.0, modality="DX"))
     assert not is_volume([])
+
+
+def test_a_volume_waits_a_minute_for_a_sender_that_was_cut_off_and_a_film_never_does() -> None:
+    cut = replace(volume(False, last=5.0, ended=6.0), cut_tick=6.0)
+    assert whole(cut, PATIENCE, 60.0) == LookAgain(66.0, "sender cut off, and not back")
+    assert whole(cut, PATIENCE, 66.0) == Whole("sender cut off, and not back")
+    assert whole(replace(cut, is_volume=False), PATIENCE, 7.0) == Whole("end of the association")
+
+
+def test_a_sender_that_was_cut_off_is_awaited_while_another_one_sends() -> None:
+    awaited = replace(volume(False, last=58.0), cut_tick=50.0)
+    assert whole(awaited, replace(PATIENCE, volume_open_s=1.0), 60.0) == LookAgain(
+        110.0, "sender cut off, and not back"
+    )
+    assert whole(awaited, PATIENCE, 111.0) == LookAgain(118.0, "association open, but silent")
+
+
+@given(signals(), patiences, ticks)
+def test_no_film_ever_waits_for_a_sender_or_at_its_pace(known: Signals, patience: Patience, now: float) -> None:
+    film = replace(known, is_volume=False)
+    assert whole(film, patience, now) == whole(replace(film, cut_tick=None, paces=()), patience, now)
+
+
+def paced(pauses: list[float], ended: bool = False) -> Pace:
+    """Images of one series after these pauses; each in an association of its own, or all in one."""
+    pace, tick = Pace(), 0.0
+    for pause in [0.0, *pauses]:
+        tick += pause
+        pace = pace.after([tick], 0.0, tick if ended and pace.last_tick is not None else None)
+    return pace
+
+
+def test_a_series_is_quiet_after_three_times_its_senders_longest_pause_and_thirty_seconds_at_most() -> None:
+    assert paced([1.0, 4.0, 1.0]).quiet_at(PATIENCE) == 6.0 + 12.0
+    assert paced([1.0, 11.0]).quiet_at(PATIENCE) == 12.0 + 30.0
+    slow = replace(volume(False, last=6.0, ended=6.5), paces=(paced([1.0, 4.0, 1.0]),))
+    assert whole(slow, PATIENCE, 17.0) == LookAgain(18.0, "quiet at the sender's pace")
+    assert whole(slow, PATIENCE, 18.0) == Whole("quiet at the sender's pace")
+
+
+def test_a_series_that_went_on_after_its_association_had_ended_waits_as_with_a_gap() -> None:
+    assert paced([0.3], ended=True).quiet_at(PATIENCE) == 0.3 + PATIENCE.volume_with_gap_s
+    assert paced([0.3]).quiet_at(PATIENCE) < 0.3 + PATIENCE.volume_s
+
+
+def test_a_pause_that_began_before_the_wait_did_does_not_count() -> None:
+    assert paced([1.0]).after([500.0], 500.0, 2.0) == Pace(500.0, 1.0, is_split=False)
+    assert replace(paced([1.0]), last_tick=None).after([50.0], 0.0, 40.0) == Pace(50.0, 1.0, is_split=False)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=20), st.sets(st.integers(1, 19)))
+def test_a_pace_does_not_depend_on_how_images_are_grouped(pauses: list[float], cuts: set[int]) -> None:
+    arrivals = [0.0]
+    for pause in pauses:
+        arrivals.append(arrivals[-1] + pause)
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(arrivals)), len(arrivals)]
+    pace = Pace()
+    for begin, end in itertools.pairwise(bounds):
+        pace = pace.after(arrivals[begin:end], 0.0, None)
+    assert pace == paced(pauses)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(0.3, 3.0), min_size=299, max_size=299), st.floats(0.0, 0.3))
+def test_three_hundred_slices_in_three_hundred_associations_are_one_study(pauses: list[float], sending: float) -> None:
+    """However they pause between 0.3 and 3 s: none of the pauses is taken for the end."""
+    patience, pace, tick, ended = replace(PATIENCE, longest_s=1e6), Pace(), 0.0, None
+    for at, pause in enumerate([0.0, *pauses]):
+        tick += pause
+        if ended is not None:
+            known = Signals(0.0, tick - pause, ended, None, True, at == 1, paces=(pace,))
+            assert isinstance(whole(known, patience, tick), LookAgain)
+        pace, ended = pace.after([tick], 0.0, ended), tick + sending
+
+
+def test_images_that_are_announced_and_missing_are_a_gap() -> None:
+    assert is_short(slices(0.0, 5.0, acquisition_number=1, images_in_acquisition=3))
+    assert is_short(slices(0.0, 5.0, images_in_series=3))
+    assert is_short(slices(0.0, 5.0, images_in_study=3))
+
+
+def test_what_is_there_or_is_counted_in_frames_is_not_missing() -> None:
+    assert not is_short(slices(0.0, 5.0, images_in_acquisition=2, images_in_series=2, images_in_study=2))
+    assert not is_short(slices(0.0, 5.0, images_in_acquisition=-1))
+    assert not is_short(slices(0.0, images_in_acquisition=40, number_of_frames=40))
+    assert not is_short(slices(0.0, 5.0))

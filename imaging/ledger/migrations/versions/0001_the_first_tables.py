@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("ended_how", sa.Text(), server_default="", nullable=False),
+        sa.Column("ended_as", sa.Text(), server_default="", nullable=False),
         sa.Column("contexts", sa.JSON(), nullable=False),
         sa.Column("stored", sa.Integer(), server_default="0", nullable=False),
         sa.Column("refused", sa.Integer(), server_default="0", nullable=False),
@@ -33,6 +34,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+    op.create_index("ix_association_sender", "association", ["calling_ae_title", "address", "id"], unique=False)
     op.create_table(
         "last_result",
         sa.Column("study_instance_uid", sa.Text(), nullable=False),
@@ -107,6 +109,9 @@ def upgrade() -> None:
         sa.Column("revised_tick", sa.Float(), nullable=True),
         sa.Column("settle_tick", sa.Float(), nullable=True),
         sa.Column("settle_why", sa.Text(), server_default="", nullable=False),
+        sa.Column("last_association", sa.BigInteger(), nullable=True),
+        sa.Column("cut_tick", sa.Float(), nullable=True),
+        sa.Column("cut_by", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("conflicts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("corrections", sa.Integer(), server_default="0", nullable=False),
@@ -198,6 +203,9 @@ def upgrade() -> None:
         sa.Column("study_id", sa.BigInteger(), nullable=False),
         sa.Column("series_instance_uid", sa.Text(), server_default="", nullable=False),
         sa.Column("modality", sa.Text(), server_default="", nullable=False),
+        sa.Column("last_tick", sa.Float(), nullable=True),
+        sa.Column("longest_pause_s", sa.Float(), server_default="0", nullable=False),
+        sa.Column("is_split", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_series_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
         sa.UniqueConstraint("study_id", "series_instance_uid", name=op.f("uq_series_study_id")),

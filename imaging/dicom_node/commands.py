@@ -114,7 +114,13 @@ def decoded(raw: bytearray) -> dict[int, bytes]:
 
 
 def has_data_set(elements: dict[int, bytes]) -> bool:
-    """Command Data Set Type (0000,0800). Raises ValueError where nobody can know what follows."""
+    """Command Data Set Type (0000,0800). Raises ValueError where nobody can know what follows.
+
+    What answers C-STORE and C-ECHO has none (PS3.7 9.3.1.2, 9.3.5.2), whatever some peers write there.
+    """
+    command = int.from_bytes(elements.get(_COMMAND, b"")[:2], "little")
+    if command in (C_STORE_RQ | RESPONSE, C_ECHO_RQ | RESPONSE):
+        return False
     if not elements.get(_COMMAND) or _DATA_SET not in elements:
         raise ValueError("a command without Command Field or Command Data Set Type")
     return int.from_bytes(elements[_DATA_SET][:2], "little") != _NO_DATA_SET

@@ -29,7 +29,7 @@ from imaging.dicom_node.upper_layer import (
     Ended,
     Line,
 )
-from imaging.domain.peers import Address
+from imaging.domain.peers import Address, Times
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UIDs and values of the wire
 
@@ -37,9 +37,6 @@ REQUEST_S: Final = 30.0
 """How long a peer that has connected may take to say who it is (ARTIM, PS3.8 9.1.5)."""
 SILENCE_S: Final = 120.0
 """How long an association that a peer asked for may be silent."""
-CONNECT_S: Final = 5.0
-ANSWER_S: Final = 60.0
-"""How long a peer that we asked may take to answer a message."""
 _APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 _STORAGE_AND_ECHO: Final = (build_context(Verification),)
 
@@ -105,17 +102,17 @@ def reject(line: Line, result: int, source: int, diagnostic: int) -> None:
 
 
 def associate(
-    peer: Address, ae_title: str, pairs: Sequence[tuple[str, str]]
+    peer: Address, ae_title: str, pairs: Sequence[tuple[str, str]], times: Times
 ) -> tuple[Line, dict[tuple[str, str], int]]:
     """Asks a peer for an association with a context for each pair of abstract and transfer syntax.
 
     Returns the line, and the accepted pairs with the contexts' IDs. Raises OSError without a connection, Ended without
-    an association: of those, Rejected where the peer does not want one.
+    an association: of those, Rejected where the peer does not want one, Silent where it does not say in its time.
     """
-    line = Line(socket.create_connection((peer.host, peer.port), CONNECT_S))
+    line = Line(socket.create_connection((peer.host, peer.port), times.connect))
     proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
     try:
-        line.wait_at_most(CONNECT_S)
+        line.wait_at_most(times.accept)
         line.send_pdu(ASSOCIATE_RQ, _request(peer.ae_title, ae_title, proposed))
         answer = _acceptance(line)
         chosen = _chosen(answer, proposed)
@@ -127,7 +124,7 @@ def associate(
     line.contexts = frozenset(chosen)
     if answer.maximum_length_received:
         line.largest_sent = answer.maximum_length_received
-    line.wait_at_most(ANSWER_S)
+    line.wait_at_most(times.response)
     return line, {(proposed[number][0], syntax): number for number, syntax in chosen.items()}
 
 

@@ -46,6 +46,13 @@ class Broken(Ended):
         self.reason = reason
 
 
+class Silent(Broken):
+    """The peer said nothing for as long as it may."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer was silent for too long")
+
+
 class Line:
     """A connection. To be used in one thread; `abort` may be called from any.
 
@@ -242,7 +249,7 @@ def _said_by_the_socket() -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise Broken("the peer was silent for too long") from error
+        raise Silent from error
     except (OSError, ValueError) as error:  # ValueError: it was closed
         raise Ended("connection lost") from error
 

@@ -105,7 +105,7 @@ def _replay_model(ledger: Ledger, asked: Asked, since: datetime | None, done: _D
 
 def _announced(asked: Asked, studies: int, of_whom: str) -> str:
     when = "now" if _is_served(asked) else "when the node starts, which does not run"
-    return f"{studies} studies are looked at for {of_whom}, {when}"
+    return f"{studies} {'study is' if studies == 1 else 'studies are'} looked at for {of_whom}, {when}"
 
 
 def _is_served(asked: Asked) -> bool:
@@ -137,4 +137,5 @@ def _move(ledger: Ledger, old: str, new: str, done: _Done) -> None:
     moved = deliveries.move(ledger, old, new)
     done.deliveries = moved.count
     if moved.dropped:
-        done.words.append(f"{moved.dropped} of {old} are dropped: {new} has the same already")
+        verb = "is" if moved.dropped == 1 else "are"
+        done.words.append(f"{moved.dropped} of {old} {verb} not sent: {new} has, or will get, the same object")

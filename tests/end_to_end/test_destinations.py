@@ -37,7 +37,7 @@ def test_each_destination_gets_what_it_asked_for_and_replay_brings_what_was_refu
     assert negatives.stored == []
 
     refuses.status = 0x0000
-    assert imaging_json("replay", "--home", str(node.home), "--to", "RIS", "--json") == {"deliveries": 2, "jobs": 0}
+    assert imaging_json("replay", "--home", str(node.home), "--to", "RIS", "--json")["deliveries"] == 2
     eventually(lambda: len(refuses.stored) == 2, what="the replayed answers at the RIS")
     by_uid = {str(each.SOPInstanceUID): each for each in takes.stored}
     assert {str(each.SOPInstanceUID): each for each in refuses.stored} == by_uid, "one UID, one content"

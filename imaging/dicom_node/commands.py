@@ -18,6 +18,8 @@ _SOP_CLASS, _COMMAND, _MESSAGE, _RESPONDED, _PRIORITY, _DATA_SET, _STATUS, _COMM
 _MEDIUM: Final = 0
 _SOME_DATA_SET, _NO_DATA_SET = 0x0001, 0x0101
 
+_ALWAYS_ALONE: Final = (C_STORE_RQ | RESPONSE, C_ECHO_RQ | RESPONSE)
+
 
 @dataclass(frozen=True)
 class Message:
@@ -114,12 +116,12 @@ def decoded(raw: bytearray) -> dict[int, bytes]:
 
 
 def has_data_set(elements: dict[int, bytes]) -> bool:
-    """Command Data Set Type (0000,0800). Raises ValueError where nobody can know what follows.
+    """Whether a data set follows, as Command Data Set Type (0000,0800) says.
 
-    What answers C-STORE and C-ECHO has none (PS3.7 9.3.1.2, 9.3.5.2), whatever some peers write there.
+    After a response to C-STORE or C-ECHO none does, whatever stands there (PS3.7 9.3.1.2, 9.3.5.2). Raises ValueError
+    where nobody can know what follows.
     """
-    command = int.from_bytes(elements.get(_COMMAND, b"")[:2], "little")
-    if command in (C_STORE_RQ | RESPONSE, C_ECHO_RQ | RESPONSE):
+    if int.from_bytes(elements.get(_COMMAND, b"")[:2], "little") in _ALWAYS_ALONE:
         return False
     if not elements.get(_COMMAND) or _DATA_SET not in elements:
         raise ValueError("a command without Command Field or Command Data Set Type")

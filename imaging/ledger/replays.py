@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, exists, insert, literal, select, update
 
-from imaging import crash
 from imaging.domain.priority import first_due
 from imaging.domain.states import StudyState
 from imaging.ledger import tables, wakeups
@@ -102,7 +101,6 @@ def settle_again(ledger: Ledger, mark: Mark, candidate: Candidate, jobs: Sequenc
         connection.execute(update(study).where(study.c.id == mark.study_id).values(reason=""))
         due_at = first_due(ledger.clock.now()) if mark.model else None
         add_revision(ledger, connection, mark.study_id, SIGNAL, jobs, due_at)
-        crash.point("replay-not-committed")
     ledger.wakeups.notify(wakeups.STUDY, wakeups.JOB)
     return True
 

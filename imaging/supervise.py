@@ -155,7 +155,10 @@ class _Supervisor:
         ]
         self._destinations = [each.name for each in settings.destinations]
         for _, names in settings.shared_addresses:
-            log.warning("destinations_share_an_address names=%s why=each result goes there so often", ",".join(names))
+            log.warning(
+                "destinations_share_an_address names=%s why=what each of them takes is sent there for each name",
+                ",".join(names),
+            )
         self._announced = False
 
     def run(self, out: IO[str]) -> int:

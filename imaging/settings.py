@@ -8,13 +8,21 @@ import logging
 import os
 import tomllib
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.patient import placeholder_words
-from imaging.domain.peers import MOST_ASSOCIATIONS, Address, Caller, is_loopback, is_plain_title, plain_address
+from imaging.domain.peers import (
+    MOST_ASSOCIATIONS,
+    Address,
+    Caller,
+    Times,
+    is_loopback,
+    is_plain_title,
+    plain_address,
+)
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
 from imaging.models.folders import folder_faults
@@ -43,11 +51,12 @@ class _BadValue(ValueError):
 
 @dataclass(frozen=True)
 class Destination:
-    """A peer that results go to, and which of them it takes."""
+    """A peer that results go to, which of them it takes, and how long it may take."""
 
     name: str
     address: Address
     outcomes: frozenset[str] = frozenset(OUTCOMES)
+    times: Times = Times()
 
 
 def _megabytes(said: str) -> float:
@@ -144,6 +153,16 @@ def _outcomes(said: str) -> tuple[str, frozenset[str]]:
     return name, chosen
 
 
+def _times(said: str) -> tuple[str, Times]:
+    name, equals, rest = said.partition("=")
+    try:
+        if equals and name:
+            return name, Times.parse(rest)
+    except ValueError:
+        pass
+    raise _BadValue(f"is not of the form NAME={Times()}, or a part of it, in seconds up to 3600")
+
+
 def _site_word(said: str) -> str:
     try:
         SiteWord.parse(said)
@@ -214,6 +233,14 @@ class Settings:
         f"which results a destination gets, out of {', '.join(OUTCOMES)}; unnamed ones get all",
         many=True,
     )
+    deliver_times: tuple[tuple[str, Times], ...] = _setting(
+        _times,
+        (),
+        "NAME=PHASE:SECONDS+...",
+        "how long a destination may take until the connection stands (connect), until it says whether it takes the "
+        f"association (accept), and to answer an object (response); what is not said is {Times()}",
+        many=True,
+    )
     web_host: str = _setting(_text, "127.0.0.1", "HOST", "address of the worklist; loopback until accounts exist")
     web_port: int = _setting(_port, 8080, "PORT", "port of the worklist; 0: any free one")
     viewer_url: str = _setting(
@@ -271,10 +298,21 @@ class Settings:
     @property
     def destinations(self) -> tuple[Destination, ...]:
         """Where results go, with the outcomes that each takes."""
-        chosen = dict(self.deliver_outcomes)
+        outcomes, times = dict(self.deliver_outcomes), dict(self.deliver_times)
         return tuple(
-            Destination(each.name, each.address, chosen.get(each.name, each.outcomes)) for each in self.deliver_to
+            replace(each, outcomes=outcomes.get(each.name, each.outcomes), times=times.get(each.name, each.times))
+            for each in self.deliver_to
         )
+
+    @property
+    def shared_addresses(self) -> tuple[tuple[Address, tuple[str, ...]], ...]:
+        """Addresses that several destinations have, with their names: what they all take goes there so often."""
+        names: dict[tuple[str, str, int], list[Destination]] = {}
+        for each in self.deliver_to:
+            where = each.address
+            names.setdefault((where.ae_title, where.host.lower(), where.port), []).append(each)
+        shared = [found for found in names.values() if len(found) > 1]
+        return tuple((found[0].address, tuple(each.name for each in found)) for found in shared)
 
 
 def table() -> dict[str, Field[Any]]:
@@ -400,8 +438,9 @@ def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
     names = [each.name for each in settings.deliver_to]
     faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
     faults += [
-        f"--deliver-outcomes names {name}, which --deliver-to does not{nearest(name, names) if names else ''}"
-        for name, _ in settings.deliver_outcomes
+        f"--{what} names {name}, which --deliver-to does not{nearest(name, names) if names else ''}"
+        for what, chosen in (("deliver-outcomes", settings.deliver_outcomes), ("deliver-times", settings.deliver_times))
+        for name, _ in chosen
         if name not in names and (names or "deliver_to" not in said)
     ]
     return faults

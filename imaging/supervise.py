@@ -154,6 +154,11 @@ class _Supervisor:
             for index in range(settings.workers if role == "worker" else 1)
         ]
         self._destinations = [each.name for each in settings.destinations]
+        for _, names in settings.shared_addresses:
+            log.warning(
+                "destinations_share_an_address names=%s why=what each of them takes is sent there for each name",
+                ",".join(names),
+            )
         self._announced = False
 
     def run(self, out: IO[str]) -> int:
@@ -342,7 +347,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
     if role == "deliver":
         return common | {
             "ae_title": settings.ae_title,
-            "destinations": [[each.name, str(each.address)] for each in settings.destinations],
+            "destinations": [[each.name, str(each.address), str(each.times)] for each in settings.destinations],
         }
     return common | {
         "host": settings.web_host,

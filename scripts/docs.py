@@ -176,7 +176,13 @@ def statuses() -> str:
 
 def judgements() -> str:
     """What the statuses of a peer that we send to mean for a delivery."""
-    said = {retry.Accepted: "delivered", retry.Passing: "tried again", retry.Permanent: "dead letter"}
+    said = {
+        retry.Accepted: "delivered",
+        retry.Passing: "tried again",
+        retry.Permanent: "dead letter",
+        retry.Duplicate: "delivered where an earlier attempt may have brought this object there, else dead letter",
+        retry.NotTaken: "sent as Comprehensive SR to who takes that, else dead letter",
+    }
     known = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000, 0xFE00)
     return _table(["status", "the delivery is"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known])
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peers import free_port
@@ -27,9 +27,11 @@ class StoragePeer:
         syntaxes: Sequence[str] = NATIVE,
         ae_title: str = "PACS",
         hangs_up: bool = False,
+        refuses: Mapping[str, int] | None = None,
     ) -> None:
+        """`refuses`: the status for objects of these SOP classes, whose contexts it takes."""
         self.status, self.sop_classes, self.syntaxes, self.ae_title = status, sop_classes, syntaxes, ae_title
-        self.hangs_up = hangs_up
+        self.hangs_up, self.refuses = hangs_up, refuses or {}
         self.port = free_port()
         self.stored: list[Dataset] = []
         self.answers = threading.Event()
@@ -79,6 +81,8 @@ class StoragePeer:
         if self.hangs_up:
             event.assoc.abort()
             return 0x0110
+        if refused := self.refuses.get(str(event.request.AffectedSOPClassUID)):
+            return refused
         if self.status < 0x0100 or self.status >> 12 == 0xB:
             dataset = event.dataset
             dataset.file_meta = event.file_meta

@@ -20,7 +20,7 @@ from typing import Final
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
-from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Sender, Unreachable
 from imaging.domain.card import UNPROVEN
 from imaging.inference.golden import check
 from imaging.ledger import migrate
@@ -28,7 +28,7 @@ from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR
-from imaging.settings import Settings
+from imaging.settings import Destination, Settings
 from imaging.spool import Room
 from imaging.supervise import running_roles
 
@@ -149,19 +149,35 @@ _REPORTS: Final = ((SR_CLASS, "Comprehensive 3D SR"), (COMPREHENSIVE_SR, "Compre
 
 
 def _peers(settings: Settings) -> Iterator[Finding]:
+    for address, names in settings.shared_addresses:
+        said = f"{', '.join(names)} are one address, {address}: what each of them takes goes there {len(names)} times"
+        yield Finding("peers", True, said, "name it once; `imaging replay --to NEW --of OLD` moves what waits")
     for each in settings.destinations:
-        sender = Sender(each.address, settings.ae_title)
+        sender = Sender(each.address, settings.ae_title, each.times)
         try:
             sender.echo()
             taken = next((name for uid, name in _REPORTS if sender.takes(uid, str(ExplicitVRLittleEndian))), "")
         except Unreachable as error:
-            mend = f"is it on, is {each.address} right, and does it know our AE title {settings.ae_title}?"
-            yield Finding(f"peer {each.name}", False, str(error), mend)
+            yield Finding(f"peer {each.name}", False, str(error), _mend(error, each, settings.ae_title))
         else:
             mend = "" if taken else f"let it accept Comprehensive 3D SR from our AE title {settings.ae_title}"
             yield Finding(f"peer {each.name}", bool(taken), f"answers C-ECHO, takes {taken or 'no report'}", mend)
         finally:
             sender.close()
+
+
+def _mend(error: Unreachable, to: Destination, ae_title: str) -> str:
+    """What to do, by how far it came: to no connection, no association or no response."""
+    if isinstance(error, NoConnection):
+        return f"is it on, is {to.address} right, and does no firewall lie between?"
+    if isinstance(error, NoAssociation):
+        return (
+            "something takes the connection: is it DICOM, and well? Where it looks up our name first, mend its DNS, "
+            f"or raise --deliver-times {to.name}=accept:{to.times.accept:g}"
+        )
+    if isinstance(error, NoResponse):
+        return "it takes the association and then does not answer: look at its load and its log"
+    return f"is {to.address} right, and does it know our AE title {ae_title}?"
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from imaging.dicom_node.associate import (
     Request,
 )
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
-from imaging.domain.peers import Address
+from imaging.domain.peers import Address, Times
 from imaging.domain.transfer_syntaxes import taken
 from imaging.domain.uids import is_usable
 
@@ -28,9 +28,6 @@ logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # its lines hold UID
 
 SILENCE_S: Final = 120.0
 """How long an association that a peer asked for may be silent."""
-CONNECT_S: Final = 5.0
-ANSWER_S: Final = 60.0
-"""How long a peer that we asked may take to answer a message."""
 
 ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
@@ -108,17 +105,17 @@ def accept(line: Line, request: Request) -> list[Context]:
 
 
 def associate(
-    peer: Address, ae_title: str, pairs: Sequence[tuple[str, str]]
+    peer: Address, ae_title: str, pairs: Sequence[tuple[str, str]], times: Times
 ) -> tuple[Line, dict[tuple[str, str], int]]:
     """Asks a peer for an association with a context for each pair of abstract and transfer syntax.
 
     Returns the line, and the accepted pairs with the contexts' IDs. Raises OSError without a connection, Ended without
-    an association: of those, Rejected where the peer does not want one.
+    an association: of those, Rejected where the peer does not want one, Silent where it does not say in its time.
     """
-    line = Line(socket.create_connection((peer.host, peer.port), CONNECT_S))
+    line = Line(socket.create_connection((peer.host, peer.port), times.connect))
     proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
     try:
-        line.wait_at_most(CONNECT_S)
+        line.wait_at_most(times.accept)
         line.send_pdu(ASSOCIATE_RQ, wire.request(peer.ae_title, ae_title, proposed))
         answer = _acceptance(line)
     except BaseException as error:
@@ -129,7 +126,7 @@ def associate(
     accepted = _accepted(answer.contexts, proposed)
     line.contexts = frozenset(accepted.values())
     line.takes_at_most(answer.maximum_length)
-    line.wait_at_most(ANSWER_S)
+    line.wait_at_most(times.response)
     return line, accepted
 
 

@@ -14,16 +14,34 @@ from imaging.dicom_node import commands, negotiation
 from imaging.dicom_node.commands import C_ECHO_RQ, C_STORE_RQ, RESPONSE, Message
 from imaging.dicom_node.files import StoreRequest, split_part_10
 from imaging.dicom_node.negotiation import Rejected
-from imaging.dicom_node.upper_layer import Broken, Ended, Line
-from imaging.domain.peers import Address
+from imaging.dicom_node.upper_layer import Broken, Ended, Line, Silent
+from imaging.domain.peers import Address, Times
 from imaging.domain.retry import Answer, NotTaken, Passing, Permanent, judged
 
 _MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
+_NO_MESSAGE: Final = (0, None)
+"""What some peers say that they respond to: no message of ours has it, and only one of ours is ever unanswered."""
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
 class Unreachable(Exception):
     """There is no association with the peer; the text says why, in its own words where it gave any."""
+
+
+class NoConnection(Unreachable):
+    """Nobody takes the connection."""
+
+
+class NoAssociation(Unreachable):
+    """The peer took the connection, and did not say whether it takes the association."""
+
+
+class Refused(Unreachable):
+    """The peer rejected the association, or a message in it."""
+
+
+class NoResponse(Unreachable):
+    """The peer took the association, and did not answer a message in it."""
 
 
 class NothingAccepted(Unreachable):
@@ -33,8 +51,8 @@ class NothingAccepted(Unreachable):
 class Sender:
     """Sends to one peer as `ae_title`. Opens an association when it is needed; `close` ends it."""
 
-    def __init__(self, peer: Address, ae_title: str) -> None:
-        self._peer, self._ae_title = peer, ae_title
+    def __init__(self, peer: Address, ae_title: str, times: Times | None = None) -> None:
+        self._peer, self._ae_title, self._times = peer, ae_title, times or Times()
         self._line: Line | None = None
         self._messages: Iterator[Message] = iter(())
         self._accepted: dict[tuple[str, str], int] = {}
@@ -64,22 +82,30 @@ class Sender:
         try:
             return judged(self._status(C_STORE_RQ, context_id, command, request.data))
         except Ended as ended:
-            return Passing(f"no answer to C-STORE: {ended}")
+            return Passing(_no_answer("C-STORE", ended, self._times.response), was_sent=True)
 
     def takes(self, sop_class_uid: str, transfer_syntax_uid: str) -> bool:
         """Whether the peer accepts a context for such an object. Raises Unreachable."""
         return self._syntax(sop_class_uid, transfer_syntax_uid) is not None
 
     def echo(self) -> None:
-        """C-ECHO. Raises Unreachable where the peer does not answer it."""
+        """C-ECHO, for which nothing has to be done first: it is waited for as for an association.
+
+        Raises Unreachable where the peer does not answer it.
+        """
         pair = str(Verification), str(ImplicitVRLittleEndian)
         self._open([pair])
+        if pair not in self._accepted or self._line is None:
+            raise Refused("the peer accepts no presentation context for C-ECHO")
+        seconds = min(self._times.accept, self._times.response)
+        self._line.wait_at_most(seconds)
         try:
             status = self._status(C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
-        except (Ended, KeyError) as error:
-            raise Unreachable("the peer does not answer C-ECHO") from error
+        except Ended as ended:
+            raise NoResponse(f"takes the association, but gives {_no_answer('C-ECHO', ended, seconds)}") from ended
+        self._line.wait_at_most(self._times.response)
         if status != 0:
-            raise Unreachable(f"the peer answers C-ECHO with status 0x{status:04X}")
+            raise Refused(f"the peer answers C-ECHO with status 0x{status:04X}")
 
     def close(self) -> None:
         """Releases the association, if there is one."""
@@ -101,16 +127,19 @@ class Sender:
         self._proposed = _that_fit([*pairs, *sorted(self._proposed)])
         try:
             line, self._accepted = negotiation.associate(
-                self._peer, self._ae_title, sorted(_with_native(self._proposed))
+                self._peer, self._ae_title, sorted(_with_native(self._proposed)), self._times
             )
         except (socket.gaierror, UnicodeError) as error:
-            raise Unreachable(f"the host {self._peer.host!r} has no address: {_in_words(error)}") from error
+            raise NoConnection(f"the host {self._peer.host!r} has no address: {_in_words(error)}") from error
+        except TimeoutError as error:
+            raise NoConnection(f"no connection within {self._times.connect:g} s") from error
         except OSError as error:
-            raise Unreachable(f"no connection: {_in_words(error)}") from error
+            raise NoConnection(f"no connection: {_in_words(error)}") from error
         except Rejected as rejected:
-            raise Unreachable(str(rejected)) from rejected
+            raise Refused(str(rejected)) from rejected
         except Ended as ended:
-            raise Unreachable(f"no answer to the request for an association: {ended}") from ended
+            why = _no_answer("the request for an association", ended, self._times.accept)
+            raise NoAssociation(why) from ended
         self._line, self._messages = line, line.messages()
         if not self._accepted:
             self.close()
@@ -138,7 +167,8 @@ class Sender:
             answer = next(self._messages, None)
             if answer is None:
                 raise Ended("released by the peer")
-            if (answer.command, answer.responds_to) != (asked | RESPONSE, self._message_id) or answer.status is None:
+            is_to_this = answer.responds_to in (self._message_id, *_NO_MESSAGE)
+            if answer.command != asked | RESPONSE or not is_to_this or answer.status is None:
                 raise Broken("its response is of no request of ours")
         except Ended as ended:
             line.abort(ended.reason if isinstance(ended, Broken) else 0)
@@ -174,6 +204,11 @@ def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest
     if encoded is None:
         raise ValueError("the object cannot be encoded in the peer's transfer syntax")
     return StoreRequest(request.sop_class_uid, request.sop_instance_uid, syntax, encoded)
+
+
+def _no_answer(asked: str, ended: Ended, seconds: float) -> str:
+    """That a peer did not answer in its time, or how it ended the association in place of an answer."""
+    return f"no answer to {asked}" + (f" within {seconds:g} s" if isinstance(ended, Silent) else f": {ended}")
 
 
 def _in_words(error: Exception) -> str:

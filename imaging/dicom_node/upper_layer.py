@@ -55,6 +55,13 @@ class Broken(Ended):
         self.reason = reason
 
 
+class Silent(Broken):
+    """The peer said nothing for as long as it may."""
+
+    def __init__(self) -> None:
+        super().__init__("the peer was silent for too long")
+
+
 class Line:
     """A connection. To be used in one thread; `interrupt` may be called from any.
 
@@ -100,7 +107,7 @@ class Line:
         pdu, until = FirstPdu(ASSOCIATE_AC, ASSOCIATE_RJ), time.monotonic() + self._patience_s
         while pdu.missing:
             if time.monotonic() > until:
-                raise Broken("the peer was silent for too long")
+                raise Silent
             self._limit(until - time.monotonic())
             some = self._inflow.some(pdu.missing)
             if pdu.kind is None and some[0] == ABORT:
@@ -363,7 +370,7 @@ class _Inflow:
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             count = self._connection.recv_into(part, 0, flags)
         except (TimeoutError, BlockingIOError) as error:
-            raise Broken("the peer was silent for too long") from error
+            raise Silent from error
         except (OSError, ValueError) as error:  # ValueError: it was closed
             raise Ended("connection lost") from error
         if not count:
@@ -376,7 +383,7 @@ def _said_by_the_socket() -> Iterator[None]:
     try:
         yield
     except (TimeoutError, BlockingIOError) as error:
-        raise Broken("the peer was silent for too long") from error
+        raise Silent from error
     except (OSError, ValueError) as error:  # ValueError: it was closed
         raise Ended("connection lost") from error
 

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 MOST_ASSOCIATIONS: Final = 200
@@ -100,3 +100,35 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"
+
+
+_LONGEST_S: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long a peer that we ask may take, in seconds.
+
+    `connect`: until the connection stands. `accept`: until it says whether it takes the association. `response`: until
+    it answers a message.
+    """
+
+    connect: float = 5.0
+    accept: float = 30.0
+    response: float = 300.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Times":
+        """From `connect:5+accept:30+response:300`, or a part of it. Raises ValueError with the form wanted."""
+        said = [each.partition(":") for each in text.split("+")]
+        known = {each.name for each in fields(cls)}
+        try:
+            found = {name: float(seconds) for name, _, seconds in said}
+        except ValueError:
+            found = {}
+        if not found or not found.keys() <= known or not all(0 < each <= _LONGEST_S for each in found.values()):
+            raise ValueError(f"{text!r} is not of the form {cls()}, in seconds up to {_LONGEST_S:g}")
+        return cls(**found)
+
+    def __str__(self) -> str:
+        return "+".join(f"{each.name}:{getattr(self, each.name):g}" for each in fields(self))

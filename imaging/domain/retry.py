@@ -17,9 +17,13 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Passing:
-    """It may be accepted later: the peer is away, full, or does not know us yet."""
+    """It may be accepted later: the peer is away, full, or does not know us yet.
+
+    `was_sent`: the object may have arrived all the same, here and below.
+    """
 
     why: str
+    was_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,17 @@ class Permanent:
     """It would be refused tomorrow as well."""
 
     why: str
+    was_sent: bool = False
 
 
 @dataclass(frozen=True)
 class NotTaken(Permanent):
     """The peer takes no object of this SOP class."""
+
+
+@dataclass(frozen=True)
+class Duplicate(Permanent):
+    """The peer has an object under this SOP Instance UID already."""
 
 
 Answer = Accepted | Passing | Permanent
@@ -62,6 +72,7 @@ def after_fault(attempt: int, fault: Passing | Permanent, jitter: float) -> Retr
 
 _STATUS_NAMES: Final = {
     (0x0110, 0xFFFF): "processing failure",
+    (0x0111, 0xFFFF): "duplicate SOP Instance: the peer has an object under this UID already",
     (0x0122, 0xFFFF): "SOP class not supported",
     (0x0124, 0xFFFF): "not authorised",
     (0xA700, 0xFF00): "out of resources",
@@ -71,14 +82,27 @@ _STATUS_NAMES: Final = {
 """By status and the bits of it that count."""
 
 
+_DUPLICATE: Final = 0x0111
+_CLASS_NOT_SUPPORTED: Final = 0x0122
+
+
 def judged(status: int) -> Answer:
     """What a C-STORE response status means for a delivery (PS3.4 B.2.3, PS3.7 C)."""
     if status == 0x0000:
         return Accepted()
-    if status & 0xF000 == 0xB000 or status in (0x0001, 0x0107, 0x0111, 0x0116):  # warnings; 0x0111: it has it already
+    if status & 0xF000 == 0xB000 or status in (0x0001, 0x0107, 0x0116):  # warnings
         return Accepted(f"status 0x{status:04X}")
     named = next((name for code, name in _STATUS_NAMES.items() if status & code[1] == code[0]), "")
     why = f"C-STORE answered with status 0x{status:04X}" + (f", {named}" if named else "")
     if status & 0xFF00 == 0xA700 or status in (0x0110, 0x0124, 0xFE00):
-        return Passing(why)
-    return Permanent(why)
+        return Passing(why, was_sent=True)
+    if status == _DUPLICATE:
+        return Duplicate(why)
+    return NotTaken(why) if status == _CLASS_NOT_SUPPORTED else Permanent(why, was_sent=True)
+
+
+def known_there(answer: Duplicate, *, was_sent: bool) -> Answer:
+    """What a duplicate means. `was_sent`: an earlier attempt may have brought this very object to this peer."""
+    if was_sent:
+        return Accepted(f"status 0x{_DUPLICATE:04X}: it had arrived with an earlier attempt")
+    return Permanent(f"{answer.why}, and this one was not sent there before")

@@ -1,10 +1,10 @@
 """The outbox: one object for one destination, sent in a study's order, tried again by one rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Update, and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from imaging import crash
@@ -15,7 +15,7 @@ from imaging.ledger.receiving import is_stopped
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
-"""How long a sender may hold a delivery; longer than the longest time-out of one C-STORE."""
+"""How long a sender may hold what it claims, unless it says how long its peer may take."""
 
 # Built once: with each delivery it would be half of what a statement costs.
 _EARLIER: Final = tables.delivery.alias()
@@ -39,6 +39,8 @@ _DUE: Final = (
         tables.delivery.c.id,
         tables.delivery.c.destination,
         tables.delivery.c.attempts,
+        tables.delivery.c.object_id,
+        tables.delivery.c.sent_object_id,
         tables.object_.c.sop_class_uid,
         tables.object_.c.sop_instance_uid,
         tables.object_.c.data,
@@ -59,7 +61,7 @@ _CLAIM: Final = (
     )
     .values(state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.CLAIMED])
 )
-_RETURN: Final = (
+_RETURN_UNSENT: Final = (
     update(tables.delivery)
     .where(tables.delivery.c.state == DeliveryState.SENDING)
     .values(
@@ -69,6 +71,7 @@ _RETURN: Final = (
         due_tick=0.0,
     )
 )
+_RETURN: Final = _RETURN_UNSENT.values(sent_object_id=tables.delivery.c.object_id)
 _RETURN_EXPIRED: Final = _RETURN.where(
     tables.delivery.c.destination == bindparam("to"), tables.delivery.c.lease_tick < bindparam("tick")
 )
@@ -85,18 +88,25 @@ _PEER: Final = select(tables.peer.c.is_up, tables.peer.c.attempts).where(tables.
 
 @dataclass(frozen=True)
 class Delivery:
-    """A claimed delivery: what to send, and who holds it."""
+    """A claimed delivery: what to send, and who holds it.
+
+    `was_sent`: an earlier attempt may have brought this object there.
+    """
 
     id: int
     destination: str
     attempts: int
+    object_id: int
+    was_sent: bool
     lease: str
     sop_class_uid: str
     sop_instance_uid: str
     data: bytes
 
 
-def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[list[Delivery], float | None]:
+def claim(
+    ledger: Ledger, destination: str, owner: str, limit: int, lease_s: float = LEASE_S
+) -> tuple[list[Delivery], float | None]:
     """Up to `limit` due deliveries for one destination, and the tick at which the next is due where there is none.
 
     A destination gets one study's answers in order: later ones wait for the earlier. A peer that is down is probed
@@ -113,10 +123,20 @@ def claim(ledger: Ledger, destination: str, owner: str, limit: int) -> tuple[lis
         rows = connection.execute(_DUE_NOW if down is None else _TO_PROBE_WITH, which).all()
         if not rows:
             return [], connection.scalar(_NEXT_DUE, {"destination": destination})
-        claimed = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + LEASE_S}
+        claimed = {"numbers": [row.id for row in rows], "lease": owner, "lease_tick": tick + lease_s}
         connection.execute(_CLAIM, claimed)
     found = [
-        Delivery(row.id, row.destination, row.attempts, owner, row.sop_class_uid, row.sop_instance_uid, row.data)
+        Delivery(
+            row.id,
+            row.destination,
+            row.attempts,
+            row.object_id,
+            row.object_id == row.sent_object_id,
+            owner,
+            row.sop_class_uid,
+            row.sop_instance_uid,
+            row.data,
+        )
         for row in rows
     ]
     return found, None
@@ -231,10 +251,13 @@ def _after_fault(
     ledger: Ledger, delivery: Delivery, fault: Passing | Permanent, jitter: float
 ) -> tuple[DeliveryEvent, dict[str, Any]]:
     next_step = after_fault(delivery.attempts, fault, jitter)
+    values: dict[str, Any] = {"why": next_step.why}
+    if fault.was_sent:
+        values["sent_object_id"] = delivery.object_id
     if isinstance(next_step, Dead):
-        return DeliveryEvent.REFUSED, {"why": next_step.why, "ended_at": ledger.clock.now()}
+        return DeliveryEvent.REFUSED, values | {"ended_at": ledger.clock.now()}
     due = ledger.clock.tick() + next_step.wait.total_seconds()
-    return DeliveryEvent.FAILED_FOR_NOW, {"why": next_step.why, "due_tick": due, "attempts": delivery.attempts + 1}
+    return DeliveryEvent.FAILED_FOR_NOW, values | {"due_tick": due, "attempts": delivery.attempts + 1}
 
 
 def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing, jitter: float) -> None:
@@ -276,15 +299,26 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
         connection.execute(update(table).where(waiting).values(due_tick=0.0))
 
 
-def give_back(ledger: Ledger, owner: str | None = None) -> int:
-    """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless."""
-    table = tables.delivery
-    query = _RETURN if owner is None else _RETURN.where(table.c.lease.startswith(owner, autoescape=True))
+def give_back(ledger: Ledger, owner: str | None = None, *, is_unsent: bool = False) -> int:
+    """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless.
+
+    It may have arrived, for all that anybody knows, unless `is_unsent`.
+    """
+    table, query = tables.delivery, _RETURN_UNSENT if is_unsent else _RETURN
+    if owner is not None:
+        query = query.where(table.c.lease.startswith(owner, autoescape=True))
     with ledger.write() as connection:
         returned = connection.execute(query).rowcount
     if returned:
         ledger.wakeups.notify(wakeups.DELIVERY)
     return returned
+
+
+GONE: Final = (
+    "no destination of this name is configured; once it is, `imaging replay`; or to another by `imaging replay --to "
+    "NEW --of OLD`"
+)
+"""Why what waited for a destination that was taken out of the settings is dead."""
 
 
 def give_up(ledger: Ledger, configured: Sequence[str]) -> int:
@@ -296,7 +330,7 @@ def give_up(ledger: Ledger, configured: Sequence[str]) -> int:
             .where(table.c.state == DeliveryState.WAITING, table.c.destination.not_in(configured))
             .values(
                 state=DELIVERY[DeliveryState.WAITING, DeliveryEvent.DESTINATION_GONE],
-                why="no destination of this name is configured; `imaging replay` once it is",
+                why=GONE,
                 ended_at=ledger.clock.now(),
             )
         ).rowcount
@@ -319,26 +353,95 @@ def peers(ledger: Ledger) -> list[str]:
         return list(connection.scalars(select(tables.peer.c.name).order_by(tables.peer.c.name)))
 
 
+_FIRST: Final = tables.object_.alias()
+_FIRST_OBJECT: Final = (
+    select(func.coalesce(_FIRST.c.stands_for_id, _FIRST.c.id))
+    .where(_FIRST.c.id == tables.delivery.c.object_id)
+    .correlate(tables.delivery)
+    .scalar_subquery()
+)
+"""The object that a delivery began with, where it was sent another in its place."""
+_AGAIN: Final[Mapping[str, Any]] = {"object_id": _FIRST_OBJECT, "due_tick": 0.0, "attempts": 0, "why": ""}
+
+
 def replay(ledger: Ledger, destinations: Sequence[str] = ()) -> int:
-    """Sends dead letters again, of the named destinations or of all, as the objects that they were first."""
-    table, object_ = tables.delivery, tables.object_
-    first = select(func.coalesce(object_.c.stands_for_id, object_.c.id)).where(object_.c.id == table.c.object_id)
-    query = (
-        update(table)
-        .where(table.c.state == DeliveryState.DEAD)
-        .values(
-            state=DELIVERY[DeliveryState.DEAD, DeliveryEvent.REPLAYED],
-            object_id=first.scalar_subquery(),
-            due_tick=0.0,
-            attempts=0,
-            why="",
-            ended_at=None,
-        )
-    )
+    """Sends dead letters again, of the named destinations or of all, as the objects that they were first.
+
+    Those for a destination that is not known any more stay dead: nothing would ever send them.
+    """
+    query = _revive().where(tables.delivery.c.destination.in_(select(tables.peer.c.name)))
     if destinations:
-        query = query.where(table.c.destination.in_(destinations))
+        query = query.where(tables.delivery.c.destination.in_(destinations))
     with ledger.write() as connection:
         replayed = connection.execute(query).rowcount
     if replayed:
-        ledger.wakeups.notify(wakeups.DELIVERY)
+        ledger.wakeups.notify(wakeups.DELIVERY, wakeups.STUDY)
     return replayed
+
+
+def _revive() -> Update:
+    state = DELIVERY[DeliveryState.DEAD, DeliveryEvent.REPLAYED]
+    return (
+        update(tables.delivery)
+        .where(tables.delivery.c.state == DeliveryState.DEAD)
+        .values(state=state, ended_at=None, **_AGAIN)
+    )
+
+
+def gone(ledger: Ledger) -> dict[str, int]:
+    """How much is undelivered for destinations that are not known any more, by their names."""
+    table = tables.delivery
+    query = (
+        select(table.c.destination, func.count().label("undelivered"))
+        .where(table.c.state.in_(_UNDELIVERED), table.c.destination.not_in(select(tables.peer.c.name)))
+        .group_by(table.c.destination)
+        .order_by(table.c.destination)
+    )
+    with ledger.read() as connection:
+        return {each.destination: each.undelivered for each in connection.execute(query)}
+
+
+_UNDELIVERED: Final = (DeliveryState.WAITING, DeliveryState.DEAD)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How many deliveries have another destination now, and how many were dropped since it had their object already."""
+
+    count: int
+    dropped: int
+
+
+def move(ledger: Ledger, old: str, new: str) -> Moved:
+    """Sends to `new` what is undelivered for `old`, waiting or dead, as the objects that they were first.
+
+    Each object goes to a destination once. What came to `old` unheard of says nothing of what `new` has.
+    """
+    table, object_, there = tables.delivery, tables.object_, tables.delivery.alias()
+    is_there = exists().where(
+        there.c.destination == new,
+        there.c.object_id == object_.c.id,
+        func.coalesce(object_.c.stands_for_id, object_.c.id) == _FIRST_OBJECT,
+    )
+    undelivered = (table.c.destination == old, table.c.state.in_(_UNDELIVERED))
+    to_new: dict[str, Any] = {"destination": new, "sent_object_id": None}
+    with ledger.write() as connection:
+        dropped = connection.execute(delete(table).where(*undelivered, is_there)).rowcount
+        count = connection.execute(_revive().where(table.c.destination == old).values(to_new)).rowcount
+        waiting = update(table).where(table.c.destination == old, table.c.state == DeliveryState.WAITING)
+        count += connection.execute(waiting.values(**_AGAIN, **to_new)).rowcount
+    ledger.wakeups.notify(wakeups.DELIVERY, wakeups.STUDY)
+    return Moved(count, dropped)
+
+
+def send_now(ledger: Ledger, destinations: Sequence[str] = ()) -> int:
+    """Makes all that waits for the named destinations, or for any, due at once, as if it had never been tried."""
+    table, peer = tables.delivery, tables.peer
+    known = select(peer.c.name).where(peer.c.name.in_(destinations)) if destinations else select(peer.c.name)
+    waiting = update(table).where(table.c.state == DeliveryState.WAITING, table.c.destination.in_(known))
+    with ledger.write() as connection:
+        connection.execute(update(peer).where(peer.c.name.in_(known)).values(probe_tick=0.0, attempts=0))
+        due = connection.execute(waiting.values(due_tick=0.0, attempts=0)).rowcount
+    if due:
+        ledger.wakeups.notify(wakeups.DELIVERY)
+    return due

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
-from imaging.domain.priority import due_after_flag, most_urgent
+from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import Reason
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
 from imaging.ledger import tables, wakeups, whose
@@ -22,6 +22,7 @@ from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import Ledger
 
 SUPERSEDED: Final = "superseded"
+MODEL_DISABLED: Final = "model-disabled"
 
 MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
@@ -354,16 +355,33 @@ def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
 
     Only a model's last job for a study: where a later revision came, that one answers.
     """
-    job, study, later = tables.job, tables.study, _OTHER_JOB
+    job, study = tables.job, tables.study
+    which = job.c.state == JobState.FAILED
+    if study_uids is not None:
+        ids = select(study.c.id).where(study.c.study_instance_uid.in_(study_uids))
+        which = job.c.state.in_([JobState.NOT_ANALYSED, JobState.FAILED]) & job.c.study_id.in_(ids)
+    return _replay(ledger, which)
+
+
+def replay_disabled(ledger: Ledger, model: str, since: datetime | None) -> int:
+    """Queues again what was not analysed since the model was disabled, of studies received since then.
+
+    They stand behind what waits: they are due as if their study had come now.
+    """
+    job = tables.job
+    which = (job.c.state == JobState.NOT_ANALYSED) & (job.c.model == model) & (job.c.reason == MODEL_DISABLED)
+    if since is not None:
+        which &= job.c.received_at >= since
+    return _replay(ledger, which, due_at=first_due(ledger.clock.now()))
+
+
+def _replay(ledger: Ledger, which: ColumnElement[bool], **values: Any) -> int:
+    job, later = tables.job, _OTHER_JOB
     is_last = ~exists().where(
         later.c.study_id == job.c.study_id,
         later.c.model == job.c.model,
         later.c.result_number > job.c.result_number,
     )
-    which = job.c.state == JobState.FAILED
-    if study_uids is not None:
-        ids = select(study.c.id).where(study.c.study_instance_uid.in_(study_uids))
-        which = job.c.state.in_([JobState.NOT_ANALYSED, JobState.FAILED]) & job.c.study_id.in_(ids)
     with ledger.write() as connection:
         rows = connection.execute(
             select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(which, is_last)
@@ -383,6 +401,7 @@ def replay(ledger: Ledger, study_uids: Sequence[str] | None = None) -> int:
                     ended_at=None,
                     attempts=0,
                     queued_at=ledger.clock.now(),
+                    **values,
                 )
             ).rowcount
     if replayed:

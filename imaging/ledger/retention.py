@@ -16,7 +16,7 @@ def removable(ledger: Ledger, before: datetime) -> list[int]:
     """The row numbers of studies whose last image came before then, and that nothing holds any more.
 
     What holds a study: being received, a job that is not ended, a delivery that is not delivered, a conflict
-    that is open, or a copy that is not compared yet.
+    that is open, a copy that is not compared yet, or that it is asked for again.
     """
     with ledger.read() as connection:
         return list(connection.scalars(_removable(before).order_by(tables.study.c.id)))
@@ -30,6 +30,7 @@ def _removable(before: datetime) -> Select[tuple[int]]:
         ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
         ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(["open", "unjudged"])),
+        ~exists().where(tables.replay.c.study_id == study.c.id),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -208,14 +209,29 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
         if not changed:
             return False
         if jobs:
-            _add_revision(ledger, connection, candidate.id, signal, jobs)
+            add_revision(ledger, connection, candidate.id, signal, jobs)
         crash.point("settle-not-committed")
     crash.point("settled")
     ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if jobs else []))
     return True
 
 
-def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal: str, jobs: Sequence[NewJob]) -> None:
+def is_as_seen(connection: Connection, study: Any, candidate: Candidate) -> bool:
+    """Whether nothing came to a study, nor to what is kept apart of it, since it was looked at. `study`: its row."""
+    apart = _apart(connection, study)
+    seen = (candidate.signals.last_tick, candidate.doubt, candidate.contradicted)
+    return (study.last_tick, apart.doubt, apart.contradicted) == seen
+
+
+def add_revision(
+    ledger: Ledger,
+    connection: Connection,
+    study_id: int,
+    signal: str,
+    jobs: Sequence[NewJob],
+    due_at: datetime | None = None,
+) -> None:
+    """A revision of a study with its jobs; `due_at`: when they are due, where it is not when the study is."""
     now = ledger.clock.now()
     number = 1 + (connection.scalar(_LAST_REVISION, {"study": study_id}) or 0)
     row: dict[str, Any] = {"study_id": study_id, "number": number, "settled_at": now, "signal": signal}
@@ -234,7 +250,7 @@ def _add_revision(ledger: Ledger, connection: Connection, study_id: int, signal:
             "doubtful": sorted(each.doubtful),
             "state": JobState.QUEUED,
             "band": place.band,
-            "due_at": place.due_at,
+            "due_at": due_at or place.due_at,
             "received_at": place.received_at,
             "queued_at": now,
         }

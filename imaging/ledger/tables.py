@@ -305,6 +305,17 @@ last_result = Table(
 )
 """What stays of a study that was removed: the number of each model's last answer, so that none is given again."""
 
+replay = Table(
+    "replay",
+    metadata,
+    _id(),
+    _to("study", index=True),
+    _text("model"),
+    UniqueConstraint("model", "study_id"),
+    sqlite_autoincrement=True,
+)
+"""Studies that the node is asked to look at again, for one model, or where `model` is empty for all that it serves."""
+
 object_ = Table(
     "object",
     metadata,
@@ -334,6 +345,7 @@ delivery = Table(
     _one_of("state", DeliveryState),
     Column("due_tick", Float, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("sent_object_id", BigInteger),
     _text("why"),
     _text("lease"),
     Column("lease_tick", Float),
@@ -342,6 +354,7 @@ delivery = Table(
     UniqueConstraint("object_id", "destination"),
     sqlite_autoincrement=True,
 )
+"""`sent_object_id`: the object that an attempt may have brought there, though no success was heard of."""
 Index("ix_delivery_study", delivery.c.study_id, delivery.c.destination, delivery.c.state, delivery.c.id)
 Index("ix_delivery_outbox", delivery.c.destination, delivery.c.state, delivery.c.due_tick, delivery.c.id)
 

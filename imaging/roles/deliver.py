@@ -16,8 +16,8 @@ from imaging import crash
 from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.faults import fingerprint
-from imaging.domain.peers import Address
-from imaging.domain.retry import Accepted, Answer, NotTaken, Passing, Permanent
+from imaging.domain.peers import Address, Times
+from imaging.domain.retry import Accepted, Answer, Duplicate, NotTaken, Passing, Permanent, known_there
 from imaging.ledger import deliveries, migrate, wakeups
 from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.store import Ledger
@@ -37,7 +37,7 @@ _FELL_BACK: Final = "as Comprehensive SR: the peer takes no Comprehensive 3D SR"
 
 @dataclass(frozen=True)
 class DeliverConfig:
-    """What deliver is told. `destinations`: name and address, each."""
+    """What deliver is told. `destinations`: name, address and how long it may take (`Times`), each."""
 
     name: str
     home: str
@@ -52,8 +52,10 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
     senders = [
-        threading.Thread(target=_send_to, args=(ledger, name, address, told.ae_title, index, life.stop), name=name)
-        for index, (name, address) in enumerate(told.destinations)
+        threading.Thread(
+            target=_Destination(ledger, told, index).send, args=(life.stop,), name=told.destinations[index][0]
+        )
+        for index in range(len(told.destinations))
     ]
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
     for each in senders:
@@ -64,26 +66,42 @@ def run(config: Mapping[str, Any], life: Life) -> None:
         each.join()
 
 
-def _send_to(ledger: Ledger, name: str, address: str, ae_title: str, index: int, stop: threading.Event) -> None:
-    owner = f"deliver:{name}:{os.getpid()}:{secrets.token_hex(4)}"
-    sender = Sender(Address.parse(address), ae_title)
-    listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
-    due_tick: float | None = None
-    while not stop.is_set():
-        try:
-            batch, due_tick = deliveries.claim(ledger, name, owner, _BURST)
-            if batch:
-                crash.point("claimed")
-            _send(ledger, sender, batch, stop)
-        except Exception as error:
-            log.exception("deliveries_interrupted destination=%s error=%s", name, type(error).__name__)
-            deliveries.give_back(ledger, owner)
-            stop.wait(LOOK_S)  # what was given back, or was due already, would be tried at once, and again
-            continue
-        if not batch:
-            _rest(ledger, listener, sender, due_tick)
-    sender.close()
-    deliveries.give_back(ledger, owner)
+class _Destination:
+    """One destination, and what is sent to it."""
+
+    def __init__(self, ledger: Ledger, told: DeliverConfig, index: int) -> None:
+        name, address, said = told.destinations[index]
+        times = Times.parse(said)
+        self._ledger, self._name = ledger, name
+        self._owner = f"deliver:{name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease_s = _BURST * (times.connect + times.accept + times.response)
+        self._sender = Sender(Address.parse(address), told.ae_title, times)
+        self._listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
+
+    def send(self, stop: threading.Event) -> None:
+        """Sends until it is told to stop."""
+        was_interrupted = False
+        while not stop.is_set():
+            try:
+                if was_interrupted:
+                    deliveries.give_back(self._ledger, self._owner)
+                self._look(stop)
+                was_interrupted = False
+            except Exception as error:
+                log.exception("deliveries_interrupted destination=%s error=%s", self._name, type(error).__name__)
+                was_interrupted = True
+                stop.wait(LOOK_S)  # what is given back, or was due already, would be tried at once, and again
+        self._sender.close()
+        deliveries.give_back(self._ledger, self._owner, is_unsent=not was_interrupted)
+
+    def _look(self, stop: threading.Event) -> None:
+        """Sends what is due, or waits for it."""
+        batch, due_tick = deliveries.claim(self._ledger, self._name, self._owner, _BURST, self._lease_s)
+        if batch:
+            crash.point("claimed")
+            _send(self._ledger, self._sender, batch, stop)
+        else:
+            _rest(self._ledger, self._listener, self._sender, due_tick)
 
 
 def _rest(ledger: Ledger, listener: wakeups.Listener, sender: Sender, due_tick: float | None) -> None:
@@ -113,7 +131,7 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
                 "delivery_not_accepted delivery=%d destination=%s why=%s", each.id, each.destination, answer.why
             )
         if peer_is_down:
-            deliveries.give_back(ledger, each.lease)
+            deliveries.give_back(ledger, each.lease, is_unsent=True)
             return
 
 
@@ -143,7 +161,9 @@ def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer | Substitute, bo
     except (Unreadable, ValueError) as error:  # of the object: it would be so tomorrow as well
         return Permanent(f"{type(error).__name__} while sending"), False
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
-        return Passing(fingerprint(error)), False
+        return Passing(fingerprint(error), was_sent=True), False
+    if isinstance(answer, Duplicate):
+        answer = known_there(answer, was_sent=delivery.was_sent)
     if substitute is not None:
         return substitute, False
     if isinstance(answer, Accepted) and delivery.sop_class_uid == COMPREHENSIVE_SR:

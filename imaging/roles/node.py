@@ -15,19 +15,19 @@ from imaging.dicom_node.files import Announced
 from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
 from imaging.domain.ends import End
-from imaging.domain.fitting import fits, in_scope
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
 from imaging.domain.settling import LookAgain, Patience, whole
-from imaging.domain.turning import believed
 from imaging.ledger import migrate, receiving, settling, wakeups
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
-from imaging.ledger.settling import Candidate, NewJob
+from imaging.ledger.settling import Candidate
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.roles.memory import give_back_memory
+from imaging.roles.questions import new_jobs
+from imaging.roles.replaying import Replaying
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
@@ -133,6 +133,7 @@ class Settler:
     ) -> None:
         """`disbelieved`: AE titles of senders whose Patient Orientation counts for nothing."""
         self._ledger, self._cards, self._patience, self._disbelieved = ledger, cards, patience, disbelieved
+        self._replaying = Replaying(ledger, cards, disbelieved)
 
     def run(self, stop: threading.Event) -> None:
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
@@ -149,7 +150,7 @@ class Settler:
         listener.close()
 
     def look(self) -> float | None:
-        """Settles what is whole; the tick at which to look again."""
+        """Settles what is whole, and then some of what is asked for again; the tick at which to look again."""
         due, later = settling.due_studies(self._ledger)
         for each in due:
             try:
@@ -160,7 +161,7 @@ class Settler:
                 self._put_off(each, again)
             if again is not None:
                 later = again if later is None else min(later, again)
-        return later
+        return self._ledger.clock.tick() if self._replaying.look() else later
 
     def _put_off(self, study_id: int, until: float) -> None:
         try:
@@ -173,31 +174,9 @@ class Settler:
         if isinstance(verdict, LookAgain):
             settling.look_again(self._ledger, candidate, verdict.at, verdict.why)
             return verdict.at
-        jobs, reason = self._work(candidate)
+        jobs, reason = new_jobs(candidate, self._cards, self._disbelieved)
         if settling.settle(self._ledger, candidate, verdict.signal, jobs, reason):
             log.info(
                 "study_settled study=%d signal=%r jobs=%d reason=%r", candidate.id, verdict.signal, len(jobs), reason
             )
         return None
-
-    def _work(self, candidate: Candidate) -> tuple[list[NewJob], str]:
-        """The jobs of models whose input is new, and why there is none at all."""
-        if candidate.doubt:
-            return [], candidate.doubt
-        headers = [believed(header, self._disbelieved) for header in candidate.instances.values()]
-        fitting = [card for card in self._cards if fits(card, headers)]
-        numbers = {header.sop_instance_uid: number for number, header in candidate.instances.items()}
-        images = [number for number, header in candidate.instances.items() if header.has_pixels]
-        jobs = []
-        for card in fitting:
-            speaks_of = {numbers[uid] for uid in in_scope(card, headers)}
-            doubtful, which = candidate.doubtful & speaks_of, (card.id, card.version)
-            before = candidate.inputs.get(which)
-            # What the model never takes makes no new answer; its count is that of when it answered.
-            if (
-                before is None
-                or not speaks_of <= before <= candidate.instances.keys()
-                or doubtful != candidate.doubts.get(which, frozenset())
-            ):
-                jobs.append(NewJob(card.id, card.version, frozenset(images), doubtful))
-        return jobs, "" if fitting else "no-model"

@@ -20,7 +20,7 @@ from ledger_cases import FAULTY, NEGATIVE, answered, claim, film, lease_one, que
 from peers import Node, free_port, imaging
 from pydicom import Dataset, dcmread
 from small_models import write_models
-from storage_peer import StoragePeer
+from storage_peer import DeafPort, StoragePeer
 
 from imaging import settings
 from imaging.cli import main
@@ -260,6 +260,8 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (["conflicts", "use"], ["use: say which"]),
         (["status", "--study", ""], ["--study: a Study Instance UID or an accession number is wanted"]),
         (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
+        (["replay", "--since", "soon", "--of", "A"], ["--since 'soon'", "--since: --model is", "--of OLD: one --to"]),
+        (["replay", "--now", "--model", "a"], ["--now: it goes with --to alone"]),
         (["models", "tell", "nonsense"], ["'tell': list, show or check", "'nonsense': no such model"]),
     ],
     ids=lambda each: each[0],
@@ -470,10 +472,41 @@ def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
     unknown = run("replay", "--home", home, "--to", "RIS")
     assert (unknown.status, "there are: PACS" in unknown.err) == (2, True)
-    assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0}
-    assert run("replay", "--home", home, "--study", "1.2.2", "--json").json == {"deliveries": 0, "jobs": 1}
+    assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0, "studies": 0}
+    again = run("replay", "--home", home, "--study", "1.2.2", "--json").json
+    assert again == {"deliveries": 0, "jobs": 1, "studies": 1}
     assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are tried again\n"
     assert run("replay", "--home", home, "--study", "9.9").status == 2
+
+
+def test_a_destination_that_is_gone_gets_nothing_and_what_is_its_own_can_be_moved(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    answered(ledger, "1.2.1", ["OLD", "NEW"])
+    answered(ledger, "1.2.2", ["OLD"])
+    deliveries.give_up(ledger, ["NEW"])
+    deliveries.keep_peers(ledger, ["NEW"])
+    said = run("replay", "--home", home).out
+    assert said.startswith("0 deliveries and 0 jobs are tried again; 2 stay for OLD, which no setting names: ")
+    assert "`imaging replay --to NEW --of OLD`" in said
+    wrong = run("replay", "--home", home, "--to", "NEW", "--of", "ODL")
+    assert (wrong.status, "there are: OLD" in wrong.err) == (2, True)
+    moved = run("replay", "--home", home, "--to", "NEW", "--of", "OLD").out
+    assert moved == (
+        "1 deliveries and 0 jobs are tried again; 1 of OLD is not sent: NEW has, or will get, the same object\n"
+    )
+    assert run("replay", "--home", home, "--now", "--json").json["deliveries"] == 2
+
+
+def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    answered(ledger, "1.2.1")
+    asked = run("replay", "--home", home, "--model", "later-model", "--since", "7d")
+    said = "1 study is looked at for later-model, where it fits, when the node starts, which does not run\n"
+    assert asked.out == f"0 deliveries and 0 jobs are tried again; {said}"
+    assert run("replay", "--home", home, "--model", "chest-film", "--json").json["studies"] == 0
+    views.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
+    disabled = run("replay", "--home", home, "--model", "broken")
+    assert (disabled.status, disabled.err) == (1, "imaging replay: broken is disabled: its golden case differs\n")
 
 
 def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
@@ -966,7 +999,29 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     away = run(*options, "--deliver-to", f"PACS=PACS@127.0.0.1:{free_port()}", "--json")
     (wrong,) = [each for each in away.json["findings"] if not each["is_well"]]
     assert (away.status, wrong["what"]) == (1, "peer PACS")
-    assert "does it know our AE title IMAGING?" in wrong["mend"]
+    assert wrong["mend"].startswith("is it on, is PACS@127.0.0.1:")
+    silent = DeafPort(drops=False)
+    (wrong,) = [
+        each
+        for each in run(
+            *options,
+            *("--deliver-to", f"PACS=PACS@127.0.0.1:{silent.port}", "--deliver-times", "PACS=accept:0.2", "--json"),
+        ).json["findings"]
+        if not each["is_well"]
+    ]
+    silent.stop()
+    assert wrong["said"] == "no answer to the request for an association within 0.2 s"
+    assert "raise --deliver-times PACS=accept:0.2" in wrong["mend"]
+    stranger = StoragePeer(ae_title="OTHER").start()
+    twice = [f"--deliver-to={name}={stranger.address}" for name in ("A", "B")]
+    found = run(*options, *twice, "--json").json["findings"]
+    stranger.stop(wait=False)
+    assert [each["mend"] for each in found if not each["is_well"]] == [
+        f"is {stranger.address} right, and does it know our AE title IMAGING?"
+    ] * 2
+    assert [each["said"] for each in found if each["what"] == "peers"] == [
+        f"A, B are one address, {stranger.address}: what each of them takes goes there 2 times"
+    ]
     small = run(*options, "--worker-memory-mb", "300", "--json")
     (wrong,) = [each for each in small.json["findings"] if not each["is_well"]]
     assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may take 300")

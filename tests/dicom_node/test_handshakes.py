@@ -24,7 +24,7 @@ from scripted_peer import playing, read_pdu
 from imaging.dicom_node import arrivals
 from imaging.dicom_node.acceptor import Acceptor
 from imaging.dicom_node.sending import Sender, Unreachable
-from imaging.domain.peers import Address, Caller
+from imaging.domain.peers import Address, Caller, Times
 from imaging.domain.retry import Accepted
 
 IMPLICIT, JPEG_LOSSLESS, JPIP = b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.4.70", b"1.2.840.10008.1.2.4.94"
@@ -366,9 +366,7 @@ def test_an_accepted_context_with_a_transfer_syntax_that_was_not_proposed_counts
         assert sender._accepted == {(SR, IMPLICIT.decode()): 1}
 
 
-def test_an_acceptance_that_comes_byte_by_byte_is_left_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imaging.dicom_node.negotiation.CONNECT_S", 0.4)
-
+def test_an_acceptance_that_comes_byte_by_byte_is_left_in_its_time() -> None:
     def drips(connection: socket.socket) -> None:
         whole = acceptance(read_pdu(connection)[1], {1: (0, syntax(IMPLICIT))}, user())
         pause = threading.Event()
@@ -380,8 +378,8 @@ def test_an_acceptance_that_comes_byte_by_byte_is_left_in_its_time(monkeypatch: 
             pass
 
     began = time.monotonic()
-    with playing(drips) as address, pytest.raises(Unreachable, match="the peer was silent for too long"):
-        Sender(address, "IMAGING").echo()
+    with playing(drips) as address, pytest.raises(Unreachable, match="no answer to the request"):
+        Sender(address, "IMAGING", Times(accept=0.4)).echo()
     assert time.monotonic() - began < 4
 
 

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from peers import free_port
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian
 from scripted_peer import accepted, playing, read_pdu
 
-from imaging.dicom_node import negotiation
+from imaging.dicom_node import commands
 from imaging.dicom_node.commands import decoded
-from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Refused, Sender, Unreachable
 from imaging.dicom_node.upper_layer import Ended, Line
+from imaging.domain.peers import Address, Times
 from imaging.domain.retry import Accepted, Answer, Passing
 
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -34,10 +36,10 @@ def part_10(data: bytes = DATA) -> bytes:
 
 
 @contextmanager
-def peer(*plays: Callable[[socket.socket], None]) -> Iterator[Sender]:
+def peer(*plays: Callable[[socket.socket], None], times: Times | None = None) -> Iterator[Sender]:
     """A sender, and a peer that plays each part with the next connection."""
     with playing(*plays) as address:
-        sender = Sender(address, "IMAGING")
+        sender = Sender(address, "IMAGING", times)
         yield sender
         sender.close()
 
@@ -149,7 +151,8 @@ def test_a_response_to_another_request_is_no_answer_and_the_association_is_abort
             next(messages)
         ends.append(str(ended.value))
 
-    assert sent_by(play) == Passing("no answer to C-STORE: aborted by us: its response is of no request of ours")
+    why = "no answer to C-STORE: aborted by us: its response is of no request of ours"
+    assert sent_by(play) == Passing(why, was_sent=True)
     assert ends == ["aborted"]
 
 
@@ -181,9 +184,49 @@ def test_what_the_peer_says_in_place_of_a_response_is_named(pdu: bytes, why: str
     assert answer.why.startswith(f"no answer to C-STORE: {why}")
 
 
-def test_a_peer_that_does_not_answer_is_left_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negotiation, "ANSWER_S", 0.2)
-    assert sent_by(says(b"")) == Passing("no answer to C-STORE: aborted by us: the peer was silent for too long")
+def test_a_peer_that_does_not_answer_is_left_in_its_time() -> None:
+    with peer(says(b""), times=Times(response=0.2)) as sender:
+        assert sender.send(part_10()) == Passing("no answer to C-STORE within 0.2 s", was_sent=True)
+
+
+def test_a_peer_may_take_longer_to_answer_an_object_than_to_take_the_association() -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        message = next(line.messages())
+        threading.Event().wait(0.4)
+        line.answer(message, 0)
+
+    with peer(play, times=Times(connect=0.2, accept=0.2, response=20)) as sender:
+        assert sender.send(part_10()) == Accepted()
+
+
+_CLASS, _INSTANCE, _RESPONDED, _DATA_SET, _LENGTH = 0x0002, 0x1000, 0x0120, 0x0800, 0x0000
+ODD_RESPONSES: dict[str, dict[int, bytes | None]] = {
+    "without the UIDs of what was sent": {_CLASS: None, _INSTANCE: None},
+    "without Command Data Set Type": {_DATA_SET: None},
+    "that claims a data set": {_DATA_SET: b"\0\0"},
+    "that claims another data set": {_DATA_SET: b"\x02\x01"},
+    "to message 0": {_RESPONDED: b"\0\0"},
+    "to no message": {_RESPONDED: None},
+    "without group length": {_LENGTH: None},
+}
+
+
+@pytest.mark.parametrize("name", ODD_RESPONSES)
+def test_a_response_is_understood_that_is(name: str) -> None:
+    def play(connection: socket.socket) -> None:
+        line = accepted(connection)
+        for message in line.messages():
+            elements = commands.decoded(bytearray(message.response(0, ""))) | ODD_RESPONSES[name]
+            raw = b"".join(
+                struct.pack("<HHI", 0, element, len(value)) + value
+                for element, value in sorted(elements.items())
+                if value is not None
+            )
+            line.send_pdu(4, struct.pack(">IBB", len(raw) + 2, message.context_id, 3) + raw)
+
+    with peer(play) as sender:
+        assert [sender.send(part_10()) for _ in range(2)] == [Accepted()] * 2
 
 
 @pytest.mark.parametrize("goodbye", [b"\x05\0\0\0\0\x04\0\0\0\0", b"\x07\0\0\0\0\x04\0\0\0\0", b""])
@@ -276,14 +319,22 @@ def test_without_an_association_the_reason_is_said(name: str) -> None:
     assert why in str(raised.value)
 
 
-def test_who_takes_the_connection_and_says_nothing_is_left_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(negotiation, "CONNECT_S", 0.2)
-
+def test_who_takes_the_connection_and_says_nothing_is_left_in_its_time() -> None:
     def play(connection: socket.socket) -> None:
         while connection.recv(1000):
             pass
 
-    with peer(play) as sender, pytest.raises(Unreachable, match="the peer was silent for too long"):
+    with peer(play, times=Times(accept=0.2)) as sender, pytest.raises(NoAssociation, match=r"within 0\.2 s"):
+        sender.echo()
+
+
+def test_nobody_there_nothing_said_and_nothing_answered_are_told_apart() -> None:
+    with pytest.raises(NoConnection, match="no connection"):
+        Sender(Address("PACS", "127.0.0.1", free_port()), "IMAGING").echo()
+    with peer(says(b""), times=Times(response=0.2)) as sender, pytest.raises(NoResponse, match="takes the association"):
+        sender.echo()
+    rejection = BEGINNINGS["a rejection for another"][0]
+    with peer(lambda line: line.sendall(rejection)) as sender, pytest.raises(Refused, match="association rejected"):
         sender.echo()
 
 

@@ -11,11 +11,14 @@ from imaging.domain.retry import (
     LONGEST_WAIT,
     Accepted,
     Dead,
+    Duplicate,
+    NotTaken,
     Passing,
     Permanent,
     RetryIn,
     after_fault,
     judged,
+    known_there,
 )
 
 ATTEMPTS = st.integers(0, 10_000)
@@ -56,9 +59,25 @@ def test_an_hour_of_outage_costs_few_attempts() -> None:
     assert 15 <= attempt <= 25
 
 
-@pytest.mark.parametrize("status", [0x0000, 0xB000, 0xB006, 0xB007, 0x0107, 0x0111, 0x0116])
-def test_success_warnings_and_duplicates_are_accepted(status: int) -> None:
+@pytest.mark.parametrize("status", [0x0000, 0xB000, 0xB006, 0xB007, 0x0107, 0x0116])
+def test_success_and_warnings_are_accepted(status: int) -> None:
     assert isinstance(judged(status), Accepted)
+
+
+def test_a_duplicate_is_success_only_where_this_object_may_have_come_before() -> None:
+    duplicate = judged(0x0111)
+    assert isinstance(duplicate, Duplicate)
+    assert known_there(duplicate, was_sent=True) == Accepted("status 0x0111: it had arrived with an earlier attempt")
+    dead = known_there(duplicate, was_sent=False)
+    assert isinstance(dead, Permanent)
+    assert "0x0111, duplicate SOP Instance" in dead.why
+    assert "was not sent there before" in dead.why
+
+
+def test_after_any_other_refusal_the_object_may_be_there_unless_its_class_is_not_taken() -> None:
+    said = {status: getattr(judged(status), "was_sent", None) for status in (0xA700, 0x0110, 0xA900, 0x0111, 0x0122)}
+    assert said == {0xA700: True, 0x0110: True, 0xA900: True, 0x0111: False, 0x0122: False}
+    assert isinstance(judged(0x0122), NotTaken)
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xA7FF, 0x0110, 0x0124])

@@ -17,6 +17,7 @@ def test_each_destination_gets_what_it_asked_for_and_replay_brings_what_was_refu
         *("--models", str(write_models(tmp_path / "models"))),
         *("--deliver-to", f"PACS={takes.address}", "--deliver-to", f"RIS={refuses.address}"),
         *("--deliver-to", f"AUDIT={negatives.address}", "--deliver-outcomes", "AUDIT=negative+failed"),
+        *("--deliver-to", f"AGAIN={negatives.address}", "--deliver-outcomes", "AGAIN=failed"),
         *("--deliver-to", f"AWAY=PACS@127.0.0.1:{free_port()}"),
     ]
     node = serve(*options)
@@ -30,14 +31,15 @@ def test_each_destination_gets_what_it_asked_for_and_replay_brings_what_was_refu
         what="two answers at the PACS, two refused by the RIS, two waiting for who is away",
     )
     states = {each["name"]: each["state"] for each in said["peers"]}
-    assert states == {"PACS": "up", "RIS": "up", "AWAY": "down", "AUDIT": "not tried yet"}
+    assert states == {"PACS": "up", "RIS": "up", "AWAY": "down", "AUDIT": "not tried yet", "AGAIN": "not tried yet"}
+    assert "destinations_share_an_address names=AUDIT,AGAIN" in node.log.read_text()
     assert said["dead_letters"] == [
         {"destination": "RIS", "why": "C-STORE answered with status 0xC000, cannot understand", "count": 2}
     ]
     assert negatives.stored == []
 
     refuses.status = 0x0000
-    assert imaging_json("replay", "--home", str(node.home), "--to", "RIS", "--json") == {"deliveries": 2, "jobs": 0}
+    assert imaging_json("replay", "--home", str(node.home), "--to", "RIS", "--json")["deliveries"] == 2
     eventually(lambda: len(refuses.stored) == 2, what="the replayed answers at the RIS")
     by_uid = {str(each.SOPInstanceUID): each for each in takes.stored}
     assert {str(each.SOPInstanceUID): each for each in refuses.stored} == by_uid, "one UID, one content"

@@ -19,11 +19,12 @@ from ledger_cases import (
 
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.ledger import deliveries, jobs, tables, views, wakeups
-from imaging.ledger.deliveries import LEASE_S, Delivery, Substitute
+from imaging.ledger.deliveries import LEASE_S, Delivery, Moved, Substitute
 from imaging.ledger.store import Ledger
 
 AWAY = Passing("no connection")
 HOUR_S = 3600.0
+SUBSTITUTE = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
 
 
 def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, *, down: bool = False) -> bool:
@@ -257,8 +258,86 @@ def test_what_waits_for_a_destination_that_is_gone_is_dead_with_its_reason(ledge
     assert deliveries.give_up(ledger, ["PACS"]) == 1
     (letter,) = views.status(ledger)["dead_letters"]
     assert (letter["destination"], "no destination of this name" in letter["why"]) == ("RIS", True)
+    assert deliveries.replay(ledger) == deliveries.replay(ledger, ["RIS"]) == 0
+    assert deliveries.gone(ledger) == {"PACS": 1, "RIS": 1}
+    deliveries.keep_peers(ledger, ["PACS", "RIS"])
+    assert deliveries.gone(ledger) == {}
     assert deliveries.replay(ledger, ["RIS"]) == 1
     assert len(claim(ledger, "RIS")) == 1
+
+
+def test_what_is_undelivered_for_one_destination_moves_to_another_once(ledger: Ledger, clock: TurnedClock) -> None:
+    deliveries.keep_peers(ledger, ["NEW"])
+    for number, names in enumerate((["OLD"], ["OLD"], ["OLD", "NEW"], ["OLD"])):
+        answered(ledger, f"1.2.{number}", names)
+    delivered, dead, *_ = claim(ledger, "OLD")
+    conclude(ledger, delivered, Accepted())
+    conclude(ledger, dead, Permanent("refused", was_sent=True))
+    deliveries.give_back(ledger)
+    assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=2, dropped=1)
+    assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=0)
+    moved = claim(ledger, "NEW")
+    assert [(each.id, each.was_sent) for each in moved] == [(2, False), (4, False), (5, False)]
+    kept = {each["id"]: (each["destination"], each["state"]) for each in rows(ledger, tables.delivery)}
+    assert kept[1] == ("OLD", "delivered")
+    assert 3 not in kept
+
+
+def test_what_was_sent_in_place_of_another_moves_as_what_it_was_first(ledger: Ledger) -> None:
+    answered(ledger, destinations=["OLD", "NEW"])
+    deliveries.fall_back(ledger, claim(ledger, "NEW")[0], SUBSTITUTE)
+    assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=1)
+    assert deliveries.move(ledger, "NEW", "THIRD") == Moved(count=1, dropped=0)
+    assert claim(ledger, "THIRD")[0].sop_class_uid == SR_CLASS
+
+
+def test_what_waits_is_due_at_once_when_asked_for_and_peers_that_are_down_are_tried(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    answered(ledger, destinations=["PACS", "RIS"])
+    for _ in range(5):
+        for name in ("PACS", "RIS"):
+            conclude(ledger, claim(ledger, name)[0], AWAY, down=True)
+        clock.advance(300)
+    for name in ("PACS", "RIS"):
+        conclude(ledger, claim(ledger, name)[0], AWAY, down=True)
+    assert claim(ledger) == []
+    assert deliveries.send_now(ledger, ["PACS"]) == 1
+    (now,) = claim(ledger)
+    conclude(ledger, now, AWAY, down=True)
+    assert next_due(ledger) == clock.tick() + 2  # its waits begin anew
+    assert claim(ledger, "RIS") == []
+    assert deliveries.send_now(ledger) == 2
+    assert len(claim(ledger, "RIS")) == 1
+
+
+def test_the_ledger_knows_whether_an_earlier_attempt_may_have_brought_the_object(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    answered(ledger)
+    ends: list[tuple[Callable[[Delivery], object], bool]] = [
+        (lambda each: deliveries.give_back(ledger, each.lease, is_unsent=True), False),
+        (lambda each: conclude(ledger, each, AWAY), False),
+        (lambda each: conclude(ledger, each, Passing("no answer", was_sent=True)), True),
+    ]
+    for end, was_sent in ends:
+        (delivery,) = claim(ledger)
+        end(delivery)
+        clock.advance(10)
+        (again,) = claim(ledger)
+        assert again.was_sent is was_sent
+        deliveries.give_back(ledger, is_unsent=True)
+
+
+def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> None:
+    answered(ledger)
+    claim(ledger)
+    deliveries.give_back(ledger)
+    (again,) = claim(ledger)
+    assert again.was_sent
+    deliveries.fall_back(ledger, again, SUBSTITUTE)
+    (instead,) = claim(ledger)
+    assert not instead.was_sent, "that one was never sent"
 
 
 def test_an_object_goes_to_a_destination_once(ledger: Ledger) -> None:
@@ -304,11 +383,10 @@ def test_a_substitute_is_sent_in_its_turn_once_for_all_who_need_it_and_a_replay_
 ) -> None:
     study_id = answered(ledger, destinations=("PACS", "RIS"))
     first = rows(ledger, tables.object_)[0]["sop_instance_uid"]
-    instead = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
     for name in ("PACS", "RIS"):
         ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
-        assert deliveries.fall_back(ledger, delivery, instead)
-        assert not deliveries.fall_back(ledger, delivery, instead)
+        assert deliveries.fall_back(ledger, delivery, SUBSTITUTE)
+        assert not deliveries.fall_back(ledger, delivery, SUBSTITUTE)
         ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
         assert (delivery.sop_instance_uid, delivery.data) == ("2.25.8001", b"another SR")
         conclude(ledger, delivery, Permanent("no"))

@@ -106,6 +106,7 @@ DELIVERY_EVENTS: dict[DeliveryEvent, Callable[[Ledger, Delivery], object]] = {
 @pytest.mark.parametrize("event", DeliveryEvent, ids=str)
 def test_a_delivery_changes_only_from_the_states_that_the_table_names(ledger: Ledger, event: DeliveryEvent) -> None:
     answered(ledger)
+    deliveries.keep_peers(ledger, ["PACS"])
     (delivery,) = claim(ledger, owner=SENDER)
     before = rows(ledger, tables.delivery)[0]
     for state in DeliveryState:

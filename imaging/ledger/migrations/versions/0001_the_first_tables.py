@@ -186,6 +186,17 @@ def upgrade() -> None:
     op.create_index(op.f("ix_returned_study_id"), "returned", ["study_id"], unique=False)
     op.create_index("ix_returned_study_instance_uid", "returned", ["study_instance_uid"], unique=False)
     op.create_table(
+        "replay",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("study_id", sa.BigInteger(), nullable=False),
+        sa.Column("model", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_replay_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_replay")),
+        sa.UniqueConstraint("model", "study_id", name=op.f("uq_replay_model")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_replay_study_id"), "replay", ["study_id"], unique=False)
+    op.create_table(
         "revision",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("study_id", sa.BigInteger(), nullable=False),
@@ -295,6 +306,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("due_tick", sa.Float(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("sent_object_id", sa.BigInteger(), nullable=True),
         sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.Column("lease", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_tick", sa.Float(), nullable=True),

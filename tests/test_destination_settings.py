@@ -1,0 +1,44 @@
+"""Where results go, by flags, environment and file alike: how long each may take, and which are one address."""
+
+from pathlib import Path
+
+import pytest
+
+from imaging import settings
+from imaging.domain.peers import Address, Times
+from imaging.settings import SettingError
+from imaging.supervise import child_config
+
+PACS, SLOW = "PACS=PACS@10.0.0.5:104", "PACS=accept:90+response:600"
+
+
+def test_a_destinations_times_have_three_spellings(tmp_path: Path) -> None:
+    file = tmp_path / "imaging.toml"
+    file.write_text(f'deliver_to = ["{PACS}"]\ndeliver_times = ["{SLOW}"]\n')
+    environment = {"IMAGING_DELIVER_TO": PACS, "IMAGING_DELIVER_TIMES": SLOW}
+    for found in (
+        settings.load({"deliver_to": [PACS], "deliver_times": [SLOW]}, environ={}),
+        settings.load({}, environ=environment),
+        settings.load({}, file, environ={}),
+    ):
+        (destination,) = found.destinations
+        assert destination.times == Times(5.0, 90.0, 600.0)
+        told = child_config("deliver", 0, found, tmp_path)["destinations"]
+        assert told == [["PACS", "PACS@10.0.0.5:104", "connect:5+accept:90+response:600"]]
+
+
+@pytest.mark.parametrize("said", ["PACS", "PACS=accept", "=accept:3", "PACS=accept:0"])
+def test_times_that_are_none_are_named_with_the_form_wanted(said: str) -> None:
+    with pytest.raises(SettingError, match=r"of the form NAME=connect:5\+accept:30\+response:300"):
+        settings.load({"deliver_to": [PACS], "deliver_times": [said]}, environ={})
+
+
+def test_times_of_nobody_are_a_fault() -> None:
+    with pytest.raises(SettingError, match=r"--deliver-times names PAC, .*; the nearest is PACS"):
+        settings.load({"deliver_to": [PACS], "deliver_times": ["PAC=accept:3"]}, environ={})
+
+
+def test_two_names_of_one_address_are_known_and_two_entities_of_one_host_are_not_one() -> None:
+    others = ["A=PACS@pacs.example:104", "B=PACS@PACS.example:104", "C=RIS@pacs.example:104"]
+    found = settings.load({"deliver_to": [PACS, *others]}, environ={})
+    assert found.shared_addresses == ((Address("PACS", "pacs.example", 104), ("A", "B")),)

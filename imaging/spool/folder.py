@@ -4,7 +4,6 @@ import hashlib
 import mmap
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,20 +44,52 @@ def key_of(header: Header, digest: str = "") -> str:
     return f"{folder}/{study[:2]}/{study}/{series[:16]}/{instance}{'-' + digest[:16] if digest else ''}.dcm"
 
 
+MOST_SPARE_INODES: Final = 10_000
+SHARE_OF_INODES: Final = 10
+"""A tenth of a disk's inodes is left free, or 10,000 where that is less: ledger, models and reports need some."""
+INODES_OF_AN_OBJECT: Final = 4
+"""Its file, and the folders of a study that is new."""
+
+
 @dataclass(frozen=True)
 class Room:
-    """What a disk has free, and what of it is left free: the bytes that are asked for, or 5 % where that is less."""
+    """What a disk has free, and what of it is left free: the bytes that are asked for, or 5 % where that is less.
+
+    Inodes are room as bytes are; None where the file system has no fixed number of them.
+    """
 
     free: int
     reserve: int
+    free_inodes: int | None = None
+    reserve_inodes: int = 0
 
     @classmethod
     def on(cls, folder: Path, reserve_bytes: int) -> Self:
-        usage = shutil.disk_usage(folder)
-        return cls(usage.free, min(reserve_bytes, usage.total // 20))
+        usage = os.statvfs(folder)
+        reserve = min(reserve_bytes, usage.f_blocks * usage.f_frsize // 20)
+        reserve_inodes = min(MOST_SPARE_INODES, usage.f_files // SHARE_OF_INODES)
+        free_inodes = usage.f_favail if usage.f_files else None
+        return cls(usage.f_bavail * usage.f_frsize, reserve, free_inodes, reserve_inodes)
+
+    @property
+    def lacks_bytes(self) -> bool:
+        return self.free <= self.reserve
+
+    @property
+    def lacks_inodes(self) -> bool:
+        """Whether the next object would go below the reserve."""
+        return self.free_inodes is not None and self.free_inodes - INODES_OF_AN_OBJECT < self.reserve_inodes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether objects are refused."""
+        return self.lacks_bytes or self.lacks_inodes
 
     def __str__(self) -> str:
-        return f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+        said = f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+        if self.free_inodes is None:
+            return said
+        return f"{said}; {self.free_inodes} inodes free, {self.reserve_inodes} are kept free"
 
 
 class FolderSpool:
@@ -83,9 +114,9 @@ class FolderSpool:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def check_room(self, size: int) -> None:
-        """Raises SpoolFull where writing `size` bytes would go below the watermark."""
+        """Raises SpoolFull where writing an object of `size` bytes would go below the watermark."""
         room = Room.on(self._root, self._reserve_bytes)
-        if room.free - size < room.reserve:
+        if room.free - size < room.reserve or room.lacks_inodes:
             raise SpoolFull(str(room))
 
     def make_folder(self, key: str) -> None:
@@ -114,11 +145,17 @@ class FolderSpool:
     def link(self, incoming: Incoming, key: str) -> None:
         """Gives a whole object its final name; a name that exists stays as it is."""
         final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            os.link(incoming.path, final)
-        except FileExistsError:
-            return
+        for is_last in (False, True):
+            final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                os.link(incoming.path, final)
+            except FileExistsError:
+                return
+            except FileNotFoundError:  # a purge took the empty folder away just now
+                if is_last:
+                    raise
+            else:
+                return
 
     def forget(self, incoming: Sequence[tuple[Incoming, str | None]]) -> None:
         """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
@@ -144,8 +181,12 @@ class FolderSpool:
         return len(halves)
 
     def remove(self, key: str) -> None:
-        """Removes an object that nothing needs any more."""
-        self.path(key).unlink(missing_ok=True)
+        """Removes an object that nothing needs any more, and the folders of its series and study once empty."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # others lie there still
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
 
     def _parents(self, path: Path) -> Iterator[Path]:
         for parent in path.parents:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, select, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from imaging.domain.steady import Anchor, anchored
@@ -118,9 +118,18 @@ def _keep(connection: Connection, key: str, value: str) -> None:
 
 def newest(connection: Connection) -> datetime | None:
     """When the last object or association came, as far as rows are left."""
-    columns = (tables.study.c.last_image_at, tables.instance.c.received_at, tables.association.c.started_at)
-    last = [connection.scalar(select(each).order_by(each.table.c.id.desc()).limit(1)) for each in columns]
+    last = [connection.scalar(each) for each in _LAST]
     return max((each for each in last if each is not None), default=None)
+
+
+_LAST: Final = [
+    select(column).where(table.c.id == select(func.max(table.c.id)).scalar_subquery())
+    for table, column in (
+        (tables.study, tables.study.c.last_image_at),
+        (tables.instance, tables.instance.c.received_at),
+        (tables.association, tables.association.c.started_at),
+    )
+]
 
 
 def _forget_ticks(connection: Connection, now: float) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from imaging import crash
 from imaging.domain.header import Header
+from imaging.domain.room import Room
 
 Buffer = bytes | bytearray | memoryview
 
@@ -47,49 +48,17 @@ def key_of(header: Header, digest: str = "") -> str:
 MOST_SPARE_INODES: Final = 10_000
 SHARE_OF_INODES: Final = 10
 """A tenth of a disk's inodes is left free, or 10,000 where that is less: ledger, models and reports need some."""
-INODES_OF_AN_OBJECT: Final = 4
-"""Its file, and the folders of a study that is new."""
 
 
-@dataclass(frozen=True)
-class Room:
-    """What a disk has free, and what of it is left free: the bytes that are asked for, or 5 % where that is less.
-
-    Inodes are room as bytes are; None where the file system has no fixed number of them.
-    """
-
-    free: int
-    reserve: int
-    free_inodes: int | None = None
-    reserve_inodes: int = 0
-
-    @classmethod
-    def on(cls, folder: Path, reserve_bytes: int) -> Self:
-        usage = os.statvfs(folder)
-        reserve = min(reserve_bytes, usage.f_blocks * usage.f_frsize // 20)
-        reserve_inodes = min(MOST_SPARE_INODES, usage.f_files // SHARE_OF_INODES)
-        free_inodes = usage.f_favail if usage.f_files else None
-        return cls(usage.f_bavail * usage.f_frsize, reserve, free_inodes, reserve_inodes)
-
-    @property
-    def lacks_bytes(self) -> bool:
-        return self.free <= self.reserve
-
-    @property
-    def lacks_inodes(self) -> bool:
-        """Whether the next object would go below the reserve."""
-        return self.free_inodes is not None and self.free_inodes - INODES_OF_AN_OBJECT < self.reserve_inodes
-
-    @property
-    def is_full(self) -> bool:
-        """Whether objects are refused."""
-        return self.lacks_bytes or self.lacks_inodes
-
-    def __str__(self) -> str:
-        said = f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
-        if self.free_inodes is None:
-            return said
-        return f"{said}; {self.free_inodes} inodes free, {self.reserve_inodes} are kept free"
+def room_on(folder: Path, reserve_bytes: int) -> Room:
+    """The room on a folder's disk. So many bytes are to be left free, or 5 % of them where that is less."""
+    usage = os.statvfs(folder)
+    return Room(
+        free=usage.f_bavail * usage.f_frsize,
+        reserve=min(reserve_bytes, usage.f_blocks * usage.f_frsize // 20),
+        free_inodes=usage.f_favail if usage.f_files else None,
+        reserve_inodes=min(MOST_SPARE_INODES, usage.f_files // SHARE_OF_INODES),
+    )
 
 
 class FolderSpool:
@@ -115,7 +84,7 @@ class FolderSpool:
 
     def check_room(self, size: int) -> None:
         """Raises SpoolFull where writing an object of `size` bytes would go below the watermark."""
-        room = Room.on(self._root, self._reserve_bytes)
+        room = room_on(self._root, self._reserve_bytes)
         if room.free - size < room.reserve or room.lacks_inodes:
             raise SpoolFull(str(room))
 

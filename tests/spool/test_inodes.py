@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from imaging.domain.header import Header
-from imaging.spool import FolderSpool, Room, SpoolFull
+from imaging.domain.room import Room
+from imaging.spool import FolderSpool, SpoolFull, room_on
 from imaging.spool.folder import key_of
 
 RESERVE = 1 << 20
@@ -43,17 +44,17 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
 ) -> None:
     spool = FolderSpool(few_inodes / "spool", RESERVE)
     keys: list[str] = []
-    while not Room.on(few_inodes, RESERVE).is_full:
+    while not room_on(few_inodes, RESERVE).is_full:
         keys.append(keep(spool, len(keys)))
     with pytest.raises(SpoolFull, match=r"1\d inodes free, 10 are kept free"):
         keep(spool, len(keys))
-    room = Room.on(few_inodes, RESERVE)
+    room = room_on(few_inodes, RESERVE)
     assert (room.is_full, room.lacks_inodes, room.lacks_bytes) == (True, True, False)
     assert len(keys) > 15
     (few_inodes / "ledger.sqlite-wal").touch()  # what else the home needs can still be made
     for key in keys:
         spool.remove(key)
-    assert not Room.on(few_inodes, RESERVE).is_full
+    assert not room_on(few_inodes, RESERVE).is_full
     assert list((few_inodes / "spool" / "studies").glob("*/*")) == []
     assert keep(spool, 7) == keys[7]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from imaging import crash
 from imaging.domain.header import Header
@@ -69,7 +69,7 @@ class FolderSpool:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
-        self._synced: set[Path] = set()  # folders whose own names are on disk: none is ever removed
+        self._synced: set[Path] = set()  # folders whose own names are on disk, or just being synced
         for folder in (root, root.parent):  # a new folder's own name has to be on disk as well
             _sync_folder(folder)
 
@@ -91,9 +91,15 @@ class FolderSpool:
     def make_folder(self, key: str) -> None:
         """Makes the folder that a key lies in, so that its name needs no room any more. Raises SpoolFull."""
         try:
-            self.path(key).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make(self.path(key).parent)
         except OSError as error:
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
+
+    def _make(self, folder: Path) -> None:
+        """A folder that a purge took away is a new one: its name is not on disk before it is synced again."""
+        if not folder.is_dir():
+            self._synced.discard(folder)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def begin(self) -> "Part":
         """An object to be written under `incoming/`. Raises SpoolFull."""
@@ -115,7 +121,7 @@ class FolderSpool:
         """Gives a whole object its final name; a name that exists stays as it is."""
         final = self.path(key)
         for is_last in (False, True):
-            final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make(final.parent)
             try:
                 os.link(incoming.path, final)
             except FileExistsError:
@@ -130,12 +136,18 @@ class FolderSpool:
         """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
         folders = {self.path(key).parent for _, key in incoming if key}
         above = {parent for each in folders - self._synced for parent in self._parents(each)}
-        for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
-            _sync_folder(folder)
+        if len(self._synced) > _MOST_FOLDERS:
+            self._synced.clear()
+        self._synced |= folders  # before they are synced: one that is made anew meanwhile is taken out again
+        try:
+            for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
+                _sync_folder(folder)
+        except OSError:
+            self._synced -= folders
+            raise
         crash.point("final-names-synced")
         for each, _ in incoming:
             each.path.unlink(missing_ok=True)
-        self._synced = folders if len(self._synced) > _MOST_FOLDERS else self._synced | folders
 
     def left_over(self) -> Iterator[Incoming]:
         """What a crash left under `incoming/`, whole. Only to be asked before receiving."""

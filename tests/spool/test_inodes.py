@@ -9,7 +9,7 @@ import pytest
 
 from imaging.domain.header import Header
 from imaging.domain.room import Room
-from imaging.spool import FolderSpool, SpoolFull, room_on
+from imaging.spool import FolderSpool, SpoolFull, folder, room_on
 from imaging.spool.folder import key_of
 
 RESERVE = 1 << 20
@@ -57,6 +57,22 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
     assert not room_on(few_inodes, RESERVE).is_full
     assert list((few_inodes / "spool" / "studies").glob("*/*")) == []
     assert keep(spool, 7) == keys[7]
+
+
+def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = FolderSpool(tmp_path / "spool", 0)
+    synced: list[Path] = []
+    monkeypatch.setattr(folder, "_sync_folder", synced.append)
+    key = keep(spool, 1)
+    its_own = [tmp_path / "spool" / each for each in Path(key).parents]
+    assert set(its_own) == set(synced)
+    synced.clear()
+    assert keep(spool, 1) == key
+    assert synced == its_own[:1]
+    spool.remove(key)
+    synced.clear()
+    keep(spool, 1)
+    assert set(its_own) == set(synced)
 
 
 def test_a_file_system_without_a_fixed_number_of_inodes_never_lacks_them() -> None:

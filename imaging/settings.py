@@ -376,10 +376,21 @@ def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tu
             faults.append(f"{config}: {name} is no setting{nearest(name, known)}")
 
 
+_MEANT: Final = {"port": "dicom_port", "host": "dicom_host", "aet": "ae_title", "title": "ae_title"}
+"""What is said of a DICOM node in one word, beside the words that spelling alone would find."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message on a name that is unknown: what may have been meant."""
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(sorted(known))}"
+    names = list(known)
+    plain = {each.strip("-").replace("-", "_"): each for each in names}
+    meant = _MEANT.get(name.strip("-").replace("-", "_").lower(), "")
+    if meant in plain:
+        return f"; the nearest is {plain[meant]}"
+    near = difflib.get_close_matches(name, names, 1, 0.5)
+    if meant == "dicom_port":
+        return "; the DICOM port is --dicom-port of `imaging serve`"
+    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(sorted(names))}"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:

@@ -23,6 +23,7 @@ from imaging.ledger import copies, deliveries, jobs, migrate, views
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
+from imaging.roles.locks import lock_of
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
 
@@ -104,7 +105,7 @@ def chosen_roles(settings: Settings) -> tuple[str, ...]:
 
 
 def _lock(home: Path, role: str, held: ExitStack) -> None:
-    file = held.enter_context((home / f"lock.{role}").open("a+"))
+    file = held.enter_context(lock_of(home, role).open("a+"))
     if not _taken(file):
         file.seek(0)
         raise CannotServe(
@@ -125,22 +126,6 @@ def _taken(file: IO[str]) -> bool:
             time.sleep(0.05)
         else:
             return True
-    return False
-
-
-def running_roles(home: Path) -> set[str]:
-    """The roles of a home that a supervisor holds now."""
-    return {role for role in ROLES if _is_held(home / f"lock.{role}")}
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
     return False
 
 
@@ -354,6 +339,8 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         "port": settings.web_port,
         "viewer_url": settings.viewer_url,
         "language": settings.language,
+        "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
+        "longest_wait_s": settings.longest_wait_s,
     }
 
 

@@ -21,6 +21,7 @@ from imaging.cli.asking import Parser
 from imaging.cli.main import COMMANDS
 from imaging.dicom_node import storing
 from imaging.domain import reasons, retry, states, uids
+from imaging.domain.alarms import RULES, Kind
 from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
@@ -194,9 +195,16 @@ def syntaxes() -> str:
     return _table(["UID", "transfer syntax"], [[f"`{uid}`", UID(uid).name] for uid in sorted(DECODABLE)])
 
 
+def alarms() -> str:
+    """What `imaging status --check` and the others tell of, the most pressing first."""
+    rows = [[f"`{kind}`", rule.when, rule.mend] for kind, rule in ((each, RULES[each]) for each in Kind)]
+    return _table(["alarm", "when", "what to do"], rows)
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"figures": shipped},
     "docs/models.md": {"gates": gates, "steps": steps, "prefer": wishes, "reasons": not_analysed},
+    "docs/operating.md": {"alarms": alarms},
     "docs/results.md": {"priorities": priorities, "codes": private_codes},
     "docs/conformance.md": {
         "entity": entity,

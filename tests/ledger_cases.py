@@ -43,6 +43,9 @@ class TurnedClock:
     def now(self) -> datetime:
         return self._now
 
+    def wall(self) -> datetime:
+        return self._now
+
     def tick(self) -> float:
         return self._tick
 

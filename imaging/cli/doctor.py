@@ -1,5 +1,5 @@
-"""What is wrong with this node and what to do about it: ports, disk, clock, models' golden cases,
-peers by C-ECHO and whether they take reports.
+"""What is wrong with this node and what to do about it: permission, disk, clock, ports, the page, alarms,
+models' golden cases, peers by C-ECHO and whether they take reports.
 
 Exit status 1 where anything is wrong. Nothing is changed.
 """
@@ -7,12 +7,15 @@ Exit status 1 where anything is wrong. Nothing is changed.
 import ctypes
 import json
 import os
+import pwd
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -21,16 +24,21 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
 from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Sender, Unreachable
+from imaging.domain.alarms import CLOCK_KINDS, Alarm, Facts, Kind, alarms_of_clock, alarms_of_room, health
 from imaging.domain.card import UNPROVEN
+from imaging.domain.ports import advice
+from imaging.domain.steady import ClockFacts
 from imaging.inference.golden import check
 from imaging.ledger import migrate
+from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, Unusable, is_begun
 from imaging.models.catalogue import load_models, shipped_folder
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR
+from imaging.roles.health import facts_of
+from imaging.roles.locks import running_roles
 from imaging.settings import Destination, Settings
-from imaging.spool import Room
-from imaging.supervise import running_roles
+from imaging.spool import room_on
 
 
 @dataclass(frozen=True)
@@ -64,22 +72,68 @@ def run(asked: Asked) -> int:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Looks at one thing after the other."""
-    yield _disk(settings)
-    yield _ledger(settings)
-    yield _clock()
+    home = _home(settings)
+    yield home
+    yield from _disk(settings)
+    facts = None
+    if home.is_well:
+        yield _ledger(settings)
+        facts = _facts(settings)
+    yield _clock(facts)
     running = running_roles(settings.home)
     yield _port("DICOM", settings.dicom_host, settings.dicom_port, "--dicom-port", "node" in running)
     yield _port("web", settings.web_host, settings.web_port, "--web-port", "web" in running)
+    if "web" in running and settings.web_port:
+        yield _page(settings)
+    if facts is not None:
+        yield from _alarms(facts)
     yield from _peers(settings)
     yield from _models(settings)
 
 
-def _disk(settings: Settings) -> Finding:
-    folder = next(each for each in (settings.home, *settings.home.parents) if each.exists())
-    room = Room.on(folder, int(settings.disk_reserve_mb * (1 << 20)))
-    is_well = room.free > room.reserve and os.access(folder, os.W_OK)
-    mend = f"make room on the disk of {folder}, or `imaging purge --older-than 30d`; below the reserve nothing is taken"
-    return Finding("disk", is_well, str(room), "" if is_well else mend)
+def _folder(settings: Settings) -> Path:
+    """The home, or of those above it the first that is there and can be looked at."""
+    return next(each for each in (settings.home, *settings.home.absolute().parents) if os.access(each, os.F_OK))
+
+
+def _home(settings: Settings) -> Finding:
+    """Whether it may be written, which is no matter of room. Root's files in it are met often."""
+    folder = _folder(settings)
+    inside = [settings.home / name for name in ("ledger.sqlite", "ledger.lock", "run", "spool")]
+    for each in (folder, *(path for path in inside if os.access(path, os.F_OK))):
+        wanted = os.W_OK | (os.X_OK if each.is_dir() else 0)
+        if not os.access(each, wanted, effective_ids=True):
+            return _forbidden(each)
+    return Finding("home", True, f"{folder} may be written")
+
+
+def _forbidden(path: Path) -> Finding:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        mend = "mount it for writing; under systemd it has to be StateDirectory or in ReadWritePaths"
+        return Finding("home", False, f"{path} lies on a file system that is mounted read-only", mend)
+    status, us = path.stat(), _name(os.geteuid())
+    owner = _name(status.st_uid)
+    said = f"no permission: {path} is {owner}'s (mode {status.st_mode & 0o7777:04o}), and {us} may not write it"
+    return Finding("home", False, said, f"run this as {owner}, or `chown -R {us} {path}`")
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    room = room_on(_folder(settings), int(settings.disk_reserve_mb * (1 << 20)))
+    alarms = {each.kind: each for each in alarms_of_room(room)}
+    yield _of_alarm("disk", room.of_bytes, alarms.get(Kind.DISK))
+    if room.of_inodes:
+        yield _of_alarm("disk inodes", room.of_inodes, alarms.get(Kind.INODES))
+
+
+def _of_alarm(what: str, said: str, alarm: Alarm | None) -> Finding:
+    return Finding(what, alarm is None, said, alarm.mend if alarm else "")
 
 
 def _ledger(settings: Settings) -> Finding:
@@ -96,17 +150,41 @@ def _ledger(settings: Settings) -> Finding:
     )
 
 
-def _clock() -> Finding:
+def _facts(settings: Settings) -> Facts | None:
+    """What the ledger knows; None where there is none, or none of this version."""
+    if not is_begun(settings.home, settings.database) or not settings.home.exists():
+        return None
+    try:
+        ledger = Ledger(settings.home, settings.database)
+        migrate.check(ledger)
+    except Unusable:
+        return None
+    reserve_bytes = int(settings.disk_reserve_mb * (1 << 20))
+    return facts_of(ledger, settings.home, reserve_bytes, settings.longest_wait_s)
+
+
+_OF_ITS_OWN: Final = {Kind.NEVER_SERVED, Kind.NOT_SERVED, Kind.DISK, Kind.INODES, *CLOCK_KINDS}
+"""Alarms that have a finding of their own here; and one may ask before anything is served."""
+
+
+def _alarms(facts: Facts) -> Iterator[Finding]:
+    """The alarms of `imaging status`."""
+    for each in health(facts).alarms:
+        if each.kind not in _OF_ITS_OWN:
+            yield Finding(f"{each.kind} {each.name}".rstrip(), False, each.words, each.mend)
+
+
+def _clock(facts: Facts | None) -> Finding:
     now = datetime.now(UTC)
-    newest = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
-    is_well, is_kept = now >= newest, _is_kept()
-    said = f"{now.isoformat(timespec='seconds')}, zone {time.tzname[0]}"
+    alarm = next(alarms_of_clock(facts.clock if facts else ClockFacts(now, now, None, BUILT)), None)
+    said = f"{now.astimezone().isoformat(timespec='seconds')}, zone {time.tzname[0]}"
+    is_kept = _is_kept()
     if is_kept is not None:
         said += ", synchronised" if is_kept else ", not synchronised"
-    mend = "" if is_well else "set the clock: dates in results would be wrong"
+    mend = [] if alarm is None else [f"{alarm.words}: {alarm.mend}"]
     if is_kept is False:  # no fault by itself: it may be right all the same
-        mend = "; ".join([each for each in (mend, "start chrony or systemd-timesyncd, so that it stays right") if each])
-    return Finding("clock", is_well, said, mend)
+        mend += ["start chrony or systemd-timesyncd, so that it stays right"]
+    return Finding("clock", alarm is None, said, "; ".join(mend))
 
 
 def _is_kept() -> bool | None:
@@ -132,9 +210,28 @@ def _port(what: str, host: str, port: int, flag: str, is_running: bool) -> Findi
     except OSError as error:
         if is_running and _answers(host, port):
             return Finding(f"{what} port {port}", True, "taken, while this home is being served")
-        mend = f"end what has it, or choose another by {flag}"
+        mend = advice(port, error, flag)
         return Finding(f"{what} port {port}", False, f"cannot be had: {error.strerror}", mend)
     return Finding(f"{what} port {port}", True, "free")
+
+
+def _page(settings: Settings) -> Finding:
+    """Whether the page answers who asks; what it says of alarms is told by them."""
+    what, connection = "page", HTTPConnection(settings.web_host, settings.web_port, timeout=_PAGE_S)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        said = f"does not answer within {_PAGE_S} s ({type(error).__name__})"
+        return Finding(what, False, said, "see the log of the role web; it is started again where it ends")
+    finally:
+        connection.close()
+    is_well = status in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
+    mend = "" if is_well else "is it this home's? Something else may have the port"
+    return Finding(what, is_well, "answers" if is_well else f"answers with status {status}", mend)
+
+
+_PAGE_S: Final = 5
 
 
 def _answers(host: str, port: int) -> bool:

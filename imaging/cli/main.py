@@ -8,6 +8,7 @@ from typing import Final
 
 from imaging import __version__
 from imaging.cli.asking import Failed, Parser, Wrong
+from imaging.settings import nearest
 
 COMMANDS: Final = {
     "serve": "receive, analyse, deliver and show: everything, supervised",
@@ -30,16 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     warnings.simplefilter("ignore")  # libraries' warnings quote patients' data
     said = list(sys.argv[1:] if arguments is None else arguments)
+    if said[:1] == ["help"] and len(said) > 1:
+        said = [said[1], "--help"]
     if not said or said[0] not in COMMANDS:
-        return _overview(said)
+        return _without_command(said)
     command = importlib.import_module(f"imaging.cli.{said[0]}")
     parser = Parser(prog=f"imaging {said[0]}", description=command.__doc__)
     command.options(parser)
     try:
         status: int = command.run(parser.asked(said[1:]))
     except Wrong as wrong:
-        print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
-        return 2
+        return _refused(f"imaging {said[0]}", str(wrong).splitlines(), f"imaging help {said[0]}")
     except Failed as failed:
         print(f"imaging {said[0]}: {failed}", file=sys.stderr)
         return 1
@@ -53,9 +55,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _overview(said: Sequence[str]) -> int:
+def _refused(who: str, faults: Sequence[str], more: str) -> int:
+    """A line for each fault; where to read on stands in the last."""
+    lines = [f"{who}: {each}" for each in faults]
+    print("\n".join(lines) + f" (`{more}` tells more)", file=sys.stderr)
+    return 2
+
+
+def _without_command(said: Sequence[str]) -> int:
+    if said and said[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if said == ["--version"]:
+        print(f"imaging {__version__}")
+        return 0
+    if said:
+        return _refused("imaging", [f"{said[0]!r} is no command{nearest(said[0], COMMANDS)}"], "imaging help")
+    print(_overview(), file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
     lines = [f"  {name:<14}{meaning}" for name, meaning in COMMANDS.items()]
-    text = "\n".join(
+    return "\n".join(
         [
             "usage: imaging COMMAND ...",
             "",
@@ -64,15 +86,6 @@ def _overview(said: Sequence[str]) -> int:
             "",
             *lines,
             "",
-            "imaging COMMAND --help tells more.",
+            "imaging help COMMAND tells more.",
         ]
     )
-    if said and said[0] in ("-h", "--help", "help"):
-        print(text)
-        return 0
-    if said == ["--version"]:
-        print(f"imaging {__version__}")
-        return 0
-    wrong = f"imaging: {said[0]!r} is no command\n" if said else ""
-    print(f"{wrong}{text}", file=sys.stderr)
-    return 2

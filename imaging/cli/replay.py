@@ -20,7 +20,7 @@ from typing import Any
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
 from imaging.ledger import deliveries, jobs, replays, views
 from imaging.ledger.store import Ledger
-from imaging.supervise import running_roles
+from imaging.roles.locks import running_roles
 
 
 def options(parser: Parser) -> None:

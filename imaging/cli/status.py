@@ -1,56 +1,107 @@
-"""Counts per state, the oldest that waits, dead letters, disk, peers and roles; or the whole story of one study.
+"""Counts per state, the oldest that waits, dead letters, disk, peers, roles, alarms; or the whole story of one study.
 
 imaging status
+imaging status --check                  for a monitor: exit status 1 and why, where somebody has to look
 imaging status --study 1.2.840.113619.2.1 --json
+imaging status --row study=12           by a row number that a log prints
 """
 
 import json
 from typing import Any
 
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.peers import in_words
+from imaging.domain.room import Room
 from imaging.ledger import views
 from imaging.ledger.store import is_begun
+from imaging.ledger.views import NUMBERED
+from imaging.roles.health import health_of
+from imaging.roles.locks import running_roles
 from imaging.settings import Settings
-from imaging.spool import Room
-from imaging.supervise import running_roles
+from imaging.spool import room_on
 
 
 def options(parser: Parser) -> None:
     add_home(parser)
     add_json(parser)
+    parser.add_argument("--check", action="store_true", help="print the alarms only; exit status 1 where there is one")
     parser.add_argument("--study", metavar="UID|ACCESSION", help="one study: received, whole, results, deliveries")
+    parser.add_argument(
+        "--row", metavar="N", help="the study of a row that a log names: 12, study=12, job=7, delivery=3"
+    )
 
 
 def run(asked: Asked) -> int:
     faults = ["--study: a Study Instance UID or an accession number is wanted"] if asked.study == "" else []
+    row = None if asked.row is None else _row(asked.row, faults)
+    chosen = [name for name in ("study", "row", "check") if getattr(asked, name)]
+    faults += [f"{' and '.join(f'--{each}' for each in chosen)}: one of them is wanted"] if len(chosen) > 1 else []
     found = settings_of(asked, faults)
     if not is_begun(found.home, found.database):
-        nothing = NOTHING | {"disk": _disk(found)}
-        print(json.dumps(nothing, indent=2) if asked.json else _overview(nothing))
-        return 1
+        return _never_served(found, asked)
     ledger = ledger_of(asked)
     if asked.study:
         return _study(views.story(ledger, asked.study), asked)
-    said = views.status(ledger) | {"disk": _disk(found)}
-    alive = running_roles(found.home)
-    for each in said["roles"]:
-        if each["name"].partition("-")[0] not in alive:
-            each["state"] = "stopped"
-    print(json.dumps(said, indent=2, ensure_ascii=False) if asked.json else _overview(said))
-    return 0
+    if row is not None:
+        return _study(views.story_of_row(ledger, *row), asked)
+    said = views.status(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
+    health = health_of(ledger, found.home, _reserve_bytes(found), found.longest_wait_s)
+    is_alarmed = _tell(said, list(health.alarms), asked)
+    return is_alarmed if asked.check else 0
 
 
-def _disk(settings: Settings) -> dict[str, Any]:
-    """The disk of the home, with the reserve that the settings give it."""
+def _tell(said: dict[str, Any], alarms: list[Alarm], asked: Asked) -> int:
+    """Prints it; 1 where there is an alarm."""
+    if asked.json:
+        told = said | {"alarms": [each.to_json() for each in alarms]}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+    elif asked.check:
+        print("\n".join(each.words for each in alarms) or "no alarm")
+    else:
+        print("\n".join([_overview(said), *(f"alarm: {each.words}" for each in alarms)]))
+    return 1 if alarms else 0
+
+
+def _never_served(settings: Settings, asked: Asked) -> int:
+    never = Alarm(Kind.NEVER_SERVED, str(settings.home))
+    _tell(NOTHING | {"disk": _disk(_room(settings))}, [never], asked)
+    return 1
+
+
+def _row(said: str, faults: list[str]) -> tuple[str, int] | None:
+    """The kind and the number of a row, as logs print them: "study=12"; a number alone is a study's."""
+    kind, _, number = said.rpartition("=")
+    if number.isdecimal() and len(number) < 19 and (kind or "study") in NUMBERED:
+        return kind or "study", int(number)
+    faults.append(f"--row {said!r}: a number is wanted, or one of {', '.join(f'{each}=N' for each in NUMBERED)}")
+    return None
+
+
+def _reserve_bytes(settings: Settings) -> int:
+    return int(settings.disk_reserve_mb * (1 << 20))
+
+
+def _room(settings: Settings) -> Room:
+    """The room on the disk of the home, with the reserve that the settings give it."""
     folder = next(each for each in (settings.home, *settings.home.absolute().parents) if each.exists())
-    room = Room.on(folder, int(settings.disk_reserve_mb * (1 << 20)))
-    return {"free_mb": room.free >> 20, "reserve_mb": room.reserve >> 20, "is_full": room.free <= room.reserve}
+    return room_on(folder, _reserve_bytes(settings))
+
+
+def _disk(room: Room) -> dict[str, Any]:
+    return {
+        "free_mb": room.free >> 20,
+        "reserve_mb": room.reserve >> 20,
+        "is_full": room.is_full,
+        "free_inodes": room.free_inodes,
+        "reserve_inodes": room.reserve_inodes,
+    }
 
 
 def _study(stories: list[dict[str, Any]], asked: Asked) -> int:
     if not stories:
-        raise Wrong(f"no study has the Study Instance UID or accession number {asked.study!r}")
+        name = f"the Study Instance UID or accession number {asked.study!r}" if asked.study else f"the row {asked.row}"
+        raise Wrong(f"no study has {name}")
     print(json.dumps({"studies": stories}, indent=2, ensure_ascii=False) if asked.json else _stories(stories))
     return 0
 
@@ -79,9 +130,11 @@ def _overview(said: dict[str, Any]) -> str:
     lines = [table(rows), ""]
     full = ": objects are refused" if said["disk"]["is_full"] else ""
     lines += [f"disk: {said['disk']['free_mb']} MiB free, {said['disk']['reserve_mb']} kept free{full}"]
+    if said["disk"]["free_inodes"] is not None:
+        lines += [f"inodes: {said['disk']['free_inodes']} free, {said['disk']['reserve_inodes']} kept free"]
     lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
     lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
-    lines += [f"peer {each['name']}: {each['state']} {each['why']}".rstrip() for each in said["peers"]]
+    lines += [_peer(each) for each in said["peers"]]
     lines += [
         f"model {each['name']} {each['version']}: {each['state']} {each['why']}".rstrip() for each in said["models"]
     ]
@@ -89,12 +142,17 @@ def _overview(said: dict[str, Any]) -> str:
     return "\n".join(lines).rstrip()
 
 
+def _peer(peer: dict[str, Any]) -> str:
+    waiting = f", {peer['waiting']} waiting" if peer["waiting"] else ""
+    return f"peer {peer['name']}: {peer['state']} {peer['why']}".rstrip() + waiting
+
+
 def _stories(stories: list[dict[str, Any]]) -> str:
     return "\n\n".join(_story(each) for each in stories)
 
 
 def _story(story: dict[str, Any]) -> str:
-    lines = [f"study {story['study_uid']}: {story['state']}"]
+    lines = [f"study {story['study_uid']} (row {story['row']}): {story['state']}"]
     if story["waits_for"]:
         lines.append(f"  waits for: {story['waits_for']}")
     if story["reason"]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from imaging.domain.alarms import Health
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.folding import fold
@@ -171,15 +172,6 @@ class Listing:
     new: frozenset[int]
 
 
-@dataclass(frozen=True)
-class RoleHealth:
-    """A role as the page's head shows it: "up", "down", "crashing" or "stopped"; with its last error, or none."""
-
-    name: str
-    state: str
-    error: str = ""
-
-
 class Worklist(Protocol):
     """What the page needs of the ledger."""
 
@@ -193,7 +185,7 @@ class Worklist(Protocol):
         """The row with our own number, with its reports, or None where there is none."""
 
     def revision(self) -> object:
-        """Differs from the one before once anything that a row shows may have changed, in whichever study."""
+        """Differs from the one before once anything that a row or the head shows may have changed."""
 
-    def health(self) -> list[RoleHealth]:
-        """The roles."""
+    def health(self) -> Health:
+        """The roles and the alarms."""

@@ -2,17 +2,20 @@
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, update
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
-from imaging.ledger.clock import Clock, SystemClock
+from imaging.ledger.clock import BUILT, Clock, SystemClock
 from imaging.ledger.wakeups import WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
@@ -35,7 +38,7 @@ class Ledger:
     """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable."""
 
     def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock(self.anchor)
         self.file = None if url else home / SQLITE_FILE
         self.url = url or f"sqlite:///{self.file}"
         self.engine = _engine(self.url)
@@ -80,17 +83,53 @@ class Ledger:
         self.wakeups.close()
 
     def begin_boot(self) -> None:
-        """Ticks of another boot mean nothing: what waited for one is due at once, and its leases have ended."""
+        """To be called at each start of a home, before anything is received.
+
+        Time is counted from now on. Ticks of another boot mean nothing: what waited for one is due at once, and its
+        leases have ended.
+        """
+        clock = self.clock
         with self.write() as connection:
-            known = connection.scalar(select(tables.meta.c.value).where(tables.meta.c.key == "boot"))
-            boot = self.clock.boot()
-            if known == boot:
-                return
-            _forget_ticks(connection, self.clock.tick())
-            if known is None:
-                connection.execute(tables.meta.insert().values(key="boot", value=boot))
-            else:
-                connection.execute(update(tables.meta).where(tables.meta.c.key == "boot").values(value=boot))
+            anchor = anchored(clock.wall(), clock.tick(), clock.boot(), newest(connection), BUILT)
+            known = connection.scalar(_META, {"which": "boot"})
+            _keep(connection, "clock", anchor.to_json())
+            if known != clock.boot():
+                _forget_ticks(connection, clock.tick())
+                _keep(connection, "boot", clock.boot())
+
+    def anchor(self) -> Anchor | None:
+        """Where the time of the home is counted from; None where nothing was served yet."""
+        try:
+            with self.read() as connection:
+                said = connection.scalar(_META, {"which": "clock"})
+        except (DBAPIError, sqlite3.Error):  # no table yet, or a database in trouble, which others tell
+            return None
+        return None if said is None else Anchor.from_json(said)
+
+
+_META: Final = select(tables.meta.c.value).where(tables.meta.c.key == bindparam("which"))
+
+
+def _keep(connection: Connection, key: str, value: str) -> None:
+    meta = tables.meta
+    if not connection.execute(update(meta).where(meta.c.key == key).values(value=value)).rowcount:
+        connection.execute(meta.insert().values(key=key, value=value))
+
+
+def newest(connection: Connection) -> datetime | None:
+    """When the last object or association came, as far as rows are left."""
+    last = [connection.scalar(each) for each in _LAST]
+    return max((each for each in last if each is not None), default=None)
+
+
+_LAST: Final = [
+    select(column).where(table.c.id == select(func.max(table.c.id)).scalar_subquery())
+    for table, column in (
+        (tables.study, tables.study.c.last_image_at),
+        (tables.instance, tables.instance.c.received_at),
+        (tables.association, tables.association.c.started_at),
+    )
+]
 
 
 def _forget_ticks(connection: Connection, now: float) -> None:

@@ -3,9 +3,9 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,13 +27,14 @@ from sqlalchemy import (
     update,
 )
 
+from imaging.domain.alarms import Health
 from imaging.domain.findings import Answer, State, TriageClass, why_of
 from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
 from imaging.domain.reasons import Reason
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
-from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, Word, page_state
-from imaging.ledger import returned, tables
+from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, page_state
+from imaging.ledger import health, returned, tables
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, SHARED, is_stopped
 from imaging.ledger.store import Ledger
@@ -43,10 +44,10 @@ _PEER: Final = {True: "up", False: "down", None: "not tried yet"}
 
 
 class LedgerWorklist:
-    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`)."""
+    """The worklist's rows, from the ledger (`imaging.domain.worklist.Worklist`). `health`: how its home is now."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, health: Callable[[], Health] = Health) -> None:
+        self._ledger, self._health = ledger, health
         self._revision = Revision(ledger)
         self._counted: tuple[object, Counts] | None = None
 
@@ -73,7 +74,7 @@ class LedgerWorklist:
 
     def counts(self) -> "Counts":
         """How many studies are in each state: counted once for each revision of the ledger."""
-        revision = self.revision()  # before the rows: what changes meanwhile is counted once more
+        revision = self._revision.now()  # before the rows: what changes meanwhile is counted once more
         if self._counted is None or self._counted[0] != revision:
             self._counted = (revision, _counts_of(self._ledger))
         return self._counted[1]
@@ -89,10 +90,10 @@ class LedgerWorklist:
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
-        return self._revision.now()
+        return self._revision.now(), self._health().look
 
-    def health(self) -> list[RoleHealth]:
-        return roles(self._ledger)
+    def health(self) -> Health:
+        return self._health()
 
 
 class Revision:
@@ -377,13 +378,6 @@ def _result(job: Any) -> Answer:
     return Answer.from_json(said)
 
 
-def roles(ledger: Ledger) -> list[RoleHealth]:
-    """What the supervisor last said of its children."""
-    with ledger.read() as connection:
-        found = connection.execute(select(tables.role).order_by(tables.role.c.name)).all()
-    return [RoleHealth(each.name, each.state, each.error) for each in found]
-
-
 def note_role(ledger: Ledger, name: str, state: str, error: str = "") -> None:
     """The supervisor's word on a child."""
     _note(ledger, tables.role, name, {"state": state, "error": error})
@@ -443,23 +437,13 @@ def has_passed(ledger: Ledger, name: str, fingerprint: str) -> bool:
         return connection.scalar(select(table.c.name).where(*known)) is not None
 
 
-def status(ledger: Ledger) -> dict[str, Any]:
-    """Counts per state, the oldest that waits, dead letters, peers and roles."""
+def status(ledger: Ledger, running: Collection[str] = ()) -> dict[str, Any]:
+    """Counts per state, the oldest that waits, dead letters, peers and roles. `running`: the roles that run now."""
     study, job, delivery, peer = tables.study, tables.job, tables.delivery, tables.peer
     with ledger.read() as connection:
-        oldest = {
-            "receiving": connection.scalar(
-                select(func.min(study.c.received_at)).where(study.c.state == StudyState.RECEIVING)
-            ),
-            "job": connection.scalar(
-                select(func.min(job.c.queued_at)).where(job.c.state.in_([JobState.QUEUED, JobState.LEASED]))
-            ),
-            "delivery": connection.scalar(
-                select(func.min(delivery.c.created_at)).where(
-                    delivery.c.state.in_([DeliveryState.WAITING, DeliveryState.SENDING])
-                )
-            ),
-        }
+        now = ledger.clock.now()
+        oldest = health.oldest(connection, now, ledger.clock.tick())
+        outboxes = {each.name: each for each in health.outboxes(connection, now)}
         peers = connection.execute(select(peer).order_by(peer.c.name)).all()
         dead = connection.execute(
             select(delivery.c.destination, delivery.c.why, func.count())
@@ -475,18 +459,27 @@ def status(ledger: Ledger) -> dict[str, Any]:
                 connection.scalar(select(func.count()).select_from(each)) or 0
                 for each in (tables.instance, tables.returned)
             ),
-            "conflicts": _kept_apart(connection, "open"),
-            "unjudged": _kept_apart(connection, "unjudged"),
+            "conflicts": health.kept_apart(connection, "open"),
+            "unjudged": health.kept_apart(connection, "unjudged"),
         }
-    now = ledger.clock.now()
     return found | {
-        "oldest_s": {name: _age(at, now) for name, at in oldest.items()},
+        "oldest_s": {
+            "receiving": _seconds(oldest["receiving"]),
+            "job": _seconds(oldest["job"]),
+            "delivery": _seconds(max((each.oldest for each in outboxes.values() if each.waiting), default=None)),
+        },
         "dead_letters": [{"destination": name, "why": why, "count": count} for name, why, count in dead],
         "peers": [
-            {"name": each.name, "state": _PEER[each.is_up], "why": each.why, "since": _iso(each.since_at)}
+            {
+                "name": each.name,
+                "state": _PEER[each.is_up],
+                "why": each.why,
+                "since": _iso(each.since_at),
+                "waiting": outboxes[each.name].waiting,
+            }
             for each in peers
         ],
-        "roles": [vars(each) for each in roles(ledger)],
+        "roles": [vars(each) for each in health.roles(ledger, running)],
         "models": [
             {
                 "name": each.name,
@@ -499,23 +492,33 @@ def status(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _kept_apart(connection: Connection, state: str) -> int:
-    query = select(func.count()).select_from(tables.conflict).where(tables.conflict.c.state == state)
-    return connection.scalar(query) or 0
-
-
 def _counts(connection: Connection, column: ColumnElement[str], states: Iterable[str]) -> dict[str, int]:
     counts = {str(each): 0 for each in states}
     found = connection.execute(select(column, func.count()).group_by(column))
     return counts | {str(state): int(count) for state, count in found}
 
 
-def _age(at: datetime | None, now: datetime) -> float | None:
-    return None if at is None else round((now - at).total_seconds(), 1)
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else round(length.total_seconds(), 1)
 
 
 def _iso(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+NUMBERED: Final = ("study", "job", "delivery", "copy")
+"""What logs name by our own row numbers and belongs to a study."""
+
+
+def story_of_row(ledger: Ledger, kind: str, number: int) -> list[dict[str, Any]]:
+    """The whole story of the study that a row of this kind (of NUMBERED) belongs to; nothing where there is none."""
+    study = tables.study
+    table = {"job": tables.job, "delivery": tables.delivery, "copy": tables.conflict}.get(kind)
+    which = (
+        study.c.id == number if table is None else study.c.id.in_(select(table.c.study_id).where(table.c.id == number))
+    )
+    with ledger.read() as connection:
+        return [_story(connection, each) for each in connection.execute(select(study).where(which)).all()]
 
 
 def story(ledger: Ledger, name: str) -> list[dict[str, Any]]:
@@ -570,6 +573,7 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
     doubtful = _doubtful(connection, [study.id]).get(study.id, frozenset())
     last = {each.model: each.id for each in jobs if each.state in ENDED and each.reason != SUPERSEDED}.values()
     return {
+        "row": study.id,
         "study_uid": study.study_instance_uid,
         "state": study.state,
         "waits_for": study.settle_why if study.state == StudyState.RECEIVING else None,

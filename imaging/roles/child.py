@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -109,7 +110,13 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, trace: Tra
 
 
 class _WithoutTexts(logging.Formatter):
-    """Says of an error, and of those it came from, type and place; never the text, which may quote patients' data."""
+    """Says the time with its zone; of an error, and of those it came from, type and place.
+
+    Never an error's text, which may quote patients' data.
+    """
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the library's name)
         lines: list[str] = []

@@ -17,6 +17,7 @@ from imaging.domain.card import Card
 from imaging.domain.ends import End
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
+from imaging.domain.ports import advice
 from imaging.domain.settling import LookAgain, Patience, whole
 from imaging.ledger import migrate, receiving, settling, wakeups
 from imaging.ledger.receiving import AssociationEnd
@@ -71,8 +72,8 @@ def run(config: Mapping[str, Any], life: Life) -> None:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:
         raise CannotRun(
-            f"--dicom-port {told.port} on {told.host} cannot be had: {error.strerror}. Choose another, or 0 for any "
-            "free one"
+            f"--dicom-port {told.port} on {told.host} cannot be had: {error.strerror}; "
+            f"{advice(told.port, error, '--dicom-port')}"
         ) from None
     models = [Path(each) for each in told.models] or [shipped_folder()]
     catalogue = load_models(models, told.site_words)

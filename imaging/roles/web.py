@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imaging.domain.ports import advice
 from imaging.ledger import migrate, wakeups
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 from imaging.ledger.wakeups import Listener
 from imaging.roles.child import LOOK_S, CannotRun, Life
+from imaging.roles.health import Watched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
@@ -29,6 +31,8 @@ class WebConfig:
     port: int
     viewer_url: str
     language: str
+    disk_reserve_bytes: int
+    longest_wait_s: float
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -42,7 +46,9 @@ async def _run(told: WebConfig, life: Life) -> None:
     listener = _bound(told.host, told.port)
     port = listener.getsockname()[1]
     settings = WebSettings(viewer_url=told.viewer_url, language=told.language)
-    app = create_app(LedgerWorklist(ledger), _Changes(ledger.wakeups.listen(wakeups.STUDY)), settings)
+    watched = Watched(ledger, Path(told.home), told.disk_reserve_bytes, told.longest_wait_s)
+    changes = _Changes(ledger.wakeups.listen(wakeups.STUDY))
+    app = create_app(LedgerWorklist(ledger, watched.now), changes, settings, ledger.clock.now)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     life.on_stop(partial(_set_soon, loop, stop))
     host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host
@@ -59,7 +65,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), backlog=128, family=_family(host))
     except OSError as error:
         raise CannotRun(
-            f"--web-port {port} on {host} cannot be had: {error.strerror}. Choose another, or 0 for any free one"
+            f"--web-port {port} on {host} cannot be had: {error.strerror}; {advice(port, error, '--web-port')}"
         ) from None
     listener.setblocking(False)
     return listener

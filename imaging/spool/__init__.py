@@ -4,6 +4,6 @@ An object is first whole under `incoming/`, data and name synced; once its row i
 key. A key that exists is never replaced.
 """
 
-from imaging.spool.folder import FolderSpool, Incoming, Room, SpoolFull
+from imaging.spool.folder import FolderSpool, Incoming, SpoolFull, room_on
 
-__all__ = ["FolderSpool", "Incoming", "Room", "SpoolFull"]
+__all__ = ["FolderSpool", "Incoming", "SpoolFull", "room_on"]

@@ -4,7 +4,6 @@ import hashlib
 import mmap
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final, Self
 
 from imaging import crash
 from imaging.domain.header import Header
+from imaging.domain.room import Room
 
 Buffer = bytes | bytearray | memoryview
 
@@ -45,20 +45,20 @@ def key_of(header: Header, digest: str = "") -> str:
     return f"{folder}/{study[:2]}/{study}/{series[:16]}/{instance}{'-' + digest[:16] if digest else ''}.dcm"
 
 
-@dataclass(frozen=True)
-class Room:
-    """What a disk has free, and what of it is left free: the bytes that are asked for, or 5 % where that is less."""
+MOST_SPARE_INODES: Final = 10_000
+SHARE_OF_INODES: Final = 10
+"""A tenth of a disk's inodes is left free, or 10,000 where that is less: ledger, models and reports need some."""
 
-    free: int
-    reserve: int
 
-    @classmethod
-    def on(cls, folder: Path, reserve_bytes: int) -> Self:
-        usage = shutil.disk_usage(folder)
-        return cls(usage.free, min(reserve_bytes, usage.total // 20))
-
-    def __str__(self) -> str:
-        return f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+def room_on(folder: Path, reserve_bytes: int) -> Room:
+    """The room on a folder's disk. So many bytes are to be left free, or 5 % of them where that is less."""
+    usage = os.statvfs(folder)
+    return Room(
+        free=usage.f_bavail * usage.f_frsize,
+        reserve=min(reserve_bytes, usage.f_blocks * usage.f_frsize // 20),
+        free_inodes=usage.f_favail if usage.f_files else None,
+        reserve_inodes=min(MOST_SPARE_INODES, usage.f_files // SHARE_OF_INODES),
+    )
 
 
 class FolderSpool:
@@ -69,7 +69,7 @@ class FolderSpool:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
-        self._synced: set[Path] = set()  # folders whose own names are on disk: none is ever removed
+        self._synced: set[Path] = set()  # folders whose own names are on disk, or just being synced
         for folder in (root, root.parent):  # a new folder's own name has to be on disk as well
             _sync_folder(folder)
 
@@ -83,17 +83,23 @@ class FolderSpool:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def check_room(self, size: int) -> None:
-        """Raises SpoolFull where writing `size` bytes would go below the watermark."""
-        room = Room.on(self._root, self._reserve_bytes)
-        if room.free - size < room.reserve:
+        """Raises SpoolFull where writing an object of `size` bytes would go below the watermark."""
+        room = room_on(self._root, self._reserve_bytes)
+        if room.free - size < room.reserve or room.lacks_inodes:
             raise SpoolFull(str(room))
 
     def make_folder(self, key: str) -> None:
         """Makes the folder that a key lies in, so that its name needs no room any more. Raises SpoolFull."""
         try:
-            self.path(key).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make(self.path(key).parent)
         except OSError as error:
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
+
+    def _make(self, folder: Path) -> None:
+        """A folder that a purge took away is a new one: its name is not on disk before it is synced again."""
+        if not folder.is_dir():
+            self._synced.discard(folder)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def begin(self) -> "Part":
         """An object to be written under `incoming/`. Raises SpoolFull."""
@@ -114,22 +120,34 @@ class FolderSpool:
     def link(self, incoming: Incoming, key: str) -> None:
         """Gives a whole object its final name; a name that exists stays as it is."""
         final = self.path(key)
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            os.link(incoming.path, final)
-        except FileExistsError:
-            return
+        for is_last in (False, True):
+            self._make(final.parent)
+            try:
+                os.link(incoming.path, final)
+            except FileExistsError:
+                return
+            except FileNotFoundError:  # a purge took the empty folder away just now
+                if is_last:
+                    raise
+            else:
+                return
 
     def forget(self, incoming: Sequence[tuple[Incoming, str | None]]) -> None:
         """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
         folders = {self.path(key).parent for _, key in incoming if key}
         above = {parent for each in folders - self._synced for parent in self._parents(each)}
-        for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
-            _sync_folder(folder)
+        if len(self._synced) > _MOST_FOLDERS:
+            self._synced.clear()
+        self._synced |= folders  # before they are synced: one that is made anew meanwhile is taken out again
+        try:
+            for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
+                _sync_folder(folder)
+        except OSError:
+            self._synced -= folders
+            raise
         crash.point("final-names-synced")
         for each, _ in incoming:
             each.path.unlink(missing_ok=True)
-        self._synced = folders if len(self._synced) > _MOST_FOLDERS else self._synced | folders
 
     def left_over(self) -> Iterator[Incoming]:
         """What a crash left under `incoming/`, whole. Only to be asked before receiving."""
@@ -144,8 +162,12 @@ class FolderSpool:
         return len(halves)
 
     def remove(self, key: str) -> None:
-        """Removes an object that nothing needs any more."""
-        self.path(key).unlink(missing_ok=True)
+        """Removes an object that nothing needs any more, and the folders of its series and study once empty."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # others lie there still
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
 
     def _parents(self, path: Path) -> Iterator[Path]:
         for parent in path.parents:

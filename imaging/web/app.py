@@ -148,7 +148,10 @@ class Pages:
         )
 
     async def healthz(self, request: Request) -> Response:
-        return PlainTextResponse("ok")
+        """ "ok", or 503 with a line for each alarm: what the head of the page shows, for a monitor."""
+        alarms = (await run_in_threadpool(self._worklist.health)).alarms
+        said = "\n".join(each.words for each in alarms)
+        return PlainTextResponse(said or "ok", 503 if alarms else 200)
 
     async def _listing(self, request: Request, template: str, form: Mapping[str, str], language: Language) -> Response:
         screen = screen_of(form.get("shown", ""))
@@ -204,7 +207,7 @@ class Pages:
             language=language,
             languages=self._languages.values(),
             has_viewer=bool(self._settings.viewer_url),
-            stale_after_s=3 * self._settings.heartbeat_s,
+            stale_after_s=self._settings.stale_after_s,
             **values,
         )
         answer = HTMLResponse(text, status)

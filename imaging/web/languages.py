@@ -18,6 +18,7 @@ from babel.dates import format_date, format_time
 from babel.numbers import format_decimal
 from babel.units import format_unit
 
+from imaging.domain.alarms import Kind
 from imaging.domain.findings import State, TriageClass
 from imaging.domain.folding import fold
 from imaging.domain.reasons import REASONS
@@ -77,9 +78,10 @@ class Language:
         return _day(self.locale, value, self.say("format.date"))
 
     def moment(self, value: datetime) -> str:
-        """Day, hour and minute, in the server's own zone."""
+        """Day, hour and minute, in the server's own zone, which it names: "24 Nov 2026 09:30 (UTC+07:00)"."""
         here = value.astimezone()
-        return f"{self.day(here.date())} {format_time(here.time(), self.say('format.clock'), locale=self.locale)}"
+        clock = format_time(here.time(), self.say("format.clock"), locale=self.locale)
+        return f"{self.day(here.date())} {clock} ({zone(here)})"
 
     def span(self, length: timedelta) -> str:
         """A time as a reader counts it: minutes below two hours, hours and minutes below two days, then days."""
@@ -93,6 +95,11 @@ class Language:
 
     def _unit(self, n: int, unit: str) -> str:
         return _unit(self.locale, n, unit)
+
+
+def zone(here: datetime) -> str:
+    """The zone of an aware time: "UTC+07:00"."""
+    return f"UTC{here.isoformat()[-6:]}"
 
 
 # Babel takes its time, and a long page says the same numbers, days and times again and again.
@@ -150,6 +157,7 @@ def faults_of(language: Language, model: Language) -> list[str]:
 def needed_keys() -> set[str]:
     """A sentence for each member of the closed lists of the domain."""
     keys = {f"state.{state}" for state in PageState} | {f"study.triage_{each}" for each in TriageClass if each.is_flag}
+    keys |= {f"alarm.{kind}" for kind in Kind}
     for code in REASONS:
         keys |= {f"reason.{code}", f"mend.{code}"}
     return keys | {f"answer.{state}" for state in State if state is not State.ANALYSED}

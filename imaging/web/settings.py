@@ -21,7 +21,8 @@ class WebSettings:
 
     viewer_url: str = ""
     language: str = "vi"
-    heartbeat_s: float = 15.0
+    heartbeat_s: float = 3.0
+    stale_after_s: float = 10.0
 
     def __post_init__(self) -> None:
         faults = [f"viewer_url {self.viewer_url!r} {each}" for each in viewer_faults(self.viewer_url)]

@@ -6,14 +6,21 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
+from imaging.domain.alarms import Alarm, Health, Kind, RoleHealth
 from imaging.domain.findings import Answer, Finding, TriageClass
 from imaging.domain.folding import fold
-from imaging.domain.worklist import Listing, PageState, RoleHealth, Row, Word
+from imaging.domain.worklist import Listing, PageState, Row, Word
 from imaging.web import phrases
-from imaging.web.languages import Language
+from imaging.web.languages import Language, zone
 from imaging.web.phrases import Line
 
 HEALTH_STATES: Final = ("up", "down", "crashing")
+TROUBLED: Final = {
+    Kind.DISK: ("node", "refusing"),
+    Kind.INODES: ("node", "refusing"),
+    Kind.DESTINATION: ("deliver", "unreachable"),
+}
+"""Alarms under which a role that runs cannot do what it is there for: its light tells so."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,6 @@ class RoleView:
     word: str
     state: str
     state_word: str
-    error: str
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,10 @@ class ListView:
     news: str
     has_stat_news: bool
     roles: tuple[RoleView, ...]
+    alarms: tuple[str, ...]
     query: str
     at: str
+    zone: str
     mark: str
 
 
@@ -140,7 +148,7 @@ class StudyView:
 def list_view(
     listing: Listing,
     others: Sequence[Row],
-    health: Sequence[RoleHealth],
+    health: Health,
     query: str,
     shown: Sequence[int],
     viewer_url: str,
@@ -166,9 +174,11 @@ def list_view(
         newest=listing.newest,
         news=news(listing, bool(others), shown, language) if shown else "",
         has_stat_news=bool(shown) and any(row.flag is TriageClass.STAT for row in unseen(listing.rows, shown)),
-        roles=tuple(role_view(role, language) for role in health),
+        roles=tuple(role_view(role, health.alarms, language) for role in health.roles),
+        alarms=tuple(alarm_text(each, language) for each in health.alarms),
         query=query,
         at=now.astimezone().strftime("%H:%M:%S"),
+        zone=zone(now.astimezone()),
         mark=mark,
     )
 
@@ -299,11 +309,28 @@ def news(listing: Listing, some_left: bool, shown: Sequence[int], language: Lang
     return ", ".join(said)
 
 
-def role_view(role: RoleHealth, language: Language) -> RoleView:
+def role_view(role: RoleHealth, alarms: Sequence[Alarm], language: Language) -> RoleView:
+    """A role's light: whether it runs, and whether it can do what it is there for."""
     state = role.state if role.state in HEALTH_STATES else "down"
-    kind, _, index = role.name.partition("-")
-    name = language.say_or(f"role.{kind}", kind) + ("" if index in ("", "0") else f" {int(index) + 1}")
-    return RoleView(name, state, language.say(f"health.{state}"), role.error)
+    kind = role.name.partition("-")[0]
+    troubles = [state for each in alarms for name, state in [TROUBLED.get(each.kind, ("", ""))] if name == kind]
+    state = next(iter(troubles), state) if state == "up" else state
+    return RoleView(role_name(role.name, language), state, language.say(f"health.{state}"))
+
+
+def role_name(name: str, language: Language) -> str:
+    """ "worker-1" is the second of the role's processes."""
+    kind, _, index = name.partition("-")
+    return language.say_or(f"role.{kind}", kind) + ("" if index in ("", "0") else f" {int(index) + 1}")
+
+
+def alarm_text(alarm: Alarm, language: Language) -> str:
+    """An alarm in the reader's language; why it is so, as the system says it."""
+    name = role_name(alarm.name, language) if alarm.kind is Kind.ROLE else alarm.name
+    state = language.say(f"health.{alarm.state if alarm.state in HEALTH_STATES else 'down'}")
+    values = {"name": name, "n": language.number(alarm.n), "time": language.span(alarm.time), "state": state}
+    said = language.say(f"alarm.{alarm.kind}", **values)
+    return f"{said}: {alarm.why}" if alarm.why else said
 
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:

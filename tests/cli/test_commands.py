@@ -126,11 +126,10 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def test_without_a_command_all_are_listed(run: Callable[..., Said]) -> None:
-    for arguments, status in (([], 2), (["--help"], 0), (["nonsense"], 2)):
+    for arguments, status in (([], 2), (["--help"], 0), (["help"], 0)):
         said = run(*arguments)
         assert said.status == status
         assert all(f"  {name} " in said.out + said.err for name in COMMANDS)
-    assert "'nonsense' is no command" in said.err
     assert run("--version").out.startswith("imaging ")
 
 
@@ -272,7 +271,7 @@ def test_faults_of_arguments_come_together(
     place = ["--home", str(home)] if arguments[0] in READ_THE_LEDGER else []
     said = run(*arguments, *place)
     assert said.status == 2
-    assert said.err.startswith(f"usage: imaging {arguments[0]}")
+    assert all(line.startswith(f"imaging {arguments[0]}: ") for line in said.err.splitlines())
     for each in faults:
         assert each in said.err, said.err
 

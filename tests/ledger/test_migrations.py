@@ -131,4 +131,4 @@ def test_ledgers_of_one_home_see_each_others_rows(open_ledger: Callable[[], Ledg
     one, other = open_ledger(), open_ledger()
     one.begin_boot()
     with other.read() as connection:
-        assert connection.execute(text("SELECT value FROM meta")).scalar() == "first boot"
+        assert connection.execute(text("SELECT value FROM meta WHERE key = 'boot'")).scalar() == "first boot"

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from ledger_cases import FAULTY, NEGATIVE, TurnedClock, claim, film, lease, leas
 from sqlalchemy import Connection, event, insert
 
 from imaging.domain.retry import Accepted, Passing
+from imaging.domain.room import Room
 from imaging.domain.states import DeliveryState, JobState, StudyState
 from imaging.ledger import deliveries, jobs, receiving, settling, tables, views
+from imaging.ledger.health import facts
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.store import SQLITE_FILE, Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -158,6 +161,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "due studies": lambda ledger: [settling.candidate(ledger, each) for each in settling.due_studies(ledger)[0]],
     "one more instance": lambda ledger: receive(ledger, film("1.2.10", number=2)),
     "end of an association": _end,
+    "health": lambda ledger: facts(ledger, Room(2, 1), {"web"}, timedelta(minutes=15)),
 }
 
 

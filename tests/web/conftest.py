@@ -18,8 +18,8 @@ def site_of() -> Iterator[Callable[..., Site]]:
     """Starts sites with settings of the test's own."""
     sites: list[Site] = []
 
-    def start(**settings: Any) -> Site:
-        sites.append(Site(WebSettings(**settings)))
+    def start(port: int = 0, **settings: Any) -> Site:
+        sites.append(Site(WebSettings(**settings), port))
         sites[-1].start()
         return sites[-1]
 

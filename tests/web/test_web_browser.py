@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from web_site import EFFUSION, HEALTH, NOW, analysed, finding, row, seven_states
 
+from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.findings import TriageClass
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState
@@ -282,16 +283,64 @@ def test_due_times_follow_the_servers_clock(browser, site_of):
     page.close()
 
 
-def test_a_page_whose_server_is_gone_says_since_when(browser, site_of):
-    site = site_of(heartbeat_s=0.3)
+def lights(page):
+    """The roles' words, and the colours of their signs."""
+    signs = page.locator("#health li .sign")
+    return set(signs.all_inner_texts()), set(signs.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))
+
+
+GREY = "rgb(160, 173, 186)"
+
+
+def test_ten_seconds_after_its_server_is_gone_a_page_says_so_and_every_light_is_grey(browser, site_of):
+    site = site_of()
     page = browser.new_page()
+    page.clock.install()
     page.goto(site.url + "/?lang=vi")
     page.locator("#live.is-live").wait_for()
     site.stop()
+    page.clock.run_for(9_000)
+    assert page.locator("#live.is-stale").count() == 0
+    page.clock.run_for(2_000)
     page.locator("#live.is-stale").wait_for(timeout=10_000)
-    assert re.fullmatch(r"ngừng cập nhật từ \d\d:\d\d:\d\d", " ".join(page.locator("#live").inner_text().split()))
+    assert re.fullmatch(
+        r"ngừng cập nhật từ \d\d:\d\d:\d\d UTC[+-]\d\d:\d\d", " ".join(page.locator("#live").inner_text().split())
+    )
+    assert lights(page) == ({"không rõ"}, {GREY})
+    assert page.locator("#health .alarms").inner_text() == "Máy chủ không trả lời. Những gì hiện ở đây là cũ."
     assert page.locator("tr.row").count() == 9
     page.close()
+
+
+def test_the_lights_come_back_with_the_server(browser, site_of):
+    site = site_of(heartbeat_s=0.2, stale_after_s=0.6)
+    page = browser.new_page()
+    page.goto(site.url + "/?lang=en")
+    page.locator("#live.is-live").wait_for()
+    before = lights(page)
+    site.stop()
+    page.locator("#health.unanswered").wait_for(timeout=10_000)
+    assert lights(page) == ({"not known"}, {GREY})
+    site_of(port=site.port)
+    page.locator("#health:not(.unanswered)").wait_for(timeout=10_000)
+    assert lights(page) == before
+    page.close()
+
+
+def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(opened, site):
+    page = opened()
+    site.worklist.alarms = [
+        Alarm(Kind.DISK, why="3 MiB free, 2048 MiB are kept free"),
+        Alarm(Kind.DESTINATION, "PACS", 1200, "no connection: refused"),
+    ]
+    site.announce()
+    page.locator("#health li", has_text="Receiving refuses images").wait_for()
+    page.locator("#health li", has_text="Delivery cannot send").wait_for()
+    said = page.locator("#health .alarms span").all_inner_texts()
+    assert said == [
+        "Images are refused, the disk is full: 3 MiB free, 2048 MiB are kept free",
+        "PACS does not answer, reports waiting: 1,200: no connection: refused",
+    ]
 
 
 def test_the_list_can_be_read_and_filtered_without_script(browser, site):

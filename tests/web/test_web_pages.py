@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from web_site import EFFUSION, analysed, finding, in_part, row, seven_states
 
+from imaging.domain.alarms import Alarm, Kind, RoleHealth
 from imaging.domain.findings import TriageClass
 from imaging.domain.worklist import PageState
 from imaging.web.app import LIMIT, screen_of
@@ -52,7 +53,32 @@ def test_another_host_is_refused_everywhere(site, host, path):
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "[::1]:80", "127.0.0.1"])
 def test_a_configured_host_is_answered_on_any_port(site, host):
-    assert site.ask("/healthz", Host=host)[0].status == 200
+    assert site.ask("/", Host=host)[0].status == 200
+
+
+def test_a_monitor_hears_what_the_head_of_the_page_shows(site):
+    site.worklist.roles, site.worklist.alarms = [RoleHealth("node", "up")], []
+    answer, said = site.ask("/healthz")
+    assert (answer.status, said) == (200, "ok")
+    assert '<p class="alarms" aria-label="What is to be looked at"></p>' in site.ask("/?lang=en")[1]
+    site.worklist.alarms = [
+        Alarm(Kind.INODES, why="9 inodes free, 10 are kept free"),
+        Alarm(Kind.DESTINATION, "PACS", 7, "no connection"),
+    ]
+    answer, said = site.ask("/healthz")
+    assert answer.status == 503
+    assert said.splitlines() == [
+        "objects are refused: 9 inodes free, 10 are kept free",
+        "PACS is down, 7 waiting: no connection",
+    ]
+    for lang, words in (
+        ("en", ["Images are refused, the disk holds too many files", "PACS does not answer, reports waiting: 7"]),
+        ("fr", ["Images refusées, le disque contient trop de fichiers", "PACS ne répond pas"]),
+        ("vi", ["Từ chối ảnh, ổ đĩa có quá nhiều tệp", "PACS không trả lời, báo cáo đang chờ: 7"]),
+    ):
+        page = site.ask(f"/?lang={lang}")[1]
+        assert all(each in page for each in words), lang
+    assert "refuses images" in site.ask("/?lang=en")[1]
 
 
 def test_two_hosts_in_one_request_are_refused(site):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web_site import EFFUSION, HEALTH, NOW, MemoryWorklist, analysed, finding, row, seven_states
 
+from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.findings import TriageClass
 from imaging.domain.worklist import Asked, Listing, PageState
 from imaging.web import view
@@ -18,7 +19,7 @@ RECEIVING = PageState.RECEIVING
 def listed(rows, query="", shown=(), after=None, language=EN):
     worklist = MemoryWorklist(list(rows))
     asked = Asked(view.words(query, language), after=after)
-    return view.list_view(worklist.listing(asked), (), HEALTH, query, shown, "", "mark", NOW, language)
+    return view.list_view(worklist.listing(asked), (), worklist.health(), query, shown, "", "mark", NOW, language)
 
 
 def test_rows_keep_the_order_in_which_the_worklist_gives_them():
@@ -121,8 +122,17 @@ def test_a_row_says_how_many_images_are_in_conflict_and_how_many_were_corrected(
 
 
 def test_a_role_that_keeps_crashing_is_shown_in_its_place_with_its_last_error():
-    roles = [(role.word, role.state, role.error) for role in listed([]).roles]
-    assert roles[:2] == [("Receiving", "up", ""), ("Analysis", "crashing", HEALTH[1].error)]
+    seen = listed([])
+    assert [(role.word, role.state) for role in seen.roles[:2]] == [("Receiving", "up"), ("Analysis", "crashing")]
+    assert seen.alarms == (f"Analysis: keeps crashing: {HEALTH[1].error}",)
+
+
+def test_each_alarm_is_said_in_each_language():
+    for language in load_languages().values():
+        for kind in Kind:
+            said = view.alarm_text(Alarm(kind, "PACS", 3, "why", "stopped", timedelta(hours=3)), language)
+            assert "{" not in said, said
+            assert said.endswith(": why"), said
 
 
 def test_the_model_and_its_version_stand_on_the_row_or_how_many_answered():

@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from imaging.domain.alarms import Alarm, Health, Kind, RoleHealth
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
-from imaging.domain.worklist import Asked, Listing, PageState, RoleHealth, Row, searched
+from imaging.domain.worklist import Asked, Listing, PageState, Row, searched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
@@ -195,12 +196,16 @@ HEALTH = [
 ]
 
 
+ALARMS = [Alarm(Kind.ROLE, "worker", why="OSError: engine chest-film: memory exhausted", state="crashing")]
+
+
 @dataclass
 class MemoryWorklist:
     """The seam: what the ledger would answer."""
 
     listed: list[Row] = field(default_factory=seven_states)
     roles: list[RoleHealth] = field(default_factory=lambda: list(HEALTH))
+    alarms: list[Alarm] = field(default_factory=lambda: list(ALARMS))
     fault: Exception | None = None
 
     def listing(self, asked: Asked) -> Listing:
@@ -232,13 +237,14 @@ class MemoryWorklist:
         return next((each for each in self.listed if each.number == number), None)
 
     def revision(self) -> object:
-        return list(self.listed), list(self.roles)
+        return list(self.listed), self.health().look
 
-    def health(self) -> list[RoleHealth]:
-        return self.roles
+    def health(self) -> Health:
+        return Health(tuple(self.roles), tuple(self.alarms))
 
     def reset(self) -> None:
         self.listed, self.roles, self.fault = seven_states(), list(HEALTH), None
+        self.alarms = list(ALARMS)
 
     def change(self, number: int, **said: Any) -> None:
         self.listed = [replace_row(each, **said) if each.number == number else each for each in self.listed]
@@ -261,11 +267,11 @@ class WakeUps:
 class Site:
     """A server in a thread of its own."""
 
-    def __init__(self, settings: WebSettings) -> None:
+    def __init__(self, settings: WebSettings, port: int = 0) -> None:
         self.worklist = MemoryWorklist()
         self.now = NOW
         self._wake_ups = WakeUps()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._is_ready = threading.Event()

@@ -1,6 +1,8 @@
 // The open list: values change in place, rows move only when the reader asks for it.
 // What is drawn is made by the server (/rows); this module puts it into the page. No strings become HTML here.
 
+import { goDark, isDark } from "./lights.js";
+
 const rows = document.getElementById("rows");
 const field = document.getElementById("q");
 const live = document.getElementById("live");
@@ -159,7 +161,7 @@ function sayLive(word, state) {
 // `revision` is the mark of the list as it is now, `at` the server's time: by its clock alone times are counted.
 function hear({ revision, at }) {
   const minute = at.slice(0, 5);
-  if (revision !== rows.dataset.mark || minute !== lastMinute || !isReadable) load("values");
+  if (revision !== rows.dataset.mark || minute !== lastMinute || !isReadable || isDark()) load("values");
   lastMinute = minute;
   if (!isReadable) return;
   heardAt = performance.now();
@@ -173,7 +175,7 @@ setInterval(() => {
   if (isStale || performance.now() - heardAt < 1000 * live.dataset.staleAfter) return;
   isStale = true;
   sayLive(live.dataset.stale, "is-stale");
-  said.textContent = live.textContent;
+  said.textContent = `${live.textContent} ${goDark()}`;
 }, 1000);
 
 // One stream for all pages of a browser (HTTP/1.1 has six connections): the page that holds the lock relays it.

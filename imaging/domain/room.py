@@ -1,0 +1,44 @@
+"""How much room a disk has, and when objects are refused for the lack of it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+INODES_OF_AN_OBJECT: Final = 4
+"""Its file, and the folders of a study that is new."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a disk has free, and what of it is left free: bytes, and inodes (None: there is no fixed number of them)."""
+
+    free: int
+    reserve: int
+    free_inodes: int | None = None
+    reserve_inodes: int = 0
+
+    @property
+    def lacks_bytes(self) -> bool:
+        return self.free <= self.reserve
+
+    @property
+    def lacks_inodes(self) -> bool:
+        """Whether the next object would go below the reserve."""
+        return self.free_inodes is not None and self.free_inodes - INODES_OF_AN_OBJECT < self.reserve_inodes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether objects are refused."""
+        return self.lacks_bytes or self.lacks_inodes
+
+    @property
+    def of_bytes(self) -> str:
+        return f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+
+    @property
+    def of_inodes(self) -> str:
+        return (
+            "" if self.free_inodes is None else f"{self.free_inodes} inodes free, {self.reserve_inodes} are kept free"
+        )
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (self.of_bytes, self.of_inodes)))

@@ -1,0 +1,80 @@
+"""Inodes are room as bytes are: a disk that runs out of names refuses objects before anything else fails."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imaging.domain.header import Header
+from imaging.domain.room import Room
+from imaging.spool import FolderSpool, SpoolFull, folder, room_on
+from imaging.spool.folder import key_of
+
+RESERVE = 1 << 20
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB and 100 inodes, where we may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=100", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("the right to mount a tmpfs is missing")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def keep(spool: FolderSpool, number: int) -> str:
+    """Takes an object of a study of its own, as the node does; its key."""
+    uids = ("1.2.840.10008.5.1.4.1.1.1.1", f"1.2.{number}.1.1", f"1.2.{number}", f"1.2.{number}.1")
+    key = key_of(Header(*uids, "1.2.840.10008.1.2.1"))
+    spool.check_room(10)
+    spool.make_folder(key)
+    incoming = spool.write([b"0123456789"])
+    spool.link(incoming, key)
+    spool.forget([(incoming, key)])
+    return key
+
+
+def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_again_after_a_purge(
+    few_inodes: Path,
+) -> None:
+    spool = FolderSpool(few_inodes / "spool", RESERVE)
+    keys: list[str] = []
+    while not room_on(few_inodes, RESERVE).is_full:
+        keys.append(keep(spool, len(keys)))
+    with pytest.raises(SpoolFull, match=r"1\d inodes free, 10 are kept free"):
+        keep(spool, len(keys))
+    room = room_on(few_inodes, RESERVE)
+    assert (room.is_full, room.lacks_inodes, room.lacks_bytes) == (True, True, False)
+    assert len(keys) > 15
+    (few_inodes / "ledger.sqlite-wal").touch()  # what else the home needs can still be made
+    for key in keys:
+        spool.remove(key)
+    assert not room_on(few_inodes, RESERVE).is_full
+    assert list((few_inodes / "spool" / "studies").glob("*/*")) == []
+    assert keep(spool, 7) == keys[7]
+
+
+def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = FolderSpool(tmp_path / "spool", 0)
+    synced: list[Path] = []
+    monkeypatch.setattr(folder, "_sync_folder", synced.append)
+    key = keep(spool, 1)
+    its_own = [tmp_path / "spool" / each for each in Path(key).parents]
+    assert set(its_own) == set(synced)
+    synced.clear()
+    assert keep(spool, 1) == key
+    assert synced == its_own[:1]
+    spool.remove(key)
+    synced.clear()
+    keep(spool, 1)
+    assert set(its_own) == set(synced)
+
+
+def test_a_file_system_without_a_fixed_number_of_inodes_never_lacks_them() -> None:
+    assert not Room(free=10 << 20, reserve=1 << 20).is_full
+    assert str(Room(free=10 << 20, reserve=1 << 20)) == "10 MiB free, 1 MiB are kept free"

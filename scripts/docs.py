@@ -137,7 +137,7 @@ def not_analysed() -> str:
 def private_codes() -> str:
     """Codes of our own that reports use, other than reasons and findings."""
     found = {each for each in vars(concepts).values() if isinstance(each, Code) and each.scheme == PRIVATE_SCHEME}
-    found |= {concepts.NOT_A_DIAGNOSIS["en"]}
+    found |= {each["en"] for each in (concepts.NOT_A_DIAGNOSIS, concepts.NEAR_CHANCE, concepts.UNPROVEN)}
     rows = [[f"`{each.value}`", each.meaning] for each in sorted(found)]
     rows += [[f"`{code.value}`", f"reason `{reason}`"] for reason, code in concepts.REASON_CODES.items()]
     return _table(["99IMAGING", "meaning"], rows)

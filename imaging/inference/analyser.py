@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imaging.domain.card import Card
 from imaging.domain.coverage import Coverage, counted
 from imaging.domain.faults import fingerprint, is_out_of_memory
-from imaging.domain.findings import Answer, Finding, ImageRef, State, seen_in_part
+from imaging.domain.findings import NO_GOLDEN_CASE, Answer, Finding, ImageRef, State, seen_in_part
 from imaging.domain.fitting import furthest, hold_memory, hold_study, in_scope, nothing_used, verdicts
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
@@ -274,6 +274,7 @@ class Analyser:
                 }
             ),
             timings_ms=_rounded(timings),
+            unproven="" if self.card.golden else NO_GOLDEN_CASE,
         )
 
     def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Answer:

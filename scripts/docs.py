@@ -25,7 +25,8 @@ from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
 from imaging.domain.transfer_syntaxes import DECODABLE
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS

@@ -18,7 +18,7 @@ from typing import Final, cast
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
 from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
 from imaging.domain.patient import placeholder_words
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
 from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
@@ -83,7 +83,7 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
-    catalogue = load_models(settings.models or [shipped_folder()], settings.site_words)
+    catalogue = load_models(settings.model_folders, settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
     language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)

@@ -13,7 +13,7 @@ from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, refuse, settings_of, table
 from imaging.domain.card import UNPROVEN, Card
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
 from imaging.roles.cores import cores
 
 
@@ -47,7 +47,7 @@ def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
         settings = settings_of(asked, needs_models=True)
     except Wrong as wrong:
         raise Wrong("\n".join([str(wrong), *faults])) from None
-    catalogue = load_models(settings.models or [shipped_folder()])
+    catalogue = load_models(settings.model_folders)
     faults += [
         f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids

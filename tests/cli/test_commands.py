@@ -31,7 +31,7 @@ from imaging.ledger import deliveries, jobs, migrate, receiving, views
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import shipped_folder
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study, head_study
 
 READ_THE_LEDGER = ["status", "associations", "conflicts", "replay", "purge", "migrate"]

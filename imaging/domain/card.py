@@ -220,6 +220,19 @@ class Card:
         measured_on = [str(each.get("data", "")) for each in self.evidence]
         return bool(measured_on) and all(each.startswith("synthetic") for each in measured_on)
 
+    @property
+    def channels(self) -> int:
+        """How many channels its steps make of the one that an image has."""
+        return next((int(step.options["count"]) for step in self.prepare if step.do == "repeat-channels"), 1)
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """Rows and columns of a prepared film; of a volume, or of its patches, in the array's order. None: its own."""
+        if self.engine.window is not None:
+            return self.engine.window.roi
+        named = [step.options["shape"] for step in self.prepare if step.do in ("resize", "crop-centre")]
+        return tuple(map(min, *named)) if len(named) > 1 else tuple(named[0]) if named else None
+
     def is_near_chance(self, spec: FindingSpec) -> bool:
         """Whether an evidence of this finding does not exclude that the model guesses: the lower bound of its AUC's
         interval (`ci95`; where it names none, the AUC itself) is not above one half.

@@ -308,12 +308,7 @@ class Analyser:
 
     def _shape_by_card(self) -> list[int]:
         """(channels, ...) as the card's steps make it."""
-        channels = next((step.options["count"] for step in self.card.prepare if step.do == "repeat-channels"), 1)
-        window = self.card.engine.window
-        if window is not None:
-            return [channels, *window.roi]
-        shapes = [step.options["shape"] for step in self.card.prepare if step.do in ("resize", "crop-centre")]
-        return [channels, *(shapes[0] if shapes else (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
+        return [self.card.channels, *(self.card.sizes or (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
 
 
 def _volume_facts(volumes: Sequence[Volume], acquisitions: Sequence[Sequence[Stacked]]) -> dict[str, str]:

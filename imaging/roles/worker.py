@@ -31,6 +31,7 @@ from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.copies import Copies
+from imaging.models.ranges import warnings
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
@@ -119,6 +120,8 @@ class Worker:
             views.note_model(self._ledger, name, "", "", why, is_served=False)
         self._copies.begin(every)
         for card in every:
+            for each in warnings(card):
+                log.warning("model_doubtful model=%s why=%s", card.id, each)
             proof = golden.proof(card)
             why = self._why_not(card, proof)
             if why:

@@ -83,7 +83,8 @@ def list_of(findings: Iterable[Finding], language: Language) -> str:
 
 
 def named(finding: Finding, language: Language) -> str:
-    """A finding as a sentence names it: that its model hardly tells it from chance is said with it."""
+    """A finding as a sentence names it: that its model hardly tells it from chance is said before it, so
+    that a line that is cut loses no more than both."""
     name = within_sentence(meaning(finding.code, language))
     return language.say("answer.near_chance", finding=name) if finding.is_near_chance else name
 

@@ -22,7 +22,7 @@ from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told
 from imaging.domain.findings import Finding
 from imaging.models.catalogue import load_models
-from imaging.models.ranges import warnings
+from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 

@@ -30,8 +30,8 @@ from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
+from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
-from imaging.models.ranges import warnings
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr

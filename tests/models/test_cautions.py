@@ -6,8 +6,8 @@ import pytest
 from card_cases import CHEST, HEAD, faults, written
 
 from imaging.models.catalogue import load_models
+from imaging.models.cautions import warnings
 from imaging.models.folders import shipped_folder
-from imaging.models.ranges import warnings
 from imaging.models.reading import read_card
 
 SCORED = '[[prepare]]\ndo = "zscore"\n'
@@ -62,6 +62,12 @@ def test_a_step_for_other_values_than_come_is_warned_of(tmp_path: Path, text: st
 )
 def test_a_step_that_fits_is_not(tmp_path: Path, text: str) -> None:
     assert warnings(read_card(written(tmp_path / "model", text))) == ()
+
+
+def test_evidence_of_a_finding_that_the_card_does_not_have_is_warned_of(tmp_path: Path) -> None:
+    text = CHEST.replace('[[evidence]]\nfinding = "abnormal"', '[[evidence]]\nfinding = "abnormol"')
+    (warning,) = warnings(read_card(written(tmp_path / "model", text)))
+    assert warning == "evidence[0].finding = 'abnormol': is no finding's code value: abnormal (evidence-finding)"
 
 
 def test_no_shipped_model_is_warned_of() -> None:

@@ -1,4 +1,6 @@
-"""Whether a card's steps fit the values that enter them: those of films are 0..1, of CT Hounsfield units, of other
+"""What is odd about a card, and no fault: it is served, and whoever brings it is warned.
+
+Whether a card's steps fit the values that enter them: those of films are 0..1, of CT Hounsfield units, of other
 volumes what is stored, after rescale. A step for another range leaves next to nothing of an image, and is warned of: a
 network may have been trained so all the same, so that it is no fault.
 """
@@ -40,10 +42,23 @@ OTHER: Final = Values(0.0, 4095.0, "stored values of 12 bits, after rescale")
 
 
 def warnings(card: Card) -> tuple[str, ...]:
-    """What the card's steps do not fit, as `key = value: why (rule-name)`, each once."""
+    """What is odd about the card, as `key = value: why (rule-name)`, each once."""
+    return tuple(dict.fromkeys([*_of_all_steps(card), *_of_evidence(card)]))
+
+
+def _of_evidence(card: Card) -> Iterator[str]:
+    """What was measured of nobody's finding limits none: a typing error here would hide that one is near chance."""
+    values = {each.code.value for each in card.findings}
+    for at, each in enumerate(card.evidence):
+        if each.get("finding") not in values:
+            said, wanted = repr(each.get("finding", "absent")), ", ".join(sorted(values))
+            yield f"evidence[{at}].finding = {said}: is no finding's code value: {wanted} (evidence-finding)"
+
+
+def _of_all_steps(card: Card) -> Iterator[str]:
     modalities = sorted({each for one in card.inputs for each in one.modality})
     entering = [_entering(each) for each in modalities] if card.is_volume else [FILM]
-    return tuple(dict.fromkeys(line for values in entering for line in _of_steps(card.prepare, values)))
+    return (line for values in entering for line in _of_steps(card.prepare, values))
 
 
 def _entering(modality: str) -> Values:

@@ -89,7 +89,7 @@ def _golden(asked: Asked) -> int:
     if card.golden is not None or (card.folder / "golden").exists():
         mend = "to make another, remove its [golden] from card.toml, and its files"
         raise Failed(f"{card.id} has a golden case already, in {card.folder}: {mend}")
-    print(_written(card, paths))
+    print(_written(card, paths), file=sys.stderr if asked.json else sys.stdout)
     return _check([read_card(card.folder)], {}, asked)
 
 

@@ -42,8 +42,17 @@ class GoldenResult:
 
 
 def check(card: Card, threads: int = 1) -> GoldenResult:
-    """Loads the model and runs its golden case. Gates are not asked: its input is given, not chosen."""
+    """Loads the model and runs its golden case."""
     analyser = Analyser(card, threads)
+    try:
+        return checked(analyser)
+    finally:
+        analyser.close()
+
+
+def checked(analyser: Analyser) -> GoldenResult:
+    """Runs the golden case of a model. Gates are not asked: its input is given, not chosen."""
+    card = analyser.card
     try:
         analyser.warm()
         if card.golden is None:
@@ -57,8 +66,6 @@ def check(card: Card, threads: int = 1) -> GoldenResult:
         return GoldenResult(card.id, (f"the input was refused: {refused.reason}",))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from running keeps the model from being served
         return GoldenResult(card.id, (fingerprint(error),))
-    finally:
-        analyser.close()
 
 
 def proof(card: Card) -> str:

@@ -18,7 +18,7 @@ from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
 from imaging.inference.analyser import Analyser
-from imaging.inference.golden import check
+from imaging.inference.golden import checked
 from imaging.models.catalogue import Catalogue
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
@@ -133,7 +133,7 @@ class Analysis:
     ) -> None:
         self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
         self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
-        self._disbelieved, self._threads = disbelieved, threads
+        self._disbelieved = disbelieved
         self._proven: dict[str, bool] = {}
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
@@ -165,7 +165,7 @@ class Analysis:
     def _is_proven(self, card: Card) -> bool:
         """Whether the golden case comes out, which a node asks before it serves; run once, and for who answers only."""
         if card.id not in self._proven:
-            self._proven[card.id] = check(card, self._threads).passed
+            self._proven[card.id] = checked(self._analysers[card.id]).passed
         return self._proven[card.id]
 
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from imaging.domain.card import Card
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
+from imaging.models.steps import MOST_CHANNELS
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
@@ -145,10 +146,16 @@ def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
     if len(given.shape) != (5 if card.is_volume else 4):
         yield "engine.input", given.name, f"{card.engine.file} has {given}, where {wanted} is wanted", "input-shape"
         return
-    channels, prepared = given.shape[1], card.channels
+    channels, prepared, last = given.shape[1], card.channels, given.shape[-1]
+    if channels is not None and last is not None and last <= MOST_CHANNELS < channels:
+        rule = f"{card.engine.file} has {given}, with the channels last: {wanted} is wanted"
+        yield "engine.input", given.name, rule, "input-shape"
+        return
     if channels is not None and channels != prepared:
         rule = f"the network's input {given} wants {_counted(channels)}, and the steps make {prepared}"
-        repeat = f': add do = "repeat-channels", count = {channels}' if prepared == 1 else ""
+        repeat = (
+            f': add do = "repeat-channels", count = {channels}' if prepared == 1 and channels <= MOST_CHANNELS else ""
+        )
         yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
     yield from _size_faults(card, given, given.shape[2:])
 

@@ -18,6 +18,8 @@ class Rule:
     takes: tuple[str, ...]
 
 
+MOST_CHANNELS: Final = 16
+"""That an input may have: each is a whole image more."""
 BOTH: Final = ("film", "volume")
 
 
@@ -89,7 +91,7 @@ def _pad_multiple(table: Table) -> dict[str, Any]:
 
 
 def _repeat_channels(table: Table) -> dict[str, Any]:
-    return {"count": table.whole("count", 3, 2, 16)}
+    return {"count": table.whole("count", 3, 2, MOST_CHANNELS)}
 
 
 STEPS: Final[Mapping[str, Rule]] = {

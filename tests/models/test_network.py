@@ -57,6 +57,8 @@ CROPPED = changed(
          "engine.output = 'logits': model.onnx has the output y (any, 2) (output-unknown)"),
         (CHEST, ["n", 224, 224], FILM_LABELS, "x (any, 224, 224), where (batch, channels, rows, columns) is wanted"),
         (CHEST, THREE, FILM_LABELS, "wants 3 channels, and the steps make 1: add do = \"repeat-channels\", count = 3"),
+        (CHEST, ["n", 224, 224, 3], FILM_LABELS, "model.onnx has x (any, 224, 224, 3), with the channels last"),
+        (CHEST, ["n", 64, 224, 224], FILM_LABELS, "wants 64 channels, and the steps make 1 (input-channels)"),
         (REPEATED, FILM, FILM_LABELS, "wants 1 channel, and the steps make 3 (input-channels)"),
         (CHEST, ["n", 1, 256, 256], FILM_LABELS,
          "prepare = [224, 224]: the network's input x (any, 1, 256, 256) wants 256 x 256 (input-size)"),

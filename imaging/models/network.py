@@ -126,6 +126,11 @@ def network_faults(card: Card, network: Signature) -> Iterator[Fault]:
         yield "engine.output", card.engine.output, _not_there("output", network.outputs, card), "output-unknown"
     else:
         yield from _output_faults(card, made)
+    if card.is_volume and given is not None and made is not None:
+        grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
+        if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
+            rule = f"{card.engine.file} gives {made} for {given}: a value for each voxel is wanted"
+            yield "engine.output", made.name, rule, "output-size"
 
 
 def _named(ports: tuple[Port, ...], name: str) -> Port | None:

@@ -72,6 +72,8 @@ CROPPED = changed(
         (NO_WINDOW, HEAD_IN, HEAD_OUT, "volumes have sizes of their own: add [engine.window] with its roi"),
         (CROPPED, HEAD_IN, HEAD_OUT, "prepare = [64, 64, 64]: the network's input"),
         (HEAD, HEAD_IN, ["n", 2], "y (any, 2), where (batch, channels, and the input's three sizes) is wanted"),
+        (HEAD, HEAD_IN, ["n", 2, 48, 48, 24],
+         "model.onnx gives y (any, 2, 48, 48, 24) for x (any, 1, 96, 96, 48): a value for each voxel is wanted"),
         (changed(HEAD, "channel = 1", "channel = 0"), HEAD_IN, ["n", 1, 96, 96, 48],
          "finding[0].activation = 'softmax': the network's output y (any, 1, 96, 96, 48) has one channel"),
     ],

@@ -67,7 +67,7 @@ CROPPED = changed(
         (changed(CHEST, "channel = 0", "channel = 2"), FILM, FILM_LABELS,
          "finding[0].channel = 2: the network's output y (any, 2) has 2 channels, counted from 0 (channel-absent)"),
         (HEAD, FILM, HEAD_OUT, "where (batch, channels, and three sizes) is wanted (input-shape)"),
-        (HEAD, ["n", 1, 64, 96, 48], HEAD_OUT,
+        (HEAD, ["n", 1, 64, 96, 48], ["n", 2, 64, 96, 48],
          "engine.window.roi = [96, 96, 48]: the network's input x (any, 1, 64, 96, 48) wants 64 x 96 x 48 ("),
         (NO_WINDOW, HEAD_IN, HEAD_OUT, "volumes have sizes of their own: add [engine.window] with its roi"),
         (CROPPED, HEAD_IN, HEAD_OUT, "prepare = [64, 64, 64]: the network's input"),

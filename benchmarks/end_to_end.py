@@ -44,8 +44,8 @@ from imaging.domain.card import Card
 from imaging.domain.peers import Address
 from imaging.ledger import views
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import load_models, shipped_folder
-from imaging.models.folders import folder_faults
+from imaging.models.catalogue import load_models
+from imaging.models.folders import folder_faults, shipped_folder
 from imaging.roles.cores import cores
 
 LINGER_S: Final = 1.0

@@ -25,7 +25,7 @@ from imaging.domain.peers import (
 )
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
-from imaging.models.folders import folder_faults
+from imaging.models.folders import ModelsFolder, folder_faults, to_serve
 from imaging.web.settings import LANGUAGES, viewer_faults
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,12 @@ def _connections(said: str) -> int:
 
 def _path(said: str) -> Path:
     return Path(said).expanduser()
+
+
+def _models_folder(said: str) -> ModelsFolder:
+    if said in ("", "+"):
+        raise _BadValue("is no folder")
+    return ModelsFolder.parse(said)
 
 
 def _caller(said: str) -> Caller:
@@ -252,11 +258,11 @@ class Settings:
         "LANG",
         "language of the page at first, and of our own words in reports: vi, fr or en",
     )
-    models: tuple[Path, ...] = _setting(
-        _path,
+    models: tuple[ModelsFolder, ...] = _setting(
+        _models_folder,
         (),
-        "DIR",
-        "a model's folder, or one that holds such folders, to serve in place of the shipped ones",
+        "[+]DIR",
+        "a model's folder, or one that holds such folders, to serve in place of the shipped ones; with + beside them",
         many=True,
     )
     site_words: tuple[str, ...] = _setting(
@@ -294,6 +300,11 @@ class Settings:
         _megabytes_of_object, 4096.0, "MB", "largest object that is taken; a larger one is read to its end and refused"
     )
     database: str = _setting(_text, "", "URL", "SQLAlchemy URL of the ledger; default: SQLite in the home")
+
+    @property
+    def model_folders(self) -> list[Path]:
+        """Where the models that are served lie: never empty."""
+        return to_serve(self.models)
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
@@ -351,7 +362,8 @@ def load(
         _parse_into(values, name, source, value, faults)
     settings = Settings(**values)
     faults += _disagreements(settings, said)
-    faults += [f"--models {each}" for each in folder_faults(settings.models)] if needs_models else []
+    named = [each.path for each in settings.models] if needs_models else []
+    faults += [f"--models {each}" for each in folder_faults(named)]
     if faults:
         raise SettingError(faults)
     return settings

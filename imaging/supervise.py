@@ -303,7 +303,7 @@ def _last_error(home: Path, name: str) -> str:
 def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[str, Any]:
     """What a child is told of the settings: no more than its role needs."""
     common = {"name": role, "home": str(home), "database": settings.database}
-    models = [str(each.absolute()) for each in settings.models]
+    models = [str(each) for each in settings.model_folders]
     if role == "node":
         return common | {
             "host": settings.dicom_host,

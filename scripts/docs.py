@@ -26,7 +26,8 @@ from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
 from imaging.domain.transfer_syntaxes import DECODABLE
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
@@ -138,7 +139,7 @@ def not_analysed() -> str:
 def private_codes() -> str:
     """Codes of our own that reports use, other than reasons and findings."""
     found = {each for each in vars(concepts).values() if isinstance(each, Code) and each.scheme == PRIVATE_SCHEME}
-    found |= {concepts.NOT_A_DIAGNOSIS["en"]}
+    found |= {each["en"] for each in (concepts.NOT_A_DIAGNOSIS, concepts.NEAR_CHANCE, concepts.UNPROVEN)}
     rows = [[f"`{each.value}`", each.meaning] for each in sorted(found)]
     rows += [[f"`{code.value}`", f"reason `{reason}`"] for reason, code in concepts.REASON_CODES.items()]
     return _table(["99IMAGING", "meaning"], rows)

@@ -2,7 +2,7 @@
 
 Files that are no DICOM are passed over and counted, DICOM that cannot be read is named. Not analysed is a result as
 well (exit status 0). The same files, models and --at give the same bytes. A study that needs more memory than it may
-have is not analysed; the card's limit of time is the worker's alone.
+have is not analysed; the card's limit of time is the worker's alone. Exit status 1 where a model failed.
 
   imaging analyse study/ --output results/
   imaging analyse film.dcm --json --at 2026-11-24T09:30:00+07:00
@@ -10,14 +10,15 @@ have is not analysed; the card's limit of time is the worker's alone.
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
-from imaging.domain.findings import StudyResults, document
+from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
 from imaging.domain.patient import placeholder_words
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
 from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
@@ -27,7 +28,9 @@ from imaging.settings import Settings
 
 def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="folder for the SRs; default: none are written")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="folder for the SRs, readable by you alone; default: none"
+    )
     parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
     parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
     parser.add_argument(
@@ -80,7 +83,7 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
     if not collected.studies:
         raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
-    catalogue = load_models(settings.models or [shipped_folder()], settings.site_words)
+    catalogue = load_models(settings.model_folders, settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
     language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)
@@ -94,22 +97,53 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
             raise Failed(f"--output {asked.output}: {error.strerror}") from None
     print(f"\n{collected.passed_over} files passed over", *whys, sep="\n", file=sys.stderr)
     print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
+    every = [each for study in results for each in study.results]
+    if failed := [each for each in every if each.state is State.FAILED]:
+        names = ", ".join(sorted({str(each.model) for each in failed}))
+        raise Failed(f"{len(failed)} of {len(every)} answers failed: {names}")
     return 0
 
 
 def _text(studies: list[StudyResults]) -> str:
     lines = []
     for study in studies:
-        lines.append(f"study {study.study_uid}")
+        lines += [f"study {study.study_uid}", *(f"  {each}" for each in _named(study.files))]
         for result in study.results:
-            name = f"{result.model} {result.version}" if result.model else "no model"
-            flag = f", flag {result.flag}" if result.flag else ""
-            lines.append(f"  {name}: {result.state}{': ' + result.why if result.why else ''}{flag}")
-            lines += [f"    {each}" for each in result.sentences]
-            for each in result.findings:
-                said = {True: "present", False: "absent", None: "undetermined"}[each.present]
-                number = "" if each.probability is None else f" {each.probability:.3f} (threshold {each.threshold})"
-                lines.append(f"    {each.code.meaning}: {said}{number}")
-            if result.sr:
-                lines.append(f"    {result.sr}")
+            lines += [f"  {each}" for each in _answer(result)]
     return "\n".join([*lines, "", "Not a diagnosis: imaging is not a medical device."])
+
+
+UNITS: Final = {"[hnsf'U]": "HU"}
+"""Where the reader knows a unit by another name than UCUM's."""
+FILES_NAMED: Final = 4
+"""Of a study; of a series with hundreds the ends will do, and --json has them all."""
+
+
+def _named(files: Sequence[str]) -> list[str]:
+    if len(files) <= FILES_NAMED:
+        return list(files)
+    return [files[0], f"... {len(files) - 2} more files ...", files[-1]]
+
+
+def _answer(result: Answer) -> Iterator[str]:
+    name = f"{result.model} {result.version}" if result.model else "no model"
+    flag = f", flag {result.flag}" if result.flag else ""
+    yield f"{name}: {result.state}{': ' + result.why if result.why else ''}{flag}"
+    yield from (f"  {each}" for each in result.sentences)
+    for each in result.findings:
+        yield f"  {'; '.join(_finding(each, result))}"
+        for measured in each.measurements:
+            yield f"    {measured.code.meaning} {measured.value:g} {UNITS.get(measured.unit, measured.unit)}"
+    if result.sr:
+        yield f"  {result.sr}"
+
+
+def _finding(finding: Finding, result: Answer) -> Iterator[str]:
+    said = {True: "present", False: "absent", None: "undetermined"}[finding.present]
+    kind = ", calibrated" if finding.is_calibrated else ""
+    number = "" if finding.probability is None else f" {finding.probability:.3f}{kind} (threshold {finding.threshold})"
+    yield f"{finding.code.meaning}: {said}{number}"
+    if finding.is_near_chance:
+        yield "near chance by the card's evidence"
+    if result.unproven:
+        yield WHY_UNPROVEN[result.unproven]

@@ -82,8 +82,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """`--models` and `--config`, for commands that run models without a ledger; `settings_of` has their values."""
-    meaning = "a model's folder, or one that holds such folders, in place of the shipped, repeatable"
-    parser.add_argument("--models", metavar="DIR", action="append", help=meaning)
+    notes = settings.table()["models"].metadata
+    meaning = f"{notes['meaning']}, repeatable"
+    parser.add_argument("--models", metavar=notes["form"], action="append", help=meaning)
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as the flags of `serve`")
 
 

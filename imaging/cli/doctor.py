@@ -32,7 +32,7 @@ from imaging.inference.golden import check
 from imaging.ledger import migrate
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, Unusable, is_begun
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR
 from imaging.roles.health import facts_of
@@ -278,7 +278,7 @@ def _mend(error: Unreachable, to: Destination, ae_title: str) -> str:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    catalogue = load_models(list(settings.models) or [shipped_folder()])
+    catalogue = load_models(settings.model_folders)
     for name, why in catalogue.disabled.items():
         yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
     for card in catalogue.models:

@@ -3,28 +3,43 @@
 imaging models list
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
+imaging models golden my-model study/ --models my-models
+    runs a model that has no golden case on a study, and writes one into the model's folder: the images that it
+    looked at, without names, numbers and dates, and its answer; the pixels are the study's, and whether they may
+    lie there is yours to judge
 
-Exit status 1 where what is shown or checked is disabled, or where a golden case fails or is not there.
+Exit status 1 where what is shown or checked is disabled, or where a golden case fails, is not there or cannot be made.
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, refuse, settings_of, table
 from imaging.domain.card import UNPROVEN, Card
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.domain.faults import Told
+from imaging.domain.findings import Finding
+from imaging.models.catalogue import load_models
+from imaging.models.cautions import warnings
+from imaging.models.reading import read_card
 from imaging.roles.cores import cores
+
+WORDS: Final = ("list", "show", "check", "golden")
 
 
 def options(parser: Parser) -> None:
-    parser.add_argument("what", metavar="list|show|check", nargs="?", default="list")
-    parser.add_argument("ids", metavar="ID", nargs="*", help="models; default: all")
+    parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
+    meaning = "models; default: all. After golden: one, and the files or folders of one study"
+    parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
     add_models(parser)
     add_json(parser)
 
 
 def run(asked: Asked) -> int:
+    if asked.what == "golden":
+        return _golden(asked)
     cards, disabled = _chosen(asked)
     if asked.what == "check":
         return _check(cards, disabled, asked)
@@ -33,6 +48,7 @@ def run(asked: Asked) -> int:
         print(json.dumps(said, indent=2, ensure_ascii=False))
     elif asked.what == "list":
         print(_list(cards, disabled))
+        _warn(cards)
     else:
         print("\n\n".join([*(_show(card) for card in cards), *_not_served(disabled)]))
     if disabled and asked.what == "show":
@@ -42,12 +58,12 @@ def run(asked: Asked) -> int:
 
 def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if asked.what in ("list", "show", "check") else [f"{asked.what!r}: list, show or check is wanted"]
+    faults = [] if asked.what in WORDS else [f"{asked.what!r}: list, show, check or golden is wanted"]
     try:
         settings = settings_of(asked, needs_models=True)
     except Wrong as wrong:
         raise Wrong("\n".join([str(wrong), *faults])) from None
-    catalogue = load_models(settings.models or [shipped_folder()])
+    catalogue = load_models(settings.model_folders)
     faults += [
         f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids
@@ -60,8 +76,64 @@ def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
     return cards, {name: why for each in asked.ids for name, why in catalogue.why_disabled(each).items()}
 
 
+def _golden(asked: Asked) -> int:
+    """Makes the golden case of one model out of a study, and checks it."""
+    asked.ids, paths = asked.ids[:1], [Path(each) for each in asked.ids[1:]]
+    if not paths:
+        asked.faults.append("golden: a model and a study are wanted: imaging models golden my-model study/")
+    asked.faults += [f"{each}: there is no such file or folder" for each in paths if not each.exists()]
+    cards, disabled = _chosen(asked)
+    if disabled or len(cards) != 1:
+        raise Failed("\n".join(_not_served(disabled)))
+    (card,) = cards
+    if card.golden is not None or (card.folder / "golden").exists():
+        mend = "to make another, remove its [golden] from card.toml, and its files"
+        raise Failed(f"{card.id} has a golden case already, in {card.folder}: {mend}")
+    print(_written(card, paths), file=sys.stderr if asked.json else sys.stdout)
+    return _check([read_card(card.folder)], {}, asked)
+
+
+def _written(card: Card, paths: Sequence[Path]) -> str:
+    """Writes the case, and says what was written."""
+    from imaging.inference.golden_case import write_case
+    from imaging.roles.analysis import collect
+
+    studies = collect(paths).studies
+    if len(studies) != 1:
+        raise Failed(f"one study is wanted, and there are {len(studies)} in {', '.join(map(str, paths))}")
+    (sources,) = studies.values()
+    try:
+        case = write_case(card, sources, cores())
+    except Told as why:
+        raise Failed(f"{card.id} {why}") from None
+    lines = [
+        f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, no name, "
+        "number or date",
+        f"{case.expected}: the answer",
+        *(f"  {_finding(each)}" for each in case.answer.findings),
+        f"{case.card}: names them under [golden]",
+        "The pixels are those of the study, with whatever is burned into them. A drawn or a public image may lie here",
+        "and be passed on; whether another may is yours to judge.",
+    ]
+    if not any(each.present for each in case.answer.findings):
+        lines.append("Nothing is present in it: a case in which the model finds something shows more.")
+    return "\n".join(lines)
+
+
+def _finding(finding: Finding) -> str:
+    said = {True: "present", False: "absent", None: "undetermined"}[finding.present]
+    return f"{finding.code.meaning}: {said}{'' if finding.probability is None else f' {finding.probability:.3f}'}"
+
+
 def _not_served(disabled: Mapping[str, str]) -> list[str]:
     return [f"{name}: disabled: {why}" for name, why in disabled.items()]
+
+
+def _warn(cards: Sequence[Card]) -> None:
+    """What is odd about served models, and no fault; on stderr, so that a program has the answer alone."""
+    for card in cards:
+        for each in warnings(card):
+            print(f"warning: {card.id}: {each}", file=sys.stderr)
 
 
 def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> int:
@@ -75,6 +147,7 @@ def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> 
     else:
         lines = [f"{each.model_id}: {'; '.join(each.faults) or 'as expected'}" for each in results]
         print("\n".join([*lines, *_not_served(disabled)]))
+    _warn(cards)
     if disabled or not all(each.passed for each in results):
         raise Failed("not every model is enabled, with a golden case that came out as expected")
     return 0
@@ -89,6 +162,7 @@ def _said(card: Card) -> dict[str, Any]:
         "licence": card.licence,
         "status": card.status,
         "golden_case": _proof(card),
+        "warnings": list(warnings(card)),
         "use": card.use,
         "not_for": list(card.not_for),
         "modality": sorted({each for one in card.inputs for each in one.modality}),
@@ -137,6 +211,7 @@ def _show(card: Card) -> str:
     lines = [f"{card.id} {card.version}: {card.name}", f"  {card.use}", f"  status: {card.status}; {card.licence}"]
     lines += [f"  not for: {each}" for each in card.not_for]
     lines += [f"  {UNPROVEN}"] if card.golden is None else []
+    lines += [f"  warning: {each}" for each in warnings(card)]
     lines.append(f"  digest: {card.digest}")
     lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]
     for each in card.findings:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import TriageClass
+from imaging.domain.findings import NO_GOLDEN_CASE, WHY_UNPROVEN, TriageClass
 from imaging.domain.site_words import NONE, SiteWords
 
 Absent = Literal["pass", "refuse", "doubt"]
@@ -178,8 +178,12 @@ class Golden:
     tolerance: float
 
 
-UNPROVEN: Final = "unproven: its card has no golden case"
+UNPROVEN: Final = WHY_UNPROVEN[NO_GOLDEN_CASE]
 """What is said of a model that is served without having shown that it gives a known answer on this machine."""
+
+
+CHANCE: Final = 0.5
+"""The area under the curve of who guesses."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,33 @@ class Card:
         return bool(measured_on) and all(each.startswith("synthetic") for each in measured_on)
 
     @property
+    def channels(self) -> int:
+        """How many channels its steps make of the one that an image has."""
+        return next((int(step.options["count"]) for step in self.prepare if step.do == "repeat-channels"), 1)
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """Rows and columns of a prepared film; of a volume, or of its patches, in the array's order. None: its own."""
+        if self.engine.window is not None:
+            return self.engine.window.roi
+        named = [step.options["shape"] for step in self.prepare if step.do in ("resize", "crop-centre")]
+        return tuple(map(min, *named)) if len(named) > 1 else tuple(named[0]) if named else None
+
+    def is_near_chance(self, spec: FindingSpec) -> bool:
+        """Whether an evidence of this finding does not exclude that the model guesses: the lower bound of its AUC's
+        interval (`ci95`; where it names none, the AUC itself) is not above one half.
+        """
+        measured = (_lower_bound(each) for each in self.evidence if each.get("finding") == spec.code.value)
+        return any(bound is not None and bound <= CHANCE for bound in measured)
+
+    @property
     def is_volume(self) -> bool:
         """Whether the model takes a whole series as one volume, rather than single images."""
         return any(each.images != "each" for each in self.inputs)
+
+
+def _lower_bound(evidence: Mapping[str, Any]) -> float | None:
+    """Of an evidence's AUC, as far as its keys, which a card may choose, are read so; None where it says none."""
+    said = evidence.get("ci95") or [evidence.get("auc")]
+    first = said[0] if isinstance(said, list) else None
+    return float(first) if "auc" in evidence and isinstance(first, int | float) else None

@@ -58,7 +58,7 @@ class Measurement:
 class Finding:
     """One thing a model looked for. `present` is None where it could not tell.
 
-    `probability` is the calibrated one, `score` the network's own output; both in 0..1.
+    `probability` is the calibrated one where `is_calibrated`, `score` the network's own output; both in 0..1.
     `sop_instance_uids` are the images it was seen on; empty: all that the model was given.
     `centre_mm` is the place in the patient, LPS, in the Frame of Reference of the source series.
     """
@@ -72,6 +72,8 @@ class Finding:
     sop_instance_uids: tuple[str, ...] = ()
     centre_mm: tuple[float, float, float] | None = None
     site: Code | None = None
+    is_calibrated: bool = False
+    is_near_chance: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,6 +88,8 @@ class Finding:
             "sop_instance_uids": list(self.sop_instance_uids),
             "centre_mm": list(self.centre_mm) if self.centre_mm else None,
             "site": list(vars(self.site).values()) if self.site else None,
+            "calibrated": self.is_calibrated,
+            "near_chance": self.is_near_chance,
         }
 
     @classmethod
@@ -100,6 +104,8 @@ class Finding:
             tuple(said["sop_instance_uids"]),
             tuple(said["centre_mm"]) if said["centre_mm"] else None,
             Code(*said["site"]) if said["site"] else None,
+            said.get("calibrated", False),
+            said.get("near_chance", False),
         )
 
 
@@ -112,6 +118,13 @@ class ImageRef:
     series_instance_uid: str
 
 
+NO_GOLDEN_CASE: Final = "no-golden-case"
+GOLDEN_CASE_FAILED: Final = "golden-case-failed"
+WHY_UNPROVEN: Final[Mapping[str, str]] = {
+    NO_GOLDEN_CASE: "unproven: its card has no golden case",
+    GOLDEN_CASE_FAILED: "unproven: its golden case does not come out as expected",
+}
+"""What is said of a model that answers without having shown that it gives a known answer on this machine."""
 SCHEMA: Final = 2
 """Of an answer's JSON; a reader that meets another number does not know how to read it."""
 
@@ -126,6 +139,7 @@ class Answer:
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     `conflicts`: how many of the images have a second, other content, on which nobody has decided.
+    `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
     """
 
     state: State
@@ -142,6 +156,7 @@ class Answer:
     sr: str | None = None
     is_synthetic: bool = False
     conflicts: int = 0
+    unproven: str = ""
 
     @property
     def why(self) -> str | None:
@@ -192,6 +207,7 @@ class Answer:
             "timings_ms": dict(self.timings_ms),
             "sr": self.sr,
             "conflicts": self.conflicts,
+            "unproven": self.unproven or None,
         }
 
     @classmethod
@@ -215,6 +231,7 @@ class Answer:
             said["version"],
             said["sr"],
             conflicts=said.get("conflicts", 0),
+            unproven=said.get("unproven") or "",
         )
 
 
@@ -232,13 +249,15 @@ def seen_in_part(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All answers for one study."""
+    """All answers for one study. `files`: those that its objects were found in."""
 
     study_uid: str
     results: tuple[Answer, ...]
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"study_uid": self.study_uid, "results": [each.to_json() for each in self.results]}
+        results = [each.to_json() for each in self.results]
+        return {"study_uid": self.study_uid, "files": list(self.files), "results": results}
 
 
 def document(studies: Sequence[StudyResults]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from imaging.domain.card import Card
 from imaging.domain.coverage import Coverage, counted
 from imaging.domain.faults import fingerprint, is_out_of_memory
-from imaging.domain.findings import Answer, Finding, ImageRef, State, seen_in_part
+from imaging.domain.findings import NO_GOLDEN_CASE, Answer, Finding, ImageRef, State, seen_in_part
 from imaging.domain.fitting import furthest, hold_memory, hold_study, in_scope, nothing_used, verdicts
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
@@ -274,6 +274,7 @@ class Analyser:
                 }
             ),
             timings_ms=_rounded(timings),
+            unproven="" if self.card.golden else NO_GOLDEN_CASE,
         )
 
     def _failed(self, prepared: Prepared, error: Exception, timings: Mapping[str, float]) -> Answer:
@@ -307,12 +308,7 @@ class Analyser:
 
     def _shape_by_card(self) -> list[int]:
         """(channels, ...) as the card's steps make it."""
-        channels = next((step.options["count"] for step in self.card.prepare if step.do == "repeat-channels"), 1)
-        window = self.card.engine.window
-        if window is not None:
-            return [channels, *window.roi]
-        shapes = [step.options["shape"] for step in self.card.prepare if step.do in ("resize", "crop-centre")]
-        return [channels, *(shapes[0] if shapes else (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
+        return [self.card.channels, *(self.card.sizes or (_ANY_SIDE,) * (3 if self.card.is_volume else 2))]
 
 
 def _volume_facts(volumes: Sequence[Volume], acquisitions: Sequence[Sequence[Stacked]]) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""A network's outputs as findings: calibrated, measured, with their place in the patient; and the flag they raise."""
+"""A network's outputs as findings: measured, calibrated where the card says how, with their place in the patient; and
+the flag they raise.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +61,7 @@ def activated(outputs: Tensor, activation: str) -> Tensor:
 
 
 def calibrated(score: float, calibration: Calibration | None) -> float:
-    """Platt: sigmoid(a * logit + b)."""
+    """Platt: sigmoid(a * logit + b); the score itself without."""
     if calibration is None:
         return score
     inner = min(max(score, 1e-7), 1 - 1e-7)
@@ -85,10 +87,16 @@ def labels(card: Card, outputs: Tensor, sop_instance_uids: Sequence[str]) -> tup
                 threshold=spec.threshold,
                 score=round(float(scores[chances.index(max(chances))]), 6),
                 sop_instance_uids=seen,
-                site=spec.site,
+                **_said_of(spec, card),
             )
         )
     return tuple(found)
+
+
+def _said_of(spec: FindingSpec, card: Card) -> dict[str, Any]:
+    """What the card says of a finding, whatever the images show."""
+    is_calibrated = spec.calibration is not None
+    return {"site": spec.site, "is_calibrated": is_calibrated, "is_near_chance": card.is_near_chance(spec)}
 
 
 # Segments ----------------------------------------------------------------------------------------------------
@@ -116,7 +124,7 @@ def segments(
     found = []
     for spec in card.findings:
         each = [_joined(spec, of, stacks) for of, stacks in zip(outputs, acquisitions, strict=True)]
-        found.append(max(each, key=_weight))
+        found.append(replace(max(each, key=_weight), **_said_of(spec, card)))
     return tuple(found)
 
 
@@ -139,7 +147,7 @@ def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stack
             parts.append((_counted_once(segment, stacked.volume, parts), stacked.volume))
     if not parts:
         chance = 0.0 if spec.probability else None
-        return Finding(spec.code, False, chance, spec.threshold, score=chance, site=spec.site)
+        return Finding(spec.code, False, chance, spec.threshold, score=chance)
     measured = dict(_measured({*spec.measure, *spec.present}, parts))
     score = max(segment.score for segment, _ in parts)
     chance = round(calibrated(score, spec.calibration), 6) if spec.probability else None
@@ -155,7 +163,6 @@ def _joined(spec: FindingSpec, outputs: Sequence[Tensor], stacks: Sequence[Stack
         score=round(score, 6) if spec.probability else None,
         sop_instance_uids=_key_images(parts) if is_present else (),
         centre_mm=_centre(_largest_whole(parts)) if "centroid" in spec.measure else None,
-        site=spec.site,
     )
 
 

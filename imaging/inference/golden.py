@@ -42,23 +42,30 @@ class GoldenResult:
 
 
 def check(card: Card, threads: int = 1) -> GoldenResult:
-    """Loads the model and runs its golden case. Gates are not asked: its input is given, not chosen."""
+    """Loads the model and runs its golden case."""
     analyser = Analyser(card, threads)
+    try:
+        return checked(analyser)
+    finally:
+        analyser.close()
+
+
+def checked(analyser: Analyser) -> GoldenResult:
+    """Runs the golden case of a model. Gates are not asked: its input is given, not chosen."""
+    card = analyser.card
     try:
         analyser.warm()
         if card.golden is None:
             return GoldenResult(card.id, (UNPROVEN,))
         expected = json.loads((card.folder / card.golden.output).read_text())["findings"]
-        outcome = analyser.run([analyser.prepare_chosen(_sources(card.folder / card.golden.input))])[0]
+        outcome = analyser.run([analyser.prepare_chosen(sources_of(card.folder / card.golden.input))])[0]
         if outcome.state is not State.ANALYSED:
             return GoldenResult(card.id, (f"{outcome.state}: {outcome.why}",), outcome)
-        return GoldenResult(card.id, tuple(_faults(expected, outcome, card.golden.tolerance)), outcome)
+        return GoldenResult(card.id, tuple(differences(expected, outcome, card.golden.tolerance)), outcome)
     except NotAnalysable as refused:
         return GoldenResult(card.id, (f"the input was refused: {refused.reason}",))
     except Exception as error:  # noqa: BLE001 - whatever keeps it from running keeps the model from being served
         return GoldenResult(card.id, (fingerprint(error),))
-    finally:
-        analyser.close()
 
 
 def proof(card: Card) -> str:
@@ -93,7 +100,7 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _sources(path: Path) -> list[Source]:
+def sources_of(path: Path) -> list[Source]:
     """The instances in a file or a folder, with no more of their headers than names and places them."""
     return [Source(each, _bare_header(each)) for each in _files(path)]
 
@@ -113,6 +120,7 @@ def _bare_header(path: Path) -> Header:
         pixel_spacing=_numbers(dataset, "PixelSpacing"),
         image_position=_numbers(dataset, "ImagePositionPatient"),
         image_orientation=_numbers(dataset, "ImageOrientationPatient"),
+        patient_orientation=tuple(str(each) for each in dataset.get("PatientOrientation") or ()),
         has_pixels=True,
     )
 
@@ -122,7 +130,8 @@ def _numbers(dataset: pydicom.Dataset, keyword: str) -> Any:
     return tuple(float(each) for each in value) if value else None
 
 
-def _faults(expected: Sequence[Mapping[str, Any]], outcome: Answer, tolerance: float) -> Iterator[str]:
+def differences(expected: Sequence[Mapping[str, Any]], outcome: Answer, tolerance: float) -> Iterator[str]:
+    """In what an answer is not the expected one."""
     found = {finding.code.value: finding for finding in outcome.findings}
     for wanted in expected:
         name = str(wanted["code"])

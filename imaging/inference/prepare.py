@@ -30,18 +30,28 @@ def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
         image = None
     values = picture[None]
     for step in steps:
-        values = _changed(values, step, image)
+        if step.do == "crop-centre":
+            part = _middle(values.shape[1:], step.options["shape"])
+            values, image = values[(slice(None), *part)], None if image is None else image[part]
+        else:
+            values = _changed(values, step, image)
     return np.ascontiguousarray(values)
 
 
 def _resize(film: Film, shape: tuple[int, int], aspect: str) -> tuple[Tensor, Mask | None]:
     """The picture, and what of it is no padding of the film's.
 
-    `stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest.
+    `stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest. `crop`:
+    the shorter side fits, and of the longer the middle is taken.
     """
     if aspect == "stretch":
         return film.shrink(*shape), film.image(*shape)
     rows, columns = film.shape
+    if aspect == "crop":
+        scale = max(shape[0] / rows, shape[1] / columns)
+        outer = max(shape[0], round(rows * scale)), max(shape[1], round(columns * scale))
+        part, image = _middle(outer, shape), film.image(*outer)
+        return film.shrink(*outer)[part], None if image is None else image[part]
     scale = min(shape[0] / rows, shape[1] / columns)
     inner = max(1, min(shape[0], round(rows * scale))), max(1, min(shape[1], round(columns * scale)))
     canvas = np.full(shape, film.darkest(), np.float32)
@@ -54,6 +64,12 @@ def _resize(film: Film, shape: tuple[int, int], aspect: str) -> tuple[Tensor, Ma
     whole = np.ones(shape, np.bool_)
     whole[place] = image
     return canvas, whole
+
+
+def _middle(sizes: Sequence[int], wanted: Sequence[int]) -> tuple[slice, ...]:
+    """The middle part, of at most the sizes wanted."""
+    first = [max(0, (size - least) // 2) for size, least in zip(sizes, wanted, strict=True)]
+    return tuple(slice(start, start + least) for start, least in zip(first, wanted, strict=True))
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,14 @@ def _scale(values: Tensor, factor: float, offset: float) -> Tensor:
     return _scaled(values, factor, offset)
 
 
+def _normalize(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(value - mean) / std, each channel with its own, or all with one."""
+    each = (-1, *([1] * (values.ndim - 1)))
+    done: Tensor = values - np.array(mean, np.float32).reshape(each)
+    done /= np.array(std, np.float32).reshape(each)
+    return done
+
+
 def _scaled(values: Tensor, factor: float, offset: float) -> Tensor:
     done: Tensor = np.multiply(values, np.float32(factor))
     done += np.float32(offset)
@@ -156,6 +180,7 @@ VALUES: Final[Mapping[str, Callable[..., Tensor]]] = {
     "window": _window,
     "percentile": _percentile,
     "scale": _scale,
+    "normalize": _normalize,
     "repeat-channels": _repeat_channels,
 }
 OF_STATISTICS: Final = frozenset({"zscore", "percentile"})
@@ -166,11 +191,9 @@ OF_STATISTICS: Final = frozenset({"zscore", "percentile"})
 
 def _crop_centre(prepared: PreparedVolume, shape: tuple[int, int, int]) -> PreparedVolume:
     """The middle part of at most `shape` voxels."""
-    sizes = prepared.grid.shape
-    first = [max(0, (size - wanted) // 2) for size, wanted in zip(sizes, shape, strict=True)]
-    part = tuple(slice(start, start + wanted) for start, wanted in zip(first, shape, strict=True))
+    part = _middle(prepared.grid.shape, shape)
     values = prepared.values[(slice(None), *part)]
-    return PreparedVolume(values, prepared.grid.moved(first, values.shape[1:]))
+    return PreparedVolume(values, prepared.grid.moved([each.start for each in part], values.shape[1:]))
 
 
 def _pad_multiple(prepared: PreparedVolume, of: int) -> PreparedVolume:

@@ -30,13 +30,6 @@ class Catalogue:
         return {name: why for name, why in self.disabled.items() if name.partition(" (")[0] == model_id}
 
 
-def shipped_folder() -> Path:
-    """Where the shipped models lie: in the wheel beside the package's modules, in a checkout at its root."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "weights"
-    return inside if inside.is_dir() else package.parent / "weights"
-
-
 def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Catalogue:
     """All models in the folders: a folder with a `card.toml` is one, and so is each such folder right below it.
 

@@ -1,15 +1,12 @@
 """The files of a model's folder that its card names, and those that its weights name in turn."""
 
-import re
 from pathlib import Path, PurePosixPath
-from typing import Final
 
 from imaging.domain.card import WeightsFile
 from imaging.models.copies import digest_of
+from imaging.models.network import Signature, signature
 from imaging.models.tables import Table, rule_name
 from imaging.models.weights import locations
-
-DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def inside(table: Table, key: str, folder: Path, name: str) -> Path | None:
@@ -29,25 +26,26 @@ def inside(table: Table, key: str, folder: Path, name: str) -> Path | None:
     return path
 
 
-def weights(table: Table, folder: Path, file: str, sha256: str) -> tuple[WeightsFile, ...]:
-    """The files beside the weights' own, which holds their places and whose digest is held against the card's.
+def weights(table: Table, folder: Path, file: str, sha256: str) -> tuple[tuple[WeightsFile, ...], Signature | None]:
+    """The files beside the weights' own, which holds their places and whose digest is held against the card's; and what
+    the network takes and gives, as far as the file says it.
 
     They need not be on the card: they are hashed as they are found. What lies outside the folder is a fault.
     """
     path = inside(table, "file", folder, file)
-    if path is None or not DIGEST.fullmatch(sha256):
-        return ()
+    if path is None:
+        return (), None
     try:
-        found, outside = digest_of(path), locations(path)
+        found, outside, network = digest_of(path), locations(path), signature(path)
     except OSError as error:
         table.fault("file", file, f"cannot be read: {error.strerror}", "file-unreadable")
-        return ()
+        return (), None
     if found != sha256:
         table.fault("sha256", sha256, f"{file} has the digest {found}", "sha256-differs")
     own, base = str(PurePosixPath(file)), PurePosixPath(file).parent
     places = {str(base / each): each for each in outside if _is_reached(table, folder, file, each)}
     made = (_hashed(table, folder, file, name, location) for name, location in places.items() if name != own)
-    return tuple(each for each in made if each is not None)
+    return tuple(each for each in made if each is not None), network
 
 
 def _is_reached(table: Table, folder: Path, file: str, location: str) -> bool:

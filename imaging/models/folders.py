@@ -1,7 +1,33 @@
 """Where models lie: a model's own folder, or a folder of such. Nothing here opens a card."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ModelsFolder:
+    """A folder as `--models` names it: "DIR" in place of the shipped models, "+DIR" (`is_added`) beside them."""
+
+    path: Path
+    is_added: bool = False
+
+    @classmethod
+    def parse(cls, said: str) -> "ModelsFolder":
+        return cls(Path(said.removeprefix("+")).expanduser(), said.startswith("+"))
+
+
+def to_serve(named: Sequence[ModelsFolder]) -> list[Path]:
+    """The folders whose models are served, absolute; the shipped one first, where none is named or any is added."""
+    folders = [each.path.absolute() for each in named]
+    return [shipped_folder(), *folders] if not named or any(each.is_added for each in named) else folders
+
+
+def shipped_folder() -> Path:
+    """Where the shipped models lie: in the wheel beside the package's modules, in a checkout at its root."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "weights"
+    return inside if inside.is_dir() else package.parent / "weights"
 
 
 def cards_in(folder: Path) -> list[Path]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from imaging.domain.card import Card, Engine, Golden, Step, Window, covering
-from imaging.models.files import DIGEST, inside, weights
+from imaging.models.files import inside, weights
 from imaging.models.inputs import read_input, uid_of
+from imaging.models.network import Signature, network_faults
 from imaging.models.outputs import read_finding, read_triage
 from imaging.models.rules import contradictions
 from imaging.models.steps import STEPS
@@ -45,7 +46,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     inputs = tuple(read_input(each) for each in top.tables("input"))
     if len(inputs) != 1:
         top.fault("input", len(inputs), "one [[input]] is supported; several are not yet", "input-count")
-    engine = _engine(top.table("engine"), folder)
+    engine, network = _engine(top.table("engine"), folder)
     prepare = tuple(_step(each) for each in top.tables("prepare"))
     findings = tuple(read_finding(each) for each in top.tables("finding"))
     if not findings:
@@ -73,6 +74,9 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     top.done()
     for key, value, rule, name in contradictions(card):
         top.fault(key, value, rule, name)
+    if network is not None and top.is_faultless:
+        for key, value, rule, name in network_faults(card, network):
+            top.fault(key, value, rule, name)
     return card
 
 
@@ -90,11 +94,11 @@ def _step(table: Table) -> Step:
     return made
 
 
-def _engine(table: Table, folder: Path) -> Engine:
+def _engine(table: Table, folder: Path) -> tuple[Engine, Signature | None]:
     kind = table.choice("kind", ("onnx",))
     file = table.text("file")
-    sha256 = table.text("sha256", matching=DIGEST)
-    beside = weights(table, folder, file, sha256)
+    sha256 = table.text("sha256")
+    beside, network = weights(table, folder, file, sha256)
     made = Engine(
         kind=kind,  # type: ignore[arg-type]  # the closed set above
         file=file,
@@ -109,7 +113,7 @@ def _engine(table: Table, folder: Path) -> Engine:
         beside=beside,
     )
     table.done()
-    return made
+    return made, network
 
 
 def _window(table: Table) -> Window:

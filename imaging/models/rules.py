@@ -100,9 +100,22 @@ def _gates_hold(card_input: Input) -> Iterator[Fault]:
 
 def _prepare_holds(steps: Sequence[Step], dimensions: str) -> Iterator[Fault]:
     """Each step prepares what the model takes, and what changes places comes before what changes values."""
+    channels = 1
     for at, step in enumerate(steps):
+        channels = step.options["count"] if step.do == "repeat-channels" else channels
         if step.do in STEPS and dimensions not in STEPS[step.do].takes:
             yield f"prepare[{at}].do", step.do, f"does not prepare a {dimensions}", "do-dimensions"
+        if step.do == "normalize" and len(step.options["mean"]) not in (1, channels):
+            rule = f"is for {len(step.options['mean'])} channels, and here there is {channels}"
+            mend = ': put "repeat-channels" before it' if channels == 1 else ""
+            yield f"prepare[{at}].mean", list(step.options["mean"]), rule + mend, "mean-channels"
+        if step.do == "crop-centre" and len(step.options["shape"]) != (3 if dimensions == "volume" else 2):
+            rule = (
+                "three sizes are wanted, in the array's order"
+                if dimensions == "volume"
+                else "rows and columns are wanted"
+            )
+            yield f"prepare[{at}].shape", list(step.options["shape"]), rule, "shape-dimensions"
         if step.do in ONCE and step.do in {before.do for before in steps[:at]}:
             yield f"prepare[{at}].do", step.do, "stands twice: once is enough", "do-repeated"
     first = {step.do for step in steps[: sum(step.do in GEOMETRY for step in steps)]}

@@ -18,12 +18,14 @@ class Rule:
     takes: tuple[str, ...]
 
 
+MOST_CHANNELS: Final = 16
+"""That an input may have: each is a whole image more."""
 BOTH: Final = ("film", "volume")
 
 
 def _resize(table: Table) -> dict[str, Any]:
     rows, columns = table.numbers("shape", 2, 1, whole=True)
-    aspect = table.choice("aspect", ("stretch", "pad"), "stretch")
+    aspect = table.choice("aspect", ("stretch", "pad", "crop"), "stretch")
     if not table.flag("antialias", True):
         table.fault("antialias", False, "only antialias = true is supported", "antialias-unsupported")
     return {"shape": (int(rows), int(columns)), "aspect": aspect}
@@ -70,8 +72,18 @@ def _scale(table: Table) -> dict[str, Any]:
     return {"factor": factor, "offset": table.number("offset", 0.0, -1e6, 1e6)}
 
 
+def _normalize(table: Table) -> dict[str, Any]:
+    mean, std = table.one_or_more("mean", -1e6, 1e6), table.one_or_more("std", 1e-6, 1e6)
+    if len(mean) != len(std):
+        table.fault("std", list(std), f"has {len(std)} numbers, and mean has {len(mean)}", "std-length")
+        std = (1.0,) * len(mean)
+    return {"mean": mean, "std": std}
+
+
 def _crop_centre(table: Table) -> dict[str, Any]:
-    return {"shape": tuple(int(n) for n in table.numbers("shape", 3, 1, whole=True))}
+    said = table.untaken("shape")
+    count = 2 if isinstance(said, list) and len(said) == 2 else 3  # which of them the card takes is asked later
+    return {"shape": tuple(int(n) for n in table.numbers("shape", count, 1, whole=True))}
 
 
 def _pad_multiple(table: Table) -> dict[str, Any]:
@@ -79,7 +91,7 @@ def _pad_multiple(table: Table) -> dict[str, Any]:
 
 
 def _repeat_channels(table: Table) -> dict[str, Any]:
-    return {"count": table.whole("count", 3, 2, 16)}
+    return {"count": table.whole("count", 3, 2, MOST_CHANNELS)}
 
 
 STEPS: Final[Mapping[str, Rule]] = {
@@ -88,10 +100,11 @@ STEPS: Final[Mapping[str, Rule]] = {
     "window": Rule(_window, BOTH),
     "percentile": Rule(_percentile, BOTH),
     "scale": Rule(_scale, BOTH),
+    "normalize": Rule(_normalize, BOTH),
     "repeat-channels": Rule(_repeat_channels, BOTH),
     "orient": Rule(_orient, ("volume",)),
     "resample": Rule(_resample, ("volume",)),
-    "crop-centre": Rule(_crop_centre, ("volume",)),
+    "crop-centre": Rule(_crop_centre, BOTH),
     "pad-multiple": Rule(_pad_multiple, ("volume",)),
 }
 GEOMETRY: Final = frozenset({"resize", "orient", "resample"})

@@ -43,6 +43,11 @@ class Table:
         """Notes a fault of one of the table's keys."""
         self._faults.add(self.key(key), value, rule, name)
 
+    @property
+    def is_faultless(self) -> bool:
+        """Whether nothing is wrong with the file so far."""
+        return not self._faults.lines
+
     def key(self, key: str) -> str:
         """The key with its path from the top: `input[0].gate[1].tag`."""
         return f"{self.path}.{key}" if self.path else key
@@ -121,6 +126,16 @@ class Table:
             self.fault(key, values, f"must be {count} {kind} of at least {least:g}", f"{rule_name(key)}-form")
             values = None
         return tuple(values) if values is not None else (max(least, 1),) * count
+
+    def one_or_more(self, key: str, least: float, most: float) -> tuple[float, ...]:
+        """A number, or a list of them with one for each channel."""
+        said = self._take(key, None, (int, float, list), "a number, or one for each channel")
+        values = said if isinstance(said, list) else [least if said is None else said]
+        are_numbers = values and all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
+        if not are_numbers or not all(least <= each <= most for each in values):
+            self.fault(key, said, f"must be numbers in {least:g}..{most:g}, one for each channel", f"{key}-range")
+            return (max(least, 1.0),)
+        return tuple(float(each) for each in values)
 
     def table(self, key: str) -> "Table":
         """An inner table; empty where it is absent."""

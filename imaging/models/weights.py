@@ -1,5 +1,5 @@
 """Which other files an ONNX file takes weights from: read from its own bytes, so that nothing but the engine parses
-a network, and no package more is needed.
+a network.
 
 ONNX is protobuf. Only what can hold a tensor is walked: graphs, nodes, their attributes, functions, training graphs.
 """
@@ -8,6 +8,8 @@ import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
 
 _HOLDS: Final[Mapping[str, Mapping[int, str]]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -20,11 +22,6 @@ _HOLDS: Final[Mapping[str, Mapping[int, str]]] = {
 }
 """Of onnx.proto: by message, the numbers of its fields in which a tensor may lie, and what they are."""
 _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
-_VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
-
-
-class _NotOnnx(ValueError):
-    """The bytes are no protobuf message."""
 
 
 def locations(path: Path) -> tuple[str, ...]:
@@ -39,7 +36,7 @@ def locations(path: Path) -> tuple[str, ...]:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 return tuple(sorted(set(_locations(data))))
-            except _NotOnnx:
+            except NotProtobuf:
                 return ()
 
 
@@ -50,54 +47,20 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
         if kind == "tensor":
             yield from _location(data, at, end)
             continue
-        for number, wire, first, last in _fields(data, at, end):
-            if wire == _LENGTH and number in _HOLDS[kind]:
+        for number, wire, first, last in fields(data, at, end):
+            if wire == LENGTH and number in _HOLDS[kind]:
                 waiting.append((_HOLDS[kind][number], first, last))
 
 
 def _location(data: mmap.mmap, at: int, end: int) -> Iterator[str]:
     """Where a tensor's data lies, if outside; a location that is noted beside data of its own does not count."""
     named, is_external = list[str](), False
-    for number, wire, first, last in _fields(data, at, end):
-        if (number, wire) == (_DATA_LOCATION, _VARINT):
+    for number, wire, first, last in fields(data, at, end):
+        if (number, wire) == (_DATA_LOCATION, VARINT):
             is_external = first == _EXTERNAL
-        elif (number, wire) == (_EXTERNAL_DATA, _LENGTH):
-            entry = {field: data[a:b] for field, kind, a, b in _fields(data, first, last) if kind == _LENGTH}
+        elif (number, wire) == (_EXTERNAL_DATA, LENGTH):
+            entry = {field: data[a:b] for field, kind, a, b in fields(data, first, last) if kind == LENGTH}
             if entry.get(1) == b"location":
                 named.append(entry.get(2, b"").decode("utf-8", "surrogateescape"))
     if is_external:
         yield from named
-
-
-def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(number, wire type, first, last) of each field: where its content lies, or for a varint its value, twice."""
-    while at < end:
-        tag, at = _varint(data, at, end)
-        number, wire = tag >> 3, tag & 7
-        if wire == _VARINT:
-            value, at = _varint(data, at, end)
-            yield number, wire, value, value
-            continue
-        if wire == _LENGTH:
-            length, at = _varint(data, at, end)
-        elif wire in (_FIXED_64, _FIXED_32):
-            length = 8 if wire == _FIXED_64 else 4
-        else:
-            raise _NotOnnx
-        if at + length > end:
-            raise _NotOnnx
-        yield number, wire, at, at + length
-        at += length
-
-
-def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the least first; and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            raise _NotOnnx
-        byte, at = data[at], at + 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _NotOnnx

@@ -65,6 +65,17 @@ NOT_A_DIAGNOSIS: Final[Mapping[str, Code]] = {
     "vi": _own("not-a-diagnosis", "Kết quả AI: không phải chẩn đoán, không phải thiết bị y tế"),
     "fr": _own("not-a-diagnosis", "Résultat d'IA : ni diagnostic ni dispositif médical"),
 }
+NEAR_CHANCE: Final[Mapping[str, Code]] = {
+    "en": _own("near-chance", "Near chance on the data that the model was measured on"),
+    "vi": _own("near-chance", "Gần như ngẫu nhiên trên dữ liệu đã dùng để đo mô hình"),
+    "fr": _own("near-chance", "Proche du hasard sur les données où le modèle fut mesuré"),
+}
+UNPROVEN: Final[Mapping[str, Code]] = {
+    "en": _own("unproven", "Unproven model: no known case has come out as expected here"),
+    "vi": _own("unproven", "Mô hình chưa kiểm chứng: chưa có ca mẫu nào ra đúng kết quả"),
+    "fr": _own("unproven", "Modèle non éprouvé : aucun cas connu n'a donné son résultat"),
+}
+"""Notices of a finding, in the words of each language."""
 
 PRESENT: Final = Code("SCT", "52101004", "Present")
 ABSENT: Final = Code("SCT", "272519000", "Absent")

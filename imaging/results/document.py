@@ -286,6 +286,7 @@ def _finding_group(index: int, group: GroupShape, shape: Shape, pen: Pen) -> Con
     for which, (code, ucum) in enumerate(group.measurements):
         children.append(number(code, pen.number(f"{place}.measurement.{which}"), ucum, sources))
     children.append(coded(concepts.RESULT, _pen_code(pen, "SCT", f"{place}.result")))
+    children += [coded(concepts.NOTICE, each) for each in group.notices]
     return container(concepts.MEASUREMENT_GROUP, children, template="1410" if group.is_located else "1501")
 
 

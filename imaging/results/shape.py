@@ -1,11 +1,13 @@
 """What decides which elements a report's document has: reports of one shape differ in values only."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imaging.domain.card import Card
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, ImageRef
 from imaging.domain.uids import is_usable
+from imaging.results import concepts
 from imaging.results.identity import line, readable
 from imaging.results.report import Report, seen_on
 
@@ -32,7 +34,7 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class GroupShape:
-    """What a finding's group holds. `sources`: on how many images its numbers were seen."""
+    """What a finding's group holds. `sources`: on how many images its numbers were seen. `notices`: what limits it."""
 
     code: Code
     site: Code | None
@@ -42,6 +44,7 @@ class GroupShape:
     measurements: tuple[tuple[Code, str], ...]
     sources: int
     is_located: bool
+    notices: tuple[Code, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,15 @@ def _group_shape(finding: Finding, report: Report) -> GroupShape:
         measurements=tuple((each.code, each.unit) for each in finding.measurements),
         sources=len(sources(finding, report)),
         is_located=is_located(finding, report),
+        notices=tuple(_notices(finding, report)),
     )
+
+
+def _notices(finding: Finding, report: Report) -> Iterator[Code]:
+    if finding.is_near_chance:
+        yield concepts.NEAR_CHANCE[report.language]
+    if report.outcome.unproven:
+        yield concepts.UNPROVEN[report.language]
 
 
 def is_located(finding: Finding, report: Report) -> bool:

@@ -422,6 +422,16 @@ def _not_a_diagnosis(said: Reading, report: Report) -> Iterator[str]:
             yield "the study's group does not say what the model's status is"
 
 
+@_rule("notices-of-finding")
+def _notices_of_finding(said: Reading, report: Report) -> Iterator[str]:
+    """Near chance by the card's evidence, or of a model that is unproven: said beside the finding, or not at all."""
+    for group, spec, _ in _pairs(said, report):
+        wanted = [concepts.NEAR_CHANCE[report.language]] if report.card.is_near_chance(spec) else []
+        wanted += [concepts.UNPROVEN[report.language]] if report.outcome.unproven else []
+        if group.values(concepts.NOTICE) != wanted:
+            yield f"{spec.code.meaning}: its notices are not those of card and answer"
+
+
 @_rule("finding-of-card")
 def _finding_of_card(said: Reading, report: Report) -> Iterator[str]:
     """Each label that the card reports once, no other; none at all where nothing was analysed."""

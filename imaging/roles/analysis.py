@@ -8,7 +8,7 @@ from pathlib import Path
 from imaging.dicom_node.files import files_under, is_part_10, split_part_10
 from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
-from imaging.domain.findings import Answer, ImageRef, State, StudyResults
+from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header
 from imaging.domain.own import is_ours
@@ -18,6 +18,7 @@ from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
 from imaging.inference.analyser import Analyser
+from imaging.inference.golden import checked
 from imaging.models.catalogue import Catalogue
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
@@ -133,27 +134,39 @@ class Analysis:
         self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
         self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
         self._disbelieved = disbelieved
+        self._proven: dict[str, bool] = {}
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
         """Every fitting model's answer, with its SR written where there is a folder for it."""
+        files = tuple(sorted(str(source.path) for source in sources))
+        return StudyResults(study_uid, tuple(self._answers(sources)), files)
+
+    def _answers(self, sources: Sequence[Source]) -> list[Answer]:
         if not are_together(Seen(source.header.person, source.path.absolute().parent) for source in sources):
-            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason("mixed-patients")),))
+            return [not_analysed("mixed-patients")]
         try:
             each_once = distinct(sources)
         except OSError:  # a file is gone since it was found
-            return StudyResults(study_uid, (not_analysed("pixels-unreadable", sources),))
+            return [not_analysed("pixels-unreadable", sources)]
         taken = [replace(each, header=believed(each.header, self._disbelieved)) for each in each_once.sources]
         headers = [source.header for source in taken]
         fitting = [card for card in self._cards if fits(card, headers)]
         if not fitting:
-            return StudyResults(study_uid, (Answer(State.NOT_ANALYSED, reason=Reason("no-model")),))
-        answers = (self._answer(card, taken, each_once.conflicts) for card in fitting)
-        return StudyResults(study_uid, tuple(answers))
+            return [not_analysed("no-model")]
+        return [self._answer(card, taken, each_once.conflicts) for card in fitting]
 
     def _answer(self, card: Card, sources: Sequence[Source], conflicts: int) -> Answer:
         outcome = self._analysers[card.id].analyse(sources).doubted(conflicts)
+        if outcome.state is State.ANALYSED and not outcome.unproven and not self._is_proven(card):
+            outcome = replace(outcome, unproven=GOLDEN_CASE_FAILED)
         result = replace(outcome, model=card.id, version=card.version)
         return replace(result, sr=self._write(card, outcome, sources)) if self._output else result
+
+    def _is_proven(self, card: Card) -> bool:
+        """Whether the golden case comes out, which a node asks before it serves; run once, and for who answers only."""
+        if card.id not in self._proven:
+            self._proven[card.id] = checked(self._analysers[card.id]).passed
+        return self._proven[card.id]
 
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:
         assert self._output is not None
@@ -168,9 +181,16 @@ class Analysis:
             return None
         name = derived_uid(header.study_instance_uid, card.id, self._at.isoformat()).removeprefix("2.25.")
         file = (self._output / f"{card.id}-{name}.dcm").absolute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_private(file, data)
         return str(file)
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    """A file that is its owner's alone from the first byte on, also where one of that name was open to others."""
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_bytes(data)
 
 
 def _made(header: Header) -> tuple[str, str, str]:

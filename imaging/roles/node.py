@@ -24,7 +24,7 @@ from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
 from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.roles.memory import give_back_memory
 from imaging.roles.questions import new_jobs
@@ -75,8 +75,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
             f"--dicom-port {told.port} on {told.host} cannot be had: {error.strerror}; "
             f"{advice(told.port, error, '--dicom-port')}"
         ) from None
-    models = [Path(each) for each in told.models] or [shipped_folder()]
-    catalogue = load_models(models, told.site_words)
+    catalogue = load_models([Path(each) for each in told.models], told.site_words)
     settler = Settler(ledger, catalogue.models, patience, frozenset(told.ignore_patient_orientation))
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
     host = f"[{told.host}]" if ":" in told.host else told.host

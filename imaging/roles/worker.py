@@ -29,7 +29,8 @@ from imaging.inference.analyser import Analyser, Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
 from imaging.results.expected import SR_CLASS
 from imaging.results.report import CannotReport, Language, Report
@@ -99,7 +100,7 @@ class Worker:
 
     def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
         self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
-        self._catalogue = load_models([Path(each) for each in told.models] or [shipped_folder()], told.site_words)
+        self._catalogue = load_models([Path(each) for each in told.models], told.site_words)
         self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
@@ -119,6 +120,8 @@ class Worker:
             views.note_model(self._ledger, name, "", "", why, is_served=False)
         self._copies.begin(every)
         for card in every:
+            for each in warnings(card):
+                log.warning("model_doubtful model=%s why=%s", card.id, each)
             proof = golden.proof(card)
             why = self._why_not(card, proof)
             if why:

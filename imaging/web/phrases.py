@@ -79,7 +79,14 @@ def on_its_own(term: str) -> str:
 
 
 def list_of(findings: Iterable[Finding], language: Language) -> str:
-    return ", ".join(within_sentence(meaning(each.code, language)) for each in findings)
+    return ", ".join(named(each, language) for each in findings)
+
+
+def named(finding: Finding, language: Language) -> str:
+    """A finding as a sentence names it: that its model hardly tells it from chance is said before it, so
+    that a line that is cut loses no more than both."""
+    name = within_sentence(meaning(finding.code, language))
+    return language.say("answer.near_chance", finding=name) if finding.is_near_chance else name
 
 
 def bare_name(result: Answer) -> str:
@@ -88,9 +95,12 @@ def bare_name(result: Answer) -> str:
 
 
 def model_name(result: Answer, language: Language) -> str:
-    """The model as a sentence names it: that it was measured on drawn images alone is said with it."""
+    """The model as a sentence names it: that it was measured on drawn images alone, or is unproven, is said with it."""
     name = bare_name(result)
-    return language.say("answer.synthetic", model=name) if result.is_synthetic else name
+    if result.is_synthetic and result.unproven:
+        return language.say("answer.synthetic_unproven", model=name)
+    kind = "synthetic" if result.is_synthetic else "unproven" if result.unproven else ""
+    return language.say(f"answer.{kind}", model=name) if kind else name
 
 
 def reason(why: Reason | None, language: Language) -> str:

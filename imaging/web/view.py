@@ -32,18 +32,26 @@ class Chip:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """What limits an answer, or a finding, in a word or two, and in a sentence; both "" where nothing does."""
+
+    text: str
+    why: str
+
+
+@dataclass(frozen=True)
 class RowView:
     """A row as it is drawn. `kept` says that a filter does not match it, and why it stands there all the same.
 
-    `synthetic` says that a model which answered was measured on drawn images alone: it stands below the class that
-    the model asks for.
+    `caution` says that a model which answered was measured on drawn images alone, or is unproven: it stands below the
+    class that the model asks for.
     """
 
     number: int
     class_key: str
     class_word: str
     kept: str
-    synthetic: str
+    caution: Caution
     due: str
     is_late: bool
     wait: str
@@ -115,7 +123,10 @@ class ListView:
 
 @dataclass(frozen=True)
 class FindingView:
+    """`caution`: that it is near chance, that its model is unproven."""
+
     meaning: str
+    caution: Caution
     tone: str
     result: str
     probability: str
@@ -125,11 +136,15 @@ class FindingView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """One model's answer on the page of a study. `triage` is "" where the model was not to say."""
+    """One model's answer on the page of a study. `triage` is "" where the model was not to say.
+
+    `probability_note`: whose estimate the probabilities are, and whether calibrated; "" where there are none.
+    """
 
     model: str
     lines: tuple[Line, ...]
     findings: tuple[FindingView, ...]
+    probability_note: str
     triage: str
     mend: str
     sr: str
@@ -204,7 +219,7 @@ def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, l
         class_key=class_key,
         class_word=language.say(f"class.{class_key}"),
         kept="" if all(word.is_in(row) for word in wanted) else language.say("chip.kept"),
-        synthetic=language.say("chip.synthetic") if any(each.is_synthetic for each in row.results) else "",
+        caution=caution(of_models(row.results), language),
         due=language.say("due.late" if is_late else "due.in", time=language.span(abs(left))),
         is_late=is_late,
         wait=language.span(max(now, row.received_at) - row.received_at),
@@ -348,17 +363,47 @@ def answer_view(result: Answer, language: Language) -> AnswerView:
     return AnswerView(
         model=phrases.model_name(result, language),
         lines=tuple(phrases.answer(result, language)),
-        findings=tuple(finding_view(each, language) for each in result.findings),
+        findings=tuple(finding_view(each, result, language) for each in result.findings),
+        probability_note=probability_note(result.findings, language),
         triage=language.say(f"study.triage_{result.flag}") if result.flag else "",
         mend=phrases.mend(result, language),
         sr=result.sr or "",
     )
 
 
-def finding_view(finding: Finding, language: Language) -> FindingView:
+def probability_note(findings: Sequence[Finding], language: Language) -> str:
+    """Calibrated is said only where the card calibrates."""
+    are_calibrated = {each.is_calibrated for each in findings if each.probability is not None}
+    notes = {(): "", (True,): "calibrated", (False,): "uncalibrated", (False, True): "calibrated_in_part"}
+    kind = notes[tuple(sorted(are_calibrated))]
+    return language.say(f"study.probability_{kind}") if kind else ""
+
+
+def caution(kinds: Sequence[str], language: Language) -> Caution:
+    """`kinds`: synthetic, unproven, near_chance, as the catalogues have them under `chip`."""
+    return Caution(
+        joined(*(language.say(f"chip.{each}") for each in kinds)),
+        " ".join(language.say(f"chip.{each}_why") for each in kinds),
+    )
+
+
+def of_models(results: Sequence[Answer]) -> list[str]:
+    """What limits the models that answered."""
+    is_synthetic, is_unproven = (any(each.is_synthetic for each in results), any(each.unproven for each in results))
+    return [*(["synthetic"] if is_synthetic else []), *(["unproven"] if is_unproven else [])]
+
+
+def finding_view(finding: Finding, result: Answer, language: Language) -> FindingView:
     tone = {True: "present", False: "absent", None: "unsure"}[finding.present]
     return FindingView(
         meaning=phrases.meaning(finding.code, language),
+        caution=caution(
+            [
+                *(["near_chance"] if finding.is_near_chance else []),
+                *(["unproven"] if result.unproven else []),
+            ],
+            language,
+        ),
         tone=tone,
         result=language.say(f"study.{tone}"),
         probability=share(finding.probability, language),

@@ -1,5 +1,6 @@
 """The commands as people and scripts use them: exit 0 done, 1 failed, 2 asked wrongly, with all faults at once."""
 
+import hashlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from ledger_cases import FAULTY, NEGATIVE, answered, claim, film, lease_one, queued, receive
 from peers import Node, free_port, imaging
@@ -31,6 +33,7 @@ from imaging.ledger import deliveries, jobs, migrate, receiving, views
 from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import Ledger
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study, head_study
 
 READ_THE_LEDGER = ["status", "associations", "conflicts", "replay", "purge", "migrate"]
@@ -261,7 +264,7 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
         (["replay", "--since", "soon", "--of", "A"], ["--since 'soon'", "--since: --model is", "--of OLD: one --to"]),
         (["replay", "--now", "--model", "a"], ["--now: it goes with --to alone"]),
-        (["models", "tell", "nonsense"], ["'tell': list, show or check", "'nonsense': no such model"]),
+        (["models", "tell", "nonsense"], ["'tell': list, show, check or golden", "'nonsense': no such model"]),
     ],
     ids=lambda each: each[0],
 )
@@ -618,7 +621,8 @@ def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
     assert "1 files passed over" in said.err
     assert said.json.keys() == {"studies"}
     (study,) = said.json["studies"]
-    assert study.keys() == {"study_uid", "results"}
+    assert study.keys() == {"study_uid", "files", "results"}
+    assert [Path(each).parent for each in study["files"]] == [films]
     (result,) = study["results"]
     assert result.keys() >= RESULT
     assert (result["model"], result["state"], result["flag"]) == ("small-film", "analysed", "urgent")
@@ -626,10 +630,63 @@ def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
     assert finding.keys() >= FINDING
     assert (finding["present"], finding["measurements"]) == (True, [])
     assert Path(result["sr"]).is_absolute()
-    assert Path(result["sr"]).is_file()
+    assert Path(result["sr"]).stat().st_mode & 0o777 == 0o600
     in_words = run("analyse", films, "--models", models)
     assert "small-film 1: analysed, flag urgent" in in_words.out
+    assert f"\n  {study['files'][0]}\n" in in_words.out
     assert "not a medical device" in in_words.out
+
+
+def test_a_report_that_lay_open_to_others_is_closed_when_it_is_written_anew(
+    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+) -> None:
+    again = ["analyse", films, "--models", models, "--at", "2026-11-24T09:30:00+07:00", "--output", tmp_path]
+    (study,) = run(*again, "--json").json["studies"]
+    report = Path(study["results"][0]["sr"])
+    report.chmod(0o644)
+    run(*again)
+    assert report.stat().st_mode & 0o777 == 0o600
+
+
+def test_analyse_prints_measurements_and_names_a_long_series_by_its_ends(run: Callable[..., Said]) -> None:
+    case = shipped_folder() / "head-ct-bleed" / "golden"
+    said = run("analyse", case)
+    assert said.status == 0
+    assert f"  {case / '01.dcm'}\n  ... 12 more files ...\n  {case / '14.dcm'}\n" in said.out
+    assert "      Volume 7.31 ml\n" in said.out
+    assert "      Attenuation Coefficient 61.5 HU\n" in said.out
+
+
+def test_what_limits_a_finding_stands_beside_it_and_calibrated_only_where_the_card_calibrates(
+    run: Callable[..., Said], tmp_path: Path, films: Path
+) -> None:
+    case = shipped_folder() / "chest-film" / "golden" / "film.dcm"
+    lines = run("analyse", case).out.splitlines()
+    assert "    Cardiomegaly: absent 0.018, calibrated (threshold 0.153)" in lines
+    assert (
+        "    Abnormal chest film: present 0.998, calibrated (threshold 0.81); near chance by the card's evidence"
+        in lines
+    )
+    (study,) = run("analyse", case, "--json").json["studies"]
+    said = {each["code"]: (each["calibrated"], each["near_chance"]) for each in study["results"][0]["findings"]}
+    assert said == {"60046008": (True, False), "cardiomegaly": (True, False), "abnormal": (True, True)}
+    assert study["results"][0]["unproven"] is None
+    model = write_models(tmp_path / "models") / "small-film"
+    out = run("analyse", films, "--models", model).out
+    assert "(threshold 0.6); unproven: its card has no golden case" in out
+    assert "calibrated" not in out
+
+
+def test_a_model_whose_golden_case_does_not_come_out_answers_analyse_as_unproven(
+    run: Callable[..., Said], tmp_path: Path
+) -> None:
+    shutil.copytree(shipped_folder() / "chest-film", tmp_path / "chest-film")
+    expected = tmp_path / "chest-film" / "golden" / "expected.json"
+    expected.write_text(expected.read_text().replace("0.993905", "0.5"))
+    case = tmp_path / "chest-film" / "golden" / "film.dcm"
+    (study,) = run("analyse", case, "--models", tmp_path, "--json").json["studies"]
+    assert [each["unproven"] for each in study["results"]] == ["golden-case-failed"]
+    assert "unproven: its golden case does not come out as expected" in run("analyse", case, "--models", tmp_path).out
 
 
 def test_the_same_files_models_and_at_give_the_same_bytes(
@@ -887,13 +944,20 @@ def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_an
     run: Callable[..., Said], tmp_path: Path, films: Path
 ) -> None:
     model = write_models(tmp_path / "models") / "small-film"
-    card = (model / "card.toml").read_text()
-    (model / "card.toml").write_text(card.replace("channel = 0", "channel = 1"))
+    network = onnx.load(model / "model.onnx")
+    network.graph.output[0].type.tensor_type.ClearField("shape")  # else it is told when the card is read
+    before = hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
+    onnx.save(network, model / "model.onnx")
+    after = hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
+    card = (model / "card.toml").read_text().replace("channel = 0", "channel = 1")
+    (model / "card.toml").write_text(card.replace(before, after))
     wanted = "the network's output y is (1, 1), where (1, at least 2) is wanted: (batch, channels)"
     checked = run("models", "check", "small-film", "--models", model)
     assert (checked.status, checked.out) == (1, f"small-film: {wanted}\n")
-    (study,) = run("analyse", films, "--models", model, "--json").json["studies"]
+    said = run("analyse", films, "--models", model, "--json")
+    (study,) = said.json["studies"]
     assert [(each["state"], each["reason"], each["findings"]) for each in study["results"]] == [("failed", wanted, [])]
+    assert (said.status, said.err.splitlines()[-1]) == (1, "imaging analyse: 1 of 1 answers failed: small-film")
 
 
 def test_a_model_without_a_golden_case_is_called_unproven_by_each_that_speaks_of_it(

@@ -28,7 +28,7 @@ from imaging.dicom_node.elements import (
 from imaging.dicom_node.files import split_part_10
 from imaging.dicom_node.headers import _WANTED, Mismatch, Unreadable, read_header
 from imaging.domain.header import Header
-from imaging.models.catalogue import shipped_folder
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 
 from imaging.domain.findings import Answer, State
 from imaging.inference.analyser import Analyser
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import head_study
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)

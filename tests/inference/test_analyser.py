@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from inference_cases import (
 
 from imaging.domain.card import UNPROVEN, Calibration, Golden, Step, Window
 from imaging.domain.faults import Told
-from imaging.domain.findings import State, TriageClass
+from imaging.domain.findings import NO_GOLDEN_CASE, Answer, State, TriageClass
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference import analyser as door
@@ -152,6 +153,42 @@ def test_platt_scaling_moves_the_probability_and_keeps_the_score(tmp_path: Path,
     finding = Analyser(replace(card, findings=(first,))).analyse(films[:1]).findings[0]
     assert finding.score == pytest.approx(1 / (1 + np.exp(-1.0)), abs=1e-4)
     assert finding.probability == pytest.approx(1 / (1 + np.exp(-(0.5 * 1.0 - 1.0))), abs=1e-4)
+
+
+def test_what_the_card_says_of_a_finding_goes_with_the_answer_through_json(tmp_path: Path, films: list[Source]):
+    card = film_card(tmp_path / "model")
+    first = replace(card.findings[0], calibration=Calibration("platt", a=0.5, b=-1.0))
+    weak = {"finding": "two", "auc": 0.6, "ci95": [0.5, 0.7]}
+    answer = Analyser(replace(card, findings=(first, card.findings[1]), evidence=(weak,))).analyse(films[:1])
+    said = Answer.from_json(json.loads(json.dumps(answer.to_json())))
+    assert (said.unproven, [each.is_near_chance for each in said.findings]) == (NO_GOLDEN_CASE, [False, True])
+    assert [each.is_calibrated for each in said.findings] == [True, False]
+    before = answer.to_json()
+    for each in (before, *before["findings"]):
+        for key in ("unproven", "calibrated", "near_chance"):
+            each.pop(key, None)
+    assert Answer.from_json(before).unproven == ""
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_near"),
+    [
+        ({"auc": 0.9, "ci95": [0.51, 0.99]}, False),
+        ({"auc": 0.56, "ci95": [0.46, 0.66]}, True),
+        ({"auc": 0.5}, True),
+        ({"auc": 0.51}, False),
+        ({"sensitivity": 0.9, "ci95": [0.4, 0.99]}, False),  # an interval of something else
+        ({"auc": "0.4", "ci95": "no list"}, False),
+        ({}, False),
+    ],
+)
+def test_a_finding_is_near_chance_where_an_evidence_does_not_exclude_it(
+    tmp_path: Path, evidence: dict[str, Any], is_near: bool
+):
+    card = film_card(tmp_path / "model")
+    good = {"finding": "one", "auc": 0.95, "ci95": [0.9, 0.99]}
+    card = replace(card, evidence=(good, {"finding": "one", **evidence}))
+    assert [card.is_near_chance(each) for each in card.findings] == [is_near, False]
 
 
 # Volumes -----------------------------------------------------------------------------------------------------

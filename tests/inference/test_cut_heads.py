@@ -21,7 +21,8 @@ from pydicom.dataset import Dataset
 
 from imaging.domain.findings import Answer, State
 from imaging.inference.analyser import Analyser
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.head import draw_head
 from imaging.phantoms.study import head_study
 

@@ -261,6 +261,36 @@ def test_padding_counts_in_no_statistics(tmp_path: Path):
     assert np.abs(nonzero[0]).max() == 0
 
 
+def test_torchvisions_usual_preparation_is_four_steps(tmp_path: Path):
+    """Resize(64), CenterCrop(56), three channels, Normalize with each channel's mean and deviation; by Pillow here."""
+    pixels = np.random.default_rng(1).integers(0, 4096, (200, 160))
+    film = read_film(read_file(write_film(tmp_path / "film.dcm", pixels).path))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    steps = (
+        Step("resize", {"shape": (64, 64), "aspect": "crop"}),
+        Step("crop-centre", {"shape": (56, 56)}),
+        Step("repeat-channels", {"count": 3}),
+        Step("normalize", {"mean": mean, "std": std}),
+    )
+    small = np.asarray(Image.fromarray(film.grey()).resize((64, 80), Image.Resampling.BILINEAR))[12:68, 4:60]
+    wanted = np.stack([(small - each) / by for each, by in zip(mean, std, strict=True)])
+    assert np.abs(prepare_film(film, steps) - wanted).max() < 1e-5
+
+
+def test_a_film_that_is_cropped_keeps_its_padding_out_of_statistics(tmp_path: Path):
+    film = read_film(read_file(padded(tmp_path / "film.dcm", collimated(4095), PixelPaddingValue=4095)))
+    crop = Step("crop-centre", {"shape": (40, 48)})
+    scored = prepare_film(film, (crop, Step("zscore", {})))[0]
+    whole, part = film.grey(), film.image(*film.shape)
+    assert part is not None
+    rows, columns = (
+        slice((size - wanted) // 2, (size + wanted) // 2) for size, wanted in zip(whole.shape, (40, 48), strict=True)
+    )
+    inside = whole[rows, columns][part[rows, columns]]
+    assert scored.shape == (40, 48)
+    assert np.allclose(scored, (whole[rows, columns] - inside.mean()) / inside.std(), atol=1e-4)
+
+
 def test_a_padding_value_that_does_not_occur_changes_nothing(tmp_path: Path):
     plain = prepare_film(read_film(read_file(padded(tmp_path / "a.dcm", CHEST))), STRETCH)
     other = prepare_film(read_film(read_file(padded(tmp_path / "b.dcm", CHEST, PixelPaddingValue=0))), STRETCH)

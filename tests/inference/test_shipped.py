@@ -7,7 +7,8 @@ from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.golden import check
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 
 SHIPPED = {card.id: card for card in load_models([shipped_folder()]).models}
 

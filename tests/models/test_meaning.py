@@ -68,6 +68,8 @@ def ruled(text: str, when: str) -> str:
         (CHEST.replace('do = "zscore"', 'do = "scale"\nfactor = 0'), "(factor-range)"),
         (HEAD.replace('do = "window"', 'do = "orient"\nto = "SAR"\n[[prepare]]\ndo = "window"'), "(do-repeated)"),
         (CHEST.replace("[[finding]]", "[engine.window]\nroi = [8, 8, 8]\n[[finding]]", 1), "(window-dimensions)"),
+        (CHEST.replace('do = "zscore"', 'do = "crop-centre"\nshape = [9, 9, 9]'), "rows and columns are wanted"),
+        (HEAD.replace('do = "window"\nlow = 0\nhigh = 80', 'do = "crop-centre"\nshape = [9, 9]'), "(shape-dimensions)"),
         (CHEST.replace('maker = "somebody"', 'maker = ""'), "maker = '': must not be empty (maker-empty)"),
         (HEAD.replace('id = "head"', 'id = ""'), "(id-empty)"),
     ],

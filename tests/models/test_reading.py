@@ -10,7 +10,8 @@ from card_cases import CHEST, DIGEST, HEAD, faults, written
 from imaging.domain.card import Gate, Step
 from imaging.domain.findings import TriageClass
 from imaging.inference.prepare import SHAPES, VALUES
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.models.reading import read_card
 from imaging.models.steps import STEPS
 from imaging.models.tables import CardError

@@ -12,7 +12,16 @@ import pydicom
 from imaging.domain.card import Card, Engine, FindingSpec, Input
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
-from imaging.domain.findings import Answer, Finding, ImageRef, Measurement, State, TriageClass, seen_in_part
+from imaging.domain.findings import (
+    NO_GOLDEN_CASE,
+    Answer,
+    Finding,
+    ImageRef,
+    Measurement,
+    State,
+    TriageClass,
+    seen_in_part,
+)
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.results.document import document
@@ -148,6 +157,15 @@ def in_part(report: Report, **more: Any) -> Report:
     return replace(report, outcome=outcome, **more)
 
 
+def doubted(report: Report, **more: Any) -> Report:
+    """The same of an unproven model, whose first finding is near chance by its card's evidence."""
+    first, *others = report.outcome.findings
+    weak = {"finding": first.code.value, "auc": 0.56, "ci95": [0.46, 0.66]}
+    findings = (replace(first, is_near_chance=True), *others)
+    outcome = replace(report.outcome, findings=findings, unproven=NO_GOLDEN_CASE)
+    return replace(report, card=replace(report.card, evidence=(weak,)), outcome=outcome, **more)
+
+
 BEFORE = ImageRef(SR_CLASS, "2.25.5001", "2.25.5002")
 
 CASES: Mapping[str, Report] = {
@@ -159,6 +177,7 @@ CASES: Mapping[str, Report] = {
         outcome=Answer(State.ANALYSED, (Finding(EFFUSION.code, None, None, None), label(CARDIOMEGALY, 0.1))),
     ),
     "bare-header": film(0.1, 0.2, header=NOTHING, facts={}),
+    "doubted": doubted(film(0.41, 0.9), language="vi"),
     "volume": volume(),
     "volume-without-frame": volume(header=replace(CT, frame_of_reference_uid="")),
     "volume-negative": volume(finding=Finding(BLEED.code, False, 0.02, 0.5)),

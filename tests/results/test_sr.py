@@ -61,6 +61,13 @@ def in_words(report: Report) -> str:
     return str(said)
 
 
+def test_an_unproven_model_and_a_finding_near_chance_say_so_in_the_findings_own_groups() -> None:
+    near, unproven = concepts.NEAR_CHANCE["vi"], concepts.UNPROVEN["vi"]
+    said = [group.values(concepts.NOTICE) for group in groups(CASES["doubted"])]
+    assert said == [[concepts.NOT_A_DIAGNOSIS["vi"]], [near, unproven], [unproven]]
+    assert [group.values(concepts.NOTICE) for group in groups(CASES["positive"])][1:] == [[], []]
+
+
 # ------------------------------------------------------------ what others say
 
 

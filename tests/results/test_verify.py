@@ -174,6 +174,11 @@ BROKEN_NOT_ANALYSED: list[tuple[str, Breaking]] = [
     ("summary-agrees", lambda data: say(data, concepts.SUMMARY, concepts.ALL_WITHOUT_FINDINGS)),
 ]
 
+BROKEN_DOUBTED: list[tuple[str, Breaking]] = [
+    ("notices-of-finding", lambda data: without(data, concepts.NOTICE, 1)),
+    ("notices-of-finding", lambda data: say(data, concepts.NOTICE, concepts.UNPROVEN["vi"], 1)),
+]
+
 IN_PART = CASES["in-part"]
 BROKEN_IN_PART: list[tuple[str, Breaking]] = [
     ("absent-of-what-was-seen", lambda data: say(data, concepts.RESULT, concepts.ABSENT)),
@@ -187,6 +192,7 @@ ALL_BROKEN = [
     *((report, *each) for report in (IN_PART, IN_CONFLICT) for each in BROKEN_IN_PART),
     *((REPORT, *each) for each in BROKEN),
     *((CASES["volume"], *each) for each in BROKEN_VOLUME),
+    *((CASES["doubted"], *each) for each in BROKEN_DOUBTED),
     *((CASES["not-analysed"], *each) for each in BROKEN_NOT_ANALYSED),
 ]
 

@@ -7,7 +7,8 @@ import pytest
 
 from imaging.domain.reasons import REASONS
 from imaging.inference.decode import MEASURES
-from imaging.models.catalogue import load_models, shipped_folder
+from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.web.languages import CATALOGUES, CatalogueError, load_languages
 
 LANGUAGES = load_languages()

@@ -2,17 +2,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from web_site import EFFUSION, HEALTH, NOW, MemoryWorklist, analysed, finding, row, seven_states
+from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, HEALTH, NOW, MemoryWorklist, analysed, finding, row, seven_states
 
 from imaging.domain.alarms import Alarm, Kind
-from imaging.domain.findings import TriageClass
+from imaging.domain.findings import NO_GOLDEN_CASE, TriageClass
 from imaging.domain.worklist import Asked, Listing, PageState
 from imaging.web import view
 from imaging.web.languages import load_languages
 
-EN, VI = load_languages()["en"], load_languages()["vi"]
+EN, FR, VI = (load_languages()[each] for each in ("en", "fr", "vi"))
 RECEIVING = PageState.RECEIVING
 
 
@@ -102,6 +102,7 @@ def test_a_new_study_is_told_on_a_page_to_which_it_does_not_belong():
     assert listed(rows, shown=on_screen, after=502).news == ""
 
 
+@settings(deadline=None)  # the first example loads what later ones have
 @given(st.permutations(range(6)), st.sets(st.integers(0, 5)))
 def test_only_a_changed_order_among_the_rows_on_the_screen_counts_as_changed(order, on_screen):
     rows = [row(number, RECEIVING) for number in order]
@@ -143,10 +144,42 @@ def test_the_model_and_its_version_stand_on_the_row_or_how_many_answered():
 def test_a_model_that_was_measured_on_drawn_images_alone_says_so_wherever_it_is_named():
     bleed = replace(analysed(finding(EFFUSION, False), model="head-ct-bleed"), is_synthetic=True)
     shown = listed([row(1, PageState.CLEAR, bleed)], language=VI).rows[0]
-    assert (shown.answers, shown.synthetic) == ("head-ct-bleed 1.4", "dữ liệu tổng hợp")
-    assert listed(seven_states(), language=VI).rows[5].synthetic == ""
+    assert (shown.answers, shown.caution.text) == ("head-ct-bleed 1.4", "dữ liệu tổng hợp")
+    assert listed(seven_states(), language=VI).rows[5].caution == view.Caution("", "")
     assert shown.lines[0].text == "head-ct-bleed 1.4 (dữ liệu tổng hợp) không tìm thấy: tràn dịch màng phổi"
     assert view.answer_view(bleed, EN).model == "head-ct-bleed 1.4 (synthetic)"
+
+
+def test_an_unproven_model_and_a_finding_near_chance_say_so_beside_the_finding_in_each_language():
+    weak = replace(finding(ABNORMAL, True), is_near_chance=True)
+    unproven = replace(analysed(weak, finding(EFFUSION, False)), unproven=NO_GOLDEN_CASE)
+    for language, near, word in (
+        (EN, "near chance", "unproven"),
+        (FR, "proche du hasard", "non éprouvé"),
+        (VI, "gần như ngẫu nhiên", "chưa kiểm chứng"),
+    ):
+        (drawn,) = listed([row(1, PageState.CLEAR, unproven)], language=language).rows
+        assert (drawn.caution.text, near in drawn.lines[0].text, word in drawn.lines[0].text) == (word, True, True)
+        assert [each.caution.text for each in view.answer_view(unproven, language).findings] == [
+            f"{near}, {word}",
+            word,
+        ]
+    both = replace(unproven, is_synthetic=True)
+    assert view.answer_view(both, EN).model == "chest-film 1.4 (synthetic, unproven)"
+    assert view.caution(view.of_models([both]), EN).text == "synthetic, unproven"
+
+
+def test_calibrated_is_said_only_of_probabilities_that_are():
+    plain, calibrated = finding(EFFUSION, True), replace(finding(CARDIOMEGALY, True), is_calibrated=True)
+    for findings, said in (
+        ([], ""),
+        ([finding(EFFUSION, True, None)], ""),
+        ([plain], "Probability: the model's own number, not calibrated, and not that of a physician."),
+        ([calibrated], "Probability: the model's own estimate after calibration, not that of a physician."),
+        ([plain, calibrated], "Probability: the model's own number, calibrated for some findings only, and not that of "
+                              "a physician."),
+    ):  # fmt: skip
+        assert view.answer_view(analysed(*findings), EN).probability_note == said
 
 
 def test_a_chip_says_what_is_odd_about_a_studys_images_in_one_place():

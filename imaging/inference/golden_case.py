@@ -1,0 +1,187 @@
+"""Makes a golden case out of a study: the images that the model looked at, without whose they are, and its answer.
+
+Of each header is kept what says how pixels are read and where they lie, and no text: no names, numbers, dates or
+descriptions; UIDs are new. The pixels are the input's, with whatever is burned into them.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pydicom
+from pydicom import DataElement, Dataset
+from pydicom.dataset import FileMetaDataset
+
+from imaging.domain.card import Card
+from imaging.domain.faults import Told
+from imaging.domain.findings import Answer, Finding, State
+from imaging.domain.source import Source
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
+from imaging.inference.analyser import Analyser
+from imaging.inference.decode import MEASURES
+from imaging.inference.golden import differences, sources_of
+from imaging.inference.pixels import MALFORMED
+
+FOLDER: Final = "golden"
+EXPECTED: Final = "expected.json"
+TOLERANCE_OF_FILMS: Final = 1e-3
+TOLERANCE_OF_VOLUMES: Final = 1e-2
+"""As the shipped models have it: other processors round elsewhere, and masks have edges."""
+
+_KEPT: Final = frozenset({
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
+    "ImageType", "BodyPartExamined", "ViewPosition", "PatientOrientation", "PatientPosition",
+    "PresentationIntentType", "PresentationLUTShape", "ImagePositionPatient", "ImageOrientationPatient",
+    "SliceThickness", "SpacingBetweenSlices", "ImagerPixelSpacing", "InstanceNumber", "AcquisitionNumber",
+    "TemporalPositionIdentifier", "TemporalPositionIndex", "StackID", "InStackPositionNumber", "FrameType",
+    "EchoTime", "EffectiveEchoTime", "RepetitionTime", "InversionTime", "EchoNumbers", "ScanningSequence",
+    "SequenceVariant", "ScanOptions", "MRAcquisitionType", "DiffusionBValue", "ConvolutionKernel",
+    "ModalityLUTSequence", "LUTDescriptor", "LUTData", "RescaleType", "PixelData",
+})  # fmt: skip
+"""Keywords, beside those of group 0028 (image pixel, VOI), wherever in the data set they stand."""
+_GROUPS: Final = "FunctionalGroupsSequence"
+_TEXTS: Final = frozenset({"PN", "LO", "LT", "ST", "UT", "UC", "UR", "DA", "DT", "TM", "AS", "UN"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was written: `images`, `expected`, and the card with its `[golden]`. `answer`: what it expects."""
+
+    images: tuple[Path, ...]
+    expected: Path
+    card: Path
+    answer: Answer
+
+
+def write_case(card: Card, sources: Sequence[Source], threads: int = 1) -> Case:
+    """Runs the model on a study, and writes the images that it looked at and its answer into its own folder.
+
+    Raises Told where no case can be made of it, and OSError. What was begun is taken back.
+    """
+    analyser = Analyser(card, threads)
+    part = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=card.folder))
+    try:
+        analyser.warm()
+        prepared = analyser.prepared(sources)
+        if isinstance(prepared, Answer):
+            raise _without_answer(prepared)
+        known = {each.header.sop_instance_uid: each for each in sources}
+        images = _copied([known[each.sop_instance_uid] for each in prepared.images], part, card)
+        first = _answered(analyser.run([prepared])[0])
+        answer = _answered(analyser.run([analyser.prepare_chosen(sources_of(part))])[0])
+        expected = [_expected(each) for each in answer.findings]
+        if faults := list(differences(expected, first, _tolerance(card))):
+            raise Told(f"gives another answer without the study's other header values: {'; '.join(faults)}")
+        (part / EXPECTED).write_text(json.dumps({"findings": expected}, indent=2) + "\n")
+        _put(card, part)
+    finally:
+        analyser.close()
+        shutil.rmtree(part, ignore_errors=True)
+    folder = card.folder / FOLDER
+    return Case(tuple(folder / each.name for each in images), folder / EXPECTED, card.folder / "card.toml", answer)
+
+
+def _tolerance(card: Card) -> float:
+    return TOLERANCE_OF_VOLUMES if card.is_volume else TOLERANCE_OF_FILMS
+
+
+def _answered(answer: Answer) -> Answer:
+    if answer.state is not State.ANALYSED:
+        raise _without_answer(answer)
+    return answer
+
+
+def _without_answer(answer: Answer) -> Told:
+    if answer.state is State.FAILED:
+        return Told(f"fails: {answer.why}")
+    return Told(f"refuses this study: {answer.why}; a golden case is one that it takes")
+
+
+def _put(card: Card, part: Path) -> None:
+    """The case under its name, and then the card that names it: who reads the folder meanwhile finds a whole one."""
+    folder, path = card.folder / FOLDER, card.folder / "card.toml"
+    said = path.read_text().rstrip("\n")
+    table = f'\n\n[golden]\ninput = "{FOLDER}/"\noutput = "{FOLDER}/{EXPECTED}"\ntolerance = {_tolerance(card):g}\n'
+    new = path.with_name(".card.toml.new")
+    new.write_text(said + table)
+    shutil.copymode(path, new)
+    part.chmod(0o755 & card.folder.stat().st_mode)
+    part.rename(folder)  # fails where one is there already, unless it is empty
+    new.replace(path)
+
+
+# What is kept of an image --------------------------------------------------------------------------------------
+
+
+def _copied(sources: Sequence[Source], folder: Path, card: Card) -> list[Path]:
+    renamed: dict[str, str] = {}
+    width = len(str(len(sources)))
+    files = []
+    for number, source in enumerate(sources, 1):
+        files.append(folder / f"{number:0{width}d}.dcm")
+        try:
+            _copy(source.path, files[-1], card, renamed)
+        except OSError:
+            raise
+        except MALFORMED as error:
+            raise Told(f"cannot be given a copy of {source.path.name}: {type(error).__name__}") from error
+    return files
+
+
+def _copy(file: Path, into: Path, card: Card, renamed: dict[str, str]) -> None:
+    """What is kept of a file. `renamed`: the new UID of each that was met."""
+    dataset = pydicom.dcmread(file)
+    kept = _kept(dataset)
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        if uid := str(kept.get(keyword) or ""):
+            new = derived_uid("golden", card.device_uid, card.engine.digest, str(len(renamed)))
+            setattr(kept, keyword, renamed.setdefault(uid, new))
+    kept.file_meta = _meta(kept, str(dataset.file_meta.TransferSyntaxUID))
+    kept.save_as(into, enforce_file_format=True)
+
+
+def _meta(kept: Dataset, transfer_syntax_uid: str) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kept.SOPClassUID, kept.SOPInstanceUID
+    meta.TransferSyntaxUID = pydicom.uid.UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = pydicom.uid.UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return meta
+
+
+def _kept(dataset: Dataset, *, is_group: bool = False) -> Dataset:
+    """The data set with what is kept alone. `is_group`: within functional groups, whose macros are looked into."""
+    done = Dataset()
+    for element in dataset:
+        if element.VR == "SQ" and (is_group or element.keyword.endswith(_GROUPS) or _stays(element)):
+            items = [_kept(item, is_group=is_group or element.keyword.endswith(_GROUPS)) for item in element.value]
+            if element.keyword.endswith(_GROUPS) or any(items):
+                done.add(DataElement(element.tag, "SQ", items))
+        elif element.VR != "SQ" and _stays(element):
+            done.add(element)
+    return done
+
+
+def _stays(element: DataElement) -> bool:
+    if element.keyword in _KEPT:
+        return True
+    return element.tag.group == 0x0028 and element.VR not in _TEXTS
+
+
+# What is expected ----------------------------------------------------------------------------------------------
+
+
+def _expected(finding: Finding) -> dict[str, Any]:
+    """A finding as `expected.json` has it. Whether it is present follows from its probability, where it has one: a
+    rounding elsewhere must not decide it."""
+    said: dict[str, Any] = {"code": finding.code.value}
+    said |= {"present": finding.present} if finding.probability is None else {"probability": finding.probability}
+    names: Mapping[Any, str] = {code: name for name, (code, _, _) in MEASURES.items()}
+    said |= {names[each.code]: each.value for each in finding.measurements if each.code in names}
+    if finding.present and finding.centre_mm:
+        said["centre_mm"] = [round(each, 1) for each in finding.centre_mm]
+    return said

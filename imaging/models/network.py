@@ -1,0 +1,204 @@
+"""What an ONNX file says of its inputs and outputs, held against its card: a network that cannot be fed or read as the
+card says is found when the card is read, before anything is run.
+
+Read from the file's own bytes. What it leaves open (names for sizes, no shape at all) is the engine's to find out.
+"""
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from imaging.domain.card import Card
+from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
+from imaging.models.steps import MOST_CHANNELS
+
+Fault = tuple[str, object, str, str]
+"""Key, value, the rule that they break, and its name."""
+Span = tuple[int, int]
+
+_GRAPH = 7
+_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
+_TENSOR_NAME = 8
+"""Of onnx.proto: numbers of fields of ModelProto, GraphProto and TensorProto."""
+_FLOAT: Final = 1
+_TYPES: Final[Mapping[int, str]] = {
+    1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
+    16: "bfloat16",
+}  # fmt: skip
+_LARGEST: Final = 1 << 31
+"""Of a size; what is greater is a negative number, which some exporters write for "any"."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output. `kind`: its element type, 0 where it is not stated or no tensor. `shape`: None where it is
+    not stated; a size of None is open.
+    """
+
+    name: str
+    kind: int
+    shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return self.name
+        return f"{self.name} ({', '.join('any' if size is None else str(size) for size in self.shape)})"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What goes into a network and what comes out, as its file says."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def signature(path: Path) -> Signature | None:
+    """Of an ONNX file; None of what is none, which is the engine's to say. Raises OSError."""
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                return _signature(data)
+            except NotProtobuf:
+                return None
+
+
+def _signature(data: mmap.mmap) -> Signature | None:
+    graph = _only(data, (0, len(data)), _GRAPH)
+    if graph is None:
+        return None
+    weights = {_text(data, each, _TENSOR_NAME) for each in _messages(data, graph, _INITIALIZER)}
+    given = [_port(data, each) for each in _messages(data, graph, _INPUT)]
+    made = [_port(data, each) for each in _messages(data, graph, _OUTPUT)]
+    return Signature(tuple(each for each in given if each.name not in weights), tuple(made))
+
+
+def _port(data: mmap.mmap, at: Span) -> Port:
+    # ValueInfoProto: 1 name, 2 type; TypeProto: 1 tensor; Tensor: 1 element type, 2 shape; TensorShapeProto: 1 sizes
+    name = _text(data, at, 1)
+    kind_of = _only(data, at, 2)
+    tensor = _only(data, kind_of, 1) if kind_of else None
+    if tensor is None:
+        return Port(name, 0, None)
+    kind = next((first for number, wire, first, _ in fields(data, *tensor) if (number, wire) == (1, VARINT)), 0)
+    shape = _only(data, tensor, 2)
+    return Port(name, kind, None if shape is None else tuple(_size(data, each) for each in _messages(data, shape, 1)))
+
+
+def _size(data: mmap.mmap, at: Span) -> int | None:
+    said = next((first for number, wire, first, _ in fields(data, *at) if (number, wire) == (1, VARINT)), None)
+    return said if said is not None and 0 < said < _LARGEST else None
+
+
+def _messages(data: mmap.mmap, at: Span, wanted: int) -> Iterator[Span]:
+    return ((first, last) for number, wire, first, last in fields(data, *at) if (number, wire) == (wanted, LENGTH))
+
+
+def _only(data: mmap.mmap, at: Span, wanted: int) -> Span | None:
+    return next(_messages(data, at, wanted), None)
+
+
+def _text(data: mmap.mmap, at: Span, wanted: int) -> str:
+    span = _only(data, at, wanted)
+    return data[slice(*span)].decode("utf-8", "replace") if span else ""
+
+
+# Against the card --------------------------------------------------------------------------------------------
+
+
+def network_faults(card: Card, network: Signature) -> Iterator[Fault]:
+    """All in which the network cannot be what the card says."""
+    given = _named(network.inputs, card.engine.input)
+    if len(network.inputs) > 1:
+        names = ", ".join(each.name for each in network.inputs)
+        rule = f"takes {len(network.inputs)} inputs ({names}): one is supported"
+        yield "engine.file", card.engine.file, rule, "input-count"
+    if given is None:
+        yield "engine.input", card.engine.input, _not_there("input", network.inputs, card), "input-unknown"
+    else:
+        yield from _input_faults(card, given)
+    made = _named(network.outputs, card.engine.output)
+    if made is None:
+        yield "engine.output", card.engine.output, _not_there("output", network.outputs, card), "output-unknown"
+    else:
+        yield from _output_faults(card, made)
+    if card.is_volume and given is not None and made is not None:
+        grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
+        if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
+            rule = f"{card.engine.file} gives {made} for {given}: a value for each voxel is wanted"
+            yield "engine.output", made.name, rule, "output-size"
+
+
+def _named(ports: tuple[Port, ...], name: str) -> Port | None:
+    return next((each for each in ports if each.name == name), None)
+
+
+def _not_there(what: str, ports: tuple[Port, ...], card: Card) -> str:
+    return f"{card.engine.file} has the {what} {' and '.join(map(str, ports)) or '(none)'}"
+
+
+def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
+    if given.kind not in (0, _FLOAT):
+        kind = _TYPES.get(given.kind, f"type {given.kind}")
+        yield "engine.input", given.name, f"is {kind} in {card.engine.file}: float32 is wanted", "input-type"
+    if given.shape is None:
+        return
+    wanted = "(batch, channels, and three sizes)" if card.is_volume else "(batch, channels, rows, columns)"
+    if len(given.shape) != (5 if card.is_volume else 4):
+        yield "engine.input", given.name, f"{card.engine.file} has {given}, where {wanted} is wanted", "input-shape"
+        return
+    channels, prepared, last = given.shape[1], card.channels, given.shape[-1]
+    if channels is not None and last is not None and last <= MOST_CHANNELS < channels:
+        rule = f"{card.engine.file} has {given}, with the channels last: {wanted} is wanted"
+        yield "engine.input", given.name, rule, "input-shape"
+        return
+    if channels is not None and channels != prepared:
+        rule = f"the network's input {given} wants {_counted(channels)}, and the steps make {prepared}"
+        repeat = (
+            f': add do = "repeat-channels", count = {channels}' if prepared == 1 and channels <= MOST_CHANNELS else ""
+        )
+        yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
+    yield from _size_faults(card, given, given.shape[2:])
+
+
+def _counted(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def _size_faults(card: Card, given: Port, wanted: tuple[int | None, ...]) -> Iterator[Fault]:
+    """Sizes that the file fixes must be those that the steps make of every study."""
+    made = card.sizes
+    if not any(wanted):
+        return
+    if made is None or any(size is not None and size != own for size, own in zip(wanted, made, strict=True)):
+        sizes = " x ".join("any" if size is None else str(size) for size in wanted)
+        rule = f"the network's input {given} wants {sizes}"
+        key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
+        mend = "" if made else f": {_VOLUMES_VARY if card.is_volume else _FILMS_VARY}"
+        yield key, list(made) if made else None, rule + mend, "input-size"
+
+
+_FILMS_VARY: Final = 'films have sizes of their own: add do = "resize"'
+_VOLUMES_VARY: Final = "volumes have sizes of their own: add [engine.window] with its roi"
+
+
+def _output_faults(card: Card, made: Port) -> Iterator[Fault]:
+    if made.shape is None:
+        return
+    wanted = "(batch, channels, and the input's three sizes)" if card.is_volume else "(batch, channels)"
+    if len(made.shape) != (5 if card.is_volume else 2):
+        rule = f"{card.engine.file} has {made}, where {wanted} is wanted"
+        yield "engine.output", made.name, rule, "output-shape"
+        return
+    channels = made.shape[1]
+    for at, finding in enumerate(card.findings if channels is not None else ()):
+        if channels is not None and finding.channel >= channels:
+            rule = f"the network's output {made} has {_counted(channels)}, counted from 0"
+            yield f"finding[{at}].channel", finding.channel, rule, "channel-absent"
+        elif channels == 1 and finding.activation == "softmax":
+            rule = f"the network's output {made} has one channel, with nothing to choose from"
+            yield f"finding[{at}].activation", "softmax", rule, "channel-absent"

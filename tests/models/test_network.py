@@ -1,0 +1,137 @@
+"""What an ONNX file says of its inputs and outputs is held against the card when it is read, in words."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+from card_cases import CHEST, DIGEST, HEAD, written
+from onnx import TensorProto, helper, numpy_helper
+
+from imaging.models.network import Port, Signature, signature
+from imaging.models.reading import read_card
+from imaging.models.tables import CardError
+
+FILM, FILM_LABELS = ["n", 1, 224, 224], ["n", 2]
+HEAD_IN, HEAD_OUT = ["n", 1, 96, 96, 48], ["n", 2, 96, 96, 48]
+
+
+def network(given: Sequence[object] | None, made: Sequence[object] | None, kind: int = TensorProto.FLOAT) -> bytes:
+    """A file that says this of x and y; what it does is nobody's matter here."""
+    x, y = helper.make_tensor_value_info("x", kind, given), helper.make_tensor_value_info("y", kind, made)
+    return bytes(helper.make_model(helper.make_graph([], "g", [x], [y])).SerializeToString())
+
+
+def told(folder: Path, card: str, weights: bytes) -> list[str]:
+    model = written(folder / "model", card.replace(DIGEST, hashlib.sha256(weights).hexdigest()))
+    (model / "model.onnx").write_bytes(weights)
+    try:
+        read_card(model)
+    except CardError as error:
+        return [line.partition("card.toml: ")[2] for line in error.faults]
+    return []
+
+
+def changed(card: str, old: str, new: str) -> str:
+    assert old in card
+    return card.replace(old, new)
+
+
+THREE = [*FILM[:1], 3, *FILM[2:]]
+REPEATED = changed(CHEST, 'do = "zscore"', 'do = "zscore"\n[[prepare]]\ndo = "repeat-channels"\ncount = 3')
+CUT = changed(CHEST, 'do = "zscore"', 'do = "crop-centre"\nshape = [200, 230]\n[[prepare]]\ndo = "zscore"')
+NO_SIZE = changed(CHEST, 'do = "resize"\nshape = [224, 224]\naspect = "pad"\nantialias = true', 'do = "zscore"')
+NO_WINDOW = changed(HEAD, '[engine.window]\nroi = [96, 96, 48]\noverlap = 0.25\nblend = "gaussian"\nbatch = 2\n', "")
+CROPPED = changed(
+    NO_WINDOW, 'do = "window"\nlow', 'do = "crop-centre"\nshape = [64, 64, 64]\n[[prepare]]\ndo = "window"\nlow'
+)
+
+
+@pytest.mark.parametrize(
+    ("card", "given", "made", "fault"),
+    [
+        (changed(CHEST, 'input = "x"', 'input = "image"'), FILM, FILM_LABELS,
+         "engine.input = 'image': model.onnx has the input x (any, 1, 224, 224) (input-unknown)"),
+        (changed(CHEST, 'output = "y"', 'output = "logits"'), FILM, FILM_LABELS,
+         "engine.output = 'logits': model.onnx has the output y (any, 2) (output-unknown)"),
+        (CHEST, ["n", 224, 224], FILM_LABELS, "x (any, 224, 224), where (batch, channels, rows, columns) is wanted"),
+        (CHEST, THREE, FILM_LABELS, "wants 3 channels, and the steps make 1: add do = \"repeat-channels\", count = 3"),
+        (CHEST, ["n", 224, 224, 3], FILM_LABELS, "model.onnx has x (any, 224, 224, 3), with the channels last"),
+        (CHEST, ["n", 64, 224, 224], FILM_LABELS, "wants 64 channels, and the steps make 1 (input-channels)"),
+        (REPEATED, FILM, FILM_LABELS, "wants 1 channel, and the steps make 3 (input-channels)"),
+        (CHEST, ["n", 1, 256, 256], FILM_LABELS,
+         "prepare = [224, 224]: the network's input x (any, 1, 256, 256) wants 256 x 256 (input-size)"),
+        (NO_SIZE, FILM, FILM_LABELS, 'wants 224 x 224: films have sizes of their own: add do = "resize" (input-size)'),
+        (CHEST, FILM, ["n", 2, 1, 1], "y (any, 2, 1, 1), where (batch, channels) is wanted (output-shape)"),
+        (changed(CHEST, "channel = 0", "channel = 2"), FILM, FILM_LABELS,
+         "finding[0].channel = 2: the network's output y (any, 2) has 2 channels, counted from 0 (channel-absent)"),
+        (HEAD, FILM, HEAD_OUT, "where (batch, channels, and three sizes) is wanted (input-shape)"),
+        (HEAD, ["n", 1, 64, 96, 48], ["n", 2, 64, 96, 48],
+         "engine.window.roi = [96, 96, 48]: the network's input x (any, 1, 64, 96, 48) wants 64 x 96 x 48 ("),
+        (NO_WINDOW, HEAD_IN, HEAD_OUT, "volumes have sizes of their own: add [engine.window] with its roi"),
+        (CROPPED, HEAD_IN, HEAD_OUT, "prepare = [64, 64, 64]: the network's input"),
+        (HEAD, HEAD_IN, ["n", 2], "y (any, 2), where (batch, channels, and the input's three sizes) is wanted"),
+        (HEAD, HEAD_IN, ["n", 2, 48, 48, 24],
+         "model.onnx gives y (any, 2, 48, 48, 24) for x (any, 1, 96, 96, 48): a value for each voxel is wanted"),
+        (changed(HEAD, "channel = 1", "channel = 0"), HEAD_IN, ["n", 1, 96, 96, 48],
+         "finding[0].activation = 'softmax': the network's output y (any, 1, 96, 96, 48) has one channel"),
+    ],
+)  # fmt: skip
+def test_a_network_that_is_not_what_the_card_says_is_a_fault_in_words(
+    tmp_path: Path, card: str, given: Sequence[object], made: Sequence[object], fault: str
+) -> None:
+    (said,) = told(tmp_path, card, network(given, made))
+    assert fault in said
+
+
+@pytest.mark.parametrize(
+    ("card", "given", "made"),
+    [
+        (CHEST, FILM, FILM_LABELS),
+        (CHEST, [8, 1, 224, 224], [8, 14]),  # a fixed batch is filled up
+        (CHEST, ["n", 1, "h", "w"], ["n", "labels"]),
+        (CHEST, ["n", -1, -1, -1], None),
+        (CHEST, None, None),
+        (NO_SIZE, ["n", 1, "h", "w"], FILM_LABELS),
+        (CUT, ["n", 1, 200, 224], FILM_LABELS),
+        (REPEATED, THREE, FILM_LABELS),
+        (HEAD, HEAD_IN, HEAD_OUT),
+        (HEAD, ["n", 1, "d", "h", "w"], ["n", 2, 1, 1, 1]),  # sizes of outputs are often an example's
+        (NO_WINDOW, ["n", 1, "d", "h", "w"], HEAD_OUT),
+    ],
+)
+def test_what_a_network_leaves_open_is_no_fault(
+    tmp_path: Path, card: str, given: Sequence[object] | None, made: Sequence[object] | None
+) -> None:
+    assert told(tmp_path, card, network(given, made)) == []
+
+
+def test_a_network_of_another_precision_or_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
+    half = told(tmp_path / "half", CHEST, network(FILM, FILM_LABELS, TensorProto.FLOAT16))
+    assert half == ["engine.input = 'x': is float16 in model.onnx: float32 is wanted (input-type)"]
+    model = onnx.load_from_string(network(FILM, FILM_LABELS))
+    model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
+    two = told(tmp_path / "two", CHEST, model.SerializeToString())
+    assert two == ["engine.file = 'model.onnx': takes 2 inputs (x, age): one is supported (input-count)"]
+
+
+def test_weights_that_stand_among_the_inputs_are_none(tmp_path: Path) -> None:
+    """As files of IR version 3 and earlier have it."""
+    model = onnx.load_from_string(network(FILM, FILM_LABELS))
+    model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]))
+    model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(helper.make_tensor(
+        "w", TensorProto.FLOAT, [2], [0.0, 1.0])), "w"))  # fmt: skip
+    assert told(tmp_path, CHEST, model.SerializeToString()) == []
+
+
+@pytest.mark.parametrize("cut", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"weights"])
+def test_what_is_no_onnx_file_is_the_engines_to_say(tmp_path: Path, cut: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "model.onnx").write_bytes(cut(network(FILM, FILM_LABELS)))
+    assert signature(tmp_path / "model.onnx") is None
+
+
+def test_names_types_and_sizes_are_read_as_onnx_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(network(["n", 1, 32, "w"], None))
+    wanted = Signature((Port("x", 1, (None, 1, 32, None)),), (Port("y", 1, None),))
+    assert signature(tmp_path / "model.onnx") == wanted

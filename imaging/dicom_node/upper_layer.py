@@ -278,6 +278,7 @@ class Line:
                 return
             if kind == ABORT:
                 raise Aborted
+            self._is_under_way = True
             if kind != _P_DATA:
                 raise Broken(f"PDU type {kind:#04x} in an association", UNEXPECTED_PDU)
             while length:
@@ -287,7 +288,6 @@ class Line:
                 if context not in self.contexts:
                     raise Broken("a message in a presentation context that was not accepted")
                 length -= size + 4
-                self._is_under_way = True
                 yield context, flags, size - 2
 
     def _head(self) -> tuple[int, int]:

@@ -91,7 +91,7 @@ def _source(connection: Connection, row: Any | None) -> Source:
 
 
 def _sender(row: Any) -> str:
-    return f"{row.calling_ae_title}@{row.address}"
+    return f"{row.calling_ae_title.strip().casefold()}@{row.address}"  # as `is_same_title` compares
 
 
 def _is_cut(connection: Connection, row: Any) -> bool:

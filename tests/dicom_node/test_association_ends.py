@@ -65,6 +65,11 @@ def close_inside_a_head(association: RawAssociation) -> None:
     association._socket.close()
 
 
+def close_behind_a_head(association: RawAssociation) -> None:
+    association._socket.sendall(b"\4\0\0\0\0\x20")
+    association._socket.close()
+
+
 def release(association: RawAssociation) -> None:
     association._send(5, bytes(4))
 
@@ -82,6 +87,7 @@ AT_REST: dict[str, tuple[Callable[[RawAssociation], None], End]] = {
     "a reset": (reset, End.ABORTED),
     "a close with the answer unread, as of a process that was killed": (leave_the_answer_unread, End.ABORTED),
     "a close inside the head of a PDU": (close_inside_a_head, End.CUT),
+    "a close behind the head of a PDU": (close_behind_a_head, End.CUT),
     "what is no protocol": (lambda association: association._send(0x55, b""), End.CUT),
 }
 

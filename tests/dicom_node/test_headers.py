@@ -152,6 +152,12 @@ def test_a_data_set_that_names_another_object_than_its_command_is_a_mismatch() -
         read_header(explicit(UIDS), EXPLICIT_LITTLE, "1.2.840.10008.5.1.4.1.1.2", "1.2.4")
 
 
+def test_how_many_images_are_announced_is_read() -> None:
+    announced = {0x00201002: b"40", 0x00201208: b"41 ", 0x00201209: b"42"}
+    header = read_header(implicit(UIDS | announced), IMPLICIT_LITTLE)
+    assert (header.images_in_acquisition, header.images_in_study, header.images_in_series) == (40, 41, 42)
+
+
 def test_a_uid_that_comes_twice_with_other_values_is_refused() -> None:
     data = explicit(UIDS) + explicit({0x0020000E: b"1.5\0"})
     with pytest.raises(Unreadable, match="twice"):

@@ -212,7 +212,7 @@ def test_a_pace_does_not_depend_on_how_images_are_grouped(pauses: list[float], c
     assert pace == paced(pauses)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(st.floats(0.3, 3.0), min_size=299, max_size=299), st.floats(0.0, 0.3))
 def test_three_hundred_slices_in_three_hundred_associations_are_one_study(pauses: list[float], sending: float) -> None:
     """However they pause between 0.3 and 3 s: none of the pauses is taken for the end."""

@@ -13,7 +13,7 @@ from imaging.ledger import tables
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import head_study
 
-SLICES = 60
+SLICES = 40
 
 
 @pytest.fixture(scope="module")

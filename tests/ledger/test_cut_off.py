@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from ledger_cases import TurnedClock, film, force, receive, rows, settle
+from ledger_cases import TurnedClock, film, receive, rows, settle
 
 from imaging.domain.ends import HABIT, End
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
 from imaging.ledger import receiving, tables, views
-from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
 from imaging.ledger.store import Ledger
 from imaging.roles.node import Settler
 
@@ -200,7 +201,7 @@ def test_a_slow_sender_is_awaited_at_its_own_pace(ledger: Ledger, clock: TurnedC
 def test_a_study_that_comes_in_an_association_per_slice_is_one_revision(
     ledger: Ledger, clock: TurnedClock, pauses_s: tuple[float, float]
 ) -> None:
-    slices, pauses = list(range(60)), random.Random(7)
+    slices, pauses = list(range(40)), random.Random(7)
     pauses.shuffle(slices)
     settler = Settler(ledger, [], PATIENCE)
     for number in slices:
@@ -213,10 +214,25 @@ def test_a_study_that_comes_in_an_association_per_slice_is_one_revision(
     assert settles_after(ledger, clock) <= PATIENCE.volume_with_gap_s
 
 
-@pytest.mark.parametrize(("facts", "seconds"), [({}, 2.0), ({"images_in_acquisition": 11}, 10.0)])
+@pytest.mark.parametrize(("announced", "seconds"), [(10, PATIENCE.volume_s), (11, PATIENCE.volume_with_gap_s)])
 def test_images_that_are_announced_are_waited_for_as_a_gap_is(
-    ledger: Ledger, clock: TurnedClock, facts: dict[str, int], seconds: float
+    ledger: Ledger, clock: TurnedClock, announced: int, seconds: float
 ) -> None:
-    send(ledger, range(10))
-    force(ledger, tables.instance, header=a_slice(1).to_json() | facts)
-    assert settles_after(ledger, clock) == (seconds if facts else 10.0)
+    association = begin(ledger)
+    for number in range(10):
+        receive(ledger, replace(a_slice(number), images_in_acquisition=announced), association=association)
+    end(ledger, association, End.RELEASED)
+    assert settles_after(ledger, clock) == seconds
+
+
+def test_what_is_written_down_after_its_association_was_cut_waits_for_the_sender(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    association = begin(ledger)
+    end(ledger, association, End.CUT)
+    headers = [a_slice(number) for number in range(10)]
+    receipts = [Receipt(each, each.sop_instance_uid, 1, association, "key", "apart") for each in headers]
+    assert {each.is_over for each in receiving.record(ledger, receipts, PATIENCE) if isinstance(each, Recorded)} == {
+        True
+    }
+    assert settles_after(ledger, clock) == PATIENCE.volume_cut_s

@@ -273,7 +273,10 @@ def _mend(error: Unreachable, to: Destination, ae_title: str) -> str:
             f"or raise --deliver-times {to.name}=accept:{to.times.accept:g}"
         )
     if isinstance(error, NoResponse):
-        return "it takes the association and then does not answer: look at its load and its log"
+        return (
+            "it takes the association and then does not answer: look at its load and its log; "
+            f"an object may take it --deliver-times {to.name}=response:{to.times.response:g}"
+        )
     return f"is {to.address} right, and does it know our AE title {ae_title}?"
 
 

@@ -113,6 +113,12 @@ class Sender:
             self._line.release()
             self._line = None
 
+    def interrupt(self) -> None:
+        """Aborts the association, if there is one; may be called from any thread, and who waits in it is woken."""
+        line = self._line
+        if line is not None:
+            line.interrupt()
+
     def propose(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Opens the association with contexts for these pairs of SOP class and transfer syntax, as many as it holds."""
         sayable = [pair for pair in sorted(pairs) if _is_sayable(*pair)]

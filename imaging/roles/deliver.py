@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from imaging.roles.child import LOOK_S, Life
 log = logging.getLogger(__name__)
 
 _BURST: Final = 16
+_DRAIN_S: Final = 5.0
+"""How long what is being sent is waited for at a stop; the supervisor waits for 7 s."""
 _KEEP_OPEN_S: Final = 1.0
 """How long an association is kept for the next delivery; peers have few of them."""
 
@@ -51,29 +54,36 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     told = DeliverConfig(**config)
     ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
-    senders = [
-        threading.Thread(
-            target=_Destination(ledger, told, index).send, args=(life.stop,), name=told.destinations[index][0]
-        )
-        for index in range(len(told.destinations))
-    ]
+    destinations = [_Destination(ledger, told, index) for index in range(len(told.destinations))]
+    senders = [threading.Thread(target=each.send, args=(life.stop,), name=each.name) for each in destinations]
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
-    for each in senders:
-        each.start()
+    for sender in senders:
+        sender.start()
     life.ready({})
     life.stop.wait()
-    for each in senders:
-        each.join()
+    _drain(destinations, senders)
+
+
+def _drain(destinations: Sequence["_Destination"], senders: Sequence[threading.Thread]) -> None:
+    """What is being sent is waited for, for a while; then its association is aborted, and it is sent again."""
+    until = time.monotonic() + _DRAIN_S
+    for sender in senders:
+        sender.join(max(0.0, until - time.monotonic()))
+    for destination, sender in zip(destinations, senders, strict=True):
+        if sender.is_alive():
+            destination.interrupt()
+    for sender in senders:
+        sender.join()
 
 
 class _Destination:
     """One destination, and what is sent to it."""
 
     def __init__(self, ledger: Ledger, told: DeliverConfig, index: int) -> None:
-        name, address, said = told.destinations[index]
+        self.name, address, said = told.destinations[index]
         times = Times.parse(said)
-        self._ledger, self._name = ledger, name
-        self._owner = f"deliver:{name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._ledger = ledger
+        self._owner = f"deliver:{self.name}:{os.getpid()}:{secrets.token_hex(4)}"
         self._lease_s = _BURST * (times.connect + times.accept + times.response)
         self._sender = Sender(Address.parse(address), told.ae_title, times)
         self._listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
@@ -88,15 +98,19 @@ class _Destination:
                 self._look(stop)
                 was_interrupted = False
             except Exception as error:
-                log.exception("deliveries_interrupted destination=%s error=%s", self._name, type(error).__name__)
+                log.exception("deliveries_interrupted destination=%s error=%s", self.name, type(error).__name__)
                 was_interrupted = True
                 stop.wait(LOOK_S)  # what is given back, or was due already, would be tried at once, and again
         self._sender.close()
         deliveries.give_back(self._ledger, self._owner, is_unsent=not was_interrupted)
 
+    def interrupt(self) -> None:
+        """Aborts what is being sent; from another thread."""
+        self._sender.interrupt()
+
     def _look(self, stop: threading.Event) -> None:
         """Sends what is due, or waits for it."""
-        batch, due_tick = deliveries.claim(self._ledger, self._name, self._owner, _BURST, self._lease_s)
+        batch, due_tick = deliveries.claim(self._ledger, self.name, self._owner, _BURST, self._lease_s)
         if batch:
             crash.point("claimed")
             _send(self._ledger, self._sender, batch, stop)
@@ -121,6 +135,8 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
             continue
         answer, peer_is_down = _answer(sender, each)
         crash.point("peer-answered")
+        if stop.is_set() and isinstance(answer, Passing):
+            answer, peer_is_down = Passing("we stopped before it was answered", answer.was_sent), False
         if isinstance(answer, Substitute):
             if deliveries.fall_back(ledger, each, answer):
                 log.warning("delivery_fell_back delivery=%d destination=%s", each.id, each.destination)

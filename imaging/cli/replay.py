@@ -14,7 +14,7 @@ before it. What a model answered for the images as they are is not asked again.
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
@@ -53,7 +53,7 @@ def run(asked: Asked) -> int:
     if asked.study:
         _replay_study(ledger, asked, done)
     elif asked.model:
-        _replay_model(ledger, asked, None if since is None else datetime.now(UTC) - since, done)
+        _replay_model(ledger, asked, None if since is None else ledger.clock.now() - since, done)
     elif asked.failed:
         done.jobs = jobs.replay(ledger)
     else:

@@ -93,7 +93,7 @@ RULES: Final[Mapping[Kind, Rule]] = {
     Kind.DESTINATION: Rule(
         "{name} is down, {n} waiting{why}",
         "a destination does not answer or has no room; it is tried for ever",
-        "`imaging doctor` asks it",
+        "`imaging doctor` says why; `imaging replay --now` tries at once",
     ),
     Kind.MODEL: Rule(
         "the model {name} is disabled: {why}", "a model is not served", "`imaging models check`, then restart"
@@ -112,7 +112,7 @@ RULES: Final[Mapping[Kind, Rule]] = {
     Kind.DEAD_LETTERS: Rule(
         "{n} dead for {name}",
         "a destination refused a report for good, or is configured no more",
-        "mend the cause that `imaging status` says, then `imaging replay --to NAME`",
+        "mend the cause that `imaging status` says, then `imaging replay --to NAME`, or `--to NEW --of NAME`",
     ),
     Kind.CONFLICTS: Rule(
         "{n} kept apart, undecided",

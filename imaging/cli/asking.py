@@ -42,9 +42,11 @@ class Parser(argparse.ArgumentParser):
         """What was asked, with its faults so far: the command adds its own and says them together by `refuse`."""
         found, unknown = self.parse_known_args(self._with_values(arguments))
         options = [name for action in self._actions for name in action.option_strings]
-        for each in unknown:
-            near = nearest(each.partition("=")[0], options) if each.startswith("-") else ""
-            self.faults.append(f"{each}: unknown{near}")
+        for before, each in pairwise(["", *unknown]):
+            if each.startswith("-"):
+                self.faults.append(f"{each}: unknown{nearest(each.partition('=')[0], options)}")
+            elif not before.startswith("-"):  # else it was meant for that
+                self.faults.append(f"{each}: unknown")
         found.faults = self.faults
         return found
 

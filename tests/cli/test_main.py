@@ -20,7 +20,14 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
     [
         (["stauts"], "imaging: 'stauts' is no command; the nearest is status (`imaging help` tells more)"),
         (["help", "stauts"], "imaging: 'stauts' is no command; the nearest is status (`imaging help` tells more)"),
-        (["serve", "--port", "104"], "imaging serve: --port: unknown; the nearest is --dicom-port"),
+        (
+            ["serve", "--port", "104"],
+            "imaging serve: --port: unknown; the nearest is --dicom-port (`imaging help serve` tells more)\n",
+        ),
+        (
+            ["status", "now", "--jsn"],
+            "imaging status: now: unknown\nimaging status: --jsn: unknown; the nearest is --json",
+        ),
         (["doctor", "--port=104"], "imaging doctor: --port=104: unknown; the nearest is --dicom-port"),
         (["status", "--port", "104"], "imaging status: --port: unknown; the DICOM port is --dicom-port of"),
         (["status", "--sutdy", "1"], "imaging status: --sutdy: unknown; the nearest is --study"),

@@ -12,7 +12,7 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience
-from imaging.ledger import copies, deliveries, jobs, receiving, settling, tables
+from imaging.ledger import conflicts, copies, deliveries, jobs, receiving, settling, tables
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.jobs import Job, NewObject, Wanted
 from imaging.ledger.receiving import Receipt, Recorded
@@ -165,3 +165,8 @@ def job_states(ledger: Ledger) -> list[str]:
 
 def delivery_states(ledger: Ledger) -> list[str]:
     return states(ledger, tables.delivery)
+
+
+def decided(ledger: Ledger, number: int, *, use: bool) -> str:
+    """A person's word on one object kept apart; why nothing was done, empty where it was."""
+    return conflicts.decide(ledger, [number], use)[number]

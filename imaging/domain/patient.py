@@ -1,5 +1,6 @@
 """Whose object it is: what counts as given of a patient, and when two objects name two patients."""
 
+import functools
 import itertools
 import re
 from collections.abc import Hashable, Iterable
@@ -46,20 +47,25 @@ class Person:
     @property
     def given(self) -> "Person":
         """The same, with only what tells somebody: placeholders are empty, and the name is as it is compared."""
-        sex = self.sex.strip().upper()
-        return Person(
-            "" if is_no_identifier(self.identifier) else self.identifier.strip(),
-            self.issuer.strip(),
-            "" if is_no_name(self.name) else _joined(_plain(self.name)),
-            plain_date(self.birth_date),
-            sex if sex in ("M", "F") else "",
-        )
+        return _given(self)
 
     @property
     def is_named(self) -> bool:
         """Whether it has an identifier or a name: who has neither may be anybody."""
         given = self.given
         return bool(given.identifier or given.name)
+
+
+@functools.lru_cache(1024)  # each image of a study names the same, and it is asked for with each
+def _given(person: Person) -> Person:
+    sex = person.sex.strip().upper()
+    return Person(
+        "" if is_no_identifier(person.identifier) else person.identifier.strip(),
+        person.issuer.strip(),
+        "" if is_no_name(person.name) else _joined(_plain(person.name)),
+        plain_date(person.birth_date),
+        sex if sex in ("M", "F") else "",
+    )
 
 
 @dataclass(frozen=True)

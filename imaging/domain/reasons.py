@@ -7,6 +7,9 @@ Each code has a sentence per language in the web's catalogues; a test holds the 
 from dataclasses import dataclass
 from typing import Final
 
+SUPERSEDED: Final = "superseded"
+"""Of what a newer revision of the study took the place of: nobody is told."""
+
 REASONS: Final = frozenset(
     {
         "no-model",
@@ -47,7 +50,7 @@ REASONS: Final = frozenset(
         "memory",
         "model-disabled",
         "timed-out",
-        "superseded",
+        SUPERSEDED,
         "conflict",
         "quality-control",
         "acquisitions",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from imaging.domain.image_kind import PROCESSING
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.turning import AS_IT_IS, Turn
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of
@@ -24,10 +25,6 @@ Array = NDArray[Any]
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FOR_PROCESSING: Final = frozenset(
-    {"1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.2.1", "1.2.840.10008.5.1.4.1.1.1.3.1"}
-)
-"""DX, mammography and intra-oral images For Processing: their values of interest are not chosen yet."""
 SMALLEST_SIDE: Final = 32
 
 
@@ -186,7 +183,7 @@ def _hold_contrast(film: Film) -> None:
 def _film_of(dataset: Dataset, layout: Layout, stored: Array) -> Film:
     """Chooses between table and straight line."""
     is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    shows = str(dataset.get("SOPClassUID", "")) not in FOR_PROCESSING
+    shows = str(dataset.get("SOPClassUID", "")) not in PROCESSING
     modality_table = _first_item(dataset, "ModalityLUTSequence")
     interest = _first_item(dataset, "VOILUTSequence") if shows else None
     window = _window(dataset) if shows and interest is None else None

@@ -49,11 +49,6 @@ def decide(ledger: Ledger, numbers: Sequence[int], use: bool, *, and_alike: bool
     return whys
 
 
-def settle_conflict(ledger: Ledger, number: int, use: bool) -> str:
-    """`decide` about one. Returns why nothing was done, empty where it was."""
-    return decide(ledger, [number], use)[number]
-
-
 def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
     """The undecided one of this number, and where asked so those of its study that name the same patient."""
     table = tables.conflict

@@ -14,14 +14,13 @@ from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
-from imaging.domain.reasons import Reason
+from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
 from imaging.ledger import tables, wakeups, whose
 from imaging.ledger.receiving import is_stopped
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import Ledger
 
-SUPERSEDED: Final = "superseded"
 MODEL_DISABLED: Final = "model-disabled"
 
 MOST_DEATHS: Final = 3
@@ -61,7 +60,7 @@ _LEASE: Final = (
 _SUPERSEDE: Final = (
     update(tables.job)
     .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
-    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
+    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason=SUPERSEDED)
 )
 _RETURN: Final = (
     update(tables.job)
@@ -239,7 +238,7 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
         if _is_of_its_study(connection, job):
             ended = _end(connection, job, _values(job, outcome, no_report) | {"ended_at": now})
         else:
-            outcome, objects = Answer(State.NOT_ANALYSED, reason=Reason("superseded")), ()
+            outcome, objects = Answer(State.NOT_ANALYSED, reason=Reason(SUPERSEDED)), ()
             ended = _end(connection, job, _values(job, outcome, "") | {"ended_at": now})
         if not ended:
             return False

@@ -12,6 +12,7 @@ from imaging.domain.ends import End
 from imaging.domain.header import Header
 from imaging.domain.own import may_be_ours
 from imaging.domain.priority import REST_BAND, first_due
+from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
 from imaging.ledger import arrivals, returned, tables, wakeups, whose
@@ -72,7 +73,7 @@ _END: Final = (
 _SUPERSEDE: Final = (
     update(tables.job)
     .where(tables.job.c.state == JobState.QUEUED, tables.job.c.study_id == bindparam("study"))
-    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason="superseded")
+    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason=SUPERSEDED)
 )
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
 _EXTEND: Final = (

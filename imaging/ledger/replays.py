@@ -8,9 +8,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, exists, insert, literal, select, update
 
 from imaging.domain.priority import first_due
+from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import StudyState
 from imaging.ledger import tables, wakeups
-from imaging.ledger.jobs import MODEL_DISABLED, SUPERSEDED
+from imaging.ledger.jobs import MODEL_DISABLED
 from imaging.ledger.settling import Candidate, NewJob, add_revision, is_as_seen
 from imaging.ledger.store import Ledger
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
+from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import tables, wakeups, whose
@@ -42,7 +43,7 @@ _APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.co
 )
 _ASKED: Final = (
     select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
-    .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from("superseded"))
+    .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from(SUPERSEDED))
     .order_by(tables.job.c.id)
 )
 _LAST_REVISION: Final = select(func.max(tables.revision.c.number)).where(

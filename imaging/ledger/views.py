@@ -31,7 +31,7 @@ from imaging.domain.alarms import Health
 from imaging.domain.findings import Answer, State, TriageClass, why_of
 from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
-from imaging.domain.reasons import Reason
+from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, page_state
 from imaging.ledger import health, returned, tables
@@ -39,7 +39,6 @@ from imaging.ledger.jobs import found_codes
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, SHARED, is_stopped
 from imaging.ledger.store import Ledger
 
-SUPERSEDED: Final = "superseded"
 _PEER: Final = {True: "up", False: "down", None: "not tried yet"}
 
 

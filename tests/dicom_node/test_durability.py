@@ -34,6 +34,8 @@ from imaging.phantoms.study import film_study
 from imaging.spool import FolderSpool
 
 KEPT = "kept"
+DRAWN_AT = datetime.now(UTC)
+"""One moment for all, since two drawings of one image are to differ in nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, models: list[str]) -> Iterato
 
 def an_image(run: str, **elements: Any) -> Dataset:
     """A film of a new study, with these elements changed."""
-    (image,) = film_study(2, frozenset(), datetime.now(UTC), run=run, rows=256, columns=256).instances
+    (image,) = film_study(2, frozenset(), DRAWN_AT, run=run, rows=256, columns=256).instances
     for keyword, value in elements.items():
         setattr(image, keyword, value)
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID

@@ -13,6 +13,7 @@ from ledger_cases import (
     answered,
     candidate,
     claim,
+    decided,
     delivery_states,
     film,
     job_states,
@@ -62,7 +63,7 @@ def patients(ledger: Ledger) -> set[str]:
 def test_one_object_of_another_patient_is_not_used_and_the_answer_says_what_to_do(ledger: Ledger) -> None:
     two_films(ledger)
     one, _ = come_again(ledger)
-    why = conflicts.settle_conflict(ledger, one, use=True)
+    why = decided(ledger, one, use=True)
     assert ("two patients" in why, "--all" in why, "`drop`" in why) == (True, True, True)
     assert patients(ledger) == {"P1"}
     assert len(apart.listed(ledger)) == 2
@@ -110,7 +111,7 @@ def test_two_contents_of_one_uid_are_not_used_together(ledger: Ledger) -> None:
     receive(ledger, film(number=2, patient_id="P2"), "b2 again")
     whys = conflicts.decide(ledger, [1], True, and_alike=True)
     assert "one UID" in whys[1]
-    assert conflicts.settle_conflict(ledger, 3, use=False) == ""
+    assert decided(ledger, 3, use=False) == ""
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
 
 
@@ -121,7 +122,7 @@ def test_nothing_leaves_of_a_study_to_which_another_patients_object_came(ledger:
     (other,) = claim(ledger)
     assert deliveries.conclude(ledger, other, Accepted(), 0.0, peer_is_down=False)
     assert (claim(ledger), delivery_states(ledger)) == ([], ["waiting", "delivered"])
-    assert conflicts.settle_conflict(ledger, 1, use=False) == ""
+    assert decided(ledger, 1, use=False) == ""
     assert len(claim(ledger)) == 1
 
 
@@ -141,7 +142,7 @@ def test_an_answer_that_ends_while_the_patient_is_in_doubt_is_kept_and_not_sent(
     assert jobs.conclude(ledger, job, POSITIVE, [report(job)])
     (row,) = LedgerWorklist(ledger).listing(Asked()).rows
     assert (row.flag, claim(ledger)) == (POSITIVE.flag, [])
-    assert conflicts.settle_conflict(ledger, 1, use=False) == ""
+    assert decided(ledger, 1, use=False) == ""
     assert len(claim(ledger)) == 1
 
 
@@ -318,8 +319,8 @@ def test_a_shared_uid_stops_neither_study(ledger: Ledger) -> None:
 
 def test_there_is_nothing_to_use_of_a_shared_uid_and_a_drop_takes_the_notice_away(ledger: Ledger) -> None:
     one, other = same_uid(ledger)
-    assert "nothing to use" in conflicts.settle_conflict(ledger, 1, use=True)
-    assert conflicts.settle_conflict(ledger, 1, use=False) == ""
+    assert "nothing to use" in decided(ledger, 1, use=True)
+    assert decided(ledger, 1, use=False) == ""
     assert [each.shared for each in LedgerWorklist(ledger).rows([one])] == [0]
     assert [each.shared for each in LedgerWorklist(ledger).rows([other])] == [1]
     assert rows(ledger, tables.study)[0]["settle_why"] != "conflict settled"
@@ -345,7 +346,7 @@ def test_a_conflict_is_used_in_its_own_study_where_another_has_the_uid_too(ledge
     uid = film("1.2.3").sop_instance_uid
     receive(ledger, replace(film("1.2.4", patient_id="P2", rows=512), sop_instance_uid=uid), "changed")
     assert judge(ledger, Kind.CONFLICT)
-    assert conflicts.settle_conflict(ledger, 3, use=True) == ""
+    assert decided(ledger, 3, use=True) == ""
     assert [each["digest"] for each in rows(ledger, tables.instance)] == ["one", "changed"]
 
 

@@ -11,6 +11,7 @@ from ledger_cases import (
     TurnedClock,
     candidate,
     contradicted,
+    decided,
     film,
     force,
     job_states,
@@ -30,7 +31,7 @@ from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience, Whole, whole
 from imaging.domain.worklist import Asked, PageState, Row
-from imaging.ledger import apart, conflicts, copies, jobs, receiving, retention, settling, tables, views
+from imaging.ledger import apart, copies, jobs, receiving, retention, settling, tables, views
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -217,7 +218,7 @@ def test_what_contradicted_an_object_is_compared_anew_with_the_one_that_a_person
     receive(ledger, film(), "its re-encoding")
     assert judge(ledger, Kind.CONFLICT)
     first, second = apart.listed(ledger)
-    assert conflicts.settle_conflict(ledger, first["id"], use=True) == ""
+    assert decided(ledger, first["id"], use=True) == ""
     assert rows(ledger, tables.study)[0]["conflicts"] == 0
     pair = copies.claim(ledger)
     assert pair is not None

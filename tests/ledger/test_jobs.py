@@ -15,6 +15,7 @@ from ledger_cases import (
     answered,
     candidate,
     contradicted,
+    decided,
     film,
     force,
     job_states,
@@ -31,7 +32,7 @@ from sqlalchemy.exc import IntegrityError
 
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import STAT_BAND, TARGETS
-from imaging.ledger import conflicts, jobs, tables, wakeups
+from imaging.ledger import jobs, tables, wakeups
 from imaging.ledger.jobs import Wanted
 from imaging.ledger.store import Ledger
 
@@ -209,7 +210,7 @@ def test_a_study_that_a_conflict_came_to_waits_for_the_person_who_settles_it(led
     assert receive(ledger, film("1.2.1", number=2, patient_id="P2"), "another's").conflict
     assert [each.study_id for each in lease(ledger, batch=8)] == [2]
     listener = ledger.wakeups.listen(wakeups.JOB)
-    assert conflicts.settle_conflict(ledger, 1, use=False) == ""
+    assert decided(ledger, 1, use=False) == ""
     assert listener.drain() == {wakeups.JOB}
     assert [each.study_id for each in lease(ledger, batch=8)] == [1]
     listener.close()
@@ -218,7 +219,7 @@ def test_a_study_that_a_conflict_came_to_waits_for_the_person_who_settles_it(led
 def test_an_object_that_a_person_puts_in_anothers_place_is_analysed_in_its_place(ledger: Ledger) -> None:
     study_id = queued(ledger)
     contradicted(ledger, rows=512)
-    assert conflicts.settle_conflict(ledger, 1, use=True) == ""
+    assert decided(ledger, 1, use=True) == ""
     assert lease(ledger) == []
     assert candidate(ledger, study_id).inputs == {}
     settle(ledger, study_id)

@@ -12,6 +12,7 @@ from ledger_cases import (
     answered,
     candidate,
     claim,
+    decided,
     film,
     force,
     judge,
@@ -38,7 +39,7 @@ from imaging.domain.states import (
     StudyEvent,
     StudyState,
 )
-from imaging.ledger import conflicts, deliveries, jobs, settling, tables
+from imaging.ledger import deliveries, jobs, settling, tables
 from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
@@ -136,7 +137,7 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
         assert judge(ledger, Kind.CORRECTION)
     else:
         (apart,) = rows(ledger, tables.conflict)
-        assert conflicts.settle_conflict(ledger, apart["id"], use=False) == ""
+        assert decided(ledger, apart["id"], use=False) == ""
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
     assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))

@@ -4,12 +4,12 @@ import itertools
 from typing import Any
 
 import pytest
-from ledger_cases import MODEL, candidate, film, judge, lease_one, queued, receive, rows, settle
+from ledger_cases import MODEL, candidate, decided, film, judge, lease_one, queued, receive, rows, settle
 
 from imaging.domain.header import Header
 from imaging.domain.patient import placeholder_words
 from imaging.domain.same_image import Kind
-from imaging.ledger import apart, conflicts, receiving, tables
+from imaging.ledger import apart, receiving, tables
 from imaging.ledger.store import Ledger
 
 MIXED = "mixed-patients"
@@ -87,7 +87,7 @@ def test_who_has_no_name_does_not_join_a_named_one_of_another_association(
     assert receive(ledger, first[0], association=first[1]).conflict == ""
     assert receive(ledger, second[0], association=second[1]).conflict == MIXED
     (kept,) = apart.listed(ledger)
-    assert conflicts.settle_conflict(ledger, kept["id"], use=True) == ""  # a person knows that they belong together
+    assert decided(ledger, kept["id"], use=True) == ""  # a person knows that they belong together
     assert candidate(ledger, 1).doubt == ""
     assert receive(ledger, named(3), association=begin(ledger)).conflict == ""
 

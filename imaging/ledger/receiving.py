@@ -1,14 +1,13 @@
-"""What was received: associations and instances, and what an instance means for its study."""
+"""What was received, and what one more object means for its study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from imaging import crash
-from imaging.domain.ends import End
 from imaging.domain.header import Header
 from imaging.domain.own import may_be_ours
 from imaging.domain.priority import REST_BAND, first_due
@@ -65,11 +64,6 @@ _SERIES_OF: Final = select(
     tables.series.c.study_id.in_(bindparam("studies", expanding=True)),
     tables.series.c.series_instance_uid.in_(bindparam("uids", expanding=True)),
 )
-_END: Final = (
-    update(tables.association)
-    .where(tables.association.c.id.in_(bindparam("numbers", expanding=True)))
-    .values(stored=tables.association.c.stored + bindparam("brought"))
-)
 _SUPERSEDE: Final = (
     update(tables.job)
     .where(tables.job.c.state == JobState.QUEUED, tables.job.c.study_id == bindparam("study"))
@@ -95,7 +89,6 @@ _EXTEND: Final = (
 )
 _PACE: Final = update(tables.series).where(tables.series.c.id == bindparam("number"))
 _TOUCH: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
-_ADD_ASSOCIATION: Final = insert(tables.association)
 _ADD_STUDY: Final = insert(tables.study)
 _ADD_SERIES: Final = insert(tables.series)
 _ADD_INSTANCE: Final = insert(tables.instance)
@@ -127,81 +120,6 @@ class Recorded:
     conflict: str = ""
     is_over: bool = False
     is_unjudged: bool = False
-
-
-@dataclass(frozen=True)
-class AssociationEnd:
-    """How an association ended and what it brought. `refusals`: how often each status and reason was answered.
-
-    `how`: in words; `end`: what that means for its studies.
-    """
-
-    how: str
-    stored: int
-    refused: int
-    refusals: Mapping[str, int] = field(default_factory=dict)
-    end: End = End.RELEASED
-
-
-def begin_association(
-    ledger: Ledger, calling: str, called: str, address: str, contexts: Sequence[Mapping[str, str]]
-) -> int:
-    """A row for an association that was asked for. Returns its number, which logs may name."""
-    with ledger.write() as connection:
-        return _add_association(ledger, connection, calling, called, address, contexts)
-
-
-def _add_association(
-    ledger: Ledger,
-    connection: Connection,
-    calling: str,
-    called: str,
-    address: str,
-    contexts: Sequence[Mapping[str, str]],
-) -> int:
-    row = {
-        "calling_ae_title": calling,
-        "called_ae_title": called,
-        "address": address,
-        "started_at": ledger.clock.now(),
-        "contexts": list(contexts),
-        "refusals": {},
-    }
-    return _key(connection.execute(_ADD_ASSOCIATION, row))
-
-
-def end_association(ledger: Ledger, number: int, end: AssociationEnd) -> None:
-    """Notes the end; studies of which no other open association sends are looked at at once (`arrivals.note_end`)."""
-    with ledger.write() as connection:
-        _end_associations(ledger, connection, [number], end)
-        crash.point("association-end-not-committed")
-    crash.point("association-ended")
-    ledger.wakeups.notify(wakeups.SETTLE)
-
-
-def end_lost_associations(ledger: Ledger) -> int:
-    """Ends what a dead node left open: its senders were cut off."""
-    table, instance = tables.association, tables.instance
-    kept = select(func.count()).where(instance.c.association_id == table.c.id).scalar_subquery()
-    with ledger.write() as connection:
-        lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
-        if lost:
-            _end_associations(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0, end=End.CUT))
-            connection.execute(update(table).where(table.c.id.in_(lost)).values(stored=kept))
-    return len(lost)
-
-
-def _end_associations(ledger: Ledger, connection: Connection, numbers: Sequence[int], end: AssociationEnd) -> None:
-    row = {
-        "ended_at": ledger.clock.now(),
-        "ended_how": end.how,
-        "ended_as": end.end,
-        "brought": end.stored,
-        "refused": end.refused,
-        "refusals": dict(end.refusals),
-    }
-    connection.execute(_END, row | {"numbers": list(numbers)})
-    arrivals.note_end(connection, numbers, ledger.clock.tick())
 
 
 def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:

@@ -19,8 +19,8 @@ from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
 from imaging.domain.ports import advice
 from imaging.domain.settling import LookAgain, Patience, whole
-from imaging.ledger import migrate, receiving, settling, wakeups
-from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger import associations, migrate, settling, wakeups
+from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate
 from imaging.ledger.store import Ledger
@@ -87,7 +87,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
 
 def _end_lost_associations(ledger: Ledger) -> None:
     try:
-        lost = receiving.end_lost_associations(ledger)
+        lost = associations.end_lost(ledger)
     except SQLAlchemyError as error:  # a full disk, say: what wants to be stored is answered with it
         log.exception("lost_associations_not_ended error=%s", type(error).__name__)
         return
@@ -104,9 +104,7 @@ class _Receiving:
         self._refusals = RefusalBook(ledger)
 
     def opened(self, who: Opened) -> int:
-        number = receiving.begin_association(
-            self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts
-        )
+        number = associations.begin(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts)
         self._senders[number] = who.calling_ae_title
         return number
 
@@ -119,7 +117,7 @@ class _Receiving:
     def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
         del self._senders[association]
         ended = AssociationEnd(how, tally.stored, tally.refused, tally.refusals, end)
-        receiving.end_association(self._ledger, association, ended)
+        associations.end(self._ledger, association, ended)
         log.info(
             "association_ended number=%d how=%r stored=%d refused=%d", association, how, tally.stored, tally.refused
         )

@@ -29,8 +29,8 @@ from imaging.cli import main
 from imaging.cli.main import COMMANDS
 from imaging.domain.peers import Refused
 from imaging.domain.retry import Permanent
-from imaging.ledger import deliveries, jobs, migrate, receiving, views
-from imaging.ledger.receiving import AssociationEnd
+from imaging.ledger import associations, deliveries, jobs, migrate, views
+from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import Ledger
 from imaging.models.folders import shipped_folder
@@ -410,9 +410,9 @@ def test_the_status_in_words_names_dead_letters_peers_and_roles(
 def test_a_study_is_told_from_its_receipt_to_its_deliveries(
     run: Callable[..., Said], home: Path, ledger: Ledger
 ) -> None:
-    number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    number = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film(), association=number)
-    receiving.end_association(ledger, number, AssociationEnd("released", 1, 0))
+    associations.end(ledger, number, AssociationEnd("released", 1, 0))
     for name in ("1.2.3", "A1"):
         (story,) = run("status", "--home", home, "--study", name, "--json").json["studies"]
         assert (story["study_uid"], story["received"][0]["calling_ae_title"]) == ("1.2.3", "CT1")
@@ -424,8 +424,8 @@ def test_a_study_is_told_from_its_receipt_to_its_deliveries(
 
 def test_associations_show_what_was_refused_and_why(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
     refused = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused", "why": "no reason given"}]
-    number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", refused)
-    receiving.end_association(ledger, number, AssociationEnd("aborted by the peer", 1, 2, {"0xA900: UIDs differ": 2}))
+    number = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", refused)
+    associations.end(ledger, number, AssociationEnd("aborted by the peer", 1, 2, {"0xA900: UIDs differ": 2}))
     said = run("associations", "--home", home)
     assert said.status == 0
     assert "aborted by the peer" in said.out
@@ -440,8 +440,8 @@ def test_echoes_are_counted_and_listed_only_where_that_is_asked_for(
 ) -> None:
     def called(title: str, abstract_syntax: str, result: str = "accepted") -> None:
         contexts = [{"abstract_syntax": abstract_syntax, "result": result}]
-        number = receiving.begin_association(ledger, title, "IMAGING", "10.0.0.7", contexts)
-        receiving.end_association(ledger, number, AssociationEnd("released", 0, 0))
+        number = associations.begin(ledger, title, "IMAGING", "10.0.0.7", contexts)
+        associations.end(ledger, number, AssociationEnd("released", 0, 0))
 
     echo, ct = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.1.2"
     called("CT1", ct)

@@ -31,7 +31,7 @@ from imaging.domain.header import Header
 from imaging.domain.retry import Accepted, Permanent
 from imaging.domain.same_image import Kind
 from imaging.domain.worklist import Asked
-from imaging.ledger import apart, conflicts, deliveries, jobs, receiving, retention, tables, views
+from imaging.ledger import apart, associations, conflicts, deliveries, jobs, retention, tables, views
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 
@@ -435,7 +435,7 @@ def test_another_devices_report_under_another_patient_is_a_conflict_as_before(le
 
 
 def test_what_a_whole_site_sends_back_leaves_every_answer_delivered(ledger: Ledger) -> None:
-    sender = receiving.begin_association(ledger, "PACS", "IMAGING", "10.0.0.5", [])
+    sender = associations.begin(ledger, "PACS", "IMAGING", "10.0.0.5", [])
     study_id = queued(ledger, models=[MODEL, "other"])
     job = lease_one(ledger)
     jobs.conclude(ledger, job, NEGATIVE, [report(job)])

@@ -31,7 +31,7 @@ from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience, Whole, whole
 from imaging.domain.worklist import Asked, PageState, Row
-from imaging.ledger import apart, copies, jobs, receiving, retention, settling, tables, views
+from imaging.ledger import apart, associations, copies, jobs, retention, settling, tables, views
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -159,7 +159,7 @@ def test_images_that_come_after_a_correction_are_waited_for(ledger: Ledger, cloc
     study_id = queued(ledger, modality="CT")
     receive(ledger, film(modality="CT", series_description="mended"), "mended")
     assert judge(ledger, Kind.CORRECTION)
-    sender = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    sender = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film(number=2, modality="CT"), association=sender)
     assert candidate(ledger, study_id).signals.judged == ""
 
@@ -199,9 +199,9 @@ def test_a_conflict_that_came_meanwhile_stops_the_settling(ledger: Ledger) -> No
 
 
 def test_both_contents_of_a_conflict_are_described(ledger: Ledger) -> None:
-    sender = receiving.begin_association(ledger, "CR1", "IMAGING", "10.0.0.7", [])
+    sender = associations.begin(ledger, "CR1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film(rows=512, columns=512), "one", sender)
-    other = receiving.begin_association(ledger, "PACS", "IMAGING", "10.0.0.8", [])
+    other = associations.begin(ledger, "PACS", "IMAGING", "10.0.0.8", [])
     receive(ledger, film(rows=256, columns=256), "two", other)
     assert judge(ledger, Kind.CONFLICT, words="size: 512 x 512 and 256 x 256")
     (conflict,) = apart.listed(ledger)

@@ -10,8 +10,9 @@ from ledger_cases import TurnedClock, film, receive, rows, settle
 from imaging.domain.ends import HABIT, End
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
-from imaging.ledger import receiving, tables, views
-from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
+from imaging.ledger import associations, receiving, tables, views
+from imaging.ledger.associations import AssociationEnd
+from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.store import Ledger
 from imaging.roles.node import Settler
 
@@ -20,11 +21,11 @@ CT, ROUTER = ("CT1", "10.0.0.7"), ("ROUTER", "10.0.0.8")
 
 
 def begin(ledger: Ledger, sender: tuple[str, str] = CT) -> int:
-    return receiving.begin_association(ledger, sender[0], "IMAGING", sender[1], [])
+    return associations.begin(ledger, sender[0], "IMAGING", sender[1], [])
 
 
 def end(ledger: Ledger, number: int, how: End, stored: int = 1) -> None:
-    receiving.end_association(ledger, number, AssociationEnd(how.value, stored, 0, end=how))
+    associations.end(ledger, number, AssociationEnd(how.value, stored, 0, end=how))
 
 
 def a_slice(number: int) -> Header:
@@ -147,7 +148,7 @@ def test_an_abort_is_waited_for_until_it_is_the_senders_habit(ledger: Ledger, cl
 
 def test_what_a_dead_node_left_open_was_cut_off(ledger: Ledger, clock: TurnedClock) -> None:
     send(ledger, range(10), how=None)
-    receiving.end_lost_associations(ledger)
+    associations.end_lost(ledger)
     assert settles_after(ledger, clock) == PATIENCE.volume_cut_s
 
 
@@ -165,7 +166,7 @@ def test_after_a_boot_the_sender_has_its_minute_anew_and_no_pause_is_counted_acr
     ledger.begin_boot()
     clock.advance(10_000)
     send(ledger, range(10), how=None)
-    receiving.end_lost_associations(ledger)
+    associations.end_lost(ledger)
     clock.reboot()
     ledger.begin_boot()
     assert [each["last_tick"] for each in rows(ledger, tables.series)] == [None]

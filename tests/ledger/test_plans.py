@@ -14,9 +14,9 @@ from sqlalchemy import Connection, event, insert
 from imaging.domain.retry import Accepted, Passing
 from imaging.domain.room import Room
 from imaging.domain.states import DeliveryState, JobState, StudyState
-from imaging.ledger import deliveries, jobs, receiving, settling, tables, views
+from imaging.ledger import associations, deliveries, jobs, settling, tables, views
+from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.health import facts
-from imaging.ledger.receiving import AssociationEnd
 from imaging.ledger.store import SQLITE_FILE, Ledger
 from imaging.ledger.views import LedgerWorklist
 
@@ -128,9 +128,9 @@ def scans(found: list[tuple[str, str]]) -> list[str]:
 
 
 def _end(ledger: Ledger) -> None:
-    number = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    number = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film("1.9.1"), association=number)
-    receiving.end_association(ledger, number, AssociationEnd("released", 1, 0))
+    associations.end(ledger, number, AssociationEnd("released", 1, 0))
 
 
 def _answer(ledger: Ledger) -> None:

@@ -10,14 +10,15 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from imaging.domain.settling import Patience, Whole, whole
-from imaging.ledger import apart, receiving, settling, tables, views
-from imaging.ledger.receiving import AssociationEnd, Receipt, Recorded
+from imaging.ledger import apart, associations, receiving, settling, tables, views
+from imaging.ledger.associations import AssociationEnd
+from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.store import SQLITE_FILE, Ledger
 
 
 def begin(ledger: Ledger) -> int:
     contexts = [{"abstract_syntax": "1.2.840.10008.5.1.4.1.1.2", "result": "refused"}]
-    return receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", contexts)
+    return associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", contexts)
 
 
 def settle_tick(ledger: Ledger) -> float | None:
@@ -28,7 +29,7 @@ def settle_tick(ledger: Ledger) -> float | None:
 def test_an_association_is_told_with_its_contexts_counts_and_end(ledger: Ledger) -> None:
     begin(ledger)
     newest = begin(ledger)
-    receiving.end_association(ledger, newest, AssociationEnd("released", 3, 2, {"0xA900: the UIDs differ": 2}))
+    associations.end(ledger, newest, AssociationEnd("released", 3, 2, {"0xA900: the UIDs differ": 2}))
     ended, still_open = views.associations(ledger, 20)
     assert (ended["id"], ended["calling_ae_title"], ended["address"]) == (newest, "CT1", "10.0.0.7")
     assert (ended["stored"], ended["refused"], ended["refusals"]) == (3, 2, {"0xA900: the UIDs differ": 2})
@@ -42,17 +43,17 @@ def test_the_end_of_an_association_makes_its_studies_due_unless_another_one_stil
     receive(ledger, film(number=1), association=one)
     receive(ledger, film(number=2), association=other)
     waits_until = settle_tick(ledger)
-    receiving.end_association(ledger, one, AssociationEnd("released", 1, 0))
+    associations.end(ledger, one, AssociationEnd("released", 1, 0))
     assert settle_tick(ledger) == waits_until
-    receiving.end_association(ledger, other, AssociationEnd("aborted", 1, 0))
+    associations.end(ledger, other, AssociationEnd("aborted", 1, 0))
     assert settle_tick(ledger) == ledger.clock.tick()
 
 
 def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -> None:
     receive(ledger, film(), association=begin(ledger))
     begin(ledger)
-    assert receiving.end_lost_associations(ledger) == 2
-    assert receiving.end_lost_associations(ledger) == 0
+    assert associations.end_lost(ledger) == 2
+    assert associations.end_lost(ledger) == 0
     assert settle_tick(ledger) == ledger.clock.tick()
     assert {each["ended_how"] for each in views.associations(ledger, 9)} == {"cut by a restart"}
     assert [each["stored"] for each in views.associations(ledger, 9)] == [0, 1]

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, text, update
 
 from imaging.domain.findings import Answer
 from imaging.domain.states import JobState
-from imaging.ledger import jobs, receiving, retention, tables
-from imaging.ledger.receiving import MIXED_PATIENTS, AssociationEnd, Receipt
+from imaging.ledger import associations, jobs, receiving, retention, tables
+from imaging.ledger.associations import AssociationEnd
+from imaging.ledger.receiving import MIXED_PATIENTS, Receipt
 from imaging.ledger.store import Ledger
 
 
@@ -151,10 +152,10 @@ def test_a_study_that_is_replayed_meanwhile_is_not_removed(
 def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time(
     ledger: Ledger, clock: TurnedClock
 ) -> None:
-    numbers = [receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", []) for _ in range(3)]
+    numbers = [associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", []) for _ in range(3)]
     receive(ledger, film(), association=numbers[0])
     for number in numbers[:2]:
-        receiving.end_association(ledger, number, AssociationEnd("released", 0, 0))
+        associations.end(ledger, number, AssociationEnd("released", 0, 0))
     assert retention.remove_associations(ledger, clock.now()) == 0
     clock.advance(60)
     assert retention.remove_associations(ledger, clock.now()) == 1

@@ -2,7 +2,7 @@
 
 from ledger_cases import MODEL, TurnedClock, candidate, film, job_states, lease_one, queued, receive, rows, settle
 
-from imaging.ledger import receiving, settling, tables, wakeups
+from imaging.ledger import associations, settling, tables, wakeups
 from imaging.ledger.store import Ledger
 
 
@@ -60,7 +60,7 @@ def test_the_settler_is_told_what_each_model_was_last_given(ledger: Ledger) -> N
 
 
 def test_studies_are_looked_at_when_they_are_due_and_the_next_time_is_known(ledger: Ledger, clock: TurnedClock) -> None:
-    sender = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    sender = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     film_study = receive(ledger, film("1.2.1"), association=sender).study_id
     volume_study = receive(ledger, film("1.2.2", modality="CT"), association=sender).study_id
     assert settling.due_studies(ledger) == ([], clock.tick() + 2)
@@ -74,7 +74,7 @@ def test_studies_are_looked_at_when_they_are_due_and_the_next_time_is_known(ledg
 def test_late_images_are_due_anew(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = queued(ledger)
     clock.advance(100)
-    sender = receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    sender = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film(number=2), association=sender)
     seen = candidate(ledger, study_id)
     assert seen.signals.first_tick == seen.signals.last_tick == clock.tick()

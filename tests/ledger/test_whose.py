@@ -9,7 +9,7 @@ from ledger_cases import MODEL, candidate, decided, film, judge, lease_one, queu
 from imaging.domain.header import Header
 from imaging.domain.patient import placeholder_words
 from imaging.domain.same_image import Kind
-from imaging.ledger import apart, receiving, tables
+from imaging.ledger import apart, associations, tables
 from imaging.ledger.store import Ledger
 
 MIXED = "mixed-patients"
@@ -17,7 +17,7 @@ NOBODY: dict[str, Any] = {"patient_id": "", "patient_name": ""}
 
 
 def begin(ledger: Ledger) -> int:
-    return receiving.begin_association(ledger, "CT1", "IMAGING", "10.0.0.7", [])
+    return associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
 
 
 def shown(ledger: Ledger) -> Header:

@@ -1,7 +1,6 @@
 """The commands as people and scripts use them: exit 0 done, 1 failed, 2 asked wrongly, with all faults at once."""
 
 import hashlib
-import json
 import logging
 import os
 import resource
@@ -14,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
 from ledger_cases import FAULTY, NEGATIVE, answered, claim, film, lease_one, queued, receive
 from peers import Node, free_port, imaging
 from pydicom import Dataset, dcmread
+from said import Said
 from small_models import write_models
 from storage_peer import DeafPort, StoragePeer
 
@@ -49,52 +48,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     os.umask(mask)
     yield
     os.umask(mask)
-
-
-class Said:
-    """What a command printed, and its exit status."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Runs a command in this process."""
-
-    def call(*arguments: object) -> Said:
-        capsys.readouterr()
-        status = main([str(each) for each in arguments])
-        return Said(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home that was served."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    ledger = Ledger(folder)
-    migrate.migrate(ledger)
-    ledger.close()
-    return folder
-
-
-@pytest.fixture
-def ledger(home: Path) -> Iterator[Ledger]:
-    found = Ledger(home)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """`status`, `/healthz`, the page and the doctor tell the same of a home, and what they tell is true."""
 
-import json
 import os
 import shutil
 import signal
@@ -13,70 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ledger_cases import answered, claim, film, receive
 from peers import Node, eventually, free_port
-from small_models import write_models
+from said import Said
 from sqlalchemy import select, update
 
-from imaging.cli import doctor, main
+from imaging.cli import doctor
 from imaging.domain.retry import Passing
 from imaging.domain.steady import Anchor
-from imaging.ledger import deliveries, migrate, tables, views
+from imaging.ledger import deliveries, tables, views
 from imaging.ledger.store import Ledger
 
 NOBODY = 65534
-
-
-class Said:
-    """What a command printed, and its exit status."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    def finding(self, what: str) -> tuple[bool, str, str]:
-        """What the doctor says of one thing."""
-        (found,) = [each for each in self.json["findings"] if each["what"] == what]
-        return found["is_well"], found["said"], found["mend"]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def call(*arguments: object) -> Said:
-        capsys.readouterr()
-        status = main([str(each) for each in arguments])
-        return Said(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    ledger = Ledger(folder)
-    migrate.migrate(ledger)
-    ledger.begin_boot()
-    ledger.close()
-    return folder
-
-
-@pytest.fixture
-def ledger(home: Path) -> Iterator[Ledger]:
-    found = Ledger(home)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

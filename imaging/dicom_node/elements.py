@@ -16,6 +16,8 @@ from typing import Final
 MOST_ELEMENTS: Final = 30_000
 MOST_IN_ITEMS: Final = 100_000
 """Elements within the items of sequences that are looked at; a frame of a multi-frame object takes a dozen."""
+MOST_ITEMS: Final = 20_000
+"""Items of a sequence that are looked at: frames, each of which takes more than one element."""
 MOST_LEVELS: Final = 64
 MOST_INFLATED: Final = 4 << 20
 MOST_OF_A_VALUE: Final = 32 << 20
@@ -179,12 +181,14 @@ class _Reader:
         return self._found
 
     def items(self) -> list[Elements]:
-        found, at = [], 0
+        found, at = list[Elements](), 0
         try:
             while at + 8 <= len(self._data):
                 tag, _, length, start = self._header(at, False)
                 if tag != _ITEM:
                     break
+                if len(found) == MOST_ITEMS:
+                    raise _Stop(f"more than {MOST_ITEMS} items in a sequence")
                 self._found = Elements(
                     is_explicit=self._explicit, byte_order=self._found.byte_order, looked_at=self._count
                 )

@@ -40,7 +40,7 @@ from benchmarks.limit import Limit
 from benchmarks.pacs import Pacs
 from benchmarks.sending import MODES, Sent, send_all
 from imaging.cli.asking import Asked, Parser, Wrong, add_json, amount, checked, refuse, table
-from imaging.domain.card import Card
+from imaging.domain.card import Card, Lane
 from imaging.domain.peers import Address
 from imaging.ledger import views
 from imaging.ledger.store import Ledger
@@ -195,7 +195,7 @@ def _film_card(models: Path | None) -> Card:
     """The film model whose engine is the limit. Raises Wrong where there is none."""
     folder = models or shipped_folder()
     catalogue = load_models([folder])
-    found = [each for each in catalogue.models if not each.is_volume]
+    found = [each for each in catalogue.models if each.lane is Lane.FILMS]
     if not found:
         raise Wrong("\n".join([f"there is no film model in {folder}", *catalogue.disabled.values()]))
     return found[0]

@@ -61,7 +61,7 @@ def _setting(card: Card, batch: int, threads: int) -> _Setting:
     options.intra_op_num_threads = threads
     path = card.folder / card.engine.file
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    wanted = next(each for each in session.get_inputs() if each.name == card.engine.input)
+    wanted = next(each for each in session.get_inputs() if each.name in card.engine.inputs.values())
     side = next((step.options["shape"] for step in card.prepare if step.do == "resize"), [224, 224])
     shape = [each if isinstance(each, int) else one for each, one in zip(wanted.shape, [batch, 1, *side], strict=True)]
     images = np.random.default_rng(0).random([batch, *shape[1:]]).astype(np.float32)

@@ -23,12 +23,12 @@ from imaging.dicom_node import storing
 from imaging.domain import reasons, retry, states, uids
 from imaging.domain.alarms import RULES, Kind
 from imaging.domain.codes import PRIVATE_SCHEME, Code
-from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
+from imaging.domain.ranking import PREFERENCES
 from imaging.domain.transfer_syntaxes import DECODABLE
 from imaging.models.catalogue import load_models
 from imaging.models.folders import shipped_folder
-from imaging.models.steps import GEOMETRY, STEPS
+from imaging.preparation.registry import STEPS
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
 
@@ -120,7 +120,7 @@ def gates() -> str:
 
 def steps() -> str:
     """The closed set of preparation."""
-    rows = [[f"`{name}`", ", ".join(rule.takes), "first" if name in GEOMETRY else ""] for name, rule in STEPS.items()]
+    rows = [[f"`{name}`", ", ".join(kind.takes), "first" if kind.is_geometry else ""] for name, kind in STEPS.items()]
     return _table(["do", "prepares", "order"], rows)
 
 

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import NO_GOLDEN_CASE, WHY_UNPROVEN, TriageClass
@@ -28,9 +29,22 @@ class Gate:
     absent: Absent = "refuse"
 
 
+class Lane(StrEnum):
+    """Where a worker runs a model's jobs: each lane leases and runs for itself, so that none waits for another."""
+
+    FILMS = "films"
+    VOLUMES = "volumes"
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether jobs run beside each other, each on one core; else one at a time, on all cores."""
+        return self is Lane.FILMS
+
+
 @dataclass(frozen=True)
 class Input:
-    """One role that a model's input plays, and which series may play it. `slices`, `extent_mm`: (min, max).
+    """One role that a model's input plays, and which images may play it. Each kind of input is a class of its own,
+    with a reader under its `kind` in `imaging.inference.readers`.
 
     `site`: what the words of this site's headers mean; it comes from the settings, not from the card.
     """
@@ -38,17 +52,51 @@ class Input:
     role: str
     modality: tuple[str, ...]
     sop_class_uids: tuple[str, ...] = ()
-    images: Literal["each", "best", "all"] = "all"
     gates: tuple[Gate, ...] = ()
+    contrast: Literal["yes", "no", "any"] = "any"
+    weighting: str = ""
+    derived: bool = False
+    site: SiteWords = NONE
+
+    kind: ClassVar[str]
+    axes: ClassVar[int]
+    """Of an array as the network takes it, without batch and channels."""
+    lane: ClassVar[Lane]
+    findings: ClassVar[tuple[str, ...]]
+    """Kinds of finding that may be read of it."""
+    is_series: ClassVar[bool]
+    """Whether images of one series are one input."""
+
+
+@dataclass(frozen=True)
+class FilmInput(Input):
+    """Projection images, each by itself. `images`: "each", or what is not yet supported."""
+
+    images: Literal["each", "best", "all"] = "each"
+
+    kind = "film"
+    axes = 2
+    lane = Lane.FILMS
+    findings = ("label",)
+    is_series = False
+
+
+@dataclass(frozen=True)
+class VolumeInput(Input):
+    """Slices that make a volume. `slices`, `extent_mm`: (min, max)."""
+
+    images: Literal["best", "all"] = "all"
     slices: tuple[int, int] | None = None
     extent_mm: tuple[float, float] | None = None
     max_gap_mm: float | None = None
     missing: Literal["refuse", "interpolate"] = "refuse"
-    contrast: Literal["yes", "no", "any"] = "any"
-    weighting: str = ""
-    derived: bool = False
     prefer: tuple[str, ...] = ()
-    site: SiteWords = NONE
+
+    kind = "volume"
+    axes = 3
+    lane = Lane.VOLUMES
+    findings = ("segment",)
+    is_series = True
 
 
 @dataclass(frozen=True)
@@ -79,7 +127,8 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs the weights. `memory_mb` and `seconds`: what one job may take of both.
+    """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
+    are read. `memory_mb` and `seconds`: what one job may take of both.
 
     `beside`: the files that `file` itself takes weights from (ONNX's external data), as they were when the card was
     read.
@@ -88,8 +137,8 @@ class Engine:
     kind: Literal["onnx"]
     file: str
     sha256: str
-    input: str
-    output: str
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
     precision: str = "f32"
     batch: int = 1
     memory_mb: int = 1000
@@ -128,26 +177,53 @@ class Calibration:
 
 @dataclass(frozen=True)
 class FindingSpec:
-    """How one output channel becomes a finding.
+    """How one channel of an output becomes a finding. Each kind is a class of its own, which the card names by `as`,
+    with a decoder under its `kind` in `imaging.inference.decoders`.
 
-    `label`: the activated channel is the probability; present at `threshold` or more. `segment`: the mask of voxels
-    at or above `mask_at`; components under `min_ml` are dropped; present where each measurement that `present` names
-    is at least its number there.
+    `output`: which of the network's; empty: the only one.
     """
 
     channel: int
     code: Code
     activation: Literal["sigmoid", "softmax", "none"] = "sigmoid"
-    kind: Literal["label", "segment"] = "label"
     calibration: Calibration | None = None
     threshold: float = 0.5
     chosen: str = ""
     site: Code | None = None
+    output: str = ""
+
+    kind: ClassVar[str]
+    is_map: ClassVar[bool]
+    """Whether the output has a value for each voxel of the input, rather than one for all of it."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels the output has at least: this one, and something to choose from for a softmax."""
+        return max(self.channel + 1, 2 if self.activation == "softmax" else 1)
+
+
+@dataclass(frozen=True)
+class LabelSpec(FindingSpec):
+    """The activated channel is the probability; present at `threshold` or more."""
+
+    kind = "label"
+    is_map = False
+
+
+@dataclass(frozen=True)
+class SegmentSpec(FindingSpec):
+    """The mask of voxels at or above `mask_at`; components under `min_ml` are dropped; present where each measurement
+    that `present` names is at least its number there, and where it has a `probability`, that is at least `threshold`.
+    """
+
     mask_at: float = 0.5
     min_ml: float = 0.0
     measure: tuple[str, ...] = ()
     present: Mapping[str, float] = field(default_factory=dict)
     probability: str = ""
+
+    kind = "segment"
+    is_map = True
 
 
 @dataclass(frozen=True)
@@ -220,18 +296,27 @@ class Card:
         measured_on = [str(each.get("data", "")) for each in self.evidence]
         return bool(measured_on) and all(each.startswith("synthetic") for each in measured_on)
 
-    @property
-    def channels(self) -> int:
-        """How many channels its steps make of the one that an image has."""
-        return next((int(step.options["count"]) for step in self.prepare if step.do == "repeat-channels"), 1)
+    def input(self, role: str) -> Input:
+        """The input that plays a role."""
+        return next(each for each in self.inputs if each.role == role)
 
     @property
-    def sizes(self) -> tuple[int, ...] | None:
-        """Rows and columns of a prepared film; of a volume, or of its patches, in the array's order. None: its own."""
-        if self.engine.window is not None:
-            return self.engine.window.roi
-        named = [step.options["shape"] for step in self.prepare if step.do in ("resize", "crop-centre")]
-        return tuple(map(min, *named)) if len(named) > 1 else tuple(named[0]) if named else None
+    def lane(self) -> Lane:
+        """Where its jobs run: with the largest of its inputs."""
+        return Lane.VOLUMES if any(each.lane is Lane.VOLUMES for each in self.inputs) else Lane.FILMS
+
+    @property
+    def names_each_image(self) -> bool:
+        """Whether its reports name all images that were looked at: few films, never the slices of a volume."""
+        return not any(each.is_series for each in self.inputs)
+
+    def output_of(self, spec: FindingSpec) -> str:
+        """The network's name of the output that a finding is read of."""
+        return spec.output or self.engine.outputs[0]
+
+    def read_of(self, output: str) -> list[FindingSpec]:
+        """The findings that are read of one of the network's outputs."""
+        return [each for each in self.findings if self.output_of(each) == output]
 
     def is_near_chance(self, spec: FindingSpec) -> bool:
         """Whether an evidence of this finding does not exclude that the model guesses: the lower bound of its AUC's
@@ -239,11 +324,6 @@ class Card:
         """
         measured = (_lower_bound(each) for each in self.evidence if each.get("finding") == spec.code.value)
         return any(bound is not None and bound <= CHANCE for bound in measured)
-
-    @property
-    def is_volume(self) -> bool:
-        """Whether the model takes a whole series as one volume, rather than single images."""
-        return any(each.images != "each" for each in self.inputs)
 
 
 def _lower_bound(evidence: Mapping[str, Any]) -> float | None:

@@ -6,11 +6,9 @@ image; counts and geometry decide whether the answer is findings or a reason. No
 The answers depend on the set of instances alone: their order and repetition change nothing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
-
-import numpy as np
 
 from imaging.domain.card import Card, Input
 from imaging.domain.contrast import contrast
@@ -20,41 +18,40 @@ from imaging.domain.header import Header, same_patient
 from imaging.domain.image_kind import is_capture
 from imaging.domain.reasons import NotAnalysable, Reason
 
-Judge = Callable[[Input, Header], Verdict]
-
 
 def fits(card: Card, headers: Iterable[Header]) -> bool:
     """Whether the study owes its reader an answer of this model."""
     return any(matches(card_input, header) for header in headers for card_input in card.inputs)
 
 
-def verdict(card: Card, header: Header, judged: Judge = judge) -> Verdict:
-    """What an image is to a card: to that of its inputs which it suits best."""
-    order = list(Scope)
-    return min((judged(each, header) for each in card.inputs), key=lambda said: order.index(said.scope))
-
-
 _OF_ANOTHER_EXAMINATION: Final = frozenset(("modality", "sop-class", "capture", "body-part"))
+_ORDER: Final = list(Scope)
 
 
-def verdicts(card: Card, headers: Sequence[Header], judged: Judge = judge) -> dict[str, Verdict]:
-    """What each of a study's images is to a card, by UID; some can be told only beside the others."""
-    said = {header.sop_instance_uid: verdict(card, header, judged) for header in headers}
-    _decide_silent_series(card, headers, said, judged)
-    if card.is_volume:
+def verdicts(card: Card, headers: Sequence[Header]) -> dict[str, Verdict]:
+    """What each of a study's images is to a card, by UID: to that of its inputs which it suits best."""
+    each_input = [verdicts_of(each, headers) for each in card.inputs]
+    uids = dict.fromkeys(header.sop_instance_uid for header in headers)
+    return {uid: min((said[uid] for said in each_input), key=lambda own: _ORDER.index(own.scope)) for uid in uids}
+
+
+def verdicts_of(card_input: Input, headers: Sequence[Header]) -> dict[str, Verdict]:
+    """What each of a study's images is to an input, by UID; some can be told only beside the others."""
+    said = {header.sop_instance_uid: judge(card_input, header) for header in headers}
+    _decide_silent_series(card_input, headers, said)
+    if card_input.is_series:
         _keep_slices_of_taken_series(headers, said)
     return said
 
 
-def _decide_silent_series(card: Card, headers: Sequence[Header], said: dict[str, Verdict], judged: Judge) -> None:
+def _decide_silent_series(card_input: Input, headers: Sequence[Header], said: dict[str, Verdict]) -> None:
     """A series that is silent in a study "with contrast" is native where the sender marks others as given."""
     in_doubt = [each for each in headers if said[each.sop_instance_uid] == Verdict(Scope.MISSING, Reason("contrast"))]
     if not in_doubt:
         return
-    site = card.inputs[0].site
-    if any(contrast(replace(each, study_description=""), site) for each in headers):
+    if any(contrast(replace(each, study_description=""), card_input.site) for each in headers):
         for each in in_doubt:
-            said[each.sop_instance_uid] = verdict(card, replace(each, study_description=""), judged)
+            said[each.sop_instance_uid] = judge(card_input, replace(each, study_description=""))
 
 
 def _keep_slices_of_taken_series(headers: Sequence[Header], said: dict[str, Verdict]) -> None:
@@ -71,22 +68,22 @@ def _keep_slices_of_taken_series(headers: Sequence[Header], said: dict[str, Verd
             said[each.sop_instance_uid] = replace(own, scope=Scope.MISSING)
 
 
-def in_scope(card: Card, headers: Sequence[Header], judged: Judge = judge) -> frozenset[str]:
+def in_scope(card: Card, headers: Sequence[Header]) -> frozenset[str]:
     """UIDs of the images that an answer of this model speaks of: those whose coming changes it.
 
     Where it takes none, all that it considered: what arrives later may change the reason.
     """
     images = [header for header in headers if header.has_pixels]
-    said = verdicts(card, images, judged)
+    said = verdicts(card, images)
     taken = [header for header in images if said[header.sop_instance_uid].scope is not Scope.OUT]
     taken = taken or [header for header in images if fits(card, [header])]
     return frozenset(header.sop_instance_uid for header in taken)
 
 
-def nothing_used(card: Card, headers: Sequence[Header], reason: Reason, judged: Judge = judge) -> Coverage:
+def nothing_used(card: Card, headers: Sequence[Header], reason: Reason) -> Coverage:
     """The coverage of an answer that looked at nothing, for this reason."""
     missing, out = 0, list[Reason]()
-    judgements = verdicts(card, headers, judged)
+    judgements = verdicts(card, headers)
     for header in headers:
         said = judgements[header.sop_instance_uid]
         if said.scope is Scope.OUT and said.reason is not None and header.has_pixels:
@@ -124,59 +121,3 @@ def _mismatch(card_input: Input, headers: Sequence[Header]) -> str:
         return "modality"
     classes = card_input.sop_class_uids
     return "body-part" if not classes or any(h.image_class_uid in classes for h in same_modality) else "sop-class"
-
-
-PROGRESS: Final = (
-    "quality-control", "localizer", "capture", "for-processing", "projection", "map", "subtraction", "derived",
-    "body-part", "view", "age", "sequence", "contrast", "pixel-size-absent", "rescale-absent", "positions-absent",
-    "orientation-invalid", "orientation-mixed", "frames-irregular", "frame-of-reference-differs",
-    "positions-repeated", "positions", "too-few-slices", "too-many-slices", "extent", "slices-missing", "gap", "memory",
-    "acquisitions", "units-unknown", "pixels-blank", "colour", "pixels-unreadable",
-)  # fmt: skip
-"""The order in which reasons are found. Of several images or series, the one that came furthest speaks."""
-
-
-def furthest(reasons: Sequence[Reason]) -> tuple[str, str]:
-    last = max(reasons, key=lambda reason: (_progress(reason), reason.detail))
-    return last.code, last.detail
-
-
-def _progress(reason: Reason) -> int:
-    return PROGRESS.index(reason.code) if reason.code in PROGRESS else 0
-
-
-SOFT_KERNELS: Final = ("STANDARD", "STD", "SOFT", "BRAIN", "HEAD", "FC2", "UA", "UB", "H3", "J3", "B3", "HR3", "HC3")
-SHARP_KERNELS: Final = (
-    "BONE", "EDGE", "LUNG", "DETAIL", "SHARP", "FC3", "FC8", "YA", "YB", "YC", "H6", "H7", "B6", "B7",
-)  # fmt: skip
-
-
-def _prefers(wish: str, series: Sequence[Header]) -> float:
-    """How well a series meets one wish of `prefer`; less is better."""
-    kernel = series[0].convolution_kernel.upper()
-    if wish == "kernel:soft":
-        return 0.0 if kernel.startswith(SOFT_KERNELS) else 2.0 if kernel.startswith(SHARP_KERNELS) else 1.0
-    if wish == "kernel:sharp":
-        return 0.0 if kernel.startswith(SHARP_KERNELS) else 1.0
-    if wish == "original":
-        return float("ORIGINAL" not in series[0].image_type[:1])
-    if series[0].image_orientation is None or series[0].image_position is None:
-        return 1.0
-    normal = np.cross(series[0].image_orientation[:3], series[0].image_orientation[3:])
-    if wish in PLANES:
-        return float(np.argmax(np.abs(normal)) != PLANES[wish])
-    along = sorted(float(normal @ np.array(h.image_position)) for h in series if h.image_position)
-    gap = (along[-1] - along[0]) / max(len(along) - 1, 1)
-    return gap if wish == "thin" else -gap
-
-
-PLANES: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
-PREFERENCES: Final = frozenset({*PLANES, "kernel:soft", "kernel:sharp", "original", "thin", "thick"})
-"""What a card's `prefer` may ask for; the first wish counts most."""
-
-
-def rank(card_input: Input, series: Sequence[Header]) -> tuple[tuple[float, ...], int, int, str]:
-    """Less is better: wishes in their order, more slices, lower series number. The UID comes last."""
-    wishes = tuple(round(_prefers(wish, series), 3) for wish in card_input.prefer)
-    number = min((header.series_number for header in series if header.series_number is not None), default=1 << 31)
-    return wishes, -len(series), number, series[0].series_instance_uid

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.domain.card import Input
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 
@@ -23,7 +22,6 @@ EVEN_MM, EVEN_SHARE = 0.05, 0.02
 MULTIPLE_SHARE: Final = 0.05  # of a gap that is a whole multiple of the median: slices are missing
 ZONE: Final = 3  # as many equal wide gaps in a row are how it was scanned, not a loss
 SAME_PLACE_MM: Final = 0.01
-JITTER: Final = 1.1  # of a gap over the median: a table that wanders, not how it was scanned
 NEAR_MM: Final = 5.0  # as near a place counts as seen
 SAMPLES: Final = 9  # points along each side of an image by which its place is asked
 
@@ -155,6 +153,14 @@ class Region:
         seen &= (across >= -near) & (across <= high_across) & (down >= -near) & (down <= high_down)
         return seen
 
+    def span(self, direction: Vector) -> tuple[float, float, float]:
+        """From where to where the middles of its slices lie along a direction, and their gap there, in mm."""
+        half_down = (self.shape[0] - 1) / 2 * self.spacing_mm[0] * self.laid.column
+        half_across = (self.shape[1] - 1) / 2 * self.spacing_mm[1] * self.laid.row
+        middles = (self.positions + half_down + half_across) @ direction
+        low, high = float(middles.min()), float(middles.max())
+        return low, high, float(np.median(self.laid.gaps_mm)) if len(middles) > 1 else 0.0
+
 
 def points_of(plane: Plane, samples: int = SAMPLES) -> Vector:
     """Points over a plane, `samples` along each side from corner to corner, row by row: (n, 3) in mm, LPS."""
@@ -249,51 +255,3 @@ def _has_zone(multiples: Vector) -> bool:
     runs = np.diff(np.flatnonzero(np.concatenate(([True], np.diff(multiples) != 0, [True]))))
     starts = np.flatnonzero(np.concatenate(([True], np.diff(multiples) != 0)))
     return bool((wide[starts] & (runs >= ZONE)).any())
-
-
-def hold_stack(card_input: Input, laid: Stack) -> None:
-    """The card's conditions on one stack: its gaps, and how many slices it may have at most. Raises NotAnalysable."""
-    count, gaps = len(laid.along_mm), laid.gaps_mm
-    if count < 2:
-        raise NotAnalysable("too-few-slices", str(count))
-    if card_input.slices and count > card_input.slices[1]:
-        raise NotAnalysable("too-many-slices", str(count))
-    if laid.kind == "missing" and card_input.missing == "refuse":
-        raise NotAnalysable("slices-missing", str(laid.missing))
-    widest = float(gaps.max())
-    if card_input.max_gap_mm is None:
-        if laid.kind == "uneven" and widest > JITTER * float(np.median(gaps)):
-            raise NotAnalysable("gap", f"{widest:.1f} mm")
-    elif widest > card_input.max_gap_mm + EVEN_MM:
-        raise NotAnalysable("gap", f"{widest:.1f} mm")
-
-
-def hold_joined(card_input: Input, regions: Sequence[Region]) -> None:
-    """The card's conditions on stacks that are one acquisition: count, extent, and no hole between them.
-
-    Raises NotAnalysable.
-    """
-    least, most = card_input.slices or (2, 100_000)
-    count = sum(len(each.laid.along_mm) for each in regions)
-    if count < max(least, 2):
-        raise NotAnalysable("too-few-slices", str(count))
-    if count > most:
-        raise NotAnalysable("too-many-slices", str(count))
-    spans = sorted(_span(each, regions[0].laid.normal) for each in regions)
-    reached = spans[0][1]
-    for low, high, gap in spans[1:]:
-        if low - reached > max(card_input.max_gap_mm or 0.0, gap, NEAR_MM) + EVEN_MM:
-            raise NotAnalysable("gap", f"{low - reached:.1f} mm")
-        reached = max(reached, high)
-    extent = reached - spans[0][0] + spans[0][2]
-    if card_input.extent_mm and not card_input.extent_mm[0] <= extent <= card_input.extent_mm[1]:
-        raise NotAnalysable("extent", f"{extent:.0f} mm")
-
-
-def _span(region: Region, normal: Vector) -> tuple[float, float, float]:
-    """From where to where the middles of a stack's slices lie along a direction, and their gap there, in mm."""
-    half_down = (region.shape[0] - 1) / 2 * region.spacing_mm[0] * region.laid.column
-    half_across = (region.shape[1] - 1) / 2 * region.spacing_mm[1] * region.laid.row
-    middles = (region.positions + half_down + half_across) @ normal
-    low, high = float(middles.min()), float(middles.max())
-    return low, high, float(np.median(region.laid.gaps_mm)) if len(middles) > 1 else 0.0

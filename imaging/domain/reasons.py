@@ -4,6 +4,7 @@ A reason is a code, and for some codes a detail: `slices-missing: 3`. Ledgers ho
 Each code has a sentence per language in the web's catalogues; a test holds the two together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,3 +86,22 @@ class NotAnalysable(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         self.reason = Reason(code, detail)
         super().__init__(str(self.reason))
+
+
+PROGRESS: Final = (
+    "quality-control", "localizer", "capture", "for-processing", "projection", "map", "subtraction", "derived",
+    "body-part", "view", "age", "sequence", "contrast", "pixel-size-absent", "rescale-absent", "positions-absent",
+    "orientation-invalid", "orientation-mixed", "frames-irregular", "frame-of-reference-differs",
+    "positions-repeated", "positions", "too-few-slices", "too-many-slices", "extent", "slices-missing", "gap", "memory",
+    "acquisitions", "units-unknown", "pixels-blank", "colour", "pixels-unreadable",
+)  # fmt: skip
+"""The order in which reasons are found. Of several images or series, the one that came furthest speaks."""
+
+
+def furthest(reasons: Sequence[Reason]) -> tuple[str, str]:
+    last = max(reasons, key=lambda reason: (_progress(reason), reason.detail))
+    return last.code, last.detail
+
+
+def _progress(reason: Reason) -> int:
+    return PROGRESS.index(reason.code) if reason.code in PROGRESS else 0

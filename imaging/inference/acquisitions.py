@@ -10,14 +10,14 @@ from functools import partial
 
 import numpy as np
 
-from imaging.domain.card import Input
+from imaging.domain.card import VolumeInput
 from imaging.domain.coverage import Coverage
-from imaging.domain.fitting import furthest, rank
 from imaging.domain.gates import Scope, Verdict
-from imaging.domain.geometry import Region, fault_of, hold_joined, hold_stack, plane_of
-from imaging.domain.header import Header
-from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.geometry import Region, fault_of, plane_of
+from imaging.domain.ranking import rank
+from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.source import Source
+from imaging.domain.stack_gates import hold_joined, hold_stack
 from imaging.domain.stacks import (
     MAX_ACQUISITIONS,
     Frame,
@@ -77,23 +77,22 @@ class _Left:
 
 def read_study(
     sources: Sequence[Source],
-    card_input: Input,
-    judge: Callable[[Header], Verdict],
+    card_input: VolumeInput,
+    said: Mapping[str, Verdict],
     max_bytes: int,
     threads: int = 1,
     read: Callable[..., ReadPile] = read_pile,
 ) -> StudyRead:
     """Everything of these instances that the input takes. Raises NotAnalysable where that is nothing.
 
-    `judge` says of each image whether it may be taken, `read` reads a stack; `max_bytes` bounds the stored values
-    that are held at once.
+    `said`: of each image by its UID, whether it may be taken; `read` reads a stack; `max_bytes` bounds the stored
+    values that are held at once.
     """
-    verdicts = {source.header.sop_instance_uid: judge(source.header) for source in sources}
     by_uid = {source.header.sop_instance_uid: source for source in sources}
     left, frames, doubtful = _Left(), list[Frame](), list[Frame]()
     out: list[Reason] = []
     for source in sources:
-        verdict = verdicts[source.header.sop_instance_uid]
+        verdict = said[source.header.sop_instance_uid]
         if verdict.scope is Scope.OUT:
             assert verdict.reason is not None
             out += [verdict.reason] * source.header.number_of_frames
@@ -131,7 +130,7 @@ def read_study(
 def _read_group(
     group: Sequence[Pile],
     sources: Mapping[str, Source],
-    card_input: Input,
+    card_input: VolumeInput,
     left: _Left,
     max_bytes: int,
     read: Callable[..., ReadPile],

@@ -20,8 +20,9 @@ from imaging.domain.image_kind import PROCESSING
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.turning import AS_IT_IS, Turn
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of
+from imaging.preparation.array import Array, middle
 
-Array = NDArray[Any]
+Values = NDArray[Any]
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -36,7 +37,7 @@ class Film:
     brings the film upright. `padding`: the least and the greatest stored value that are no image, where there are any.
     """
 
-    stored: Array
+    stored: Values
     limits: tuple[float, float]
     gain: float
     offset: float
@@ -50,6 +51,19 @@ class Film:
         """Rows and columns of the upright film."""
         rows, columns = self.stored.shape
         return self.turn.size(rows, columns)
+
+    def array(self, shape: tuple[int, int] | None = None, aspect: str = "stretch") -> Array:
+        """The picture with what of it is image, (1, rows, columns): at its own size, or at another.
+
+        `stretch`: to the shape. `pad`: the longer side fits, centred, the rest as dark as the picture's darkest.
+        `crop`: the shorter side fits, and of the longer the middle is taken. A film that is shrunk is never made grey
+        at full size.
+        """
+        if shape is None:
+            picture, image = self.grey(), self.image(*self.shape)
+        else:
+            picture, image = _FITTED[aspect](self, shape)
+        return Array(picture[None], image=image if image is None or image.any() else None)
 
     def grey(self) -> Grey:
         """The whole picture, upright."""
@@ -112,6 +126,34 @@ class Film:
         return values
 
 
+def _stretched(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
+    return film.shrink(*shape), film.image(*shape)
+
+
+def _cropped(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
+    scale = max(wanted / size for wanted, size in zip(shape, film.shape, strict=True))
+    rows, columns = (max(wanted, round(size * scale)) for wanted, size in zip(shape, film.shape, strict=True))
+    part, image = middle((rows, columns), shape), film.image(rows, columns)
+    return film.shrink(rows, columns)[part], None if image is None else image[part]
+
+
+def _padded_to(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
+    scale = min(wanted / size for wanted, size in zip(shape, film.shape, strict=True))
+    rows, columns = (max(1, min(wanted, round(size * scale))) for wanted, size in zip(shape, film.shape, strict=True))
+    canvas = np.full(shape, film.darkest(), np.float32)
+    place = middle(shape, (rows, columns))
+    canvas[place] = film.shrink(rows, columns)
+    image = film.image(rows, columns)
+    if image is None:
+        return canvas, None
+    whole = np.ones(shape, np.bool_)
+    whole[place] = image
+    return canvas, whole
+
+
+_FITTED: Final = {"stretch": _stretched, "crop": _cropped, "pad": _padded_to}
+
+
 @lru_cache(maxsize=64)
 def _triangles(size: int, target: int) -> tuple[tuple[int, int, Grey], ...]:
     """For each target pixel the first and the last (exclusive) source pixel and their weights, as Pillow has them."""
@@ -152,7 +194,7 @@ def read_film(dataset: Dataset, turn: Turn = AS_IT_IS) -> Film:
     return replace(film, turn=turn)
 
 
-def _within(values: Array, ends: tuple[int, int]) -> Mask:
+def _within(values: Values, ends: tuple[int, int]) -> Mask:
     found: Mask = values == ends[0] if ends[0] == ends[1] else (values >= ends[0]) & (values <= ends[1])
     return found
 
@@ -180,7 +222,7 @@ def _hold_contrast(film: Film) -> None:
         raise NotAnalysable("pixels-blank")
 
 
-def _film_of(dataset: Dataset, layout: Layout, stored: Array) -> Film:
+def _film_of(dataset: Dataset, layout: Layout, stored: Values) -> Film:
     """Chooses between table and straight line."""
     is_inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     shows = str(dataset.get("SOPClassUID", "")) not in PROCESSING
@@ -202,7 +244,7 @@ def _film_of(dataset: Dataset, layout: Layout, stored: Array) -> Film:
 def _by_table(
     dataset: Dataset,
     layout: Layout,
-    stored: Array,
+    stored: Values,
     modality_table: Dataset | None,
     interest: Dataset | None,
     window: tuple[float, float, str] | None,

@@ -6,9 +6,7 @@ The expected answer is JSON: `{"findings": [{"code": "bleed", "present": true, "
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,11 @@ from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, Finding, State
 from imaging.domain.header import Header
+from imaging.domain.measures import MEASURES
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
-from imaging.inference.decode import MEASURES
+from imaging.inference.engines.registry import identity
 from imaging.models.copies import digest_of
 
 
@@ -69,11 +68,10 @@ def checked(analyser: Analyser) -> GoldenResult:
 
 
 def proof(card: Card) -> str:
-    """What a golden case has to be run again for, if it changes: all that makes the answer, the case itself, engine,
-    precision, kind of processor.
+    """What a golden case has to be run again for, if it changes: all that makes the answer, the case itself, and what
+    computes it here.
     """
-    engine = f"{card.engine.kind} {importlib.metadata.version('onnxruntime')} {card.engine.precision}"
-    return f"{card.engine.digest[:16]} {card.digest[:16]} {_digest_of_case(card)[:16]} {engine} {_processor()}"
+    return f"{card.engine.digest[:16]} {card.digest[:16]} {_digest_of_case(card)[:16]} {identity(card).proof}"
 
 
 def _digest_of_case(card: Card) -> str:
@@ -91,13 +89,6 @@ def _digest_of_case(card: Card) -> str:
 
 def _files(path: Path) -> list[Path]:
     return sorted(path.rglob("*.dcm")) if path.is_dir() else [path]
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def sources_of(path: Path) -> list[Source]:
@@ -155,8 +146,7 @@ def _said(finding: Finding, key: str) -> Any:
         return getattr(finding, key)
     if key.startswith("centre_"):
         return finding.centre_mm["xyz".index(key[-1])] if finding.centre_mm else None
-    code = MEASURES[key][0] if key in MEASURES else None
-    return next((each.value for each in finding.measurements if each.code == code), None)
+    return MEASURES[key].said(finding) if key in MEASURES else None
 
 
 def _agree(expected: Any, got: Any, tolerance: float) -> bool:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from imaging.domain.card import Input
+from imaging.domain.card import VolumeInput
 from imaging.domain.findings import ImageRef
-from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, hold_stack, lay
+from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, lay
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
+from imaging.domain.stack_gates import hold_stack
 from imaging.domain.stacks import Frame, Pile, frame_of
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of, read_file
 from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
@@ -68,7 +69,7 @@ class ReadPile:
     copies: tuple[Frame, ...]
 
 
-def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: Input, threads: int = 1) -> ReadPile:
+def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: VolumeInput, threads: int = 1) -> ReadPile:
     """A stack's volume; `sources` by SOP Instance UID. A slice that cannot be decoded is left out, if the rest may be
     taken without it. Raises NotAnalysable."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -92,7 +93,7 @@ def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: Input, thre
     return ReadPile(volume, tuple(taken[at] for at in kept), tuple(unread), copies)
 
 
-def _laid_without(taken: Sequence[Frame], why: Reason, card_input: Input) -> Stack:
+def _laid_without(taken: Sequence[Frame], why: Reason, card_input: VolumeInput) -> Stack:
     """How the others lie where slices could not be decoded; `why` speaks where these may not be taken alone."""
     try:
         _, laid = lay([frame.plane for frame in taken])  # they are in order already

@@ -5,7 +5,7 @@ the normal (row x column), from low to high. The laws of geometry themselves sta
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Final
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from imaging.domain.findings import ImageRef
 from imaging.domain.geometry import Region, Stack
+from imaging.domain.grid import Grid
 from imaging.domain.reasons import NotAnalysable
+from imaging.preparation.array import Array
 
-Array = NDArray[Any]
+Values = NDArray[Any]
 Tensor = NDArray[np.float32]
 Vector = NDArray[np.float64]
 
@@ -31,35 +33,6 @@ TOWARD: Final = {
 
 
 @dataclass(frozen=True)
-class Grid:
-    """An even, right-angled grid of voxels. `axes`: unit vectors (LPS) of the index axes, a row each.
-
-    `source_axes`: which axis of the source (0 slice, 1 row, 2 column) each index axis runs along, and whether in its
-    direction.
-    """
-
-    origin: Vector
-    axes: Vector
-    spacing_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
-    source_axes: tuple[tuple[int, bool], ...]
-
-    @property
-    def voxel_ml(self) -> float:
-        """The volume of one voxel."""
-        return float(np.prod(self.spacing_mm)) / 1000
-
-    def to_patient(self, index: NDArray[Any]) -> Vector:
-        """Where voxel centres lie. `index`: (n, 3), may be fractional. Returns (n, 3) in mm, LPS."""
-        place: Vector = self.origin + (np.asarray(index, np.float64) * self.spacing_mm) @ self.axes
-        return place
-
-    def moved(self, first: Sequence[int], shape: tuple[int, ...]) -> "Grid":
-        """A part of this grid, or one that reaches further: from index `first` on, of that shape."""
-        return replace(self, origin=self.to_patient(np.array([first]))[0], shape=(shape[0], shape[1], shape[2]))
-
-
-@dataclass(frozen=True)
 class Volume:
     """`values`: (slices, rows, columns) in the modality's units: int16 where these are whole, else float32.
 
@@ -67,7 +40,7 @@ class Volume:
     `padding`: how many voxels were padding. `dropped`: slices that were there twice.
     """
 
-    values: Array
+    values: Values
     laid: Stack
     positions: Vector
     spacing_mm: tuple[float, float]
@@ -105,21 +78,19 @@ class Volume:
         place: Vector = start + index[:, 1:2] * down + index[:, 2:3] * along
         return place
 
-    def holds(self, mask: NDArray[np.bool_], places: Vector) -> NDArray[np.bool_]:
-        """Whether a mask on the volume's voxels holds these places, (n, 3) in mm, LPS: by the nearest voxel."""
+    def nearest(self, places: Vector) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """The voxels (slice, row, column) nearest to places, both (n, 3), places in mm, LPS; and which places lie in
+        the volume: those of the others mean nothing."""
         distances = places @ self.laid.normal
         between = (self.laid.along_mm[:-1] + self.laid.along_mm[1:]) / 2
         at = np.searchsorted(between, distances)
         offset = places - self.positions[at]
         down = np.round(offset @ self.laid.column / self.spacing_mm[0]).astype(np.intp)
         across = np.round(offset @ self.laid.row / self.spacing_mm[1]).astype(np.intp)
-        _, rows, columns = mask.shape
-        gaps = self.laid.gaps_mm
-        inside = np.abs(distances - self.laid.along_mm[at]) <= float(gaps.max()) / 2 + 1e-6
+        _, rows, columns = self.values.shape
+        inside = np.abs(distances - self.laid.along_mm[at]) <= float(self.laid.gaps_mm.max()) / 2 + 1e-6
         inside &= (down >= 0) & (down < rows) & (across >= 0) & (across < columns)
-        held = np.zeros(len(places), np.bool_)
-        held[inside] = mask[at[inside], down[inside], across[inside]]
-        return held
+        return np.stack([at, down, across], axis=1), inside
 
     def sampled(self, places: Vector) -> Tensor:
         """The volume at any places, (n, 3) in mm, LPS: linear, NaN where it does not reach."""
@@ -152,6 +123,38 @@ class Volume:
         bottom = (1 - x) * self.values[plane, next_row, column] + x * self.values[plane, next_row, next_column]
         mixed: Vector = (1 - y) * top + y * bottom
         return mixed
+
+    def array(
+        self,
+        toward: str = "",
+        spacing_mm: tuple[float, ...] | None = None,
+        is_nearest: bool = False,
+        beside: Sequence["Volume"] = (),
+    ) -> Array:
+        """The volume on a grid of its own axes, (1, *grid.shape).
+
+        `beside`: other stacks of the same acquisition. They lie around this one in it, since half a head ends for a
+        network in a wall of air; what it finds there is theirs.
+        """
+        grid = self.grid(toward=toward, spacing_mm=spacing_mm, beside=beside)
+        values = self.resample(grid, is_nearest=is_nearest)
+        if beside:
+            self._fill_around(values, grid, beside)
+        return Array(values[None], grid)
+
+    def _fill_around(self, values: Tensor, grid: Grid, beside: Sequence["Volume"]) -> None:
+        """Where the volume does not reach: what those beside it hold there, plane by plane of the grid."""
+        for at, plane in enumerate(values):
+            index = np.indices(plane.shape).reshape(2, -1).T
+            places = grid.to_patient(np.column_stack([np.full(len(index), at), index]))
+            open_ = ~self.region.covers(places, 0.0)
+            flat = plane.reshape(-1)
+            for other in beside:
+                wanted = np.flatnonzero(open_)
+                seen = other.sampled(places[wanted])
+                known = ~np.isnan(seen)
+                flat[wanted[known]] = seen[known]
+                open_[wanted[known]] = False
 
     def grid(
         self, *, toward: str = "", spacing_mm: tuple[float, ...] | None = None, beside: Sequence["Volume"] = ()
@@ -257,29 +260,36 @@ class Volume:
         inside = np.ix_(down.inside, along.inside)
         target[inside] = fine[inside]
 
-    def mask_of(self, mask: Array, grid: Grid) -> Array:
-        """A mask, or numbered parts, on a grid of the volume's axes, back on the volume's voxels: the nearest."""
-        first, steps, grid_axes = self._laid_over(grid)
-        turned = mask.transpose(grid_axes)
+    def parts_of(self, parts: Values, first: Sequence[int], grid: Grid) -> tuple[Values, tuple[int, int, int]] | None:
+        """Numbered parts on a box of a grid of the volume's axes, `first` its first voxel, back on the volume's own
+        voxels, by the nearest: on the box of these that holds them, and its first voxel. None: they reach none.
+        """
+        starts, steps, grid_axes = self._laid_over(grid)
+        turned = parts.transpose(grid_axes)
+        own = self._starts()
         _, rows, columns = self.values.shape
-        done = np.zeros(self.values.shape, mask.dtype)
-        for at, (along, down, across) in enumerate(self._starts()):
-            lines = (
-                np.array([along]),
-                down + self.spacing_mm[0] * np.arange(rows),
-                across + self.spacing_mm[1] * np.arange(columns),
-            )
-            index = [
-                np.floor((line - start) / step + 0.5) for line, start, step in zip(lines, first, steps, strict=True)
-            ]
-            inside = [(i >= 0) & (i < n) for i, n in zip(index, turned.shape, strict=True)]
-            if inside[0][0]:
-                plane = turned[int(index[0][0])]
-                seen = np.ix_(inside[1], inside[2])
-                done[at][seen] = plane[
-                    np.ix_(*(i[ok].astype(np.intp) for i, ok in zip(index[1:], inside[1:], strict=True)))
-                ]
-        return done
+        lines = (
+            own[:, :1],
+            own[:, 1:2] + self.spacing_mm[0] * np.arange(rows),
+            own[:, 2:3] + self.spacing_mm[1] * np.arange(columns),
+        )
+        index = [
+            np.floor((line - start) / step + 0.5).astype(np.intp) - first[axis]
+            for line, start, step, axis in zip(lines, starts, steps, grid_axes, strict=True)
+        ]
+        inside = [(each >= 0) & (each < size) for each, size in zip(index, turned.shape, strict=True)]
+        slices = np.flatnonzero(inside[0][:, 0])
+        reached = [slices, *(np.flatnonzero(each[slices].any(axis=0)) for each in inside[1:])]
+        if not all(each.size for each in reached):
+            return None
+        box = tuple(slice(int(each[0]), int(each[-1]) + 1) for each in reached)
+        done = np.zeros([each.stop - each.start for each in box], parts.dtype)
+        for at in slices:
+            plane = turned[index[0][at, 0]]
+            down, across = (inside[axis][at, box[axis]] for axis in (1, 2))
+            seen = plane[np.ix_(index[1][at, box[1]][down], index[2][at, box[2]][across])]
+            done[at - box[0].start][np.ix_(down, across)] = seen
+        return done, (box[0].start, box[1].start, box[2].start)
 
     @property
     def voxel_ml(self) -> Vector:

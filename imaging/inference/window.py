@@ -8,11 +8,11 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.domain.card import Window
+from imaging.inference.engines.engine import Arrays
+from imaging.preparation.array import Tensor
 
-Tensor = NDArray[np.float32]
 Place = tuple[slice, slice, slice]
 
 
@@ -35,27 +35,38 @@ def importance(window: Window) -> Tensor:
     return np.asarray(np.maximum(z[:, None, None] * y[:, None] * x, 1e-3), np.float32)
 
 
-def slide(run: Callable[[Tensor], Tensor], values: Tensor, window: Window) -> tuple[Tensor, int]:
-    """The network's output for the whole volume, and how many patches it took.
+def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tuple[dict[str, Tensor], int]:
+    """The network's outputs for a whole volume, and how many patches it took.
 
-    `values`: (channels, *shape); returns (output channels, *shape). A volume smaller than a patch is padded at the
-    end of each axis with its least value.
+    `arrays`: by name, (channels, *shape), all of one shape; returns (output channels, *shape). A volume smaller than a
+    patch is padded at the end of each axis with its least value.
     """
-    shape = values.shape[1:]
-    wide = [(0, max(0, span - size)) for size, span in zip(shape, window.roi, strict=True)]
-    padded = np.pad(values, [(0, 0), *wide], constant_values=float(values.min())) if any(w for _, w in wide) else values
-    where = places(padded.shape[1:], window)
+    shape = next(iter(arrays.values())).shape[1:]
+    padded = {name: _reaching(each, window) for name, each in arrays.items()}
+    whole = next(iter(padded.values())).shape[1:]
+    where = places(whole, window)
     weight = importance(window)
-    total: Tensor | None = None
-    weights = np.zeros(padded.shape[1:], np.float32)
+    totals: dict[str, Tensor] = {}
+    weights = np.zeros(whole, np.float32)
     for first in range(0, len(where), window.batch):
         batch = where[first : first + window.batch]
-        outputs = run(np.stack([padded[(slice(None), *place)] for place in batch]))
-        if total is None:
-            total = np.zeros((outputs.shape[1], *padded.shape[1:]), np.float32)
-        for place, output in zip(batch, outputs, strict=True):
-            total[(slice(None), *place)] += output * weight
+        cut = {name: np.stack([each[(slice(None), *place)] for place in batch]) for name, each in padded.items()}
+        for name, outputs in run(cut).items():
+            total = totals[name] if name in totals else np.zeros((outputs.shape[1], *whole), np.float32)
+            totals[name] = total
+            for place, output in zip(batch, outputs, strict=True):
+                total[(slice(None), *place)] += output * weight
+        for place in batch:
             weights[place] += weight
-    assert total is not None
-    total /= weights
-    return total[(slice(None), *(slice(0, size) for size in shape))], len(where)
+    inside = (slice(None), *(slice(0, size) for size in shape))
+    for total in totals.values():
+        total /= weights
+    return {name: total[inside] for name, total in totals.items()}, len(where)
+
+
+def _reaching(values: Tensor, window: Window) -> Tensor:
+    """Values that are as large as a patch at least."""
+    wide = [(0, max(0, span - size)) for size, span in zip(values.shape[1:], window.roi, strict=True)]
+    if not any(after for _, after in wide):
+        return values
+    return np.pad(values, [(0, 0), *wide], constant_values=float(values.min()))

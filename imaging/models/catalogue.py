@@ -6,9 +6,9 @@ from pathlib import Path
 
 from imaging.domain.card import Card
 from imaging.domain.site_words import SiteWords
+from imaging.domain.tables import CardError
 from imaging.models.folders import cards_in, folder_faults
 from imaging.models.reading import read_card
-from imaging.models.tables import CardError
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from pathlib import Path, PurePosixPath
 
 from imaging.domain.card import WeightsFile
+from imaging.domain.tables import Table, rule_name
 from imaging.models.copies import digest_of
 from imaging.models.network import Signature, signature
-from imaging.models.tables import Table, rule_name
 from imaging.models.weights import locations
 
 

@@ -1,43 +1,56 @@
 """Reads `[[input]]`: which images a model takes."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pydicom.config
 import pydicom.uid
 
-from imaging.domain.card import Gate, Input
-from imaging.domain.fitting import PREFERENCES
+from imaging.domain.card import FilmInput, Gate, Input, VolumeInput
 from imaging.domain.gates import GATES
-from imaging.models.tables import Table, rule_name
+from imaging.domain.image_kind import FILMS
+from imaging.domain.ranking import PREFERENCES
+from imaging.domain.stack_gates import MOST_SLICES
+from imaging.domain.tables import Table, rule_name
 
 CODE_STRING: Final = re.compile(r"[A-Z0-9_]{1,16}")
 
 
 def read_input(table: Table) -> Input:
+    """One input, of the kind that its `images` and its modalities make it."""
     images = table.choice("images", ("all", "each", "best"), "all")
-    role = table.text("role")
     modality = _modality(table)
-    sop_class_uids = _sop_classes(table)
-    gates = tuple(_gate(each) for each in table.tables("gate"))
-    slices = _range(table, "slices", whole=True)
-    made = Input(
-        role=role,
-        modality=modality,
-        sop_class_uids=sop_class_uids,
-        images=images,  # type: ignore[arg-type]  # the closed set above, as in the next ones
-        gates=gates,
-        slices=(int(slices[0]), int(min(slices[1], 100_000))) if slices else None,
-        extent_mm=_range(table, "extent_mm"),
-        max_gap_mm=table.number("max_gap_mm", None, 0.01, 1000.0) if table.has("max_gap_mm") else None,
-        missing=table.choice("missing", ("refuse", "interpolate"), "refuse"),  # type: ignore[arg-type]
-        contrast=table.choice("contrast", ("any", "yes", "no"), "any"),  # type: ignore[arg-type]
-        weighting=table.choice("weighting", ("", "t1", "t2", "pd", "flair"), ""),
-        derived=table.flag("derived", False),
-        prefer=table.texts("prefer", (), PREFERENCES),
-    )
+    common: dict[str, Any] = {
+        "role": table.text("role"),
+        "modality": modality,
+        "sop_class_uids": _sop_classes(table),
+        "gates": tuple(_gate(each) for each in table.tables("gate")),
+        "contrast": table.choice("contrast", ("any", "yes", "no"), "any"),
+        "weighting": table.choice("weighting", ("", "t1", "t2", "pd", "flair"), ""),
+        "derived": table.flag("derived", False),
+        "images": images,
+    }
+    is_film = images == "each" or (bool(modality) and set(modality) <= FILMS)
+    series = _of_series(table)
+    made = FilmInput(**common) if is_film else VolumeInput(**common, **series)
+    if images == "each":
+        for key, value in series.items():
+            if value and key != "missing":
+                table.fault(key, value, 'is of series, and images = "each" takes films: leave it out', "images-each")
     table.done()
     return made
+
+
+def _of_series(table: Table) -> dict[str, Any]:
+    """What a card may ask of a whole series, and of no film."""
+    slices = _range(table, "slices", whole=True)
+    return {
+        "slices": (int(slices[0]), int(min(slices[1], MOST_SLICES))) if slices else None,
+        "extent_mm": _range(table, "extent_mm"),
+        "max_gap_mm": table.number("max_gap_mm", None, 0.01, 1000.0) if table.has("max_gap_mm") else None,
+        "missing": table.choice("missing", ("refuse", "interpolate"), "refuse"),
+        "prefer": table.texts("prefer", (), PREFERENCES),
+    }
 
 
 def _modality(table: Table) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imaging.domain.card import Card
+from imaging.domain.card import Card, Input
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
-from imaging.models.steps import MOST_CHANNELS
+from imaging.preparation.registry import channels, sizes
+from imaging.preparation.repeat_channels import MOST_CHANNELS
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
@@ -112,25 +113,23 @@ def _text(data: mmap.mmap, at: Span, wanted: int) -> str:
 
 def network_faults(card: Card, network: Signature) -> Iterator[Fault]:
     """All in which the network cannot be what the card says."""
-    given = _named(network.inputs, card.engine.input)
-    if len(network.inputs) > 1:
+    if len(network.inputs) > len(card.engine.inputs):
         names = ", ".join(each.name for each in network.inputs)
         rule = f"takes {len(network.inputs)} inputs ({names}): one is supported"
         yield "engine.file", card.engine.file, rule, "input-count"
-    if given is None:
-        yield "engine.input", card.engine.input, _not_there("input", network.inputs, card), "input-unknown"
-    else:
-        yield from _input_faults(card, given)
-    made = _named(network.outputs, card.engine.output)
-    if made is None:
-        yield "engine.output", card.engine.output, _not_there("output", network.outputs, card), "output-unknown"
-    else:
-        yield from _output_faults(card, made)
-    if card.is_volume and given is not None and made is not None:
-        grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
-        if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
-            rule = f"{card.engine.file} gives {made} for {given}: a value for each voxel is wanted"
-            yield "engine.output", made.name, rule, "output-size"
+    given = {role: _named(network.inputs, name) for role, name in card.engine.inputs.items()}
+    for role, port in given.items():
+        if port is None:
+            name = card.engine.inputs[role]
+            yield "engine.input", name, _not_there("input", network.inputs, card), "input-unknown"
+        else:
+            yield from _input_faults(card, card.input(role), port)
+    for name in card.engine.outputs:
+        made = _named(network.outputs, name)
+        if made is None:
+            yield "engine.output", name, _not_there("output", network.outputs, card), "output-unknown"
+        else:
+            yield from _output_faults(card, made, next(iter(given.values())))
 
 
 def _named(ports: tuple[Port, ...], name: str) -> Port | None:
@@ -141,64 +140,80 @@ def _not_there(what: str, ports: tuple[Port, ...], card: Card) -> str:
     return f"{card.engine.file} has the {what} {' and '.join(map(str, ports)) or '(none)'}"
 
 
-def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
+_WANTED: Final = {2: "(batch, channels, rows, columns)", 3: "(batch, channels, and three sizes)"}
+"""By an input's axes, what the network's must be."""
+
+
+def _input_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]:
     if given.kind not in (0, _FLOAT):
         kind = _TYPES.get(given.kind, f"type {given.kind}")
         yield "engine.input", given.name, f"is {kind} in {card.engine.file}: float32 is wanted", "input-type"
     if given.shape is None:
         return
-    wanted = "(batch, channels, and three sizes)" if card.is_volume else "(batch, channels, rows, columns)"
-    if len(given.shape) != (5 if card.is_volume else 4):
+    wanted = _WANTED[card_input.axes]
+    if len(given.shape) != 2 + card_input.axes:
         yield "engine.input", given.name, f"{card.engine.file} has {given}, where {wanted} is wanted", "input-shape"
         return
-    channels, prepared, last = given.shape[1], card.channels, given.shape[-1]
-    if channels is not None and last is not None and last <= MOST_CHANNELS < channels:
+    wants, prepared, last = given.shape[1], channels(card), given.shape[-1]
+    if wants is not None and last is not None and last <= MOST_CHANNELS < wants:
         rule = f"{card.engine.file} has {given}, with the channels last: {wanted} is wanted"
         yield "engine.input", given.name, rule, "input-shape"
         return
-    if channels is not None and channels != prepared:
-        rule = f"the network's input {given} wants {_counted(channels)}, and the steps make {prepared}"
-        repeat = (
-            f': add do = "repeat-channels", count = {channels}' if prepared == 1 and channels <= MOST_CHANNELS else ""
-        )
+    if wants is not None and wants != prepared:
+        rule = f"the network's input {given} wants {_counted(wants)}, and the steps make {prepared}"
+        repeat = f': add do = "repeat-channels", count = {wants}' if prepared == 1 and wants <= MOST_CHANNELS else ""
         yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
-    yield from _size_faults(card, given, given.shape[2:])
+    yield from _size_faults(card, card_input, given, given.shape[2:])
 
 
-def _counted(channels: int) -> str:
-    return "1 channel" if channels == 1 else f"{channels} channels"
+def _counted(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _size_faults(card: Card, given: Port, wanted: tuple[int | None, ...]) -> Iterator[Fault]:
+def _size_faults(card: Card, card_input: Input, given: Port, wanted: tuple[int | None, ...]) -> Iterator[Fault]:
     """Sizes that the file fixes must be those that the steps make of every study."""
-    made = card.sizes
+    made = sizes(card)
     if not any(wanted):
         return
     if made is None or any(size is not None and size != own for size, own in zip(wanted, made, strict=True)):
-        sizes = " x ".join("any" if size is None else str(size) for size in wanted)
-        rule = f"the network's input {given} wants {sizes}"
+        said = " x ".join("any" if size is None else str(size) for size in wanted)
+        rule = f"the network's input {given} wants {said}"
         key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
-        mend = "" if made else f": {_VOLUMES_VARY if card.is_volume else _FILMS_VARY}"
-        yield key, list(made) if made else None, rule + mend, "input-size"
+        yield key, list(made) if made else None, rule + ("" if made else f": {_VARY[card_input.axes]}"), "input-size"
 
 
-_FILMS_VARY: Final = 'films have sizes of their own: add do = "resize"'
-_VOLUMES_VARY: Final = "volumes have sizes of their own: add [engine.window] with its roi"
+_VARY: Final = {
+    2: 'films have sizes of their own: add do = "resize"',
+    3: "volumes have sizes of their own: add [engine.window] with its roi",
+}
+"""By an input's axes, what mends that a network wants one size."""
 
 
-def _output_faults(card: Card, made: Port) -> Iterator[Fault]:
+def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault]:
+    """`given`: the first input, whose grid a map has."""
     if made.shape is None:
         return
-    wanted = "(batch, channels, and the input's three sizes)" if card.is_volume else "(batch, channels)"
-    if len(made.shape) != (5 if card.is_volume else 2):
+    findings = [(at, each) for at, each in enumerate(card.findings) if card.output_of(each) == made.name]
+    is_map = any(each.is_map for _, each in findings)
+    wanted = "(batch, channels, and the input's three sizes)" if is_map else "(batch, channels)"
+    if len(made.shape) != (5 if is_map else 2):
         rule = f"{card.engine.file} has {made}, where {wanted} is wanted"
         yield "engine.output", made.name, rule, "output-shape"
         return
-    channels = made.shape[1]
-    for at, finding in enumerate(card.findings if channels is not None else ()):
-        if channels is not None and finding.channel >= channels:
-            rule = f"the network's output {made} has {_counted(channels)}, counted from 0"
+    count = made.shape[1]
+    for at, finding in findings if count is not None else ():
+        if count is not None and finding.channel >= count:
+            rule = f"the network's output {made} has {_counted(count)}, counted from 0"
             yield f"finding[{at}].channel", finding.channel, rule, "channel-absent"
-        elif channels == 1 and finding.activation == "softmax":
+        elif count == 1 and finding.activation == "softmax":
             rule = f"the network's output {made} has one channel, with nothing to choose from"
             yield f"finding[{at}].activation", "softmax", rule, "channel-absent"
+    if is_map and given is not None and given.shape is not None:
+        yield from _grid_faults(card, made, given)
+
+
+def _grid_faults(card: Card, made: Port, given: Port) -> Iterator[Fault]:
+    grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
+    if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
+        rule = f"{card.engine.file} gives {made} for {given}: a value for each voxel is wanted"
+        yield "engine.output", made.name, rule, "output-size"

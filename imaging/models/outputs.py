@@ -1,63 +1,86 @@
 """Reads `[[finding]]` and `[[triage]]`: what a network's output means, and when a study is urgent by it."""
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from imaging.domain.card import Calibration, FindingSpec, TriageRule
+from imaging.domain.card import Calibration, FindingSpec, LabelSpec, SegmentSpec, TriageRule
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
-from imaging.models.tables import Table
+from imaging.domain.measures import CENTROID, MEASURES
+from imaging.domain.tables import Table
 
-MEASURES: Final = ("volume_ml", "max_diameter_mm", "centroid", "mean_hu")
-CONDITIONS: Final = ("volume_ml", "max_diameter_mm", "mean_hu")
 AT_LEAST: Final = re.compile(r">=\s*(\d+(?:\.\d+)?)")
+UNSUPPORTED: Final = ("boxes", "number")
 OF_SEGMENTS: Final = ("mask_at", "min_ml", "measure", "present", "probability")
 OF_PROBABILITIES: Final = ("threshold", "calibration")
 
 
 def read_finding(table: Table) -> FindingSpec:
+    """One finding, of the kind that its `as` names."""
     kind = table.text("as", "label")
-    if kind not in ("label", "segment"):
-        unsupported = kind in ("boxes", "number")
-        rule = "is not yet supported" if unsupported else "must be label or segment"
-        table.fault("as", kind, rule, "as-unsupported" if unsupported else "as-unknown")
-    _hold_keys(table, kind)
-    made = FindingSpec(
-        channel=table.whole("channel", None, 0, 10_000),
-        code=_code(table.table("code")),
-        activation=table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),  # type: ignore[arg-type]
-        kind="segment" if kind == "segment" else "label",
-        calibration=_calibration(table.table("calibration")) if table.has("calibration") else None,
-        threshold=table.number("threshold", 0.5, 0.0, 1.0),
-        chosen=table.text("chosen", ""),
-        site=_code(table.table("site")) if table.has("site") else None,
-        mask_at=table.number("mask_at", 0.5, 0.0, 1.0),
-        min_ml=table.number("min_ml", 0.0, 0.0, 10_000.0),
-        measure=table.texts("measure", (), MEASURES),
-        present=_present(table.table("present")) if table.has("present") else {},
-        probability=table.choice("probability", ("", "max-component-mean"), ""),
-    )
-    if len(set(made.measure)) < len(made.measure):
-        table.fault("measure", list(made.measure), "names one measurement twice", "measure-repeated")
-    if made.mask_at == 0.0 and kind == "segment":
-        table.fault("mask_at", 0.0, "would take every voxel: must be more than 0", "mask-at-range")
+    if kind not in _READ:
+        rule = "is not yet supported" if kind in UNSUPPORTED else f"must be {' or '.join(_READ)}"
+        table.fault("as", kind, rule, "as-unsupported" if kind in UNSUPPORTED else "as-unknown")
+    made = _READ.get(kind, _any)(table)
     table.done()
     return made
 
 
-def _hold_keys(table: Table, kind: str) -> None:
-    """Keys that a finding of this kind would not heed."""
-    if kind == "label":
-        for key in OF_SEGMENTS:
-            if table.has(key):
-                rule = 'is of as = "segment" alone: a label is its channel\'s probability'
-                table.fault(key, table.untaken(key), rule, "label-keys")
-    if kind == "segment" and not table.has("probability"):
+def _common(table: Table) -> dict[str, Any]:
+    return {
+        "channel": table.whole("channel", None, 0, 10_000),
+        "code": _code(table.table("code")),
+        "activation": table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),
+        "calibration": _calibration(table.table("calibration")) if table.has("calibration") else None,
+        "threshold": table.number("threshold", 0.5, 0.0, 1.0),
+        "chosen": table.text("chosen", ""),
+        "site": _code(table.table("site")) if table.has("site") else None,
+    }
+
+
+def _label(table: Table) -> LabelSpec:
+    for key in OF_SEGMENTS:
+        if table.has(key):
+            rule = 'is of as = "segment" alone: a label is its channel\'s probability'
+            table.fault(key, table.untaken(key), rule, "label-keys")
+    return _any(table)
+
+
+def _segment(table: Table) -> SegmentSpec:
+    if not table.has("probability"):
         for key in OF_PROBABILITIES:
             if table.has(key):
                 rule = 'decides nothing without probability = "max-component-mean": add it, or ask by present'
                 table.fault(key, table.untaken(key), rule, "segment-keys")
+    made = SegmentSpec(**_common(table), **_of_segment(table))
+    if made.mask_at == 0.0:
+        table.fault("mask_at", 0.0, "would take every voxel: must be more than 0", "mask-at-range")
+    return made
+
+
+def _of_segment(table: Table) -> dict[str, Any]:
+    measure = table.texts("measure", (), (*MEASURES, CENTROID))
+    if len(set(measure)) < len(measure):
+        table.fault("measure", list(measure), "names one measurement twice", "measure-repeated")
+    return {
+        "mask_at": table.number("mask_at", 0.5, 0.0, 1.0),
+        "min_ml": table.number("min_ml", 0.0, 0.0, 10_000.0),
+        "measure": measure,
+        "present": _present(table.table("present")) if table.has("present") else {},
+        "probability": table.choice("probability", ("", "max-component-mean"), ""),
+    }
+
+
+def _any(table: Table) -> LabelSpec:
+    """As a label, whatever else is given: of a kind that is wrong, its other faults are told as well."""
+    made = LabelSpec(**_common(table))
+    _of_segment(table)
+    return made
+
+
+_READ: Final[Mapping[str, Callable[[Table], FindingSpec]]] = {LabelSpec.kind: _label, SegmentSpec.kind: _segment}
+"""By what a card says under `as`."""
 
 
 def _code(table: Table) -> Code:
@@ -87,7 +110,7 @@ def _calibration(table: Table) -> Calibration:
 
 def _present(table: Table) -> dict[str, float]:
     least = {}
-    for key in (each for each in CONDITIONS if table.has(each)):
+    for key in (each for each in MEASURES if table.has(each)):
         rule = table.text(key)
         match = AT_LEAST.fullmatch(rule)
         if match:
@@ -129,14 +152,14 @@ def _least(when: Table, key: str, rule: str, most: float = float("inf")) -> floa
 
 def _hold_rule(when: Table, finding: FindingSpec, probability: float | None, volume_ml: float | None) -> None:
     """A rule that its finding can never fulfil is no rule."""
-    if probability is not None and finding.kind == "segment" and not finding.probability:
+    if probability is not None and isinstance(finding, SegmentSpec) and not finding.probability:
         rule = (
             'the finding has no probability: give it probability = "max-component-mean", or ask volume_ml = ">=5" here'
         )
         when.fault("probability", f">={probability:g}", rule, "triage-probability-absent")
-    if volume_ml is not None and finding.kind == "label":
+    if volume_ml is not None and not isinstance(finding, SegmentSpec):
         rule = "a label has no volume: ask by probability"
         when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")
-    elif volume_ml is not None and "volume_ml" not in finding.measure:
+    elif volume_ml is not None and isinstance(finding, SegmentSpec) and "volume_ml" not in finding.measure:
         rule = 'the finding does not measure it: add "volume_ml" to its measure, so that its reports say it'
         when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")

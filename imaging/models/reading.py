@@ -6,17 +6,18 @@ Unknown keys are faults: a key with a typing error must not silently leave a gat
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from imaging.domain.card import Card, Engine, Golden, Step, Window, covering
+from imaging.domain.tables import CardError, Faults, Table
 from imaging.models.files import inside, weights
 from imaging.models.inputs import read_input, uid_of
 from imaging.models.network import Signature, network_faults
 from imaging.models.outputs import read_finding, read_triage
 from imaging.models.rules import contradictions
-from imaging.models.steps import STEPS
-from imaging.models.tables import CardError, Faults, Table
+from imaging.preparation.registry import STEPS
 
 ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -46,7 +47,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     inputs = tuple(read_input(each) for each in top.tables("input"))
     if len(inputs) != 1:
         top.fault("input", len(inputs), "one [[input]] is supported; several are not yet", "input-count")
-    engine, network = _engine(top.table("engine"), folder)
+    engine, network = _engine(top.table("engine"), folder, [each.role for each in inputs])
     prepare = tuple(_step(each) for each in top.tables("prepare"))
     findings = tuple(read_finding(each) for each in top.tables("finding"))
     if not findings:
@@ -94,7 +95,7 @@ def _step(table: Table) -> Step:
     return made
 
 
-def _engine(table: Table, folder: Path) -> tuple[Engine, Signature | None]:
+def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, Signature | None]:
     kind = table.choice("kind", ("onnx",))
     file = table.text("file")
     sha256 = table.text("sha256")
@@ -103,8 +104,8 @@ def _engine(table: Table, folder: Path) -> tuple[Engine, Signature | None]:
         kind=kind,  # type: ignore[arg-type]  # the closed set above
         file=file,
         sha256=sha256,
-        input=table.text("input"),
-        output=table.text("output"),
+        inputs=dict.fromkeys(roles, table.text("input")),
+        outputs=(table.text("output"),),
         precision=table.choice("precision", ("f32",), "f32"),
         batch=table.whole("batch", 1, 1, 1024),
         memory_mb=table.whole("memory_mb", 1000, 1, 1_000_000),

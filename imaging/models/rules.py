@@ -8,9 +8,11 @@ from typing import Final
 
 import pydicom.uid
 
-from imaging.domain.card import Card, FindingSpec, Input, Step
+from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec, Step
 from imaging.domain.image_kind import FILMS
-from imaging.models.steps import GEOMETRY, ONCE, STEPS
+from imaging.domain.measures import MEASURES
+from imaging.domain.tables import rule_name
+from imaging.preparation.registry import STEPS
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
@@ -38,35 +40,24 @@ ONE_MODALITY: Final[Mapping[str, str]] = {
 
 def contradictions(card: Card) -> Iterator[Fault]:
     """All that does not hold between the tables of a card."""
-    is_volume = card.is_volume and not any(_is_together(each) for each in card.inputs)
     for at, each in enumerate(card.inputs):
         for key, value, rule, name in _input_holds(each):
             yield f"input[{at}].{key}", value, rule, name
-    yield from _prepare_holds(card.prepare, "volume" if is_volume else "film")
-    if card.engine.window is not None and not is_volume:
-        roi = list(card.engine.window.roi)
-        yield "engine.window.roi", roi, "films are not taken patch by patch: leave it out", "window-dimensions"
-    modalities = {modality for each in card.inputs for modality in each.modality}
-    for at, finding in enumerate(card.findings):
-        for key, value, rule, name in _finding_holds(finding, is_volume, modalities):
-            yield f"finding[{at}].{key}", value, rule, name
+        yield from _prepare_holds(card.prepare, each)
+        if card.engine.window is not None and each.axes != len(card.engine.window.roi):
+            roi = list(card.engine.window.roi)
+            yield "engine.window.roi", roi, "films are not taken patch by patch: leave it out", "window-dimensions"
+        for number, finding in enumerate(card.findings):
+            for key, value, rule, name in _finding_holds(finding, each):
+                yield f"finding[{number}].{key}", value, rule, name
     times = Counter(finding.code.value for finding in card.findings)
     for code in sorted(code for code, count in times.items() if count > 1):
         yield "finding", code, "two findings have this code", "finding-repeated"
 
 
-def _is_together(card_input: Input) -> bool:
-    """Whether several films are taken at once."""
-    modalities = set(card_input.modality)
-    return card_input.images != "each" and bool(modalities) and modalities <= FILMS
-
-
 def _input_holds(card_input: Input) -> Iterator[Fault]:
-    if _is_together(card_input):
-        rule = 'films are taken one by one, by images = "each"; best and all of them are not yet supported'
-        yield "images", card_input.images, rule, "images-unsupported"
-    if card_input.images == "each":
-        yield from _each_holds(card_input)
+    if isinstance(card_input, FilmInput):
+        yield from _film_holds(card_input)
     if card_input.weighting and (others := [each for each in card_input.modality if each != "MR"]):
         rule = f"{', '.join(others)} has no weighting: leave it out, or take MR alone"
         yield "weighting", card_input.weighting, rule, "weighting-modality"
@@ -78,16 +69,13 @@ def _input_holds(card_input: Input) -> Iterator[Fault]:
     yield from _gates_hold(card_input)
 
 
-def _each_holds(card_input: Input) -> Iterator[Fault]:
-    if slices := [each for each in card_input.modality if each in SLICES]:
+def _film_holds(film: FilmInput) -> Iterator[Fault]:
+    if film.images != "each":
+        rule = 'films are taken one by one, by images = "each"; best and all of them are not yet supported'
+        yield "images", film.images, rule, "images-unsupported"
+    if slices := [each for each in film.modality if each in SLICES]:
         rule = f'takes films, and {", ".join(slices)} are slices: take them by images = "best", as one volume'
         yield "images", "each", rule, "images-slices"
-    for key, value in (
-        ("slices", card_input.slices), ("extent_mm", card_input.extent_mm), ("max_gap_mm", card_input.max_gap_mm),
-        ("prefer", card_input.prefer),
-    ):  # fmt: skip
-        if value:
-            yield key, value, 'is of series, and images = "each" takes films: leave it out', "images-each"
 
 
 def _gates_hold(card_input: Input) -> Iterator[Fault]:
@@ -98,37 +86,33 @@ def _gates_hold(card_input: Input) -> Iterator[Fault]:
             yield f"gate[{at}].tag", gate.tag, rule, "gate-modality"
 
 
-def _prepare_holds(steps: Sequence[Step], dimensions: str) -> Iterator[Fault]:
+def _prepare_holds(steps: Sequence[Step], card_input: Input) -> Iterator[Fault]:
     """Each step prepares what the model takes, and what changes places comes before what changes values."""
+    known = [(at, step, STEPS[step.do]) for at, step in enumerate(steps) if step.do in STEPS]
     channels = 1
-    for at, step in enumerate(steps):
-        channels = step.options["count"] if step.do == "repeat-channels" else channels
-        if step.do in STEPS and dimensions not in STEPS[step.do].takes:
-            yield f"prepare[{at}].do", step.do, f"does not prepare a {dimensions}", "do-dimensions"
-        if step.do == "normalize" and len(step.options["mean"]) not in (1, channels):
-            rule = f"is for {len(step.options['mean'])} channels, and here there is {channels}"
-            mend = ': put "repeat-channels" before it' if channels == 1 else ""
-            yield f"prepare[{at}].mean", list(step.options["mean"]), rule + mend, "mean-channels"
-        if step.do == "crop-centre" and len(step.options["shape"]) != (3 if dimensions == "volume" else 2):
-            rule = (
-                "three sizes are wanted, in the array's order"
-                if dimensions == "volume"
-                else "rows and columns are wanted"
-            )
-            yield f"prepare[{at}].shape", list(step.options["shape"]), rule, "shape-dimensions"
-        if step.do in ONCE and step.do in {before.do for before in steps[:at]}:
+    for at, step, kind in known:
+        channels = kind.channels(step.options) if kind.channels is not None else channels
+        if card_input.kind not in kind.takes:
+            yield f"prepare[{at}].do", step.do, f"does not prepare a {card_input.kind}", "do-dimensions"
+        for key, value, rule, name in kind.faults(step.options, card_input, channels):
+            yield f"prepare[{at}].{key}", value, rule, name
+        if kind.is_once and step.do in {before.do for before in steps[:at]}:
             yield f"prepare[{at}].do", step.do, "stands twice: once is enough", "do-repeated"
-    first = {step.do for step in steps[: sum(step.do in GEOMETRY for step in steps)]}
-    if late := [step.do for step in steps if step.do in GEOMETRY and step.do not in first]:
+    geometry = [step.do for _, step, kind in known if kind.is_geometry]
+    first = {step.do for step in steps[: len(geometry)]}
+    if late := [do for do in geometry if do not in first]:
         yield "prepare", late, "must come before steps that change values", "prepare-order"
 
 
-def _finding_holds(finding: FindingSpec, is_volume: bool, modalities: set[str]) -> Iterator[Fault]:
-    if (finding.kind == "segment") != is_volume:
+def _finding_holds(finding: FindingSpec, card_input: Input) -> Iterator[Fault]:
+    if finding.kind not in card_input.findings:
         rule = 'of volumes only as = "segment" is supported yet, of films only as = "label"'
         yield "as", finding.kind, rule, "as-dimensions"
-    others = sorted(modalities - {"CT"})
-    for key, named in (("measure", finding.measure), ("present", finding.present)):
-        if "mean_hu" in named and others:
-            rule = f"only CT has Hounsfield units, and the card takes {', '.join(others)}: leave it out"
-            yield key, "mean_hu", rule, "mean-hu-modality"
+    if not isinstance(finding, SegmentSpec):
+        return
+    for key, named in (("measure", finding.measure), ("present", tuple(finding.present))):
+        for name in (each for each in named if each in MEASURES):
+            only = MEASURES[name].modality
+            if only and (others := sorted(set(card_input.modality) - {only})):
+                rule = f"only CT has Hounsfield units, and the card takes {', '.join(others)}: leave it out"
+                yield key, name, rule, f"{rule_name(name)}-modality"

@@ -86,7 +86,7 @@ class Report:
         """
         header = self.header
         known = {each.sop_instance_uid: each for each in self.outcome.images}
-        if self.card.is_volume:
+        if not self.card.names_each_image:
             said = dict.fromkeys(uid for finding in self.findings for uid in finding.sop_instance_uids)
             named = [known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid)) for uid in said]
         else:
@@ -105,4 +105,4 @@ def seen_on(finding: Finding, report: Report) -> list[ImageRef]:
     """
     named = {each.sop_instance_uid: each for each in report.images}
     seen = [named[uid] for uid in finding.sop_instance_uids if uid in named]
-    return seen if seen or report.card.is_volume else list(named.values())
+    return seen if seen or not report.card.names_each_image else list(named.values())

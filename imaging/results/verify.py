@@ -504,7 +504,7 @@ def _values_of_answer(said: Reading, report: Report) -> Iterator[str]:
         ):
             yield f"{spec.code.meaning}: the numbers are not the answer's"
         named = {uid for each in found for _, uid in (child.value for child in each.children if child.value)}
-        looked_at = [] if report.card.is_volume else [each.sop_instance_uid for each in report.images]
+        looked_at = [each.sop_instance_uid for each in report.images] if report.card.names_each_image else []
         if not named <= set(finding.sop_instance_uids or looked_at):
             yield f"{spec.code.meaning}: it names images that it was not seen on"
 

@@ -18,14 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.domain.card import UNPROVEN, Card
+from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
-from imaging.inference.analyser import Analyser, Prepared
+from imaging.inference.analyser import Analyser
+from imaging.inference.prepared import Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
@@ -136,7 +137,7 @@ class Worker:
                 is_synthetic=card.is_synthetic,
             )
         for card in self._served():
-            if not card.is_volume:
+            if card.lane is Lane.FILMS:
                 self._rehearse(rehearse_report, card)
 
     def _served(self) -> list[Card]:
@@ -173,8 +174,8 @@ class Worker:
 
     def work(self, stop: threading.Event) -> None:
         seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
-        batches = {card.id: card.engine.batch for card in self._catalogue.models if not card.is_volume}
-        volumes = frozenset(card.id for card in self._catalogue.models if card.is_volume)
+        batches = {card.id: card.engine.batch for card in self._catalogue.models if card.lane is Lane.FILMS}
+        volumes = frozenset(card.id for card in self._catalogue.models if card.lane is Lane.VOLUMES)
         of_films = False if volumes else None
         lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY, of_films)]
         if volumes:
@@ -273,7 +274,7 @@ class Worker:
 
     def _reads_once(self, card: Card | None) -> bool:
         """Whether no other model reads what this one has read. New pages for each film cost 5 ms of its CPU."""
-        return card is not None and sum(each.is_volume == card.is_volume for each in self._served()) == 1
+        return card is not None and sum(each.lane is card.lane for each in self._served()) == 1
 
     def _conclude(self, task: _Task, outcome: Answer) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.domain.card import Card, Engine, Gate, Input
+from imaging.domain.card import Card, Engine, FilmInput, Gate, Input, VolumeInput
 from imaging.domain.contrast import contrast
-from imaging.domain.fitting import fits, furthest, hold_memory, hold_study, in_scope, verdict, verdicts
+from imaging.domain.fitting import fits, hold_memory, hold_study, in_scope, verdicts
 from imaging.domain.gates import Scope, Verdict, judge
 from imaging.domain.header import Header
-from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.site_words import SiteWords
 from imaging.domain.source import Source
 from imaging.domain.stacks import Pile
@@ -26,13 +26,13 @@ DX, CR, CT, MR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1.1", "1", "2", 
 CHEST = Gate("BodyPartExamined", any=("CHEST", "THORAX"), absent="doubt")
 FRONTAL = Gate("ViewPosition", any=("PA", "AP"), absent="doubt")
 ADULT = Gate("PatientAge", min=18, absent="pass")
-FILM = Input("film", ("DX", "CR"), (DX, CR), "each", (CHEST, FRONTAL, ADULT))
-HEAD = Input(
+FILM = FilmInput("film", ("DX", "CR"), (DX, CR), (CHEST, FRONTAL, ADULT))
+HEAD = VolumeInput(
     "ct",
     ("CT",),
     (CT,),
-    "best",
     (Gate("BodyPartExamined", any=("HEAD", "BRAIN"), absent="doubt"),),
+    images="best",
     slices=(5, 40),
     extent_mm=(20, 300),
     max_gap_mm=7.5,
@@ -44,7 +44,7 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 
 
 def card(*inputs: Input) -> Card:
-    engine = Engine("onnx", "m", "", "x", "y")
+    engine = Engine("onnx", "m", "", {}, ())
     return Card("m", "1", "", "", "", "2.25.1", "research", "", (), inputs, (), engine, (), (), (), None, Path(), "")
 
 
@@ -90,11 +90,12 @@ def select(card: Card, headers: list[Header]) -> list[Header] | Reason:
     """The images that a model takes, or why it takes none."""
     known = {header.sop_instance_uid: header for header in headers}
     images = [known[uid] for uid in sorted(known)]
-    judged = {header.sop_instance_uid: verdict(card, header) for header in images}
+    card_input = card.inputs[0]
+    judged = {header.sop_instance_uid: judge(card_input, header) for header in images}
     try:
         in_card = [h for h in images if judged[h.sop_instance_uid].scope is not Scope.OUT]
         hold_study(card, in_card or images)
-        if not card.is_volume:
+        if isinstance(card_input, FilmInput):
             films = [h for h in images if judged[h.sop_instance_uid].scope is Scope.IN]
             if not films:
                 raise NotAnalysable(*furthest([each.reason for each in judged.values() if each.reason]))
@@ -102,7 +103,8 @@ def select(card: Card, headers: list[Header]) -> list[Header] | Reason:
             return films
         sources = [Source(Path(), header) for header in images]
         room = card.engine.memory_mb << 20
-        read = read_study(sources, card.inputs[0], lambda h: judged[h.sop_instance_uid], room, read=unread)
+        assert isinstance(card_input, VolumeInput)
+        read = read_study(sources, card_input, judged, room, read=unread)
     except NotAnalysable as refused:
         return refused.reason
     return [frame.header for each in read.acquired for part in each.parts for frame in part.used]
@@ -164,7 +166,7 @@ def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any
 
 
 def test_front_and_back_in_the_plane_are_ordinary_in_a_mammogram():
-    breast = Input("breast", ("MG",), (), "each", (Gate("ViewPosition", any=("MLO",)),))
+    breast = FilmInput("breast", ("MG",), (), (Gate("ViewPosition", any=("MLO",)),))
     mlo = film("1", modality="MG", view_position="MLO", patient_orientation=("A", "FR"))
     assert judge(breast, mlo).scope is Scope.IN
 
@@ -228,7 +230,7 @@ def test_what_does_not_fit_at_all_says_in_what():
 def test_what_is_plainly_another_view_or_region_is_out_of_scope_and_what_is_not_understood_is_missing(
     changes: dict[str, Any], is_out: bool, why: str
 ):
-    said = verdict(CHEST_CARD, film("1", **changes))
+    said = judge(FILM, film("1", **changes))
     assert (said.scope is Scope.OUT, str(said.reason)) == (is_out, why)
 
 
@@ -276,7 +278,7 @@ def test_a_sites_words_decide_of_each_question_that_a_card_asks():
 )
 def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: tuple[str, ...], why: str):
     slices = series("s", range(0, 50, 5), image_type=image_type)
-    assert verdict(HEAD_CARD, slices[0]) == Verdict(Scope.OUT, Reason(why))
+    assert judge(HEAD, slices[0]) == Verdict(Scope.OUT, Reason(why))
     assert reason(HEAD_CARD, slices) == why
 
 
@@ -292,19 +294,19 @@ def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: 
 def test_derived_alone_puts_nothing_out_of_scope_and_the_place_of_a_reformat_decides(
     image_type: tuple[str, ...], why: Reason | None
 ):
-    said = verdict(HEAD_CARD, series("s", [0], image_type=image_type)[0])
+    said = judge(HEAD, series("s", [0], image_type=image_type)[0])
     assert said == Verdict(Scope.MISSING if why else Scope.IN, why)
 
 
 def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is_an_original():
     capture = replace(series("s", [0])[0], sop_class_uid="1.2.840.10008.5.1.4.1.1.7")
-    assert verdict(HEAD_CARD, capture) == Verdict(Scope.OUT, Reason("capture"))
+    assert judge(HEAD, capture) == Verdict(Scope.OUT, Reason("capture"))
     raw = replace(film("1"), sop_class_uid=f"{DX}.1")
     for each in (raw, film("1", presentation_intent_type="FOR PROCESSING")):
-        assert verdict(CHEST_CARD, each) == Verdict(Scope.OUT, Reason("for-processing"))
-    assert verdict(card(replace(FILM, sop_class_uids=(f"{DX}.1",))), raw).scope is Scope.IN
+        assert judge(FILM, each) == Verdict(Scope.OUT, Reason("for-processing"))
+    assert judge(replace(FILM, sop_class_uids=(f"{DX}.1",)), raw).scope is Scope.IN
     lossy = series("s", [0], image_type=("DERIVED", "SECONDARY", "AXIAL"), lossy_image_compression="01")
-    assert verdict(HEAD_CARD, lossy[0]).scope is Scope.IN
+    assert judge(HEAD, lossy[0]).scope is Scope.IN
 
 
 def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing_rather_than_out_of_scope():
@@ -336,9 +338,9 @@ def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_mar
 
 
 def test_an_agent_that_is_none_is_an_absent_one_to_a_gate():
-    asked = card(replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),)))
+    asked = replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),))
     scopes = [
-        verdict(asked, each).scope
+        judge(asked, each).scope
         for agent in ("", "KHÔNG", "Iohexol", "UNKNOWN")
         for each in series("s", [0], contrast_bolus_agent=agent)
     ]

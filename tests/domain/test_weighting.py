@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imaging.domain.card import Gate, Input
+from imaging.domain.card import Gate, VolumeInput
 from imaging.domain.gates import Scope, gate, judge
 from imaging.domain.header import Header
 from imaging.domain.site_words import SiteWords
@@ -41,7 +41,7 @@ def test_times_are_taken_for_seconds_where_they_cannot_be_milliseconds(facts: di
 
 
 def test_a_gate_asks_of_the_times_in_milliseconds():
-    asked = Input("mr", ("MR",), gates=(Gate("EchoTime", min=80), Gate("RepetitionTime", min=4000)))
+    asked = VolumeInput("mr", ("MR",), gates=(Gate("EchoTime", min=80), Gate("RepetitionTime", min=4000)))
     assert gate(asked, mr(echo_time=0.09, repetition_time=4.5)) is None
     assert gate(asked, mr(echo_time=0.02, repetition_time=4.5)) is not None
 
@@ -127,7 +127,7 @@ def test_the_weighting_is_told_by_times_then_by_the_description(facts: dict[str,
 def test_an_image_is_out_of_scope_only_where_its_weighting_is_excluded(
     wanted: str, facts: dict[str, Any], description: str, scope: Scope
 ):
-    asked = Input("mr", ("MR",), weighting=wanted)
+    asked = VolumeInput("mr", ("MR",), weighting=wanted)
     assert judge(asked, mr(description, **facts)).scope is scope
 
 

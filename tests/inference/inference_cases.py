@@ -17,7 +17,17 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.dicom_node.headers import read_header
-from imaging.domain.card import Card, Engine, FindingSpec, Input, Step, TriageRule, Window
+from imaging.domain.card import (
+    Card,
+    Engine,
+    FilmInput,
+    LabelSpec,
+    SegmentSpec,
+    Step,
+    TriageRule,
+    VolumeInput,
+    Window,
+)
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
 from imaging.domain.gates import Scope, Verdict
@@ -45,11 +55,10 @@ def source_of(path: Path) -> Source:
     return Source(path, read_header(raw[144 + meta.FileMetaInformationGroupLength :], str(meta.TransferSyntaxUID)))
 
 
-def read_volume(sources: Sequence[Source], card_input: Input, threads: int = 1) -> Volume:
+def read_volume(sources: Sequence[Source], card_input: VolumeInput, threads: int = 1) -> Volume:
     """The first stack that is read of these instances."""
-    return (
-        read_study(sources, card_input, lambda header: Verdict(Scope.IN), 1 << 31, threads).acquired[0].parts[0].volume
-    )
+    said = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
+    return read_study(sources, card_input, said, 1 << 31, threads).acquired[0].parts[0].volume
 
 
 def sources_in(folder: Path) -> list[Source]:
@@ -188,14 +197,14 @@ def _save_network(folder: Path, nodes: list[Any], weights: list[Any], shape: lis
 def film_card(folder: Path, **changes: Any) -> Card:
     sha256 = write_film_network(folder)
     findings = (
-        FindingSpec(0, Code("99IMAGING", "one", "One"), threshold=0.6),
-        FindingSpec(1, Code("99IMAGING", "two", "Two"), threshold=0.99),
+        LabelSpec(0, Code("99IMAGING", "one", "One"), threshold=0.6),
+        LabelSpec(1, Code("99IMAGING", "two", "Two"), threshold=0.99),
     )
     return _card(
         folder,
-        inputs=(Input("film", ("DX", "CR"), images="each"),),
+        inputs=(FilmInput("film", ("DX", "CR")),),
         prepare=(Step("resize", {"shape": (32, 32), "aspect": "stretch"}), Step("zscore", {})),
-        engine=Engine("onnx", "model.onnx", sha256, "x", "y", batch=4),
+        engine=Engine("onnx", "model.onnx", sha256, {"film": "x"}, ("y",), batch=4),
         findings=changes.pop("findings", findings),
         triage=(TriageRule("one", 0.7, TriageClass.URGENT), TriageRule("two", 0.0, TriageClass.STAT)),
         **changes,
@@ -204,25 +213,29 @@ def film_card(folder: Path, **changes: Any) -> Card:
 
 def volume_card(folder: Path, **changes: Any) -> Card:
     """Finds what is brighter than 40 HU."""
-    finding = FindingSpec(
+    finding = SegmentSpec(
         1,
         Code("SCT", "1386000", "Intracranial hemorrhage"),
         activation="softmax",
-        kind="segment",
         min_ml=0.05,
         measure=("volume_ml", "max_diameter_mm", "centroid", "mean_hu"),
         present={"volume_ml": 0.1},
         probability="max-component-mean",
     )
     defaults: dict[str, Any] = {
-        "inputs": (Input("ct", ("CT",), slices=(3, 600), max_gap_mm=8.0),),
+        "inputs": (VolumeInput("ct", ("CT",), slices=(3, 600), max_gap_mm=8.0),),
         "prepare": (
             Step("orient", {"to": "SAR"}),
             Step("resample", {"spacing": (2.0, 1.0, 1.0), "mode": "linear"}),
             Step("window", {"low": 0.0, "high": 80.0}),
         ),
         "engine": Engine(
-            "onnx", "model.onnx", write_threshold_network(folder), "x", "y", window=Window((8, 16, 16), batch=3)
+            "onnx",
+            "model.onnx",
+            write_threshold_network(folder),
+            {"ct": "x"},
+            ("y",),
+            window=Window((8, 16, 16), batch=3),
         ),
         "findings": (finding,),
         "triage": (TriageRule("1386000", 0.5, TriageClass.STAT),),

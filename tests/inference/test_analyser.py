@@ -27,7 +27,8 @@ from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference import analyser as door
 from imaging.inference.analyser import Analyser
-from imaging.inference.engine import Engine, load
+from imaging.inference.engines.engine import Arrays, Engine, Identity
+from imaging.inference.engines.registry import load
 from imaging.inference.golden import check
 from imaging.roles.memory import memory_limit
 
@@ -82,16 +83,16 @@ def test_a_study_of_several_films_has_the_largest_probability_and_names_those_th
 class Failing:
     """A network that cannot bear bright films, and no more than two at once. Stands in for a real fault."""
 
-    description = "failing 1"
-    input_shape: tuple[int | None, ...] = (None, 1, 32, 32)
+    identity = Identity("failing", "1", "none", "f32", "none", 1)
     together = 4
 
-    def run(self, batch: np.ndarray, *, is_alone: bool = True) -> np.ndarray:
+    def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
+        batch = arrays["x"]
         if len(batch) > 2:
             raise MemoryError
         if (batch > 0.9).any():
             raise RuntimeError("patient NGUYEN^VAN A")
-        return np.zeros((len(batch), 2), np.float32)
+        return {"y": np.zeros((len(batch), 2), np.float32)}
 
     def close(self) -> None:
         pass
@@ -100,7 +101,7 @@ class Failing:
 def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(door.engine, "load", lambda card, threads: Failing())
+    monkeypatch.setattr(door.engines, "load", lambda card, threads: Failing())
     card = replace(film_card(tmp_path / "model"), prepare=(Step("resize", {"shape": (32, 32), "aspect": "stretch"}),))
     bright = np.zeros((64, 64), int)
     bright[:40] = 4095
@@ -109,7 +110,7 @@ def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     outcomes = analyser.run([analyser.prepare(study) for study in studies])
     assert [each.state for each in outcomes] == [State.ANALYSED, State.FAILED, State.ANALYSED, State.ANALYSED]
     assert outcomes[1].fault is not None
-    assert outcomes[1].fault.startswith("RuntimeError at inference/analyser.py:")
+    assert outcomes[1].fault.startswith("RuntimeError at inference/running.py:")
     assert "NGUYEN" not in outcomes[1].fault
 
 
@@ -138,7 +139,7 @@ def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, f
 
 def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, films: list[Source]):
     card = film_card(tmp_path / "model")
-    card = replace(card, engine=replace(card.engine, input="image"))
+    card = replace(card, engine=replace(card.engine, inputs={"film": "image"}))
     outcome = Analyser(card).analyse(films[:1])
     assert outcome.state is State.FAILED
     wanted = "the card wants input image and output y"
@@ -325,7 +326,7 @@ def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path):
     assert "NGUYEN" not in fault
     (tmp_path / "model" / "expected.json").write_text("{}")
     assert check(card).faults[0].startswith("KeyError at inference/golden.py:")
-    assert not check(replace(card, engine=replace(card.engine, output="z"))).passed
+    assert not check(replace(card, engine=replace(card.engine, outputs=("z",)))).passed
 
 
 @pytest.fixture(params=["onnxruntime"])
@@ -335,22 +336,21 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
 
 def test_an_engine_gives_a_row_per_input_and_the_same_one_each_time(engine: Engine):
     batch = np.random.default_rng(1).normal(size=(3, 1, 32, 32)).astype(np.float32)
-    first = engine.run(batch)
+    first = engine.run({"x": batch})["y"]
     assert first.shape == (3, 2)
     assert first.dtype == np.float32
-    assert np.array_equal(engine.run(batch), first)
-    assert np.allclose(engine.run(batch[1:2]), first[1:2], atol=1e-6)
-    assert engine.input_shape[1:] == (1, 32, 32)
+    assert np.array_equal(engine.run({"x": batch})["y"], first)
+    assert np.allclose(engine.run({"x": batch[1:2]})["y"], first[1:2], atol=1e-6)
     engine.close()
 
 
 def test_a_network_of_a_fixed_batch_size_takes_any_number_of_films(tmp_path: Path):
     card = film_card(tmp_path / "model")
     batch = np.random.default_rng(1).normal(size=(5, 1, 32, 32)).astype(np.float32)
-    free = load(card, 1).run(batch)
+    free = load(card, 1).run({"x": batch})["y"]
     sha256 = write_film_network(tmp_path / "model", batch=3)
     fixed = replace(card, engine=replace(card.engine, sha256=sha256))
-    assert np.allclose(load(fixed, 1).run(batch), free, atol=1e-6)
+    assert np.allclose(load(fixed, 1).run({"x": batch})["y"], free, atol=1e-6)
 
 
 def test_several_threads_may_use_one_analyser(tmp_path: Path, films: list[Source]):

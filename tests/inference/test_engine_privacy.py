@@ -10,7 +10,7 @@ from small_models import write_models
 LOADS_A_MODEL = """
 import sys
 from pathlib import Path
-from imaging.inference.engine import load
+from imaging.inference.engines.registry import load
 from imaging.models.reading import read_card
 load(read_card(Path(sys.argv[1])), 1)
 """

@@ -1,5 +1,6 @@
 """A film's grey values, and the promise that shrinking it by lines gives what Pillow gives for the whole."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,18 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from imaging.domain.card import Step
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.turning import turn_of
-from imaging.inference.film import read_film
+from imaging.inference.film import Film, read_film
 from imaging.inference.pixels import decode, read_file
-from imaging.inference.prepare import prepare_film
+from imaging.preparation.array import Tensor
+from imaging.preparation.registry import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore:Applying a VOI LUT")  # pydicom's, of what it is asked here
 STRETCH = (Step("resize", {"shape": (64, 64), "aspect": "stretch"}), Step("zscore", {}))
 PAD = (Step("resize", {"shape": (64, 64), "aspect": "pad"}), Step("zscore", {}))
+
+
+def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
+    return prepare(film.array, steps).values
 
 
 def by_definition(grey: np.ndarray, size: int = 64) -> np.ndarray:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from imaging.domain.card import Window
-from imaging.inference.window import Tensor, slide
+from imaging.inference.window import slide
+from imaging.preparation.array import Tensor
 
 pytest.importorskip("monai", reason="MONAI is not there: pip install 'imaging[monai]'")
 
@@ -24,7 +25,7 @@ def test_a_volume_in_patches_is_what_monai_makes_of_it(shape: tuple[int, int, in
 
     values = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
     window = Window((16, 16, 16), overlap, blend, batch=3)  # type: ignore[arg-type]
-    ours, patches = slide(uneven, values, window)
+    ours, patches = slide(lambda arrays: {"y": uneven(arrays["x"])}, {"x": values}, window)
     theirs = sliding_window_inference(
         torch.from_numpy(values)[None],
         window.roi,
@@ -34,4 +35,4 @@ def test_a_volume_in_patches_is_what_monai_makes_of_it(shape: tuple[int, int, in
         mode=blend,
     )
     assert patches >= 1
-    np.testing.assert_allclose(ours, theirs[0].numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours["y"], theirs[0].numpy(), rtol=1e-5, atol=1e-5)

@@ -13,13 +13,13 @@ from inference_cases import film_card, volume_card, write_film, write_series
 from onnx import TensorProto, helper, numpy_helper
 from small_models import write_beside
 
-from imaging.domain.card import Card, FindingSpec, Golden, TriageRule, Window
+from imaging.domain.card import Card, Golden, LabelSpec, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.outputs import shape_fault
 from imaging.inference.analyser import Analyser
-from imaging.inference.engine import load
+from imaging.inference.engines.registry import load
 from imaging.inference.golden import check, proof
 from imaging.models.copies import Copies, digest_of
 from imaging.models.reading import read_card
@@ -30,7 +30,7 @@ POOLED = [helper.make_node("GlobalAveragePool", ["x"], ["mean"]), helper.make_no
 
 def network(card: Card, nodes: Sequence[Any], weights: dict[str, Any] | None = None, **options: Any) -> Card:
     """The card with another network: from x, of any sizes, to y."""
-    axes = 5 if card.is_volume else 4
+    axes = 2 + card.inputs[0].axes
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [f"d{n}" for n in range(axes)])
     y = helper.make_empty_tensor_value_info("y")
     made = [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()]
@@ -43,12 +43,12 @@ def network(card: Card, nodes: Sequence[Any], weights: dict[str, Any] | None = N
 
 def film(tmp_path: Path, **changes: Any) -> Card:
     """A film's card with one finding, of channel 0."""
-    return film_card(tmp_path / "film", findings=(FindingSpec(0, Code("99IMAGING", "one", "One"), **changes),))
+    return film_card(tmp_path / "film", findings=(LabelSpec(0, Code("99IMAGING", "one", "One"), **changes),))
 
 
 def fault(card: Card, given: Sequence[int] = FILM) -> str:
     with pytest.raises(Told) as said:
-        load(card, 1).run(np.zeros(given, np.float32))
+        load(card, 1).run({"x": np.zeros(given, np.float32)})
     return str(said.value)
 
 
@@ -111,7 +111,7 @@ def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
 
 def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_path: Path):
     card = network(film(tmp_path), [*POOLED, helper.make_node("Identity", ["flat"], ["y"])])
-    assert load(card, 1).run(np.zeros(FILM, np.float32)).shape == (1, 1)
+    assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].shape == (1, 1)
     second = replace(card, findings=(replace(card.findings[0], channel=1),))
     assert "(1, 1), where (1, at least 2) is wanted" in fault(second)
     softmax = replace(card, findings=(replace(card.findings[0], activation="softmax"),))
@@ -120,16 +120,16 @@ def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_pat
 
 def test_a_batch_is_answered_row_by_row(tmp_path: Path):
     card = film(tmp_path)
-    assert shape_fault(card, (3, 1, 32, 32), (3, 1)) == ""
-    assert "(1, 1), where (3, at least 1)" in shape_fault(card, (3, 1, 32, 32), (1, 1))
-    assert shape_fault(card, (3, 1, 32, 32), (6, 1)) != ""
+    assert shape_fault(card, "y", (3, 1, 32, 32), (3, 1)) == ""
+    assert "(1, 1), where (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
+    assert shape_fault(card, "y", (3, 1, 32, 32), (6, 1)) != ""
 
 
 @pytest.mark.parametrize("kind", ["half", "whole numbers"])
 def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str):
     to = TensorProto.FLOAT16 if kind == "half" else TensorProto.INT64
     card = network(film(tmp_path), [*POOLED, helper.make_node("Cast", ["flat"], ["y"], to=to)])
-    assert load(card, 1).run(np.zeros(FILM, np.float32)).dtype == np.float32
+    assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].dtype == np.float32
 
 
 def test_an_output_that_is_no_tensor_is_said(tmp_path: Path):
@@ -220,7 +220,7 @@ def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytes
     ]
     gather = network(film(tmp_path / "other"), nodes, {"w": np.zeros(3, np.float32)})
     with pytest.raises(Told) as said:
-        load(gather, 1).run(np.full(FILM, 1234, np.float32))
+        load(gather, 1).run({"x": np.full(FILM, 1234, np.float32)})
     assert "while running Gather node" in str(said.value)
     assert "idx=# must be within" in str(said.value)
     assert "1234" not in str(said.value) + "".join(capfd.readouterr())

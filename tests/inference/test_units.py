@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from inference_cases import CT, shared, source_of, write_series
 
-from imaging.domain.card import Input
+from imaging.domain.card import VolumeInput
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
@@ -16,7 +16,7 @@ from imaging.inference.acquisitions import read_study
 from imaging.inference.pixels import Layout, padding_of
 from imaging.inference.volume import Volume
 
-ANY = {each: Input(each.lower(), (each,)) for each in ("CT", "MR")}
+ANY = {each: VolumeInput(each.lower(), (each,)) for each in ("CT", "MR")}
 HEAD = np.random.default_rng(11).integers(-1000, 1900, (4, 16, 16)).astype(float)
 
 
@@ -46,7 +46,8 @@ def stored_as(
 
 
 def read(sources: list[Source], modality: str = "CT") -> Volume:
-    study = read_study(sources, ANY[modality], lambda header: Verdict(Scope.IN), 1 << 31)
+    said = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
+    study = read_study(sources, ANY[modality], said, 1 << 31)
     return study.acquired[0].parts[0].volume
 
 

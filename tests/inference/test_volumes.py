@@ -8,12 +8,12 @@ import pytest
 import SimpleITK
 from inference_cases import AXIAL, MR, read_volume, shared, sheared_box, source_of, sources_in, write_series
 
-from imaging.domain.card import Input, Step
+from imaging.domain.card import Step, VolumeInput
 from imaging.domain.reasons import NotAnalysable
-from imaging.inference.prepare import prepare_volume
 from imaging.inference.volume import Volume
+from imaging.preparation.registry import prepare
 
-ANY = Input("ct", ("CT",), max_gap_mm=8.0)
+ANY = VolumeInput("ct", ("CT",), max_gap_mm=8.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
@@ -52,9 +52,9 @@ REGULAR = ("ct/phantom_head/bleed", "mr/phantom_brain/lesion", "mr/t1_sagittal_s
 @pytest.mark.parametrize("spacing", [(1.0, 1.5, 2.0), (2.0, 2.0, 4.0)])
 def test_a_regular_series_is_resampled_as_simpleitk_does_it(name: str, spacing: tuple[float, float, float]):
     folder = shared(name)
-    volume = read_volume(sources_in(folder), Input("any", ("CT", "MR"), max_gap_mm=8.0))
+    volume = read_volume(sources_in(folder), VolumeInput("any", ("CT", "MR"), max_gap_mm=8.0))
     steps = (Step("orient", {"to": "RAS"}), Step("resample", {"spacing": spacing, "mode": "linear"}))
-    got = prepare_volume(volume, steps).values[0]
+    got = prepare(volume.array, steps).values[0]
     wanted = on_ras(by_sitk(folder), spacing, volume.outside)
     assert got.shape == wanted.shape
     scale = float(np.abs(wanted).max())
@@ -86,7 +86,7 @@ def test_after_orient_the_index_grows_where_its_letters_say(tmp_path: Path, orie
     volume = read_volume(
         write_series(tmp_path / "s", noise(7, 12, 15), np.arange(7) * 1.5, orientation=orientation), ANY
     )
-    prepared = prepare_volume(volume, (Step("orient", {"to": to}),))
+    prepared = prepare(volume.array, (Step("orient", {"to": to}),))
     origin, *ends = prepared.grid.to_patient(np.concatenate(([[0, 0, 0]], np.eye(3))))
     steps = [end - origin for end in ends]
     grows = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "S": (2, 1), "I": (2, -1)}  # in LPS
@@ -122,7 +122,7 @@ def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path)
 
 def test_the_real_tilted_uneven_head_is_a_volume(tmp_path: Path):
     sources = sources_in(shared("ct/ge_head_human"))
-    volume = read_volume(sources, Input("ct", ("CT",), max_gap_mm=7.5), threads=2)
+    volume = read_volume(sources, VolumeInput("ct", ("CT",), max_gap_mm=7.5), threads=2)
     assert volume.values.shape == (28, 512, 512)
     assert volume.laid.kind == "uneven"
     assert volume.laid.tilt_degrees == pytest.approx(18.5, abs=0.05)
@@ -132,7 +132,7 @@ def test_the_real_tilted_uneven_head_is_a_volume(tmp_path: Path):
         header = next(s.header for s in sources if s.header.sop_instance_uid == image.sop_instance_uid)
         assert np.allclose(volume.to_patient(np.array([[at, 0, 0]]))[0], header.image_position)
     with pytest.raises(NotAnalysable, match=r"gap: 7.0 mm"):
-        read_volume(sources, Input("ct", ("CT",), max_gap_mm=6.0))
+        read_volume(sources, VolumeInput("ct", ("CT",), max_gap_mm=6.0))
 
 
 def test_uneven_slices_are_interpolated_where_they_truly_lie(tmp_path: Path):
@@ -150,7 +150,7 @@ def test_missing_slices_are_refused_by_number_or_interpolated_as_the_card_says(t
     sources = write_series(tmp_path / "s", noise(17, 16, 16), along)
     with pytest.raises(NotAnalysable, match="slices-missing: 3"):
         read_volume(sources, ANY)
-    volume = read_volume(sources, Input("ct", ("CT",), missing="interpolate"))
+    volume = read_volume(sources, VolumeInput("ct", ("CT",), missing="interpolate"))
     assert volume.facts["slices_missing"] == "3"
     assert volume.grid().shape[0] == 20
 
@@ -169,7 +169,7 @@ def test_one_slice_twice_is_taken_once_if_its_pixels_are_the_same(tmp_path: Path
 def test_two_echoes_at_one_place_are_told_apart(tmp_path: Path):
     first = write_series(tmp_path / "a", noise(5, 16, 16), np.arange(5.0), modality="MR", EchoTime="20")
     second = write_series(tmp_path / "b", noise(5, 16, 16) + 1, np.arange(5.0), modality="MR", EchoTime="80")
-    volume = read_volume([*second, *first], Input("mr", ("MR",)))
+    volume = read_volume([*second, *first], VolumeInput("mr", ("MR",)))
     assert np.array_equal(volume.values, noise(5, 16, 16))
 
 
@@ -208,7 +208,7 @@ def test_enhanced_frames_have_their_own_place_and_slope():
 
 
 def test_an_enhanced_series_of_two_kinds_of_frames_gives_one_of_them():
-    volume = read_volume(sources_in(shared("mr/enhanced_phantom_philips")), Input("mr", ("MR",)))
+    volume = read_volume(sources_in(shared("mr/enhanced_phantom_philips")), VolumeInput("mr", ("MR",)))
     assert volume.values.shape == (32, 64, 64)
 
 
@@ -218,7 +218,9 @@ def test_a_mask_returns_to_within_half_a_voxel(tmp_path: Path):
     mask[4:8, 10:22, 20:35] = True
     inside = Volume(**{**volume.__dict__, "values": np.where(mask, 1000, 0).astype(np.int16)})
     grid = volume.grid(toward="SAR", spacing_mm=(1.0, 0.7, 0.7))
-    back = volume.mask_of(inside.resample(grid) >= 500, grid)
+    parts, (z, y, x) = volume.parts_of(inside.resample(grid) >= 500, (0, 0, 0), grid) or pytest.fail("nothing")
+    back = np.zeros(volume.values.shape, bool)
+    back[z : z + parts.shape[0], y : y + parts.shape[1], x : x + parts.shape[2]] = parts
     centre, wanted = (volume.to_patient(np.argwhere(each)).mean(axis=0) for each in (back, mask))
     assert (np.abs(centre - wanted) < 0.5 * np.array([0.6, 0.8, 3.0])).all()
     assert back.sum() == pytest.approx(mask.sum(), rel=0.1)
@@ -229,12 +231,12 @@ def test_malformed_geometry_ends_with_a_reason_or_a_volume():
     series: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.dcm")):
         series.setdefault(path.name[:3], []).append(path)
-    card_input = Input("any", ("CT", "MR", "DX"), slices=(1, 600), max_gap_mm=8.0)
+    card_input = VolumeInput("any", ("CT", "MR", "DX"), slices=(1, 600), max_gap_mm=8.0)
     ends = {}
     for name, paths in series.items():
         try:
             volume = read_volume([source_of(path) for path in paths], card_input)
-            prepare_volume(volume, (Step("orient", {"to": "RAS"}),))
+            prepare(volume.array, (Step("orient", {"to": "RAS"}),))
             ends[name] = "volume"
         except NotAnalysable as refused:
             ends[name] = refused.reason.code
@@ -254,14 +256,14 @@ def test_malformed_geometry_ends_with_a_reason_or_a_volume():
 def test_a_volume_of_another_class_keeps_its_padding_at_zero(tmp_path: Path):
     sources = write_series(tmp_path / "s", noise(4, 16, 16), np.arange(4.0), modality="MR")
     assert sources[0].header.sop_class_uid == MR
-    assert read_volume(sources, Input("mr", ("MR",))).outside == 0.0
+    assert read_volume(sources, VolumeInput("mr", ("MR",))).outside == 0.0
 
 
 def test_shapes_can_be_cropped_and_padded(tmp_path: Path):
     volume = read_volume(write_series(tmp_path / "s", noise(9, 20, 31), np.arange(9.0)), ANY)
-    cropped = prepare_volume(volume, (Step("crop-centre", {"shape": (5, 50, 11)}),))
+    cropped = prepare(volume.array, (Step("crop-centre", {"shape": (5, 50, 11)}),))
     assert cropped.values.shape == (1, 5, 20, 11)
     assert np.array_equal(cropped.values[0], volume.values[2:7, :, 10:21])
     assert np.allclose(cropped.grid.origin, volume.to_patient(np.array([[2, 0, 10]]))[0], atol=1e-6)
-    padded = prepare_volume(volume, (Step("pad-multiple", {"of": 8}),))
+    padded = prepare(volume.array, (Step("pad-multiple", {"of": 8}),))
     assert padded.values.shape == (1, 16, 24, 32)

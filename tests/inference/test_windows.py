@@ -5,22 +5,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.card import Window
+from imaging.inference.engines.engine import Arrays
 from imaging.inference.window import importance, places, slide
 
 SIDE = st.integers(1, 20)
 
 
-def doubled(batch: np.ndarray) -> np.ndarray:
-    return np.concatenate([2 * batch, -batch], axis=1)
+def doubled(arrays: Arrays) -> Arrays:
+    return {"y": np.concatenate([2 * arrays["x"], -arrays["x"]], axis=1)}
 
 
 @settings(deadline=None)  # machines are shared
 @given(st.tuples(SIDE, SIDE, SIDE), st.tuples(SIDE, SIDE, SIDE), st.sampled_from([0.0, 0.25, 0.5]), st.integers(1, 4))
 def test_a_pointwise_network_gives_the_same_by_patches(shape, roi, overlap, batch):
     values = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
-    outputs, patches = slide(doubled, values, Window(roi, overlap, batch=batch))
+    outputs, patches = slide(doubled, {"x": values}, Window(roi, overlap, batch=batch))
     assert patches >= 1
-    assert np.allclose(outputs, doubled(values[None])[0], atol=1e-5)
+    assert np.allclose(outputs["y"], doubled({"x": values[None]})["y"][0], atol=1e-5)
 
 
 @settings(deadline=None)  # machines are shared
@@ -39,12 +40,22 @@ def test_overlap_and_padding_are_as_the_card_says():
     assert len(places((84, 48, 48), Window((48, 48, 48), 0.25))) == 2
     seen = []
 
-    def remember(batch: np.ndarray) -> np.ndarray:
-        seen.append(batch.copy())
-        return batch
+    def remember(arrays: Arrays) -> Arrays:
+        seen.append(arrays["x"].copy())
+        return arrays
 
-    slide(remember, np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2) - 3, Window((2, 2, 4)))
+    slide(remember, {"x": np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2) - 3}, Window((2, 2, 4)))
     assert (seen[0][0, 0, :, :, 2:] == -3).all()  # padded with the least value
+
+
+def test_several_inputs_are_cut_alike_and_each_output_is_blended_by_itself():
+    def both(arrays: Arrays) -> Arrays:
+        return {"sum": arrays["a"] + arrays["b"], "b": arrays["b"]}
+
+    one, other = np.random.default_rng(1).normal(size=(2, 1, 5, 9, 7)).astype(np.float32)
+    outputs, _ = slide(both, {"a": one, "b": other}, Window((4, 4, 4), 0.5, batch=3))
+    assert np.allclose(outputs["sum"], one + other, atol=1e-5)
+    assert np.allclose(outputs["b"], other, atol=1e-5)
 
 
 def test_weights_fall_from_the_middle_and_never_vanish():

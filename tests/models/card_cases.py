@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from imaging.domain.tables import CardError
 from imaging.models.reading import read_card
-from imaging.models.tables import CardError
 
 WEIGHTS = b"weights"
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()

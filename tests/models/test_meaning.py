@@ -10,9 +10,9 @@ from small_models import write_beside
 
 from imaging.domain.card import TriageRule, WeightsFile
 from imaging.domain.findings import TriageClass
+from imaging.domain.tables import CardError
 from imaging.models.copies import digest_of
 from imaging.models.reading import read_card
-from imaging.models.tables import CardError
 
 NO_PROBABILITY = HEAD.replace('probability = "max-component-mean"\n', "")
 LABEL = 'as = "label"'

@@ -9,9 +9,9 @@ import pytest
 from card_cases import CHEST, DIGEST, HEAD, written
 from onnx import TensorProto, helper, numpy_helper
 
+from imaging.domain.tables import CardError
 from imaging.models.network import Port, Signature, signature
 from imaging.models.reading import read_card
-from imaging.models.tables import CardError
 
 FILM, FILM_LABELS = ["n", 1, 224, 224], ["n", 2]
 HEAD_IN, HEAD_OUT = ["n", 1, 96, 96, 48], ["n", 2, 96, 96, 48]

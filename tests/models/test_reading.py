@@ -7,21 +7,23 @@ from pathlib import Path
 import pytest
 from card_cases import CHEST, DIGEST, HEAD, faults, written
 
-from imaging.domain.card import Gate, Step
+from imaging.domain.card import FilmInput, Gate, LabelSpec, Lane, SegmentSpec, Step, VolumeInput
 from imaging.domain.findings import TriageClass
-from imaging.inference.prepare import SHAPES, VALUES
+from imaging.domain.tables import CardError
+from imaging.inference.decoders.registry import DECODERS
+from imaging.inference.engines.registry import ENGINES
+from imaging.inference.readers.registry import READERS
 from imaging.models.catalogue import load_models
 from imaging.models.folders import shipped_folder
 from imaging.models.reading import read_card
-from imaging.models.steps import STEPS
-from imaging.models.tables import CardError
+from imaging.preparation.registry import STEPS
 
 RESIZE = '[[prepare]]\ndo = "resize"'
 
 
 def test_a_film_card_is_read_as_it_stands(tmp_path: Path):
     card = read_card(written(tmp_path / "chest-film", CHEST))
-    assert (card.id, card.status, card.is_volume) == ("chest-film", "demonstration", False)
+    assert (card.id, card.status, card.lane) == ("chest-film", "demonstration", Lane.FILMS)
     assert card.inputs[0].sop_class_uids == ("1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1")
     assert card.inputs[0].gates[1] == Gate("PatientAge", min=18.0, absent="pass")
     assert card.prepare == (Step("resize", {"shape": (224, 224), "aspect": "pad"}), Step("zscore", {"nonzero": False}))
@@ -35,13 +37,18 @@ def test_a_film_card_is_read_as_it_stands(tmp_path: Path):
 
 def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
     card = read_card(written(tmp_path / "head", HEAD))
-    assert card.is_volume
-    assert (card.inputs[0].slices, card.inputs[0].extent_mm) == ((12, 600), (100.0, 1e6))
+    (head,) = card.inputs
+    assert card.lane is Lane.VOLUMES
+    assert isinstance(head, VolumeInput)
+    assert (head.slices, head.extent_mm) == ((12, 600), (100.0, 1e6))
+    assert (card.engine.inputs, card.engine.outputs) == ({"ct": "x"}, ("y",))
     assert card.engine.window is not None
     assert card.engine.window.roi == (96, 96, 48)
     assert card.prepare[1].options == {"spacing": (1, 1, 2), "mode": "linear"}
-    assert card.findings[0].present == {"volume_ml": 1.0}
-    assert card.findings[0].site is not None
+    (bleed,) = card.findings
+    assert isinstance(bleed, SegmentSpec)
+    assert bleed.present == {"volume_ml": 1.0}
+    assert bleed.site is not None
 
 
 def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
@@ -124,8 +131,12 @@ def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path):
         read_card(tmp_path / "nowhere")
 
 
-def test_the_steps_of_cards_are_those_that_preparation_has():
-    assert set(STEPS) == {"resize", "orient", "resample", *VALUES, *SHAPES}
+def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step():
+    assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
+    assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
+    assert set(ENGINES) == {"onnx"}
+    assert all((kind.run is None) == kind.is_geometry for kind in STEPS.values())
+    assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 
 
 def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):

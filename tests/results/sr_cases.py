@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from imaging.domain.card import Card, Engine, FindingSpec, Input
+from imaging.domain.card import Card, Engine, FilmInput, FindingSpec, LabelSpec, SegmentSpec, VolumeInput
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import (
@@ -58,11 +58,9 @@ FILM = Header(
 NOTHING = Header(FILM_CLASS, "2.25.2001", "2.25.2002", "2.25.2003", "1.2.840.10008.1.2.1")
 CT = replace(FILM, sop_class_uid=CT_CLASS, modality="CT", frame_of_reference_uid="2.25.1004")
 
-EFFUSION = FindingSpec(0, Code("SCT", "60046008", "Pleural effusion"), threshold=0.31)
-CARDIOMEGALY = FindingSpec(1, Code("99IMAGING", "cardiomegaly", "Cardiomegaly"), threshold=0.62)
-BLEED = FindingSpec(
-    1, Code("SCT", "1386000", "Intracranial hemorrhage"), kind="segment", site=Code("SCT", "12738006", "Brain")
-)
+EFFUSION = LabelSpec(0, Code("SCT", "60046008", "Pleural effusion"), threshold=0.31)
+CARDIOMEGALY = LabelSpec(1, Code("99IMAGING", "cardiomegaly", "Cardiomegaly"), threshold=0.62)
+BLEED = SegmentSpec(1, Code("SCT", "1386000", "Intracranial hemorrhage"), site=Code("SCT", "12738006", "Brain"))
 
 
 def card(*findings: FindingSpec, volume: bool = False) -> Card:
@@ -76,9 +74,9 @@ def card(*findings: FindingSpec, volume: bool = False) -> Card:
         status="demonstration",
         use="Earlier reading. Not a diagnosis.",
         not_for=("children",),
-        inputs=(Input("image", ("CT",) if volume else ("DX", "CR"), images="all" if volume else "each"),),
+        inputs=(VolumeInput("image", ("CT",)) if volume else FilmInput("image", ("DX", "CR")),),
         prepare=(),
-        engine=Engine("onnx", "model.onnx", "0" * 64, "x", "y"),
+        engine=Engine("onnx", "model.onnx", "0" * 64, {"image": "x"}, ("y",)),
         findings=findings,
         triage=(),
         evidence=(),
@@ -192,7 +190,7 @@ CASES: Mapping[str, Report] = {
 def many_labels(count: int = 14) -> Report:
     """As a chest film's model with 14 findings answers."""
     specs = [
-        FindingSpec(each, Code("99IMAGING", f"label-{each}", f"Label {each}"), threshold=0.31) for each in range(count)
+        LabelSpec(each, Code("99IMAGING", f"label-{each}", f"Label {each}"), threshold=0.31) for each in range(count)
     ]
     findings = tuple(label(each, 0.05 + 0.9 * each.channel / count) for each in specs)
     outcome = Answer(State.ANALYSED, findings, images=film_refs(FILM), facts={"batch": "8"}, triage=TriageClass.URGENT)

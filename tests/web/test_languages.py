@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from imaging.domain.measures import MEASURES
 from imaging.domain.reasons import REASONS
-from imaging.inference.decode import MEASURES
 from imaging.models.catalogue import load_models
 from imaging.models.folders import shipped_folder
 from imaging.web.languages import CATALOGUES, CatalogueError, load_languages
@@ -24,11 +24,11 @@ def test_the_languages_say_the_same_things_and_every_reason_has_a_sentence_and_a
 
 def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language():
     cards = load_models([shipped_folder()]).models
-    codes = {spec.code for card in cards for spec in card.findings} | {code for code, _, _ in MEASURES.values()}
+    codes = {spec.code for card in cards for spec in card.findings} | {measure.code for measure in MEASURES.values()}
     assert len(codes) > 5
     for language in LANGUAGES.values():
         assert [code for code in codes if f"finding.{code.scheme}:{code.value}" not in language.texts] == []
-        assert [unit for _, unit, _ in MEASURES.values() if f"unit.{unit}" not in language.texts] == []
+        assert [each.unit for each in MEASURES.values() if f"unit.{each.unit}" not in language.texts] == []
 
 
 def test_no_text_of_one_language_was_left_in_another():

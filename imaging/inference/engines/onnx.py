@@ -1,49 +1,30 @@
-"""What runs weights: a narrow Protocol, and ONNX Runtime behind it."""
+"""ONNX Runtime on the CPU."""
 
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imaging.domain.card import Card
 from imaging.domain.faults import Told, is_out_of_memory
 from imaging.domain.outputs import shape_fault
+from imaging.inference.engines.engine import Arrays, Identity, processor
 from imaging.models.copies import copied
+from imaging.preparation.array import Tensor
 
-Tensor = NDArray[np.float32]
-
-
-class Engine(Protocol):
-    """A loaded network. Calls from several threads are safe, and one input gives one output on one machine."""
-
-    @property
-    def description(self) -> str:
-        """Kind and version, as reports state it: "onnxruntime 1.32.0"."""
-
-    @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """(batch, channels, ...); None where the network takes any size."""
-
-    @property
-    def together(self) -> int:
-        """How many films it had best be given at once."""
-
-    def run(self, batch: Tensor, *, is_alone: bool = True) -> Tensor:
-        """The outputs for a batch, float32, in the shape that the card wants. `is_alone`: no other call is expected
-        meanwhile. Raises Told.
-        """
-
-    def close(self) -> None:
-        """Gives the memory back. Nothing may be run afterwards."""
+PROVIDER: Final = "CPUExecutionProvider"
 
 
-@dataclass
+def identity(card: Card, threads: int) -> Identity:
+    """What runs a card's network here."""
+    version = _onnxruntime().__version__
+    return Identity("onnxruntime", version, PROVIDER, card.engine.precision, processor(), threads)
+
+
 class OnnxEngine:
     """ONNX Runtime on the CPU. Threads do not spin between runs, so that receiving is not disturbed.
 
@@ -52,23 +33,21 @@ class OnnxEngine:
     and hold eight times the memory.
     """
 
-    card: Card
-    threads: int
-
-    def __post_init__(self) -> None:
+    def __init__(self, card: Card, threads: int) -> None:
         """Raises Told: the weights are not those of the card, or the runtime cannot load them."""
+        self._card, self.identity = card, identity(card, threads)
         onnxruntime = _onnxruntime()
         onnxruntime.set_default_logger_severity(4)  # what it logs of a failed run may hold values; we say it ourselves
-        with copied(self.card) as folder:
-            self._session = self._load(folder, self.threads)
-            side_by_side = self.threads > 1 and self.card.engine.batch > 1 and not self.card.is_volume
-            self._narrow = self._load(folder, 1) if side_by_side else self._session
+        is_beside = card.lane.is_side_by_side
+        with copied(card) as folder:
+            self._session = self._load(folder, threads)
+            has_both = threads > 1 and card.engine.batch > 1 and is_beside
+            self._narrow = self._load(folder, 1) if has_both else self._session
         self._run_options: Any = onnxruntime.RunOptions()
-        if self.card.is_volume:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
+        if not is_beside:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.description = f"onnxruntime {onnxruntime.__version__}"
-        self.input_shape = self._input_shape()
-        self.together = self.input_shape[0] or 1
+        self._batch = self._fixed_batch()
+        self.together = self._batch or 1
 
     def _load(self, folder: Path, threads: int) -> Any:
         onnxruntime = _onnxruntime()
@@ -76,46 +55,60 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = folder / self.card.engine.file
+        path = folder / self._card.engine.file
         with _in_its_words("the network cannot be loaded", lambda said: said.replace(f"{folder}/", "")):
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
 
-    def _input_shape(self) -> tuple[int | None, ...]:
-        named = {each.name: each for each in self._session.get_inputs()}
-        engine = self.card.engine
-        if engine.input not in named or engine.output not in {each.name for each in self._session.get_outputs()}:
-            given = ", ".join(named)
-            gives = ", ".join(each.name for each in self._session.get_outputs())
-            wanted = f"the card wants input {engine.input} and output {engine.output}"
-            raise Told(f"{engine.file} has the input {given} and the output {gives}; {wanted}")
-        return tuple(size if isinstance(size, int) else None for size in named[engine.input].shape)
+    def _fixed_batch(self) -> int | None:
+        """The batch that the network is made for; None where it takes any. Raises Told for a network of other names."""
+        engine = self._card.engine
+        shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        outputs = [each.name for each in self._session.get_outputs()]
+        wanted = list(engine.inputs.values())
+        if not {*wanted} <= {*shapes} or not {*engine.outputs} <= {*outputs}:
+            has = f"{engine.file} has the input {', '.join(shapes)} and the output {', '.join(outputs)}"
+            wants = f"the card wants input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
+            raise Told(f"{has}; {wants}")
+        sizes = [shapes[name][0] for name in wanted if shapes[name]]
+        return next((size for size in sizes if isinstance(size, int)), None)
 
-    def run(self, batch: Tensor, *, is_alone: bool = True) -> Tensor:
+    def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
         """As the Protocol says. A network of a fixed batch size gets it, filled up with zeros."""
-        session, fixed = (self._session if is_alone else self._narrow), self.input_shape[0]
-        if fixed is None or fixed == len(batch):
-            return self._run(session, batch)
+        session, fixed = (self._session if is_alone else self._narrow), self._batch
+        count = len(next(iter(arrays.values())))
+        if fixed is None or fixed == count:
+            return self._run(session, arrays)
         parts = []
-        for first in range(0, len(batch), fixed):
-            part = batch[first : first + fixed]
-            full = np.zeros((fixed, *batch.shape[1:]), np.float32)
-            full[: len(part)] = part
-            parts.append(self._run(session, full)[: len(part)])
-        return np.concatenate(parts)
+        for first in range(0, count, fixed):
+            part = {name: each[first : first + fixed] for name, each in arrays.items()}
+            done = self._run(session, {name: _filled(each, fixed) for name, each in part.items()})
+            parts.append({name: each[: min(fixed, count - first)] for name, each in done.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._card.engine.outputs}
 
-    def _run(self, session: Any, batch: Tensor) -> Tensor:
-        engine = self.card.engine
+    def _run(self, session: Any, arrays: Arrays) -> Arrays:
+        names = self._card.engine.outputs
         with _in_its_words("the network cannot be run", _without_values):
-            came = session.run([engine.output], {engine.input: batch}, self._run_options)[0]
+            came = session.run(list(names), dict(arrays), self._run_options)
+        given = next(iter(arrays.values())).shape
+        return {name: self._checked(name, given, each) for name, each in zip(names, came, strict=True)}
+
+    def _checked(self, name: str, given: tuple[int, ...], came: Any) -> Tensor:
         if not isinstance(came, np.ndarray) or came.dtype.kind not in "fiub":
-            raise Told(f"the network's output {engine.output} is no tensor of numbers")
-        if fault := shape_fault(self.card, batch.shape, came.shape):
+            raise Told(f"the network's output {name} is no tensor of numbers")
+        if fault := shape_fault(self._card, name, given, came.shape):
             raise Told(fault)
         return came.astype(np.float32, copy=False)
 
     def close(self) -> None:
         """As the Protocol says."""
         self._session = self._narrow = None
+
+
+def _filled(array: Tensor, count: int) -> Tensor:
+    """The batch with zeros up to a count."""
+    full = np.zeros((count, *array.shape[1:]), np.float32)
+    full[: len(array)] = array
+    return full
 
 
 @contextmanager
@@ -161,8 +154,3 @@ def _onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
-
-
-def load(card: Card, threads: int) -> Engine:
-    """The card's engine on `threads` threads."""
-    return OnnxEngine(card, threads)

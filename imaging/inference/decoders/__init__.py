@@ -1,0 +1,1 @@
+"""From a network's outputs to findings: a decoder for each kind of finding, which `registry` names."""

@@ -1,0 +1,29 @@
+"""A number for each item and channel is how probable a finding is on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imaging.domain.card import LabelSpec
+from imaging.domain.findings import Finding
+from imaging.inference.decoders.values import activated, calibrated
+from imaging.inference.prepared import Item
+from imaging.preparation.array import Tensor
+
+
+def decode(spec: LabelSpec, outputs: Sequence[Tensor], items: Sequence[Item]) -> Finding:
+    """As `Decoder` says. A study's probability is its items' largest.
+
+    A finding that is present names the images of the items that reach the threshold by themselves.
+    """
+    scores = activated(np.stack(outputs).T, spec.activation)[spec.channel]
+    chances = [round(calibrated(float(score), spec.calibration), 6) for score in scores]
+    seen = [item for item, chance in zip(items, chances, strict=True) if chance >= spec.threshold]
+    return Finding(
+        code=spec.code,
+        present=bool(seen),
+        probability=max(chances),
+        threshold=spec.threshold,
+        score=round(float(scores[chances.index(max(chances))]), 6),
+        sop_instance_uids=tuple(image.sop_instance_uid for item in seen for image in item.images),
+    )

@@ -1,0 +1,22 @@
+"""The readers by the kind of input that each reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from imaging.domain.card import Card, FilmInput, Input, VolumeInput
+from imaging.domain.gates import Verdict
+from imaging.domain.source import Source
+from imaging.inference.prepared import Prepared
+from imaging.inference.readers import films, volumes
+
+
+class Reader(Protocol):
+    """Reads and prepares what an input takes of a study."""
+
+    def __call__(
+        self, card: Card, card_input: Input, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+    ) -> Prepared:
+        """`said`: what each instance is to the input, by UID. Raises NotAnalysable where nothing can be used."""
+
+
+READERS: Final[Mapping[str, Reader]] = {FilmInput.kind: films.read, VolumeInput.kind: volumes.read}

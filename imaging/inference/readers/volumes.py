@@ -1,0 +1,50 @@
+"""Reads volumes: each stack of slices is an item, those of one acquisition around each other."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from imaging.domain.card import Card, Input, VolumeInput
+from imaging.domain.gates import Verdict
+from imaging.domain.source import Source
+from imaging.inference.acquisitions import read_study
+from imaging.inference.prepared import Prepared, StackItem
+from imaging.inference.timing import timed
+from imaging.inference.volume import Volume
+from imaging.preparation.registry import prepare
+
+
+def read(
+    card: Card, card_input: Input, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+) -> Prepared:
+    """As `Reader` says. Slices are decoded on so many threads."""
+    assert isinstance(card_input, VolumeInput)
+    timings: dict[str, float] = {}
+    with timed(timings, "read"):
+        study = read_study(sources, card_input, said, card.engine.memory_mb << 20, threads)
+    acquired = [[part.volume for part in each.parts] for each in study.acquired]
+    with timed(timings, "prepare"):
+        items = tuple(
+            _item(card, card_input.role, each, whole, number) for number, whole in enumerate(acquired) for each in whole
+        )
+    images = tuple(dict.fromkeys(image for each in items for image in each.images))
+    return Prepared(images, study.coverage, items, _facts(items, [len(each) for each in acquired]), timings)
+
+
+def _item(card: Card, role: str, volume: Volume, whole: Sequence[Volume], acquisition: int) -> StackItem:
+    others = [each for each in whole if each is not volume]
+    array = prepare(partial(volume.array, beside=others), card.prepare)
+    assert array.grid is not None  # a volume's has one
+    return StackItem({role: array.values}, volume.images, volume, array.grid, acquisition)
+
+
+def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:
+    """How each stack was made, stack by stack where there are several. `stacks`: of each acquisition, how many."""
+    every = [each.volume.facts for each in items]
+    names = sorted({name for each in every for name in each})
+    facts = {name: "; ".join(dict.fromkeys(each[name] for each in every if name in each)) for name in names}
+    facts["slices"] = "; ".join(each["slices"] for each in every)
+    made = ("x".join(f"{length:.4g}" for length in each.grid.spacing_mm) for each in items)
+    facts["prepared_mm"] = "; ".join(dict.fromkeys(made))
+    if len(items) > 1:
+        facts["stacks"] = "; ".join(map(str, stacks))
+    return facts

@@ -1,0 +1,32 @@
+"""`crop-centre`: the middle part of at most these sizes."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from imaging.domain.card import Input
+from imaging.domain.tables import Table
+from imaging.preparation.array import Array, middle
+from imaging.preparation.step import BOTH, Fault, Options, Sizes, StepKind
+
+
+def _options(table: Table) -> dict[str, Any]:
+    said = table.untaken("shape")
+    count = 2 if isinstance(said, list) and len(said) == 2 else 3  # which of them the input has is asked by `_faults`
+    return {"shape": tuple(int(n) for n in table.numbers("shape", count, 1, whole=True))}
+
+
+def _run(array: Array, shape: Sequence[int]) -> Array:
+    return array.part(middle(array.shape, shape))
+
+
+def _faults(options: Options, card_input: Input, channels: int) -> Iterator[Fault]:
+    if len(options["shape"]) != card_input.axes:
+        rule = "three sizes are wanted, in the array's order" if card_input.axes == 3 else "rows and columns are wanted"
+        yield "shape", list(options["shape"]), rule, "shape-dimensions"
+
+
+def _sizes(options: Options, before: Sizes | None) -> Sizes:
+    return tuple(options["shape"]) if before is None else tuple(map(min, before, options["shape"]))
+
+
+STEP = StepKind(BOTH, _options, _run, faults=_faults, sizes=_sizes)

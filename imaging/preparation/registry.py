@@ -1,0 +1,67 @@
+"""The steps by their names in cards, and a card's steps one after another."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from imaging.domain.card import Card, Step
+from imaging.preparation import (
+    crop_centre,
+    normalize,
+    orient,
+    pad_multiple,
+    percentile,
+    repeat_channels,
+    resample,
+    resize,
+    scale,
+    window,
+    zscore,
+)
+from imaging.preparation.array import Array
+from imaging.preparation.step import Sizes, StepKind
+
+STEPS: Final[Mapping[str, StepKind]] = {
+    "resize": resize.STEP,
+    "zscore": zscore.STEP,
+    "window": window.STEP,
+    "percentile": percentile.STEP,
+    "scale": scale.STEP,
+    "normalize": normalize.STEP,
+    "repeat-channels": repeat_channels.STEP,
+    "orient": orient.STEP,
+    "resample": resample.STEP,
+    "crop-centre": crop_centre.STEP,
+    "pad-multiple": pad_multiple.STEP,
+}
+
+
+def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
+    """A film or a volume as its network takes it. `array_of` makes the first array, as steps of geometry ask."""
+    kinds = [STEPS[step.do] for step in steps]
+    asked = [kind.asks(step.options) for kind, step in zip(kinds, steps, strict=True) if kind.asks is not None]
+    array = array_of(**{key: value for each in asked for key, value in each.items()})
+    for kind, step in zip(kinds, steps, strict=True):
+        array = kind.run(array, **step.options) if kind.run is not None else array
+    return array.having(np.ascontiguousarray(array.values))
+
+
+def channels(card: Card) -> int:
+    """How many channels a card's steps make of the one that an image has."""
+    count = 1
+    for step in card.prepare:
+        after = STEPS[step.do].channels
+        count = after(step.options) if after is not None else count
+    return count
+
+
+def sizes(card: Card) -> Sizes | None:
+    """Rows and columns of a prepared film; of a volume, or of its patches, in the array's order. None: its own."""
+    if card.engine.window is not None:
+        return card.engine.window.roi
+    left: Sizes | None = None
+    for step in card.prepare:
+        after = STEPS[step.do].sizes
+        left = after(step.options, left) if after is not None else left
+    return left

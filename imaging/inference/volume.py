@@ -278,17 +278,15 @@ class Volume:
             for line, start, step, axis in zip(lines, starts, steps, grid_axes, strict=True)
         ]
         inside = [(each >= 0) & (each < size) for each, size in zip(index, turned.shape, strict=True)]
-        slices = np.flatnonzero(inside[0][:, 0])
-        reached = [slices, *(np.flatnonzero(each[slices].any(axis=0)) for each in inside[1:])]
-        if not all(each.size for each in reached):
+        slices = np.flatnonzero(inside[0])
+        box = [held(inside[0][:, 0]), *(held(each[slices].any(axis=0)) for each in inside[1:])]
+        if not all(each.stop for each in box):
             return None
-        box = tuple(slice(int(each[0]), int(each[-1]) + 1) for each in reached)
         done = np.zeros([each.stop - each.start for each in box], parts.dtype)
         for at in slices:
-            plane = turned[index[0][at, 0]]
-            down, across = (inside[axis][at, box[axis]] for axis in (1, 2))
-            seen = plane[np.ix_(index[1][at, box[1]][down], index[2][at, box[2]][across])]
-            done[at - box[0].start][np.ix_(down, across)] = seen
+            down, across = (held(each[at, own]) for each, own in zip(inside[1:], box[1:], strict=True))
+            plane = turned[index[0][at, 0]][index[1][at, box[1]][down]]
+            done[at - box[0].start, down, across] = plane[:, index[2][at, box[2]][across]]
         return done, (box[0].start, box[1].start, box[2].start)
 
     @property
@@ -319,6 +317,12 @@ class Volume:
         if self.laid.missing:
             said["slices_missing"] = str(self.laid.missing)
         return said
+
+
+def held(inside: NDArray[np.bool_]) -> slice:
+    """From the first to the last that is true; nothing, from 0 to 0, where none is."""
+    at = np.flatnonzero(inside)
+    return slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import SegmentSpec
 from imaging.inference.prepared import StackItem
-from imaging.inference.volume import Volume
+from imaging.inference.volume import Volume, held
 from imaging.preparation.array import Tensor
 
 Mask = NDArray[np.bool_]
@@ -122,13 +122,8 @@ def segment_of(spec: SegmentSpec, chance: Tensor, item: StackItem) -> Segment | 
 
 def _box(mask: Mask) -> tuple[slice, slice, slice] | None:
     """What holds all of a mask; None where there is nothing."""
-    ends = []
-    for axis in range(3):
-        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not held.size:
-            return None
-        ends.append(slice(int(held[0]), int(held[-1]) + 1))
-    return ends[0], ends[1], ends[2]
+    z, y, x = (held(np.asarray(mask.any(axis=others))) for others in ((1, 2), (0, 2), (0, 1)))
+    return (z, y, x) if z.stop else None
 
 
 def largest_whole(segments: Sequence[Segment]) -> list[Part]:

@@ -43,7 +43,8 @@ def _joined(spec: SegmentSpec, stacks: Sequence[tuple[Tensor, StackItem]]) -> Fi
     if not segments:
         chance = 0.0 if spec.probability else None
         return Finding(spec.code, False, chance, spec.threshold, score=chance)
-    measured = dict(_measured({*spec.measure, *spec.present}, segments))
+    whole = largest_whole(segments)
+    measured = dict(_measured({*spec.measure, *spec.present}, segments, whole))
     score = max(segment.score for segment in segments)
     chance = round(calibrated(score, spec.calibration), 6) if spec.probability else None
     is_present = all(measured[name] >= least for name, least in spec.present.items()) and (
@@ -57,7 +58,7 @@ def _joined(spec: SegmentSpec, stacks: Sequence[tuple[Tensor, StackItem]]) -> Fi
         measurements=tuple(MEASURES[each].of(measured[each]) for each in spec.measure if each in measured),
         score=round(score, 6) if spec.probability else None,
         sop_instance_uids=_key_images(segments) if is_present else (),
-        centre_mm=_centre(largest_whole(segments)) if CENTROID in spec.measure else None,
+        centre_mm=_centre(whole) if CENTROID in spec.measure else None,
     )
 
 
@@ -69,16 +70,16 @@ def _counted_once(segment: Segment, before: Sequence[Segment]) -> Segment:
     return segment.without(np.logical_or.reduce([each.part().holds(places) for each in before]))
 
 
-def _measured(wanted: set[str], segments: Sequence[Segment]) -> Iterator[tuple[str, float]]:
+def _measured(wanted: set[str], segments: Sequence[Segment], whole: Sequence[Part]) -> Iterator[tuple[str, float]]:
     """What the card measures or asks for, on the study's own voxels and in their own units.
 
-    Volume and mean are of all components, the diameter (and the centroid) of the largest.
+    Volume and mean are of all components, the diameter (and the centroid) of the largest, which is `whole`.
     """
     every = [segment.part() for segment in segments]
     if "volume_ml" in wanted:
         yield "volume_ml", sum(part.ml() for part in every)
     if "max_diameter_mm" in wanted:
-        yield "max_diameter_mm", diameter(largest_whole(segments))
+        yield "max_diameter_mm", diameter(whole)
     if "mean_hu" in wanted:
         values = np.concatenate([part.values() for part in every])
         yield "mean_hu", float(values.mean(dtype=np.float64)) if values.size else 0.0

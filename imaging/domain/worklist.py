@@ -8,15 +8,16 @@ from typing import Protocol
 
 from imaging.domain.alarms import Health
 from imaging.domain.codes import Code
-from imaging.domain.findings import Answer, State, TriageClass
+from imaging.domain.findings import Answer, TriageClass
 from imaging.domain.folding import fold
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
-from imaging.domain.states import JobState
 
 
 class PageState(StrEnum):
-    """The eight states of a study on the page, the most pressing first."""
+    """The eight states of a study on the page: a flag before all, then what is still under way, then the most pressing
+    answer. The ledger tells which a study is in (`imaging.ledger.views`).
+    """
 
     FLAGGED = "flagged"
     FAILED = "failed"
@@ -28,36 +29,6 @@ class PageState(StrEnum):
     CLEAR = "clear"
 
 
-def page_state(
-    is_receiving: bool,
-    open_jobs: Sequence[JobState],
-    results: Sequence[Answer],
-    conflicts: int,
-    is_stopped: bool = False,
-) -> PageState:
-    """The state that a row shows: a flag before all, then what is still under way, then the most pressing answer.
-
-    `open_jobs`: the jobs that are not ended; `results`: the latest answer of each model. `conflicts`: how many are
-    open; `is_stopped`: whether one of them is another patient's object.
-    """
-    if any(result.flag for result in results):
-        return PageState.FLAGGED
-    if is_receiving:
-        return PageState.RECEIVING
-    if JobState.LEASED in open_jobs:
-        return PageState.ANALYSING
-    if open_jobs:
-        return PageState.WAITING
-    states = {result.state for result in results}
-    if State.FAILED in states:
-        return PageState.FAILED
-    if State.NOT_ANALYSED in states or is_stopped or not results:
-        return PageState.NOT_ANALYSED
-    if conflicts or any(result.is_in_part for result in results):
-        return PageState.IN_PART
-    return PageState.CLEAR
-
-
 @dataclass(frozen=True)
 class Row:
     """A study on the worklist. `number` is our own row number, the only name of a study that logs may hold.
@@ -66,7 +37,8 @@ class Row:
     state; None where there is none. `band` 0 is an ordered STAT.
     `corrections`: how many of its images came again with newer attributes, or in a form that can be read.
     `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
-    `shared`: how many of its images' UIDs stand for an object of another study as well.
+    `shared`: how many of its images' UIDs stand for an object of another study as well. `passes`: whether it has each
+    word of the filter that was asked with; what is urgent, or on the screen already, is shown without.
     """
 
     number: int
@@ -95,6 +67,7 @@ class Row:
     folded: str
     corrections: int = 0
     shared: int = 0
+    passes: bool = True
 
 
 def searched(header: Header) -> str:
@@ -116,8 +89,9 @@ def searched(header: Header) -> str:
 class Word:
     """A word of a filter, folded, and what it may mean in the reader's language.
 
-    `states`, `regions` (Body Part Examined, in capitals) and `codes` ("SCT:60046008") are those whose names there
-    hold the word.
+    A study has it where its search text holds `text`, or where it is in one of the `states`, of one of the `regions`
+    (Body Part Examined, in capitals), or has a present finding of one of the `codes` ("SCT:60046008"): those whose
+    names in the reader's language hold the word.
     """
 
     text: str
@@ -128,15 +102,6 @@ class Word:
     def names(self, code: Code) -> bool:
         """Whether a finding of that code is meant, by its name in a catalogue or by the card's own."""
         return f"{code.scheme}:{code.value}" in self.codes or self.text in fold(code.meaning)
-
-    def is_in(self, row: Row) -> bool:
-        """Whether the row has the word; `imaging.ledger.views` asks the same in SQL."""
-        return (
-            self.text in row.folded
-            or row.state in self.states
-            or row.body_part.upper() in self.regions
-            or any(each.present and self.names(each.code) for result in row.results for each in result.findings)
-        )
 
 
 @dataclass(frozen=True)
@@ -178,8 +143,8 @@ class Worklist(Protocol):
     def listing(self, asked: Asked) -> Listing:
         """A page of the list, by `imaging.domain.priority.ORDER`, then by their UID."""
 
-    def rows(self, numbers: Sequence[int]) -> list[Row]:
-        """The rows with these numbers of ours, as far as there are such, in any order."""
+    def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
+        """The rows with these numbers of ours, as far as there are such, in any order, asked with these words."""
 
     def numbered(self, number: int) -> Row | None:
         """The row with our own number, with its reports, or None where there is none."""

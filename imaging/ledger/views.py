@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal,
     or_,
     select,
     text,
@@ -33,7 +34,7 @@ from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import ENDED, DeliveryState, JobState, StudyState
-from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, page_state
+from imaging.domain.worklist import Asked, Listing, PageState, Row, Word
 from imaging.ledger import health, returned, tables
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, SHARED, is_stopped
@@ -78,9 +79,9 @@ class LedgerWorklist:
             self._counted = (revision, _counts_of(self._ledger))
         return self._counted[1]
 
-    def rows(self, numbers: Sequence[int]) -> list[Row]:
+    def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
         with self._ledger.read() as connection:
-            return _rows(connection, _numbered(connection, numbers))
+            return _rows(connection, _numbered(connection, numbers, _passes(connection, words)))
 
     def numbered(self, number: int) -> Row | None:
         """The row of our own number, with its reports."""
@@ -136,7 +137,7 @@ def _counts_of(ledger: Ledger) -> Counts:
 
 
 def _page_state() -> ColumnElement[str]:
-    """`imaging.domain.worklist.page_state` of a study, in SQL: that of its most pressing job, if nothing else holds."""
+    """A study's state on the page: that of its most pressing job, if nothing else holds."""
     study, job = tables.study, tables.job
     is_last = _is_last_answer()
     pressing = (
@@ -192,7 +193,7 @@ def _passes(connection: Connection, words: Sequence[Word]) -> ColumnElement[bool
 
 
 def _has(connection: Connection, word: Word) -> ColumnElement[bool]:
-    """`Word.is_in` of a study's row, in SQL."""
+    """Whether a study has a word of the filter."""
     study, job = tables.study, tables.job
     ways: list[ColumnElement[bool]] = [study.c.folded.contains(word.text, autoescape=True)]
     if word.states:
@@ -221,7 +222,7 @@ def _later(connection: Connection, after: int | None, passes: ColumnElement[bool
 def _page(connection: Connection, passes: ColumnElement[bool] | None, size: int, offset: int) -> list[Any]:
     """The flagged studies, and a part of the rest, each that passes."""
     study = tables.study
-    flagged = _studies().where(study.c.flag.is_not(None))
+    flagged = _studies(passes).where(study.c.flag.is_not(None))
     rest = _studies().where(study.c.flag.is_(None))
     if passes is not None:
         flagged, rest = flagged.where(or_(study.c.flag == TriageClass.STAT, passes)), rest.where(passes)
@@ -233,8 +234,11 @@ def _place(row: Row) -> tuple[Any, ...]:
     return (*(getattr(row, name) for name in ORDER), row.study_uid)
 
 
-def _studies() -> Select[Any]:
-    """What a row needs of studies. JSON is left as text: `_row` remembers what it made of the same text."""
+def _studies(passes: ColumnElement[bool] | None = None) -> Select[Any]:
+    """What a row needs of studies. JSON is left as text: `_row` remembers what it made of the same text.
+
+    `passes`: whether a study passes the filter, where it may not.
+    """
     study = tables.study
     names = ("id", "study_instance_uid", "state", "folded", "received_at", "due_at", "band", "reason")
     return select(
@@ -244,6 +248,8 @@ def _studies() -> Select[Any]:
         and_(study.c.conflicts > 0, is_stopped(study.c.id)).label("is_stopped"),
         study.c.instances,
         _shared(),
+        _page_state().label("page_state"),
+        (literal(value=True) if passes is None else passes).label("passes"),
         cast(study.c.header, Text).label("header"),
     )
 
@@ -256,10 +262,10 @@ def _shared() -> ColumnElement[int]:
     return counted.scalar_subquery().label("shared")
 
 
-def _numbered(connection: Connection, numbers: Sequence[int]) -> list[Any]:
+def _numbered(connection: Connection, numbers: Sequence[int], passes: ColumnElement[bool] | None = None) -> list[Any]:
     found: list[Any] = []
     for some in _in_parts(numbers):
-        found += connection.execute(_studies().where(tables.study.c.id.in_(some)))
+        found += connection.execute(_studies(passes).where(tables.study.c.id.in_(some)))
     return found
 
 
@@ -307,11 +313,10 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
     """
     header = Header.from_json(json.loads(study.header))
     results = [each.doubted_for(doubtful) for each in _answers(jobs)]
-    running = [JobState(each.state) for each in jobs if each.state not in ENDED]
+    is_running = any(each.state not in ENDED for each in jobs)
     if study.reason and not results:
         results = [Answer(State.NOT_ANALYSED, reason=Reason.parse(study.reason))]
     is_receiving = study.state == StudyState.RECEIVING
-    state = page_state(is_receiving, running, results, study.conflicts, study.is_stopped)
     reasons = [each.reason for each in results if each.state is State.NOT_ANALYSED and each.reason]
     if study.is_stopped:  # it came after the answer
         reasons.insert(0, Reason(MIXED_PATIENTS))
@@ -332,16 +337,17 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
         received_at=study.received_at,
         due_at=study.due_at,
         band=study.band,
-        state=state,
+        state=PageState(study.page_state),
         reason=Reason.parse(study.reason) if study.reason else next(iter(reasons), None),
         flag=most_urgent(*(each.flag for each in results)),
         results=tuple(replace(each, is_synthetic=each.model in synthetic) for each in results),
         instances=study.instances,
         conflicts=study.conflicts,
         shared=study.shared,
-        is_changed=bool(results) and (is_receiving or bool(running)),
+        is_changed=bool(results) and (is_receiving or is_running),
         folded=study.folded,
         corrections=study.corrections,
+        passes=bool(study.passes),
     )
 
 

@@ -172,7 +172,7 @@ class Pages:
         elsewhere = [number for number in shown if number not in present]
         return list_view(
             listing=listing,
-            others=worklist.rows(elsewhere) if elsewhere else (),
+            others=worklist.rows(elsewhere, asked.words) if elsewhere else (),
             health=worklist.health(),
             query=query,
             shown=shown,

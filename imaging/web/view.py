@@ -176,10 +176,10 @@ def list_view(
     `query`: the text filter; `shown`: the rows on the reader's screen in their order there, empty for a new page.
     Those alone are then drawn again; `others` are the ones among them that do not belong on the page any more.
     """
-    wanted, known = words(query, language), frozenset(shown)
+    known = frozenset(shown)
     drawn = [*(row for row in listing.rows if row.number in known), *others] if shown else listing.rows
     return ListView(
-        rows=tuple(row_view(row, wanted, viewer_url, now, language) for row in drawn),
+        rows=tuple(row_view(row, viewer_url, now, language) for row in drawn),
         counts=state_counts(listing, language),
         studies=language.count("counts.studies", listing.total),
         hidden=language.count("counts.hidden", listing.hidden) if listing.hidden else "",
@@ -210,7 +210,7 @@ def pager(listing: Listing, language: Language) -> PagerView:
     )
 
 
-def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, language: Language) -> RowView:
+def row_view(row: Row, viewer_url: str, now: datetime, language: Language) -> RowView:
     class_key = phrases.triage_class(row)
     left = row.due_at - now
     is_late = row.due_at < now
@@ -218,7 +218,7 @@ def row_view(row: Row, wanted: Sequence[Word], viewer_url: str, now: datetime, l
         number=row.number,
         class_key=class_key,
         class_word=language.say(f"class.{class_key}"),
-        kept="" if all(word.is_in(row) for word in wanted) else language.say("chip.kept"),
+        kept="" if row.passes else language.say("chip.kept"),
         caution=caution(of_models(row.results), language),
         due=language.say("due.late" if is_late else "due.in", time=language.span(abs(left))),
         is_late=is_late,
@@ -350,7 +350,7 @@ def alarm_text(alarm: Alarm, language: Language) -> str:
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:
     return StudyView(
-        row=row_view(row, (), viewer_url, now, language),
+        row=row_view(row, viewer_url, now, language),
         answers=tuple(answer_view(result, language) for result in row.results),
         received=language.moment(row.received_at),
         accession=row.accession_number,

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -24,6 +25,7 @@ from ledger_cases import (
     rows,
     settle,
 )
+from shown_rows import is_in, page_state
 from sqlalchemy import Connection, insert, update
 
 from imaging.domain.codes import Code
@@ -227,6 +229,27 @@ def test_the_head_counts_the_states_that_the_rows_show(ledger: Ledger, clock: Tu
     assert set(shown.counts) == set(PageState)
 
 
+def test_a_row_shows_the_state_that_its_rules_give(ledger: Ledger, clock: TurnedClock) -> None:
+    fill(ledger, clock)
+    studies, jobs_of = {each["id"]: each for each in rows(ledger, tables.study)}, dict[int, list[JobState]]()
+    for each in rows(ledger, tables.job):
+        jobs_of.setdefault(each["study_id"], []).append(JobState(each["state"]))
+    for row in listed(ledger).rows:
+        study = studies[row.number]
+        under_way = [state for state in jobs_of.get(row.number, []) if state not in ENDED]
+        is_receiving = study["state"] == StudyState.RECEIVING
+        assert row.state is page_state(is_receiving, under_way, row.results, study["conflicts"]), row.study_uid
+
+
+def test_a_row_that_is_on_the_screen_says_whether_it_passes(ledger: Ledger) -> None:
+    study_id = queued(ledger, patient_name="Nguyễn^Văn An")
+    worklist = LedgerWorklist(ledger)
+    said = [worklist.rows([study_id], words)[0].passes for words in ([], [Word("an")], [Word("an"), Word("binh")])]
+    assert said == [True, True, False]
+    (row,) = worklist.listing(Asked((Word("an"),))).rows
+    assert row.passes
+
+
 WORDS = [
     Word("duc"),
     Word("p39"),
@@ -245,7 +268,8 @@ WORDS = [
 def test_the_ledgers_search_finds_what_a_row_says(ledger: Ledger, clock: TurnedClock, word: Word) -> None:
     fill(ledger, clock)
     every = listed(ledger).rows
-    expected = [row for row in every if word.is_in(row) or row.flag is TriageClass.STAT]
+    shown = (row for row in every if is_in(word, row) or row.flag is TriageClass.STAT)
+    expected = [replace(row, passes=is_in(word, row)) for row in shown]
     found = listed(ledger, words=(word,))
     assert list(found.rows) == expected
     assert found.hidden == 400 - len(expected)
@@ -259,7 +283,7 @@ def test_each_word_of_a_search_narrows_it(ledger: Ledger, clock: TurnedClock) ->
     assert found == [
         row
         for row in listed(ledger).rows
-        if row.flag is not TriageClass.STAT and all(word.is_in(row) for word in words)
+        if row.flag is not TriageClass.STAT and all(is_in(word, row) for word in words)
     ]
 
 

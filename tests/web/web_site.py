@@ -12,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from shown_rows import is_in
+
 from imaging.domain.alarms import Alarm, Health, Kind, RoleHealth
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
-from imaging.domain.worklist import Asked, Listing, PageState, Row, searched
+from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, searched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
@@ -212,14 +214,14 @@ class MemoryWorklist:
         """The rows of the list in the order in which a test put them."""
         if self.fault:
             raise self.fault
-        passing = [row for row in self.listed if all(word.is_in(row) for word in asked.words)]
+        passing = [row for row in self.listed if all(is_in(word, row) for word in asked.words)]
         flagged = [row for row in self.listed if row.flag is TriageClass.STAT or (row.flag and row in passing)]
         rest = [row for row in passing if row.flag is None]
         pages = max(1, -(-len(rest) // asked.size))
         page = min(asked.page, pages)
         chosen = [*flagged, *rest[(page - 1) * asked.size : page * asked.size]]
         return Listing(
-            rows=tuple(sorted(chosen, key=self.listed.index)),
+            rows=tuple(replace(row, passes=row in passing) for row in sorted(chosen, key=self.listed.index)),
             page=page,
             pages=pages,
             hidden=len(self.listed) - len(flagged) - len(rest),
@@ -229,8 +231,9 @@ class MemoryWorklist:
             new=frozenset(row.number for row in passing if asked.after is not None and row.number > asked.after),
         )
 
-    def rows(self, numbers: Sequence[int]) -> list[Row]:
-        return [row for row in self.listed if row.number in numbers]
+    def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
+        chosen = [row for row in self.listed if row.number in numbers]
+        return [replace(row, passes=all(is_in(word, row) for word in words)) for row in chosen]
 
     def numbered(self, number: int) -> Row | None:
         number.to_bytes(8, signed=True)  # a database has no larger ones, and raises as this does

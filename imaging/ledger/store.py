@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ class Ledger:
         """To be called at each start of a home, before anything is received.
 
         Time is counted from now on. Ticks of another boot mean nothing: what waited for one is due at once, and its
-        leases have ended.
+        leases have ended. A ledger that is new gets the id of its installation.
         """
         clock = self.clock
         with self.write() as connection:
@@ -96,6 +97,19 @@ class Ledger:
             if known != clock.boot():
                 _forget_ticks(connection, clock.tick())
                 _keep(connection, "boot", clock.boot())
+            if connection.scalar(_META, {"which": "installation"}) is None:
+                _keep(connection, "installation", secrets.token_hex(16))
+
+    def installation(self) -> str:
+        """What tells this ledger's results from those of any other, also of one that was lost; drawn once.
+
+        Raises Unusable where `begin_boot` was never called.
+        """
+        with self.read() as connection:
+            found: str | None = connection.scalar(_META, {"which": "installation"})
+        if found is None:
+            raise Unusable("nothing has been served with this ledger yet")
+        return found
 
     def anchor(self) -> Anchor | None:
         """Where the time of the home is counted from; None where nothing was served yet."""

@@ -81,6 +81,7 @@ metadata = MetaData(
 )
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+"""`boot`, `clock`: where ticks and time are counted from; `installation`: drawn once, in the UID of each result."""
 
 patient = Table(
     "patient",

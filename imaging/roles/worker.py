@@ -23,7 +23,6 @@ from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
-from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser, Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
@@ -32,9 +31,10 @@ from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
-from imaging.results.expected import SR_CLASS
+from imaging.results.expected import SR_CLASS, SR_KIND
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr
+from imaging.results.uids import series_of, uid_of
 from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.comparing import Comparing
@@ -100,6 +100,7 @@ class Worker:
 
     def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
         self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
+        self._installation = ledger.installation()
         self._catalogue = load_models([Path(each) for each in told.models], told.site_words)
         self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
@@ -319,15 +320,15 @@ class Worker:
             at=self._ledger.clock.now().astimezone(),
             predecessor=job.predecessor,
             language=self._language,
+            installation=self._installation,
         )
         data = write_sr(report)
-        study = header.study_instance_uid
         return [
             NewObject(
-                "sr",
+                SR_KIND,
                 SR_CLASS,
-                report_uid(study, card.id, report.result),
-                series_uid(study, card.id, card.version, SR_CLASS),
+                uid_of(report, SR_KIND),
+                series_of(report, SR_CLASS),
                 data,
                 tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted),
             )

@@ -36,14 +36,15 @@ from sr_cases import (
 
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import REASONS
-from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
 from imaging.results import concepts
-from imaging.results.expected import SR_CLASS
+from imaging.results.expected import SR_CLASS, SR_KIND
 from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.reading import Item, Reading
 from imaging.results.report import CannotReport, Report, UnsoundReport
 from imaging.results.shape import shape_of
 from imaging.results.sr import write_sr
+from imaging.results.uids import series_of, uid_of
 
 CHECKOUT = Path(__file__).parents[2]
 every_case = pytest.mark.parametrize("report", CASES.values(), ids=CASES)
@@ -141,8 +142,8 @@ def test_a_report_is_its_sources_patient_and_study(report: Report) -> None:
     assert (data.PatientID, str(data.PatientName)) == (header.patient_id, header.patient_name)
     assert data.StudyInstanceUID == header.study_instance_uid
     assert data.AccessionNumber == header.accession_number
-    assert data.SOPInstanceUID == report_uid(header.study_instance_uid, report.card.id, report.result)
-    assert data.SeriesInstanceUID == series_uid(header.study_instance_uid, report.card.id, "1.0.0", SR_CLASS)
+    assert data.SOPInstanceUID == uid_of(report, SR_KIND)
+    assert data.SeriesInstanceUID == series_of(report, SR_CLASS)
     assert (data.file_meta.TransferSyntaxUID, data.SOPClassUID) == ("1.2.840.10008.1.2.1", SR_CLASS)
     assert data.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
 

@@ -131,6 +131,7 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     """A desk for a film whose header has these facts; `language` is that of its reports."""
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
+    ledger.begin_boot()
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
@@ -259,6 +260,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
     (model / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.047426}]}')
     ledger = Ledger(home)
     migrate.migrate(ledger)
+    ledger.begin_boot()
 
     def start() -> tuple[str, str]:
         """What a worker says of the model when it starts, and which copies there are then."""

@@ -85,7 +85,7 @@ def receive(ledger: Ledger, header: Header, digest: str = "", association: int |
 
 def judge(ledger: Ledger, kind: Kind, takes_pixels: bool = True, words: str = "what differs") -> bool:
     """Has the next copy taken for this, as a worker does that compared it; the newer header holds where it is used."""
-    pair = copies.claim(ledger)
+    pair = copies.claim(ledger, "worker-0:1")
     assert pair is not None
     header = pair.first[1] if kind in (Kind.SAME, Kind.CONFLICT) else pair.second[1]
     return copies.conclude(ledger, pair, Judgement(kind, words, header, takes_pixels))

@@ -299,14 +299,14 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
         connection.execute(update(table).where(waiting).values(due_tick=0.0))
 
 
-def give_back(ledger: Ledger, owner: str | None = None, *, is_unsent: bool = False) -> int:
-    """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless.
+def give_back(ledger: Ledger, owner: str, *, is_unsent: bool = False) -> int:
+    """Returns what a sender that ended had claimed. Sending twice is harmless.
 
-    It may have arrived, for all that anybody knows, unless `is_unsent`.
+    `owner`: what the names of those who held it begin with. It may have arrived, for all that anybody knows, unless
+    `is_unsent`.
     """
     table, query = tables.delivery, _RETURN_UNSENT if is_unsent else _RETURN
-    if owner is not None:
-        query = query.where(table.c.lease.startswith(owner, autoescape=True))
+    query = query.where(table.c.lease.startswith(owner, autoescape=True))
     with ledger.write() as connection:
         returned = connection.execute(query).rowcount
     if returned:

@@ -156,7 +156,7 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(study).where(study.c.cut_tick.is_not(None)).values(cut_tick=now))
     connection.execute(update(tables.series).values(last_tick=None))
     connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
-    connection.execute(update(conflict).values(lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
+    connection.execute(update(conflict).values(lease="", lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0))
     connection.execute(update(peer).values(probe_tick=0.0))

@@ -215,6 +215,7 @@ conflict = Table(
     _text("judgement"),
     Column("judged_at", Instant),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("lease"),
     Column("lease_tick", Float),
     Column("decision", BigInteger),
     Column("decided_at", Instant),
@@ -226,9 +227,9 @@ conflict = Table(
 
 `unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
 one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
-another study as well. `judgement`: what the comparison found, in English. `lease_tick`, `attempts`: of comparing.
-`decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`: what was taken
-out for it."""
+another study as well. `judgement`: what the comparison found, in English. `lease`, `lease_tick`, `attempts`: of
+comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`: what
+was taken out for it."""
 Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
 
 returned = Table(

@@ -1,9 +1,7 @@
 """Deliver: sends what is due, one thread per destination, so that one's outage never delays another."""
 
 import logging
-import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from imaging.ledger.store import Ledger
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.roles.child import LOOK_S, Life
+from imaging.roles.owner import owner
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class _Destination:
         self.name, address, said = told.destinations[index]
         times = Times.parse(said)
         self._ledger = ledger
-        self._owner = f"deliver:{self.name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = owner(Path(told.home), told.name)
         self._lease_s = _BURST * (times.connect + times.accept + times.response)
         self._sender = Sender(Address.parse(address), told.ae_title, times)
         self._listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")

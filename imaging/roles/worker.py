@@ -8,9 +8,7 @@ returns, and a job that was there at a death runs alone the next time.
 """
 
 import logging
-import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +37,7 @@ from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehe
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.comparing import Comparing
 from imaging.roles.memory import give_back_memory, memory_limit
+from imaging.roles.owner import owner
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
 
@@ -102,14 +101,14 @@ class Worker:
         self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
         self._installation = ledger.installation()
         self._catalogue = load_models([Path(each) for each in told.models], told.site_words)
-        self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = owner(Path(told.home), told.name)
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
         self._copies = Copies(Path(told.home) / "models")
         self._analysers: dict[str, Analyser] = {}
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
-        self._comparing = Comparing(ledger, self._spool, self._watch)
+        self._comparing = Comparing(ledger, self._spool, self._watch, self._owner)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 

@@ -223,7 +223,7 @@ def test_what_a_dead_sender_had_claimed_is_due_again(ledger: Ledger) -> None:
     claim(ledger, "RIS", owner="deliver:RIS:1")
     assert deliveries.give_back(ledger, "deliver:PACS:") == 1
     assert delivery_states(ledger) == ["waiting", "sending"]
-    assert deliveries.give_back(ledger) == 1
+    assert deliveries.give_back(ledger, "") == 1
     assert delivery_states(ledger) == ["waiting", "waiting"]
 
 
@@ -273,7 +273,7 @@ def test_what_is_undelivered_for_one_destination_moves_to_another_once(ledger: L
     delivered, dead, *_ = claim(ledger, "OLD")
     conclude(ledger, delivered, Accepted())
     conclude(ledger, dead, Permanent("refused", was_sent=True))
-    deliveries.give_back(ledger)
+    deliveries.give_back(ledger, "")
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=2, dropped=1)
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=0)
     moved = claim(ledger, "NEW")
@@ -326,13 +326,13 @@ def test_the_ledger_knows_whether_an_earlier_attempt_may_have_brought_the_object
         clock.advance(10)
         (again,) = claim(ledger)
         assert again.was_sent is was_sent
-        deliveries.give_back(ledger, is_unsent=True)
+        deliveries.give_back(ledger, "", is_unsent=True)
 
 
 def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> None:
     answered(ledger)
     claim(ledger)
-    deliveries.give_back(ledger)
+    deliveries.give_back(ledger, "")
     (again,) = claim(ledger)
     assert again.was_sent
     deliveries.fall_back(ledger, again, SUBSTITUTE)
@@ -343,7 +343,7 @@ def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> Non
 def test_an_object_goes_to_a_destination_once(ledger: Ledger) -> None:
     answered(ledger)
     conclude(ledger, claim(ledger)[0], Accepted())
-    assert (claim(ledger), deliveries.replay(ledger), deliveries.give_back(ledger)) == ([], 0, 0)
+    assert (claim(ledger), deliveries.replay(ledger), deliveries.give_back(ledger, "")) == ([], 0, 0)
 
 
 def test_two_senders_never_hold_the_same_delivery(open_ledger: Callable[[], Ledger]) -> None:

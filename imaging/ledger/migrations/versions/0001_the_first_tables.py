@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.Column("judgement", sa.Text(), server_default="", nullable=False),
         sa.Column("judged_at", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_tick", sa.Float(), nullable=True),
         sa.Column("decision", sa.BigInteger(), nullable=True),
         sa.Column("decided_at", sa.BigInteger(), nullable=True),

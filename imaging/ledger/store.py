@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
-from imaging.ledger.clock import BUILT, Clock, SystemClock
+from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
 from imaging.ledger.wakeups import WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
@@ -39,11 +39,11 @@ class Ledger:
     """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable."""
 
     def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
-        self.clock: Clock = clock or SystemClock(self.anchor)
         self.file = None if url else home / SQLITE_FILE
         self.url = url or f"sqlite:///{self.file}"
         self.engine = _engine(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.clock: Clock = clock or self._clock()
         self._lock = threading.Lock()
         try:
             self.wakeups = WakeUps(home / "run")
@@ -78,6 +78,14 @@ class Ledger:
         with self.engine.connect() as connection, connection.begin():
             yield connection
 
+    def _clock(self) -> Clock:
+        return SystemClock(self.anchor) if self.is_sqlite else ServerClock(self.anchor, self.server_seconds)
+
+    def server_seconds(self) -> float:
+        """The seconds since 1970 by the clock of a PostgreSQL server."""
+        with self.read() as connection:
+            return float(connection.execute(_SERVER_SECONDS).scalar_one())
+
     def close(self) -> None:
         self.engine.dispose()
         os.close(self._lock_fd)
@@ -87,7 +95,8 @@ class Ledger:
         """To be called at each start of a home, before anything is received.
 
         Time is counted from now on. Ticks of another boot mean nothing: what waited for one is due at once, and its
-        leases have ended. A ledger that is new gets the id of its installation.
+        leases have ended. On PostgreSQL, whose ticks are the server's, no host's start ends them. A ledger that is new
+        gets the id of its installation.
         """
         clock = self.clock
         with self.write() as connection:
@@ -121,6 +130,7 @@ class Ledger:
         return None if said is None else Anchor.from_json(said)
 
 
+_SERVER_SECONDS: Final = select(func.extract("epoch", func.clock_timestamp()))
 _META: Final = select(tables.meta.c.value).where(tables.meta.c.key == bindparam("which"))
 
 

@@ -228,8 +228,8 @@ conflict = Table(
 `unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
 one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
 another study as well. `judgement`: what the comparison found, in English. `lease`, `lease_tick`, `attempts`: of
-comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`: what
-was taken out for it."""
+comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`:
+what was taken out for it."""
 Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
 
 returned = Table(

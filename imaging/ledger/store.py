@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
-from imaging.ledger.wakeups import WakeUps
+from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
 
@@ -36,9 +36,12 @@ class SchemaDiffers(Unusable):
 
 
 class Ledger:
-    """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable."""
+    """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable.
 
-    def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
+    `clock` and `wakeups` default to those of the database and of this machine.
+    """
+
+    def __init__(self, home: Path, url: str = "", clock: Clock | None = None, wakeups: WakeUps | None = None) -> None:
         self.file = None if url else home / SQLITE_FILE
         self.url = url or f"sqlite:///{self.file}"
         self.engine = _engine(self.url)
@@ -46,7 +49,7 @@ class Ledger:
         self.clock: Clock = clock or self._clock()
         self._lock = threading.Lock()
         try:
-            self.wakeups = WakeUps(home / "run")
+            self.wakeups: WakeUps = wakeups or SocketWakeUps(home / "run")
             self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             if self.file is not None:
                 os.close(os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

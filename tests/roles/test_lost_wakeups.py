@@ -19,22 +19,24 @@ from imaging.ledger.jobs import NewObject, Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
+from imaging.ledger.wakeups import SocketWakeUps
 from imaging.roles.child import LOOK_S
 from imaging.spool.folder import FolderSpool, key_of
 
 SLACK_S = 2.0
 
 
+class Unheard(SocketWakeUps):
+    """Wake-ups that reach nobody."""
+
+    def notify(self, *topics: str) -> None:
+        return
+
+
 @pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Ledger]:
+def quiet() -> Callable[[Path], Ledger]:
     """The ledger of a home, whose wake-ups reach nobody."""
-
-    def opened(home: Path) -> Ledger:
-        ledger = Ledger(home)
-        monkeypatch.setattr(ledger.wakeups, "notify", lambda *_: None)
-        return ledger
-
-    return opened
+    return lambda home: Ledger(home, wakeups=Unheard(home / "run"))
 
 
 def receive(ledger: Ledger, home: Path) -> None:

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from imaging.domain.settling import Patience
-from imaging.ledger import copies, deliveries, jobs, migrate, views
+from imaging.ledger import copies, deliveries, jobs, migrate, retention, views
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
-from imaging.roles.locks import lock_of
+from imaging.roles.locks import lock_of, running_roles
 from imaging.roles.owner import owner_of, owners_of
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
+from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ class _Supervisor:
             signal.signal(number, lambda *_: self._events.put(_Event("stop")))
         self._return_claims()
         self._forget_others()
+        self._tell(self._sweep)
         for child in self._children:
             self._start(child)
         try:
@@ -178,6 +180,14 @@ class _Supervisor:
             held = self._held_by("worker")
             jobs.give_back(self._ledger, held)
             copies.give_back(self._ledger, held)
+
+    def _sweep(self, ledger: Ledger) -> None:
+        """Removes files of results that a crash left without a row, where nobody writes any just now."""
+        others = running_roles(self._home) - {child.role for child in self._children}
+        if not others & {"worker", "deliver"}:
+            removed = FolderSpool(self._home / "spool").sweep(retention.result_keys(ledger))
+            if removed:
+                log.info("results_without_a_row_removed count=%d", removed)
 
     def _held_by(self, role: str) -> str:
         """What the owners of a role's leases here begin with; in a SQLite ledger all are of this home.

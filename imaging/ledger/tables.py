@@ -16,7 +16,6 @@ from sqlalchemy import (
     FromClause,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -330,11 +329,15 @@ object_ = Table(
     _text("sop_instance_uid", unique=True),
     _text("series_instance_uid"),
     Column("stands_for_id", BigInteger, ForeignKey("object.id"), index=True),
-    Column("data", LargeBinary, nullable=False),
+    _text("key"),
+    _text("digest"),
+    Column("size", BigInteger, nullable=False),
     Column("built_at", Instant, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What is sent. `stands_for_id`: the object that this one is sent in place of, to who does not take that."""
+"""What is sent. Its bytes lie in the spool under `key`, before its row is there and until after it is gone.
+
+`stands_for_id`: the object that this one is sent in place of, to who does not take that."""
 
 delivery = Table(
     "delivery",

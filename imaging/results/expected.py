@@ -23,7 +23,6 @@ from imaging.results.sentences import IN_CONFLICT, MISSING, UNDETERMINED
 AS_CHOSEN: Final = 1e-8
 """How near a threshold must be to the card's: it is written in ten digits."""
 
-SR_KIND: Final = "sr"
 SR_CLASS: Final = str(Comprehensive3DSRStorage)
 LIMITS: Final[Mapping[str, int]] = {"PN": 64, "LO": 64, "SH": 16, "CS": 16, "DS": 16, "IS": 12}
 """Characters at most, per value or name group (PS3.5 6.2)."""

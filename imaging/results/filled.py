@@ -4,6 +4,7 @@ import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.findings import Finding
 from imaging.domain.uids import is_usable
 from imaging.results import concepts
@@ -12,7 +13,6 @@ from imaging.results.expected import (
     FORMS,
     LIMITS,
     SR_CLASS,
-    SR_KIND,
     has_controls,
     in_part_sentence,
     instance_number,
@@ -90,7 +90,7 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
         for name, value in vars(whose).items()
     }
     wanted |= {
-        "report.uid": ("uid-derived", uid_of(report, SR_KIND)),
+        "report.uid": ("uid-derived", uid_of(report, REPORT)),
         "report.series": ("uid-derived", series_of(report, SR_CLASS)),
         "report.number": ("uid-derived", instance_number(report)),
         "report.date": ("no-real-clock", day),

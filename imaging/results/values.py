@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from decimal import Context, Decimal
 from typing import Final
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, State, TriageClass
 from imaging.results import concepts
-from imaging.results.expected import SR_CLASS, SR_KIND, instance_number
+from imaging.results.expected import SR_CLASS, instance_number
 from imaging.results.identity import identity
 from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.sentences import in_part
@@ -24,7 +25,7 @@ def values_of(report: Report) -> dict[str, str]:
     whose, outcome, at = identity(report.header), report.outcome, report.at
     values = {f"study.{keyword}": value for keyword, value in vars(whose).items()}
     values |= {
-        "report.uid": uid_of(report, SR_KIND),
+        "report.uid": uid_of(report, REPORT),
         "report.series": series_of(report, SR_CLASS),
         "report.number": instance_number(report),
         "report.date": at.strftime("%Y%m%d"),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydicom.uid import ExplicitVRLittleEndian
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.card import FindingSpec
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding
@@ -22,7 +23,6 @@ from imaging.results.expected import (
     FORMS,
     LIMITS,
     SR_CLASS,
-    SR_KIND,
     has_controls,
     in_part_sentence,
     is_close,
@@ -371,7 +371,7 @@ def _same_study(said: Reading, report: Report) -> Iterator[str]:
 
 @_rule("uid-derived")
 def _uid_derived(said: Reading, report: Report) -> Iterator[str]:
-    own = {"SOPInstanceUID": uid_of(report, SR_KIND), "SeriesInstanceUID": series_of(report, SR_CLASS)}
+    own = {"SOPInstanceUID": uid_of(report, REPORT), "SeriesInstanceUID": series_of(report, SR_CLASS)}
     for keyword, wanted in own.items():
         if said.get(keyword) != wanted:
             yield f"{keyword} is not the one derived from this report"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.domain.artefacts import Artefact
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
@@ -29,14 +30,13 @@ from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
-from imaging.results.expected import SR_CLASS, SR_KIND
+from imaging.results.registry import build
 from imaging.results.report import CannotReport, Language, Report
-from imaging.results.sr import write_sr
-from imaging.results.uids import series_of, uid_of
 from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.comparing import Comparing
 from imaging.roles.memory import give_back_memory, memory_limit
+from imaging.roles.outbox import keep
 from imaging.roles.owner import owner
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
@@ -278,7 +278,8 @@ class Worker:
     def _conclude(self, task: _Task, outcome: Answer) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
         outcome, began = outcome.doubted_for(job.doubtful), time.perf_counter()
-        outcome, objects, no_report = self._reported(task, outcome)
+        outcome, artefacts, no_report = self._reported(task, outcome)
+        objects = self._kept(artefacts, outcome)
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
         if jobs.conclude(self._ledger, job, outcome, objects, no_report):
@@ -286,7 +287,7 @@ class Worker:
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 
-    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, list[NewObject], str]:
+    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, Sequence[Artefact], str]:
         """What the job ends with: its answer, the objects that say it, and why there are none where none can be built.
 
         Trouble of ours makes a failure of it, which says so in a report of its own.
@@ -294,7 +295,7 @@ class Worker:
         if task.card is None:
             return outcome, [], ""
         try:
-            return outcome, self._objects(task, task.card, outcome), ""
+            return outcome, build(self._report(task, task.card, outcome)), ""
         except CannotReport as error:
             log.warning("report_not_built job=%d why=%s", task.job.id, error.why)
             return outcome, [], error.why
@@ -305,13 +306,13 @@ class Worker:
                 return outcome, [], why
             return self._reported(task, failed(why, task.sources))
 
-    def _objects(self, task: _Task, card: Card, outcome: Answer) -> list[NewObject]:
-        """The SR that answers for this job. Raises CannotReport where none may be built of its study."""
+    def _report(self, task: _Task, card: Card, outcome: Answer) -> Report:
+        """What the objects that answer for this job are made from."""
         job = task.job
         # The image says what it shows; whose it is, the study: a patient renamed since is reported by the newest name.
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])
         header = header.speaking_for(job.study.person)
-        report = Report(
+        return Report(
             header=header,
             card=card,
             outcome=outcome,
@@ -321,17 +322,11 @@ class Worker:
             language=self._language,
             installation=self._installation,
         )
-        data = write_sr(report)
-        return [
-            NewObject(
-                SR_KIND,
-                SR_CLASS,
-                uid_of(report, SR_KIND),
-                series_of(report, SR_CLASS),
-                data,
-                tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted),
-            )
-        ]
+
+    def _kept(self, artefacts: Sequence[Artefact], outcome: Answer) -> list[NewObject]:
+        """The objects in the spool, each for the destinations that take such an outcome. Raises SpoolFull."""
+        to = tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted)
+        return [NewObject(each, to) for each in keep(self._spool, artefacts)]
 
     def _time_out(self, job: int) -> None:
         task = self._tasks[job]

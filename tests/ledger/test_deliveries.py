@@ -1,6 +1,7 @@
 """The outbox: order per study, one destination's outage and no other's, a peer that is down, dead letters."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 from ledger_cases import (
     NEGATIVE,
@@ -10,6 +11,7 @@ from ledger_cases import (
     claim,
     delivery_states,
     film,
+    kept,
     lease_one,
     receive,
     report,
@@ -19,12 +21,12 @@ from ledger_cases import (
 
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.ledger import deliveries, jobs, tables, views, wakeups
-from imaging.ledger.deliveries import LEASE_S, Delivery, Moved, Substitute
+from imaging.ledger.deliveries import LEASE_S, Delivery, Moved
 from imaging.ledger.store import Ledger
 
 AWAY = Passing("no connection")
 HOUR_S = 3600.0
-SUBSTITUTE = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
+SUBSTITUTE = kept("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002")
 
 
 def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, *, down: bool = False) -> bool:
@@ -53,8 +55,9 @@ def next_due(ledger: Ledger, destination: str = "PACS") -> float | None:
 def test_a_claimed_delivery_carries_its_object(ledger: Ledger) -> None:
     answered(ledger)
     (delivery,) = claim(ledger)
-    uid = rows(ledger, tables.object_)[0]["sop_instance_uid"]
-    assert (delivery.data, delivery.sop_class_uid, delivery.sop_instance_uid) == (b"an SR", SR_CLASS, uid)
+    (known,) = rows(ledger, tables.object_)
+    assert asdict(delivery.kept).items() <= known.items()
+    assert delivery.kept.sop_class_uid == SR_CLASS
     assert (delivery.destination, delivery.attempts) == ("PACS", 0)
 
 
@@ -388,8 +391,8 @@ def test_a_substitute_is_sent_in_its_turn_once_for_all_who_need_it_and_a_replay_
         assert deliveries.fall_back(ledger, delivery, SUBSTITUTE)
         assert not deliveries.fall_back(ledger, delivery, SUBSTITUTE)
         ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
-        assert (delivery.sop_instance_uid, delivery.data) == ("2.25.8001", b"another SR")
+        assert delivery.kept == SUBSTITUTE
         conclude(ledger, delivery, Permanent("no"))
     assert [each["study_id"] for each in rows(ledger, tables.object_)] == [study_id, study_id]
     assert deliveries.replay(ledger) == 2
-    assert claim(ledger)[0].sop_instance_uid == first
+    assert claim(ledger)[0].kept.sop_instance_uid == first

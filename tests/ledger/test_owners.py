@@ -1,5 +1,6 @@
 """Who holds a lease: what a host's start and the deaths of its processes give back is that host's alone."""
 
+import fcntl
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from ledger_cases import answered, claim, delivery_states, film, job_states, lea
 
 from imaging.ledger import copies, jobs, tables
 from imaging.ledger.store import Ledger
+from imaging.roles.locks import lock_of
 from imaging.roles.owner import owner, owner_of
 from imaging.settings import Settings
+from imaging.spool import FolderSpool
 from imaging.supervise import _Supervisor
 
 Named = Callable[[str], None]
@@ -62,6 +65,21 @@ def test_the_death_of_a_worker_gives_back_what_it_held_and_nothing_of_its_namesa
     copies.give_back(ledger, owner_of(tmp_path, "worker-0"))
     assert [each["lease"].partition(".")[0] for each in rows(ledger, tables.conflict)] == ["other", ""]
     assert job_states(ledger).count("leased") == 1
+
+
+@pytest.mark.parametrize("role", ["worker", "deliver"])
+def test_results_without_a_row_are_removed_at_a_start_unless_another_service_may_be_writing_one(
+    ledger: Ledger, tmp_path: Path, role: str
+) -> None:
+    answered(ledger)
+    spool = FolderSpool(tmp_path / "spool")
+    (stray,) = spool.put([b"of a transaction that never was"])
+    with lock_of(tmp_path, role).open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _Supervisor(ledger, Settings(home=tmp_path, role="web"), tmp_path)._sweep(ledger)
+        assert spool.path(stray.key).exists()
+        _Supervisor(ledger, Settings(home=tmp_path, role=role), tmp_path)._sweep(ledger)
+        assert not spool.path(stray.key).exists()
 
 
 def test_an_owner_is_one_process_of_one_role_of_one_home(tmp_path: Path) -> None:

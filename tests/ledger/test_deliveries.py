@@ -291,7 +291,7 @@ def test_what_was_sent_in_place_of_another_moves_as_what_it_was_first(ledger: Le
     deliveries.fall_back(ledger, claim(ledger, "NEW")[0], SUBSTITUTE)
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=1)
     assert deliveries.move(ledger, "NEW", "THIRD") == Moved(count=1, dropped=0)
-    assert claim(ledger, "THIRD")[0].sop_class_uid == SR_CLASS
+    assert claim(ledger, "THIRD")[0].kept.sop_class_uid == SR_CLASS
 
 
 def test_what_waits_is_due_at_once_when_asked_for_and_peers_that_are_down_are_tried(

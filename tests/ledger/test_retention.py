@@ -117,9 +117,10 @@ def test_what_is_received_again_while_it_is_removed_is_kept_anew(
     other, kept = open_ledger(), []
     again = threading.Thread(target=lambda: kept.append(receive(other, film())))
 
-    def meanwhile(_: str) -> None:
-        again.start()
-        wait_for_a_lock(ledger)
+    def meanwhile(key: str) -> None:
+        if key == "key-":
+            again.start()
+            wait_for_a_lock(ledger)
 
     assert retention.remove(ledger, study_id, clock.now(), meanwhile)
     again.join(30)

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from imaging.domain.settling import Patience
-from imaging.ledger import copies, deliveries, jobs, migrate, views
+from imaging.ledger import copies, deliveries, jobs, migrate, retention, views
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
-from imaging.roles.locks import lock_of
+from imaging.roles.locks import lock_of, running_roles
+from imaging.roles.owner import owner_of, owners_of
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
+from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +153,7 @@ class _Supervisor:
             signal.signal(number, lambda *_: self._events.put(_Event("stop")))
         self._return_claims()
         self._forget_others()
+        self._tell(self._sweep)
         for child in self._children:
             self._start(child)
         try:
@@ -168,14 +171,30 @@ class _Supervisor:
             self._drain()
 
     def _return_claims(self) -> None:
-        """What earlier processes of our roles held: the locks say that none of them lives."""
+        """What earlier processes of our roles held here: the home's locks say that none of them lives."""
         roles = {child.role for child in self._children}
         if "deliver" in roles:
-            deliveries.give_back(self._ledger)
+            deliveries.give_back(self._ledger, self._held_by("deliver"))
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
-            jobs.give_back(self._ledger, "worker-")
-            copies.give_back(self._ledger)
+            held = self._held_by("worker")
+            jobs.give_back(self._ledger, held)
+            copies.give_back(self._ledger, held)
+
+    def _sweep(self, ledger: Ledger) -> None:
+        """Removes files of results that a crash left without a row, where nobody writes any just now."""
+        others = running_roles(self._home) - {child.role for child in self._children}
+        if not others & {"worker", "deliver"}:
+            removed = FolderSpool(self._home / "spool").sweep(retention.result_keys(ledger))
+            if removed:
+                log.info("results_without_a_row_removed count=%d", removed)
+
+    def _held_by(self, role: str) -> str:
+        """What the owners of a role's leases here begin with; in a SQLite ledger all are of this home.
+
+        There the host's name does not count: a container may have another one at each start.
+        """
+        return "" if self._ledger.is_sqlite else owners_of(self._home, role)
 
     def _forget_others(self) -> None:
         """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
@@ -252,10 +271,11 @@ class _Supervisor:
             raise CannotServe(f"the role {child.name} does not start: {error}")
         if child.role == "worker":
             was_there = under_way(self._home / "run", child.name)
-            self._tell(partial(jobs.give_back, owner=f"{child.name}:", under_way=was_there))
-            self._tell(copies.give_back)
+            held = owner_of(self._home, child.name)
+            self._tell(partial(jobs.give_back, owner=held, under_way=was_there))
+            self._tell(partial(copies.give_back, owner=held))
         if child.role == "deliver":
-            self._tell(deliveries.give_back)
+            self._tell(partial(deliveries.give_back, owner=owner_of(self._home, child.name)))
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
         self._tell(partial(views.note_role, name=child.name, state=state, error=error))

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Table, select, update
 
+from imaging.domain.artefacts import REPORT, Kept
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
@@ -85,7 +86,7 @@ def receive(ledger: Ledger, header: Header, digest: str = "", association: int |
 
 def judge(ledger: Ledger, kind: Kind, takes_pixels: bool = True, words: str = "what differs") -> bool:
     """Has the next copy taken for this, as a worker does that compared it; the newer header holds where it is used."""
-    pair = copies.claim(ledger)
+    pair = copies.claim(ledger, "worker-0:1")
     assert pair is not None
     header = pair.first[1] if kind in (Kind.SAME, Kind.CONFLICT) else pair.second[1]
     return copies.conclude(ledger, pair, Judgement(kind, words, header, takes_pixels))
@@ -125,10 +126,15 @@ def lease_one(ledger: Ledger, owner: str = "worker-0:1") -> Job:
     return job
 
 
-def report(job: Job, destinations: Sequence[str] = ("PACS",), data: bytes = b"an SR") -> NewObject:
+def kept(sop_class_uid: str, uid: str, series_uid: str) -> Kept:
+    """What the ledger knows of an object whose bytes no test looks at."""
+    return Kept(REPORT, sop_class_uid, uid, series_uid, f"out/{uid}", f"digest of {uid}", 1000)
+
+
+def report(job: Job, destinations: Sequence[str] = ("PACS",)) -> NewObject:
     """An object that answers for a job, with a UID of its own."""
     uid = f"2.25.{job.id}.{job.result_number}"
-    return NewObject("sr", SR_CLASS, uid, f"2.25.{job.id}", data, tuple(destinations))
+    return NewObject(kept(SR_CLASS, uid, f"2.25.{job.id}"), tuple(destinations))
 
 
 def answered(ledger: Ledger, study: str = "1.2.3", destinations: Sequence[str] = ("PACS",)) -> int:

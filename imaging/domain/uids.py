@@ -22,23 +22,19 @@ IMPLEMENTATION_VERSION_NAME: Final = f"IMAGING_{__version__}"[:16]
 """What we are called on associations, in files that we keep and in objects that we make (PS3.7 D.3.3.2)."""
 
 
-def report_uid(study_uid: str, model: str, result: str, part: str = "sr", kind: str = "0") -> str:
-    """SOP Instance UID of an object that answers for `study_uid`.
-
-    `result` is the number of this model's answer for this study (not the revision: a replayed job would give one UID
-    two contents), or the `--at` time where there is no ledger.
-    """
-    return derived_uid(study_uid, model, result, part, kind)
+def instance_uid(digest: str, kind: str) -> str:
+    """SOP Instance UID of a result object. `digest`: of all that the object is made from, so of its content."""
+    return derived_uid(digest, kind, "instance")
 
 
-def series_uid(study_uid: str, model: str, version: str, sop_class_uid: str) -> str:
-    """One series per study, model, version and SOP class."""
-    return derived_uid(study_uid, model, version, sop_class_uid, "series")
+def series_uid(study_uid: str, model: str, version: str, sop_class_uid: str, installation: str) -> str:
+    """One series per study, model, version, SOP class and installation (empty: none)."""
+    return derived_uid(study_uid, model, version, sop_class_uid, installation, "series")
 
 
-def tracking_uid(study_uid: str, model: str, code_value: str, place: str = "") -> str:
-    """The same finding keeps it through revisions; a new place is a new one."""
-    return derived_uid(study_uid, model, code_value, place, "tracking")
+def tracking_uid(study_uid: str, model: str, code_value: str, place: str, installation: str) -> str:
+    """The same finding keeps it through the revisions of one installation; a new place is a new one."""
+    return derived_uid(study_uid, model, code_value, place, installation, "tracking")
 
 
 def is_legal(uid: str) -> bool:

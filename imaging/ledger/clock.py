@@ -1,10 +1,13 @@
 """Time: the home's, for people and objects; ticks, which never step, for leases, quiet times and retries."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
+
+from sqlalchemy.exc import DBAPIError
 
 from imaging.domain.steady import Anchor, steady
 
@@ -27,14 +30,18 @@ class Clock(Protocol):
         """What the wall clock says, aware, UTC."""
 
     def tick(self) -> float:
-        """Seconds since this boot, time asleep included."""
+        """Seconds, time asleep included, that all who share the ledger count alike."""
 
     def boot(self) -> str:
-        """The boot that ticks are counted from; a new one ends all leases."""
+        """What ticks are counted from; where that is another than before, all leases have ended."""
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SystemClock:
-    """This machine's clocks. `anchor`: where the time of the home is counted from, as the ledger says."""
+    """This machine's clocks: ticks are CLOCK_BOOTTIME. `anchor`: where the time of the home is counted from."""
 
     def __init__(self, anchor: Callable[[], Anchor | None] = lambda: None) -> None:
         self._read, self._read_tick = anchor, -_AGAIN_S
@@ -42,13 +49,13 @@ class SystemClock:
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def now(self) -> datetime:
-        return steady(self._anchored(), self.wall(), self.tick(), self._boot, BUILT)
+        return steady(self._anchored(), self.wall(), self.tick(), self.boot(), BUILT)
 
     def wall(self) -> datetime:
         return datetime.now(UTC)
 
     def tick(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return _boottime()
 
     def boot(self) -> str:
         return self._boot
@@ -60,6 +67,48 @@ class SystemClock:
             self._read_tick = tick
             self._anchor = self._read() or self._anchor
         return self._anchor
+
+
+class ServerClock(SystemClock):
+    """Ticks are the seconds of a database server's clock, which several hosts share: no host's boot ends them.
+
+    `seconds` asks the server; it is asked every 5 s, and where it does not answer, this machine's ticks go on from what
+    it last said. `elapsed`: those ticks.
+    """
+
+    def __init__(
+        self,
+        anchor: Callable[[], Anchor | None],
+        seconds: Callable[[], float],
+        elapsed: Callable[[], float] = _boottime,
+    ) -> None:
+        super().__init__(anchor)
+        self._seconds, self._elapsed = seconds, elapsed
+        self._asked, self._ahead = -math.inf, math.inf
+
+    def tick(self) -> float:
+        now = self._elapsed()
+        if now - self._asked >= _AGAIN_S:
+            self._asked = now
+            self._ask()
+        return self._elapsed() + self._ahead
+
+    def boot(self) -> str:
+        return "the server's"
+
+    def _ask(self) -> None:
+        """Learns by how much the server is ahead; what taking the answer here may explain changes nothing."""
+        before = self._elapsed()
+        try:
+            said = self._seconds()
+        except DBAPIError:
+            if math.isinf(self._ahead):
+                raise
+            return
+        after = self._elapsed()
+        ahead = said - (before + after) / 2
+        if abs(ahead - self._ahead) > after - before:
+            self._ahead = ahead
 
 
 _AGAIN_S: Final = 5.0

@@ -76,7 +76,7 @@ _OF_FILMS: Final = _ANY.where(_MODALITY.not_in(sorted(VOLUME_MODALITIES)))
 _IS_UNJUDGED: Final = select(tables.conflict.c.id).where(tables.conflict.c.state == "unjudged").limit(1)
 
 
-def claim(ledger: Ledger, are_volumes: bool | None = None) -> Pair | None:
+def claim(ledger: Ledger, owner: str, are_volumes: bool | None = None) -> Pair | None:
     """The copy to be compared next, of volumes or of films alone or of any; None where there is none."""
     which = _ANY if are_volumes is None else _OF_VOLUMES if are_volumes else _OF_FILMS
     with ledger.read() as connection:  # so that idle workers do not queue up to write
@@ -87,7 +87,7 @@ def claim(ledger: Ledger, are_volumes: bool | None = None) -> Pair | None:
         row = connection.execute(which, {"tick": tick}).first()
         if row is None:
             return None
-        begun = {"lease_tick": tick + LEASE_S, "attempts": row.attempts + 1}
+        begun = {"lease": owner, "lease_tick": tick + LEASE_S, "attempts": row.attempts + 1}
         connection.execute(update(conflict).where(conflict.c.id == row.id).values(begun))
     first = row.first_key, Header.from_json(row.first_header)
     return Pair(row.id, row.study_id, row.holder, first, (row.key, Header.from_json(row.header)), row.attempts)
@@ -97,19 +97,19 @@ def put_back(ledger: Ledger, pair: Pair) -> None:
     """Has a copy compared a little later."""
     conflict = tables.conflict
     with ledger.write() as connection:
-        again = {"lease_tick": ledger.clock.tick() + AGAIN_S}
+        again = {"lease": "", "lease_tick": ledger.clock.tick() + AGAIN_S}
         connection.execute(update(conflict).where(_is_open_to_judge(pair)).values(again))
 
 
-def give_back(ledger: Ledger) -> None:
+def give_back(ledger: Ledger, owner: str) -> None:
     """Has what a worker that ended was comparing compared by another; that it was begun still counts.
 
-    One that another worker compares may be compared twice: only one judgement is written down.
+    `owner`: what the names of those who held it begin with.
     """
     conflict = tables.conflict
     with ledger.write() as connection:
-        held = (conflict.c.state == "unjudged") & conflict.c.lease_tick.is_not(None)
-        connection.execute(update(conflict).where(held).values(lease_tick=None))
+        held = (conflict.c.state == "unjudged") & conflict.c.lease.startswith(owner, autoescape=True)
+        connection.execute(update(conflict).where(held).values(lease="", lease_tick=None))
 
 
 def _is_open_to_judge(pair: Pair) -> Any:

@@ -1,13 +1,14 @@
 """The outbox: one object for one destination, sent in a study's order, tried again by one rule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from sqlalchemy import Connection, Update, and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from imaging import crash
+from imaging.domain.artefacts import Kept
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
 from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
@@ -17,6 +18,7 @@ from imaging.ledger.store import Ledger
 LEASE_S: Final = 120.0
 """How long a sender may hold what it claims, unless it says how long its peer may take."""
 
+_KEPT: Final = [each.name for each in fields(Kept)]
 # Built once: with each delivery it would be half of what a statement costs.
 _EARLIER: Final = tables.delivery.alias()
 _IS_IN_DOUBT: Final = is_stopped(tables.delivery.c.study_id)
@@ -41,9 +43,7 @@ _DUE: Final = (
         tables.delivery.c.attempts,
         tables.delivery.c.object_id,
         tables.delivery.c.sent_object_id,
-        tables.object_.c.sop_class_uid,
-        tables.object_.c.sop_instance_uid,
-        tables.object_.c.data,
+        *(tables.object_.c[name] for name in _KEPT),
     )
     .join(tables.object_, tables.object_.c.id == tables.delivery.c.object_id)
     .where(_IS_NEXT, tables.delivery.c.due_tick <= bindparam("tick"))
@@ -99,9 +99,7 @@ class Delivery:
     object_id: int
     was_sent: bool
     lease: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    data: bytes
+    kept: Kept
 
 
 def claim(
@@ -133,9 +131,7 @@ def claim(
             row.object_id,
             row.object_id == row.sent_object_id,
             owner,
-            row.sop_class_uid,
-            row.sop_instance_uid,
-            row.data,
+            Kept(*(row._mapping[name] for name in _KEPT)),
         )
         for row in rows
     ]
@@ -189,20 +185,11 @@ def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, 
     return changed == 1
 
 
-@dataclass(frozen=True)
-class Substitute:
-    """An object that says the same as another, of a SOP class that the destination may take."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    data: bytes
-
-
-def fall_back(ledger: Ledger, delivery: Delivery, substitute: Substitute) -> bool:
+def fall_back(ledger: Ledger, delivery: Delivery, substitute: Kept) -> bool:
     """Sends the substitute in place of the claimed delivery's object, at once and in its turn.
 
-    False where the claim had ended: somebody else has the delivery now.
+    It says the same, in a SOP class that the destination may take. False where the claim had ended: somebody else has
+    the delivery now.
     """
     table = tables.delivery
     with ledger.write() as connection:
@@ -226,18 +213,17 @@ def fall_back(ledger: Ledger, delivery: Delivery, substitute: Substitute) -> boo
     return True
 
 
-def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Substitute) -> int:
+def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Kept) -> int:
     """The row of the substitute, which another destination may have needed before."""
     object_ = tables.object_
     same = select(object_.c.id).where(object_.c.sop_instance_uid == substitute.sop_instance_uid)
     known: int | None = connection.scalar(same)
     if known is not None:
         return known
-    stood_for = object_.c.sop_instance_uid == delivery.sop_instance_uid
     row = connection.execute(
-        select(
-            object_.c.id.label("stands_for_id"), object_.c.study_id, object_.c.job_id, object_.c.kind, object_.c.model
-        ).where(stood_for)
+        select(object_.c.id.label("stands_for_id"), object_.c.study_id, object_.c.job_id, object_.c.model).where(
+            object_.c.id == delivery.object_id
+        )
     ).one()
     new = insert(object_).values(**row._mapping, **asdict(substitute), built_at=ledger.clock.now())
     try:
@@ -299,14 +285,14 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
         connection.execute(update(table).where(waiting).values(due_tick=0.0))
 
 
-def give_back(ledger: Ledger, owner: str | None = None, *, is_unsent: bool = False) -> int:
-    """Returns what a sender that ended had claimed; None: whatever is claimed. Sending twice is harmless.
+def give_back(ledger: Ledger, owner: str, *, is_unsent: bool = False) -> int:
+    """Returns what a sender that ended had claimed. Sending twice is harmless.
 
-    It may have arrived, for all that anybody knows, unless `is_unsent`.
+    `owner`: what the names of those who held it begin with. It may have arrived, for all that anybody knows, unless
+    `is_unsent`.
     """
     table, query = tables.delivery, _RETURN_UNSENT if is_unsent else _RETURN
-    if owner is not None:
-        query = query.where(table.c.lease.startswith(owner, autoescape=True))
+    query = query.where(table.c.lease.startswith(owner, autoescape=True))
     with ledger.write() as connection:
         returned = connection.execute(query).rowcount
     if returned:

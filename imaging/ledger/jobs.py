@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, insert, select, update
 
 from imaging import crash
+from imaging.domain.artefacts import REPORT, Kept
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
@@ -102,7 +103,7 @@ _LAST_REPORT: Final = (
     .where(
         tables.object_.c.study_id == bindparam("study"),
         tables.object_.c.model == bindparam("model"),
-        tables.object_.c.kind == "sr",
+        tables.object_.c.kind == REPORT,
         tables.object_.c.stands_for_id.is_(None),
         exists().where(
             tables.delivery.c.object_id == _SENT_AS.c.id,
@@ -142,13 +143,9 @@ class Job:
 
 @dataclass(frozen=True)
 class NewObject:
-    """An object that a job leaves, encoded, for the destinations that take its outcome."""
+    """An object that a job leaves, for the destinations that take its outcome."""
 
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    data: bytes
+    kept: Kept
     destinations: tuple[str, ...]
 
 
@@ -313,17 +310,7 @@ def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None
 
 
 def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime) -> None:
-    row = {
-        "study_id": job.study_id,
-        "job_id": job.id,
-        "kind": new.kind,
-        "model": job.model,
-        "sop_class_uid": new.sop_class_uid,
-        "sop_instance_uid": new.sop_instance_uid,
-        "series_instance_uid": new.series_instance_uid,
-        "data": new.data,
-        "built_at": now,
-    }
+    row = {"study_id": job.study_id, "job_id": job.id, "model": job.model, "built_at": now} | asdict(new.kept)
     object_id = int((connection.execute(_ADD_OBJECT, row).inserted_primary_key or (0,))[0])
     for destination in new.destinations:
         delivery = {

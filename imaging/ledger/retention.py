@@ -38,7 +38,8 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
     """Removes a study's files and rows; False where it may not be removed any more.
 
     `unlink` is given the spool keys before the rows are gone for others: a crash leaves no file without a row, and an
-    object that is received again meanwhile gets its name after the old file went. The numbers of the last answers stay:
+    object that is received again meanwhile gets its name after the old file went. The files of results go after their
+    rows, which nothing makes anew; what a crash leaves of them a start removes. The numbers of the last answers stay:
     should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
@@ -47,7 +48,7 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
         if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
         study = connection.execute(select(tables.study).where(tables.study.c.id == study_id)).one()
-        keys = _keys(connection, study)
+        keys, results = _keys(connection, study), _results(connection, study_id)
         shared = _shared(connection, study_id)
         _keep_numbers(connection, study)
         connection.execute(delete(tables.returned).where(returned.of_study(study)))
@@ -67,6 +68,8 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
         connection.execute(delete(tables.patient).where(tables.patient.c.id.not_in(others)))
         for key in keys:
             unlink(key)
+    for key in results:
+        unlink(key)
     ledger.wakeups.notify(wakeups.STUDY)
     return True
 
@@ -112,6 +115,17 @@ def _keep_numbers(connection: Connection, study: Any) -> None:
         known = (last_result.c.study_instance_uid == uid, last_result.c.model == model)
         connection.execute(delete(last_result).where(*known))
         connection.execute(insert(last_result).values(study_instance_uid=uid, model=model, result_number=number))
+
+
+def result_keys(ledger: Ledger) -> set[str]:
+    """The spool keys of all results."""
+    with ledger.read() as connection:
+        return set(connection.scalars(select(tables.object_.c.key)))
+
+
+def _results(connection: Connection, study_id: int) -> list[str]:
+    table = tables.object_
+    return list(connection.scalars(select(table.c.key).where(table.c.study_id == study_id).order_by(table.c.id)))
 
 
 def _keys(connection: Connection, study: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
-from imaging.ledger.clock import BUILT, Clock, SystemClock
-from imaging.ledger.wakeups import WakeUps
+from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
+from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
 
@@ -35,17 +36,20 @@ class SchemaDiffers(Unusable):
 
 
 class Ledger:
-    """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable."""
+    """The database of a home. `url` defaults to SQLite in the home's folder, as `file`. Raises Unusable.
 
-    def __init__(self, home: Path, url: str = "", clock: Clock | None = None) -> None:
-        self.clock: Clock = clock or SystemClock(self.anchor)
+    `clock` and `wakeups` default to those of the database and of this machine.
+    """
+
+    def __init__(self, home: Path, url: str = "", clock: Clock | None = None, wakeups: WakeUps | None = None) -> None:
         self.file = None if url else home / SQLITE_FILE
         self.url = url or f"sqlite:///{self.file}"
         self.engine = _engine(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.clock: Clock = clock or self._clock()
         self._lock = threading.Lock()
         try:
-            self.wakeups = WakeUps(home / "run")
+            self.wakeups: WakeUps = wakeups or SocketWakeUps(home / "run")
             self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             if self.file is not None:
                 os.close(os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -77,6 +81,14 @@ class Ledger:
         with self.engine.connect() as connection, connection.begin():
             yield connection
 
+    def _clock(self) -> Clock:
+        return SystemClock(self.anchor) if self.is_sqlite else ServerClock(self.anchor, self.server_seconds)
+
+    def server_seconds(self) -> float:
+        """The seconds since 1970 by the clock of a PostgreSQL server."""
+        with self.read() as connection:
+            return float(connection.execute(_SERVER_SECONDS).scalar_one())
+
     def close(self) -> None:
         self.engine.dispose()
         os.close(self._lock_fd)
@@ -86,7 +98,8 @@ class Ledger:
         """To be called at each start of a home, before anything is received.
 
         Time is counted from now on. Ticks of another boot mean nothing: what waited for one is due at once, and its
-        leases have ended.
+        leases have ended. On PostgreSQL, whose ticks are the server's, no host's start ends them. A ledger that is new
+        gets the id of its installation.
         """
         clock = self.clock
         with self.write() as connection:
@@ -96,6 +109,19 @@ class Ledger:
             if known != clock.boot():
                 _forget_ticks(connection, clock.tick())
                 _keep(connection, "boot", clock.boot())
+            if connection.scalar(_META, {"which": "installation"}) is None:
+                _keep(connection, "installation", secrets.token_hex(16))
+
+    def installation(self) -> str:
+        """What tells this ledger's results from those of any other, also of one that was lost; drawn once.
+
+        Raises Unusable where `begin_boot` was never called.
+        """
+        with self.read() as connection:
+            found: str | None = connection.scalar(_META, {"which": "installation"})
+        if found is None:
+            raise Unusable("nothing has been served with this ledger yet")
+        return found
 
     def anchor(self) -> Anchor | None:
         """Where the time of the home is counted from; None where nothing was served yet."""
@@ -107,6 +133,7 @@ class Ledger:
         return None if said is None else Anchor.from_json(said)
 
 
+_SERVER_SECONDS: Final = select(func.extract("epoch", func.clock_timestamp()))
 _META: Final = select(tables.meta.c.value).where(tables.meta.c.key == bindparam("which"))
 
 
@@ -142,7 +169,7 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(study).where(study.c.cut_tick.is_not(None)).values(cut_tick=now))
     connection.execute(update(tables.series).values(last_tick=None))
     connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
-    connection.execute(update(conflict).values(lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
+    connection.execute(update(conflict).values(lease="", lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0))
     connection.execute(update(peer).values(probe_tick=0.0))

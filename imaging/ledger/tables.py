@@ -16,7 +16,6 @@ from sqlalchemy import (
     FromClause,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -81,6 +80,7 @@ metadata = MetaData(
 )
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+"""`boot`, `clock`: where ticks and time are counted from; `installation`: drawn once, in the UID of each result."""
 
 patient = Table(
     "patient",
@@ -214,6 +214,7 @@ conflict = Table(
     _text("judgement"),
     Column("judged_at", Instant),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    _text("lease"),
     Column("lease_tick", Float),
     Column("decision", BigInteger),
     Column("decided_at", Instant),
@@ -225,9 +226,9 @@ conflict = Table(
 
 `unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
 one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
-another study as well. `judgement`: what the comparison found, in English. `lease_tick`, `attempts`: of comparing.
-`decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`: what was taken
-out for it."""
+another study as well. `judgement`: what the comparison found, in English. `lease`, `lease_tick`, `attempts`: of
+comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`:
+what was taken out for it."""
 Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
 
 returned = Table(
@@ -328,11 +329,15 @@ object_ = Table(
     _text("sop_instance_uid", unique=True),
     _text("series_instance_uid"),
     Column("stands_for_id", BigInteger, ForeignKey("object.id"), index=True),
-    Column("data", LargeBinary, nullable=False),
+    _text("key"),
+    _text("digest"),
+    Column("size", BigInteger, nullable=False),
     Column("built_at", Instant, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What is sent. `stands_for_id`: the object that this one is sent in place of, to who does not take that."""
+"""What is sent. Its bytes lie in the spool under `key`, before its row is there and until after it is gone.
+
+`stands_for_id`: the object that this one is sent in place of, to who does not take that."""
 
 delivery = Table(
     "delivery",

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from imaging.domain.alarms import Health
+from imaging.domain.artefacts import REPORT
 from imaging.domain.findings import Answer, State, TriageClass, why_of
 from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER, most_urgent
@@ -355,7 +356,7 @@ def _with_reports(connection: Connection, row: Row) -> Row:
     """The row with the SOP Instance UID of each model's last SR."""
     table = tables.object_
     query = select(table.c.model, table.c.sop_instance_uid).where(
-        table.c.study_id == row.number, table.c.kind == "sr", table.c.stands_for_id.is_(None)
+        table.c.study_id == row.number, table.c.kind == REPORT, table.c.stands_for_id.is_(None)
     )
     reports = {each.model: each.sop_instance_uid for each in connection.execute(query.order_by(table.c.id))}
     return replace(row, results=tuple(replace(each, sr=reports.get(each.model or "")) for each in row.results))

@@ -1,14 +1,14 @@
-"""Wake-ups between the processes of one machine, so that nobody polls: `notify(topic)`, `wait(topics, seconds)`.
+"""Wake-ups between processes, so that nobody polls: `notify(topics)` here, `wait(seconds)` there.
 
 They may be lost, also by a kill between commit and notify: each waiter looks at start and every few seconds as well,
-so that a lost one costs seconds, never a study. One datagram socket per listener, in a folder of the home.
+so that a lost one costs seconds, never a study. `SocketWakeUps` reaches the processes of one machine.
 """
 
 import os
 import select
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 STUDY: Final = "study"
 """A study's row changed: the page looks."""
@@ -20,8 +20,37 @@ SETTLE: Final = "settle"
 """A study may be whole, or waits at another time: the node looks."""
 
 
-class Listener:
+class Listener(Protocol):
     """One waiter; made by `WakeUps.listen`."""
+
+    def fileno(self) -> int:
+        """Of what can be read from once a topic was notified; then `drain` is to be called."""
+
+    def wait(self, seconds: float) -> set[str]:
+        """The topics notified since the last call; waits up to `seconds` for the first. Empty: none came."""
+
+    def drain(self) -> set[str]:
+        """The topics notified since the last call, without waiting."""
+
+    def close(self) -> None:
+        """Hears no more."""
+
+
+class WakeUps(Protocol):
+    """How the processes of a ledger wake each other."""
+
+    def listen(self, name: str) -> Listener:
+        """A listener to every topic; `name` starts with the topics that it cares about: `job+study`, say."""
+
+    def notify(self, *topics: str) -> None:
+        """Tells every listener whose name holds one of the topics. Never waits and never fails."""
+
+    def close(self) -> None:
+        """Notifies no more."""
+
+
+class SocketListener:
+    """A datagram socket in a folder of the home."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f"{name}.{os.getpid()}.sock"
@@ -34,13 +63,11 @@ class Listener:
         return self._socket.fileno()
 
     def wait(self, seconds: float) -> set[str]:
-        """The topics notified since the last call; waits up to `seconds` for the first. Empty: none came."""
         if seconds > 0:
             select.select([self._socket], [], [], seconds)
         return self.drain()
 
     def drain(self) -> set[str]:
-        """The topics notified since the last call, without waiting."""
         heard: set[str] = set()
         while True:
             try:
@@ -53,20 +80,18 @@ class Listener:
         self._path.unlink(missing_ok=True)
 
 
-class WakeUps:
-    """The wake-ups of a home."""
+class SocketWakeUps:
+    """The wake-ups of one machine: a datagram to the socket of each listener that is in the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
-    def listen(self, name: str) -> Listener:
-        """A listener to every topic; `name` starts with the topics that it cares about: `job+study`, say."""
-        return Listener(self._folder, name)
+    def listen(self, name: str) -> SocketListener:
+        return SocketListener(self._folder, name)
 
     def notify(self, *topics: str) -> None:
-        """Tells every listener whose name holds one of the topics. Never waits and never fails."""
         try:
             with _ShortName(self._folder) as prefix:
                 for name in os.listdir(self._folder):  # noqa: PTH208 (names only, and often)

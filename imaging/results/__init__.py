@@ -1,5 +1,6 @@
-"""Findings become DICOM objects: pure builders, and the verifier that reads their bytes back.
+"""Findings become DICOM objects: pure builders, and the verifiers that read their bytes back.
 
-The door for structured reports is `write_sr(report)` in `imaging.results.sr`: a whole, verified Part 10 file, or an
-error that says whose trouble it is (`CannotReport`: the input's; `UnsoundReport`: ours).
+The door is `build(report)` in `imaging.results.registry`: all objects that answer, whole and verified, or an error that
+says whose trouble it is (`CannotReport`: the input's; `UnsoundReport`: ours). Each kind of object has a module, and a
+line in the registry.
 """

@@ -15,7 +15,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import State, TriageClass
-from imaging.domain.uids import is_legal, is_usable, report_uid, series_uid
+from imaging.domain.uids import is_legal, is_usable
 from imaging.results import concepts
 from imaging.results.report import Report
 from imaging.results.sentences import IN_CONFLICT, MISSING, UNDETERMINED
@@ -41,14 +41,6 @@ def key(code: Code) -> tuple[str, str]:
 
 def study_uid(report: Report) -> str:
     return report.header.study_instance_uid
-
-
-def own_uid(report: Report) -> str:
-    return report_uid(study_uid(report), report.card.id, report.result)
-
-
-def own_series(report: Report) -> str:
-    return series_uid(study_uid(report), report.card.id, report.card.version, SR_CLASS)
 
 
 def moments(report: Report) -> tuple[str, str, str]:

@@ -7,36 +7,36 @@ and so is what it names as its predecessor: who takes this one took that one in 
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
 from typing import Final
 
 from pydicom import Dataset, FileDataset, dcmread
 from pydicom.uid import ComprehensiveSRStorage
 
+from imaging.domain.artefacts import Artefact
 from imaging.domain.uids import derived_uid
 
 COMPREHENSIVE_SR: Final = str(ComprehensiveSRStorage)
 _WITHOUT_REGION: Final = "1501"
 
 
-@dataclass(frozen=True)
-class Fallback:
-    """The other object: a whole Part 10 file of Comprehensive SR."""
-
-    sop_instance_uid: str
-    series_instance_uid: str
-    data: bytes
-
-
-def comprehensive(data: bytes) -> Fallback:
+def comprehensive(report: Artefact) -> Artefact:
     """A Comprehensive 3D SR of ours, as Comprehensive SR. The same bytes give the same bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values: a source's illegal UID must not reach a log
-        return _comprehensive(dcmread(BytesIO(data)))
+        sr = dcmread(BytesIO(report.data))
+        data = _comprehensive(sr)
+    return replace(
+        report,
+        sop_class_uid=COMPREHENSIVE_SR,
+        sop_instance_uid=str(sr.SOPInstanceUID),
+        series_instance_uid=str(sr.SeriesInstanceUID),
+        data=data,
+    )
 
 
-def _comprehensive(sr: FileDataset) -> Fallback:
+def _comprehensive(sr: FileDataset) -> bytes:
     sr.SOPClassUID = sr.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
     sr.SOPInstanceUID = _derived(sr.SOPInstanceUID)
     sr.file_meta.MediaStorageSOPInstanceUID = sr.SOPInstanceUID
@@ -56,7 +56,7 @@ def _comprehensive(sr: FileDataset) -> Fallback:
         item.ContentTemplateSequence[0].TemplateIdentifier = _WITHOUT_REGION
     written = BytesIO()
     sr.save_as(written, enforce_file_format=True)
-    return Fallback(str(sr.SOPInstanceUID), str(sr.SeriesInstanceUID), written.getvalue())
+    return written.getvalue()
 
 
 def _derived(uid: str) -> str:

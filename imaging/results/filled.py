@@ -4,13 +4,15 @@ import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.findings import Finding
-from imaging.domain.uids import is_usable, tracking_uid
+from imaging.domain.uids import is_usable
 from imaging.results import concepts
 from imaging.results.expected import (
     AS_CHOSEN,
     FORMS,
     LIMITS,
+    SR_CLASS,
     has_controls,
     in_part_sentence,
     instance_number,
@@ -20,17 +22,15 @@ from imaging.results.expected import (
     key,
     may_stand,
     moments,
-    own_series,
-    own_uid,
     parameters,
     priority_code,
     reason_code,
-    study_uid,
     summary_code,
     to_float,
 )
 from imaging.results.identity import LOST, identity, readable
 from imaging.results.report import Fault, Report, seen_on
+from imaging.results.uids import series_of, tracking_of, uid_of
 
 Value = str | float | tuple[float, ...]
 """What a place must hold: this text, or a number or coordinates within what writing them in few digits changes."""
@@ -83,20 +83,20 @@ def _filled_labels(found: Mapping[str, str], report: Report) -> Iterator[Fault]:
 
 def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     """What this report puts into each place, and the rule that a difference breaks."""
-    whose, study, model = identity(report.header), study_uid(report), report.card.id
+    whose = identity(report.header)
     day, time, moment = moments(report)
     wanted: dict[str, tuple[str, Value]] = {
         f"study.{name}": ("same-patient" if "patient" in name else "same-study", value)
         for name, value in vars(whose).items()
     }
     wanted |= {
-        "report.uid": ("uid-derived", own_uid(report)),
-        "report.series": ("uid-derived", own_series(report)),
+        "report.uid": ("uid-derived", uid_of(report, REPORT)),
+        "report.series": ("uid-derived", series_of(report, SR_CLASS)),
         "report.number": ("uid-derived", instance_number(report)),
         "report.date": ("no-real-clock", day),
         "report.time": ("no-real-clock", time),
         "report.datetime": ("no-real-clock", moment),
-        "triage.tracking": ("tracking-stable", tracking_uid(study, model, concepts.TRIAGE.value, "study")),
+        "triage.tracking": ("tracking-stable", tracking_of(report, concepts.TRIAGE.value, "study")),
     }
     verdicts = (
         (("summary", "summary-agrees", summary_code(report)), ("priority", "priority-agrees", priority_code(report)))
@@ -128,7 +128,7 @@ def _expected_of(finding: Finding, report: Report) -> Iterator[tuple[str, tuple[
     verdict = concepts.verdict(finding.present)
     yield "result.value", ("present-iff-over", verdict.value)
     yield "result.meaning", ("present-iff-over", verdict.meaning)
-    yield "tracking", ("tracking-stable", tracking_uid(study_uid(report), report.card.id, finding.code.value))
+    yield "tracking", ("tracking-stable", tracking_of(report, finding.code.value))
     if finding.probability is not None:
         yield "probability", ("values-of-answer", float(finding.probability))
     if finding.threshold is not None:

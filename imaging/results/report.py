@@ -1,10 +1,14 @@
 """What a builder of result objects needs to know, and how it says that there can be none."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from hashlib import sha256
+from typing import Any, Literal
 
+from imaging import __version__
 from imaging.domain.card import Card
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.header import Header
@@ -48,10 +52,10 @@ class Report:
     """One model's answer for one study.
 
     `header` is that of one source image: patient and study are its. `result` is the number of this model's answer
-    for this study, or the `--at` time where there is no ledger: each UID comes from it. `at` is aware and goes into
-    every date and time that is ours. `predecessor` is the model's last answer for the study, which this one replaces
-    (PS3.3 C.17.2.1). `language` is that of the words that are ours; coded meanings stay English, as
-    PS3.16 writes them.
+    for this study, or the `--at` time where there is no ledger. `at` is aware and goes into every date and time that is
+    ours. `installation` is that of the ledger, so that no two nodes share a UID; empty where there is none.
+    `predecessor` is the model's last answer for the study, which this one replaces (PS3.3 C.17.2.1). `language` is that
+    of the words that are ours; coded meanings stay English, as PS3.16 writes them.
     """
 
     header: Header
@@ -61,12 +65,33 @@ class Report:
     at: datetime
     predecessor: ImageRef | None = None
     language: Language = "en"
+    installation: str = ""
 
     def __post_init__(self) -> None:
         if self.at.tzinfo is None:
             raise ValueError("Report.at has no time zone; give an aware datetime")
         if not self.result:
-            raise ValueError("Report.result is empty; every UID of the report is derived from it")
+            raise ValueError("Report.result is empty; the UIDs of the report's objects are derived from it")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of all that the report's objects are made from: of the answer all but timings and `sr`.
+
+        Their UIDs are derived from it. A field that is added to an answer or a header takes part by itself, and keys
+        are not sorted: the order of facts and counts is content as well.
+        """
+        made_from = {
+            "software": __version__,
+            "installation": self.installation,
+            "model": [self.card.id, self.card.version, self.card.digest],
+            "result": self.result,
+            "at": self.at.isoformat(),
+            "language": self.language,
+            "predecessor": self.predecessor,
+            "header": self.header,
+            "answer": replace(self.outcome, timings_ms={}, sr=None),
+        }
+        return sha256(json.dumps(made_from, default=_plain).encode()).hexdigest()
 
     @property
     def is_analysed(self) -> bool:
@@ -96,6 +121,13 @@ class Report:
             if not all(map(is_usable, (image.sop_class_uid, image.sop_instance_uid, image.series_instance_uid))):
                 raise CannotReport("an image that the report names has no usable SOP Class, SOP Instance or Series UID")
         return tuple(named)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: data classes, mappings that are no dict, numpy's numbers."""
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    return dict(value) if isinstance(value, Mapping) else value.item()
 
 
 def seen_on(finding: Finding, report: Report) -> list[ImageRef]:

@@ -11,11 +11,16 @@ or draws a UID.
 from functools import lru_cache
 from typing import Final
 
+from imaging.domain.artefacts import REPORT, Artefact
 from imaging.results.document import document
+from imaging.results.expected import SR_CLASS
+from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.filled import verify_filled
+from imaging.results.kinds import Fallback, Kind
 from imaging.results.mould import Marker, Mould, Unlike
 from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.shape import Shape, shape_of
+from imaging.results.uids import series_of, uid_of
 from imaging.results.values import values_of
 from imaging.results.verify import verify
 
@@ -48,3 +53,15 @@ def write_sr(report: Report) -> bytes:
 def _mould(shape: Shape) -> Mould:
     marker = Marker()
     return Mould.cut(document(shape, marker), marker)
+
+
+def _built(report: Report) -> Artefact:
+    return Artefact(REPORT, SR_CLASS, uid_of(report, REPORT), series_of(report, SR_CLASS), write_sr(report))
+
+
+SR: Final = Kind(
+    REPORT,
+    SR_CLASS,
+    _built,
+    (Fallback(COMPREHENSIVE_SR, "as Comprehensive SR: the peer takes no Comprehensive 3D SR", comprehensive),),
+)

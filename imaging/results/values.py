@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from decimal import Context, Decimal
 from typing import Final
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, State, TriageClass
-from imaging.domain.uids import report_uid, series_uid, tracking_uid
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS, instance_number
 from imaging.results.identity import identity
 from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.sentences import in_part
 from imaging.results.shape import facts, is_located, sources
+from imaging.results.uids import series_of, tracking_of, uid_of
 
 MOST_DIGITS: Final = 10
 """With sign, point and exponent they stay within the 16 characters of a DS."""
@@ -21,17 +22,16 @@ MOST_DIGITS: Final = 10
 
 def values_of(report: Report) -> dict[str, str]:
     """What stands in each place of the document. Raises CannotReport, or UnsoundReport for a number that is none."""
-    whose, outcome, study = identity(report.header), report.outcome, report.header.study_instance_uid
-    model, at = report.card.id, report.at
+    whose, outcome, at = identity(report.header), report.outcome, report.at
     values = {f"study.{keyword}": value for keyword, value in vars(whose).items()}
     values |= {
-        "report.uid": report_uid(study, model, report.result),
-        "report.series": series_uid(study, model, report.card.version, SR_CLASS),
+        "report.uid": uid_of(report, REPORT),
+        "report.series": series_of(report, SR_CLASS),
         "report.number": instance_number(report),
         "report.date": at.strftime("%Y%m%d"),
         "report.time": at.strftime("%H%M%S.%f"),
         "report.datetime": at.strftime("%Y%m%d%H%M%S.%f%z")[:26],
-        "triage.tracking": tracking_uid(study, model, concepts.TRIAGE.value, "study"),
+        "triage.tracking": tracking_of(report, concepts.TRIAGE.value, "study"),
     }
     if report.predecessor:
         values |= {f"predecessor.{keyword}": value for keyword, value in vars(report.predecessor).items()}
@@ -53,7 +53,7 @@ def values_of(report: Report) -> dict[str, str]:
 
 
 def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str]]:
-    yield "tracking", tracking_uid(report.header.study_instance_uid, report.card.id, finding.code.value)
+    yield "tracking", tracking_of(report, finding.code.value)
     yield from _code_values("result", concepts.verdict(finding.present)).items()
     if finding.threshold is not None:
         yield "threshold", decimal(finding.threshold, MOST_DIGITS)

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from pydicom.uid import ExplicitVRLittleEndian
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.card import FindingSpec
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding
-from imaging.domain.uids import tracking_uid
 from imaging.results import concepts
 from imaging.results.expected import (
     AS_CHOSEN,
@@ -31,8 +31,6 @@ from imaging.results.expected import (
     key,
     may_stand,
     moments,
-    own_series,
-    own_uid,
     parameters,
     priority_code,
     reason_code,
@@ -43,6 +41,7 @@ from imaging.results.expected import (
 from imaging.results.identity import LOST, identity, line, readable
 from imaging.results.reading import Item, Reading, Unreadable, code_of, is_code, references, texts
 from imaging.results.report import Fault, Report
+from imaging.results.uids import series_of, tracking_of, uid_of
 
 Rule = Callable[[Reading, Report], Iterator[str]]
 
@@ -372,9 +371,10 @@ def _same_study(said: Reading, report: Report) -> Iterator[str]:
 
 @_rule("uid-derived")
 def _uid_derived(said: Reading, report: Report) -> Iterator[str]:
-    for keyword, wanted in (("SOPInstanceUID", own_uid(report)), ("SeriesInstanceUID", own_series(report))):
+    own = {"SOPInstanceUID": uid_of(report, REPORT), "SeriesInstanceUID": series_of(report, SR_CLASS)}
+    for keyword, wanted in own.items():
         if said.get(keyword) != wanted:
-            yield f"{keyword} is not the one derived of study, model and result"
+            yield f"{keyword} is not the one derived from this report"
 
 
 @_rule("tracking-stable")
@@ -382,7 +382,7 @@ def _tracking_stable(said: Reading, report: Report) -> Iterator[str]:
     for number, group in enumerate(_groups(said)):
         about, uids = _about(group), group.values(concepts.TRACKING_UNIQUE_IDENTIFIER)
         place = "study" if about == key(concepts.TRIAGE) else ""
-        if uids != [tracking_uid(study_uid(report), report.card.id, about[1], place)]:
+        if uids != [tracking_of(report, about[1], place)]:
             yield f"group {number}: its tracking UID is not that of this finding in this study"
 
 

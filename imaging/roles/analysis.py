@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from imaging.domain.artefacts import REPORT
 from imaging.domain.card import Card
 from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
@@ -20,8 +21,8 @@ from imaging.encoding.part10 import files_under, is_part_10, split_part_10
 from imaging.inference.analyser import Analyser
 from imaging.inference.golden import checked
 from imaging.models.catalogue import Catalogue
+from imaging.results.registry import build
 from imaging.results.report import CannotReport, Language, Report
-from imaging.results.sr import write_sr
 from imaging.roles.comparing import distinct
 
 
@@ -70,7 +71,7 @@ def rehearse(card: Card, analyser: Analyser, language: Language) -> None:
 
 
 def _write_for_nobody(card: Card, outcome: Answer, header: Header, language: Language) -> None:
-    write_sr(Report(header, card, outcome, "rehearsal", datetime.fromtimestamp(0).astimezone(), language=language))
+    build(Report(header, card, outcome, "rehearsal", datetime.fromtimestamp(0).astimezone(), language=language))
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,19 @@ class Analysis:
         )
         try:
             report = Report(header, card, outcome, self._at.isoformat(), self._at, language=self._language)
-            data = write_sr(report)
+            artefacts = build(report)
         except CannotReport:
             return None
         name = derived_uid(header.study_instance_uid, card.id, self._at.isoformat()).removeprefix("2.25.")
-        file = (self._output / f"{card.id}-{name}.dcm").absolute()
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_private(file, data)
-        return str(file)
+        files = {each.kind: (self._output / _file_name(card.id, name, each.kind)).absolute() for each in artefacts}
+        self._output.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in artefacts:
+            _write_private(files[each.kind], each.data)
+        return str(files[REPORT])
+
+
+def _file_name(model: str, name: str, kind: str) -> str:
+    return f"{model}-{name}.dcm" if kind == REPORT else f"{model}-{name}-{kind}.dcm"
 
 
 def _write_private(file: Path, data: bytes) -> None:

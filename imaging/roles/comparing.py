@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 class Comparing:
     """Judges copies one by one. One per worker; `one` may be called from several threads."""
 
-    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watch) -> None:
-        self._ledger, self._spool, self._watch = ledger, spool, watch
+    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watch, owner: str) -> None:
+        self._ledger, self._spool, self._watch, self._owner = ledger, spool, watch, owner
 
     def one(self, are_volumes: bool | None) -> bool:
         """Judges the next copy, of volumes, of films, or of any; False where none waits, or it could not be done."""
         try:
-            pair = copies.claim(self._ledger, are_volumes)
+            pair = copies.claim(self._ledger, self._owner, are_volumes)
             if pair is None:
                 return False
             judged = self._judged(pair)

@@ -1,9 +1,7 @@
 """Deliver: sends what is due, one thread per destination, so that one's outage never delays another."""
 
 import logging
-import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,16 +13,19 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging import crash
 from imaging.dicom_node.sending import Sender, Unreachable
+from imaging.domain.artefacts import Artefact
 from imaging.domain.faults import fingerprint
 from imaging.domain.peers import Address, Times
 from imaging.domain.retry import Accepted, Answer, Duplicate, NotTaken, Passing, Permanent, known_there
 from imaging.encoding.headers import Unreadable
 from imaging.ledger import deliveries, migrate, wakeups
-from imaging.ledger.deliveries import Delivery, Substitute
+from imaging.ledger.deliveries import Delivery
 from imaging.ledger.store import Ledger
-from imaging.results.expected import SR_CLASS
-from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
+from imaging.results.registry import fallbacks, note
 from imaging.roles.child import LOOK_S, Life
+from imaging.roles.outbox import Lost, fetch, keep
+from imaging.roles.owner import owner
+from imaging.spool import FolderSpool, Spool
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,6 @@ _DRAIN_S: Final = 5.0
 """How long what is being sent is waited for at a stop; the supervisor waits for 7 s."""
 _KEEP_OPEN_S: Final = 1.0
 """How long an association is kept for the next delivery; peers have few of them."""
-
-
-_FELL_BACK: Final = "as Comprehensive SR: the peer takes no Comprehensive 3D SR"
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,8 @@ class _Destination:
     def __init__(self, ledger: Ledger, told: DeliverConfig, index: int) -> None:
         self.name, address, said = told.destinations[index]
         times = Times.parse(said)
-        self._ledger = ledger
-        self._owner = f"deliver:{self.name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
+        self._owner = owner(Path(told.home), told.name)
         self._lease_s = _BURST * (times.connect + times.accept + times.response)
         self._sender = Sender(Address.parse(address), told.ae_title, times)
         self._listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
@@ -113,7 +111,7 @@ class _Destination:
         batch, due_tick = deliveries.claim(self._ledger, self.name, self._owner, _BURST, self._lease_s)
         if batch:
             crash.point("claimed")
-            _send(self._ledger, self._sender, batch, stop)
+            _send(self._ledger, self._spool, self._sender, batch, stop)
         else:
             _rest(self._ledger, self._listener, self._sender, due_tick)
 
@@ -127,18 +125,19 @@ def _rest(ledger: Ledger, listener: wakeups.Listener, sender: Sender, due_tick: 
     listener.wait(min(seconds, LOOK_S))
 
 
-def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threading.Event) -> None:
+def _send(ledger: Ledger, spool: Spool, sender: Sender, batch: Sequence[Delivery], stop: threading.Event) -> None:
     for each in batch:
         if stop.is_set():
             return
         if deliveries.is_held(ledger, each):
             continue
-        answer, peer_is_down = _answer(sender, each)
+        answer, peer_is_down = _answer(sender, spool, each)
         crash.point("peer-answered")
         if stop.is_set() and isinstance(answer, Passing):
             answer, peer_is_down = Passing("we stopped before it was answered", answer.was_sent), False
-        if isinstance(answer, Substitute):
-            if deliveries.fall_back(ledger, each, answer):
+        if isinstance(answer, Artefact):
+            (kept,) = keep(spool, [answer])
+            if deliveries.fall_back(ledger, each, kept):
                 log.warning("delivery_fell_back delivery=%d destination=%s", each.id, each.destination)
             continue
         deliveries.conclude(ledger, each, answer, random.random(), peer_is_down=peer_is_down)
@@ -151,29 +150,32 @@ def _send(ledger: Ledger, sender: Sender, batch: Sequence[Delivery], stop: threa
             return
 
 
-def _substitute(sender: Sender, delivery: Delivery) -> Substitute | None:
-    """The same answer as Comprehensive SR, for who takes that and no Comprehensive 3D SR; else None."""
-    if delivery.sop_class_uid != SR_CLASS or not sender.takes(COMPREHENSIVE_SR, str(ExplicitVRLittleEndian)):
-        return None
+def _substitute(sender: Sender, delivery: Delivery, sent: Artefact) -> Artefact | None:
+    """The same in a SOP class that the peer takes; None where there is no such."""
+    syntax = str(ExplicitVRLittleEndian)
+    ways = fallbacks(sent.kind, sent.sop_class_uid)
+    way = next((each for each in ways if sender.takes(each.sop_class_uid, syntax)), None)
     try:
-        other = comprehensive(delivery.data)
+        return None if way is None else way.make(sent)
     except Exception as error:  # the refusal of the object itself stands
         log.exception("no_substitute delivery=%d error=%s", delivery.id, type(error).__name__)
         return None
-    return Substitute(COMPREHENSIVE_SR, other.sop_instance_uid, other.series_instance_uid, other.data)
 
 
-def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer | Substitute, bool]:
+def _answer(sender: Sender, spool: Spool, delivery: Delivery) -> tuple[Answer | Artefact, bool]:
     """What the peer said, or what it may take instead; and whether the peer, not this object, seems to be the trouble.
 
     A peer that has no room, fails or hangs up is taken for down. If it did so before with this object, it may be the
     object that it chokes on: then only this one waits.
     """
     try:
-        answer = sender.send(delivery.data)
-        substitute = _substitute(sender, delivery) if isinstance(answer, NotTaken) else None
+        sent = fetch(spool, delivery.kept)
+        answer = sender.send(sent.data)
+        substitute = _substitute(sender, delivery, sent) if isinstance(answer, NotTaken) else None
     except Unreachable as error:
         return Passing(str(error)), True
+    except Lost as error:
+        return Permanent(str(error)), False
     except (Unreadable, ValueError) as error:  # of the object: it would be so tomorrow as well
         return Permanent(f"{type(error).__name__} while sending"), False
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
@@ -182,6 +184,7 @@ def _answer(sender: Sender, delivery: Delivery) -> tuple[Answer | Substitute, bo
         answer = known_there(answer, was_sent=delivery.was_sent)
     if substitute is not None:
         return substitute, False
-    if isinstance(answer, Accepted) and delivery.sop_class_uid == COMPREHENSIVE_SR:
-        return Accepted("; ".join(filter(None, (answer.note, _FELL_BACK)))), False
+    if isinstance(answer, Accepted):
+        notes = (answer.note, note(sent.kind, sent.sop_class_uid))
+        return Accepted("; ".join(filter(None, notes))), False
     return answer, isinstance(answer, Passing) and not delivery.attempts

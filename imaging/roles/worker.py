@@ -8,9 +8,7 @@ returns, and a job that was there at a death runs alone the next time.
 """
 
 import logging
-import os
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.domain.artefacts import Artefact
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
-from imaging.domain.uids import report_uid, series_uid
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.prepared import Prepared
@@ -33,13 +31,14 @@ from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
-from imaging.results.expected import SR_CLASS
+from imaging.results.registry import build
 from imaging.results.report import CannotReport, Language, Report
-from imaging.results.sr import write_sr
 from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.comparing import Comparing
 from imaging.roles.memory import give_back_memory, memory_limit
+from imaging.roles.outbox import keep
+from imaging.roles.owner import owner
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
 
@@ -101,15 +100,16 @@ class Worker:
 
     def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
         self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
+        self._installation = ledger.installation()
         self._catalogue = load_models([Path(each) for each in told.models], told.site_words)
-        self._owner = f"{told.name}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._owner = owner(Path(told.home), told.name)
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
         self._copies = Copies(Path(told.home) / "models")
         self._analysers: dict[str, Analyser] = {}
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
-        self._comparing = Comparing(ledger, self._spool, self._watch)
+        self._comparing = Comparing(ledger, self._spool, self._watch, self._owner)
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 
@@ -279,7 +279,8 @@ class Worker:
     def _conclude(self, task: _Task, outcome: Answer) -> None:
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
         outcome, began = outcome.doubted_for(job.doubtful), time.perf_counter()
-        outcome, objects, no_report = self._reported(task, outcome)
+        outcome, artefacts, no_report = self._reported(task, outcome)
+        objects = self._kept(artefacts, outcome)
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
         if jobs.conclude(self._ledger, job, outcome, objects, no_report):
@@ -287,7 +288,7 @@ class Worker:
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 
-    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, list[NewObject], str]:
+    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, Sequence[Artefact], str]:
         """What the job ends with: its answer, the objects that say it, and why there are none where none can be built.
 
         Trouble of ours makes a failure of it, which says so in a report of its own.
@@ -295,7 +296,7 @@ class Worker:
         if task.card is None:
             return outcome, [], ""
         try:
-            return outcome, self._objects(task, task.card, outcome), ""
+            return outcome, build(self._report(task, task.card, outcome)), ""
         except CannotReport as error:
             log.warning("report_not_built job=%d why=%s", task.job.id, error.why)
             return outcome, [], error.why
@@ -306,13 +307,13 @@ class Worker:
                 return outcome, [], why
             return self._reported(task, failed(why, task.sources))
 
-    def _objects(self, task: _Task, card: Card, outcome: Answer) -> list[NewObject]:
-        """The SR that answers for this job. Raises CannotReport where none may be built of its study."""
+    def _report(self, task: _Task, card: Card, outcome: Answer) -> Report:
+        """What the objects that answer for this job are made from."""
         job = task.job
         # The image says what it shows; whose it is, the study: a patient renamed since is reported by the newest name.
         header = source_header(outcome, [source.header for source in task.sources] or [job.study])
         header = header.speaking_for(job.study.person)
-        report = Report(
+        return Report(
             header=header,
             card=card,
             outcome=outcome,
@@ -320,19 +321,13 @@ class Worker:
             at=self._ledger.clock.now().astimezone(),
             predecessor=job.predecessor,
             language=self._language,
+            installation=self._installation,
         )
-        data = write_sr(report)
-        study = header.study_instance_uid
-        return [
-            NewObject(
-                "sr",
-                SR_CLASS,
-                report_uid(study, card.id, report.result),
-                series_uid(study, card.id, card.version, SR_CLASS),
-                data,
-                tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted),
-            )
-        ]
+
+    def _kept(self, artefacts: Sequence[Artefact], outcome: Answer) -> list[NewObject]:
+        """The objects in the spool, each for the destinations that take such an outcome. Raises SpoolFull."""
+        to = tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted)
+        return [NewObject(each, to) for each in keep(self._spool, artefacts)]
 
     def _time_out(self, job: int) -> None:
         task = self._tasks[job]

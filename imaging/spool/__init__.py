@@ -1,9 +1,11 @@
-"""Durable bytes: what was received lies here, written once and never changed.
+"""Durable bytes: what was received, and the results that are sent, lie here, written once and never changed.
 
-An object is first whole under `incoming/`, data and name synced; once its row is committed it is linked under its
-key. A key that exists is never replaced.
+What is received is first whole under `incoming/`, data and name synced; once its row is committed it is linked under
+its key. A key that exists is never replaced. Results lie under `out/`, each named by its digest.
 """
 
-from imaging.spool.folder import FolderSpool, Incoming, SpoolFull, room_on
+from imaging.spool.files import SpoolFull
+from imaging.spool.folder import FolderSpool, Incoming, room_on
+from imaging.spool.protocol import Spool, Stored
 
-__all__ = ["FolderSpool", "Incoming", "SpoolFull", "room_on"]
+__all__ = ["FolderSpool", "Incoming", "Spool", "SpoolFull", "Stored", "room_on"]

@@ -4,24 +4,23 @@ import hashlib
 import mmap
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.room import Room
+from imaging.spool.files import SpoolFull, refused_by_the_disk, sync_folder
+from imaging.spool.out import OUT, Out
+from imaging.spool.protocol import Stored
 
 Buffer = bytes | bytearray | memoryview
 
 _MOST_FOLDERS: Final = 100_000
 """That are known to be on disk."""
-
-
-class SpoolFull(Exception):
-    """The disk is below its watermark, or refuses to be written to; the text says which, for the operator."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,33 @@ def room_on(folder: Path, reserve_bytes: int) -> Room:
 
 
 class FolderSpool:
-    """Objects as files under `root`. `reserve_bytes`: what is left free of the disk."""
+    """Objects as files under `root`: a `Spool`, and more for what is received.
+
+    `reserve_bytes`: what is left free of the disk; results are written all the same.
+    """
 
     def __init__(self, root: Path, reserve_bytes: int = 2 << 30) -> None:
         self._root, self._reserve_bytes = root, reserve_bytes
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._incoming_fd = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY)
+        self._out = Out(root)
         self._synced: set[Path] = set()  # folders whose own names are on disk, or just being synced
         for folder in (root, root.parent):  # a new folder's own name has to be on disk as well
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def path(self, key: str) -> Path:
         """The file of a key."""
         return self._root / key
+
+    def put(self, objects: Sequence[bytes]) -> list[Stored]:
+        return self._out.put(objects)
+
+    def open(self, key: str) -> BinaryIO:
+        return self.path(key).open("rb")
+
+    def sweep(self, known: Collection[str]) -> int:
+        return self._out.sweep(known)
 
     def let_go(self, key: str) -> None:
         """Says that an object is not read again soon: its pages in memory are free for what comes next."""
@@ -141,7 +153,7 @@ class FolderSpool:
         self._synced |= folders  # before they are synced: one that is made anew meanwhile is taken out again
         try:
             for folder in sorted(folders | above, key=lambda each: len(each.parts), reverse=True):
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError:
             self._synced -= folders
             raise
@@ -165,6 +177,8 @@ class FolderSpool:
         """Removes an object that nothing needs any more, and the folders of its series and study once empty."""
         path = self.path(key)
         path.unlink(missing_ok=True)
+        if path.parent.name == OUT:
+            return
         with suppress(OSError):  # others lie there still
             path.parent.rmdir()
             path.parent.parent.rmdir()
@@ -182,7 +196,7 @@ class Part:
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
         self._size = 0
-        with _refused_by_the_disk():
+        with refused_by_the_disk():
             self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
 
     def __enter__(self) -> Self:
@@ -195,7 +209,7 @@ class Part:
 
     def write(self, chunk: Buffer) -> None:
         """Writes on. Raises SpoolFull."""
-        with _refused_by_the_disk(), memoryview(chunk) as view:
+        with refused_by_the_disk(), memoryview(chunk) as view:
             at = 0
             while at < len(view):
                 at += os.write(self._fd, view[at:])
@@ -208,26 +222,10 @@ class Part:
     def end(self) -> Incoming:
         """When this returns, the object's data is on disk, and its name after `sync_names`. Raises SpoolFull."""
         assert self._path is not None
-        with _refused_by_the_disk():
+        with refused_by_the_disk():
             os.fdatasync(self._fd)
             crash.point("spool-data-synced")
             whole = self._path.with_suffix(".dcm")
             self._path.rename(whole)
         self._path = None
         return Incoming(whole, self._size)
-
-
-@contextmanager
-def _refused_by_the_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

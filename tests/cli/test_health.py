@@ -80,7 +80,7 @@ def test_monitor_status_page_and_doctor_tell_the_same_alarms(
     answered(ledger, "1.2.1")
     answered(ledger, "1.2.2")
     deliveries.conclude(ledger, claim(ledger)[0], Passing("no connection"), 0.0, peer_is_down=True)
-    deliveries.give_back(ledger)
+    deliveries.give_back(ledger, "")
     words = "PACS is down, 2 waiting: no connection"
     eventually(lambda: asked(f"{node.url}healthz") == (503, words), what="the alarm in /healthz")
     check = run("status", "--home", home, "--check")

@@ -18,7 +18,7 @@ from small_models import write_models
 from storage_peer import StoragePeer
 
 from imaging import crash
-from imaging.ledger import migrate
+from imaging.ledger import migrate, retention
 from imaging.ledger.store import Ledger
 
 POINTS = {
@@ -34,7 +34,14 @@ POINTS = {
         "settle-not-committed",
         "settled",
     ],
-    "worker": ["lease-not-committed", "leased", "conclusion-not-committed", "concluded"],
+    "worker": [
+        "lease-not-committed",
+        "leased",
+        "result-data-synced",
+        "result-kept",
+        "conclusion-not-committed",
+        "concluded",
+    ],
     "deliver": ["claimed", "peer-answered", "answer-not-committed"],
 }
 """The points that a process passes with each study, in this order."""
@@ -81,6 +88,30 @@ def test_after_all_those_kills_nothing_waits(site: Site) -> None:
     eventually(site.node.at_rest, what="an end of the work")
     assert all(doubled(found) == 0 for found in reports(site.pacs).values())
     assert list((site.node.home / "spool" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("point", ["result-data-synced", "result-kept", "conclusion-not-committed"])
+def test_a_result_that_a_kill_left_without_a_row_is_gone_after_the_next_start(tmp_path: Path, point: str) -> None:
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    (armed / point).touch()
+    options = ["--models", str(write_models(tmp_path / "models"))]
+    node = Node(tmp_path / "home", options, {crash.VARIABLE: str(armed)})
+    out = node.home / "spool" / "out"
+    try:
+        send_until_acknowledged(lambda: node.dicom_port, a_film(2, point)[1])
+        eventually(node.at_rest, what="an end of the work")
+        assert len(list(out.iterdir())) == 2
+    finally:
+        node.stop()
+    node = Node(tmp_path / "home", options)
+    try:
+        ledger = Ledger(node.home)
+        assert {f"out/{each.name}" for each in out.iterdir()} == retention.result_keys(ledger)
+        assert len(retention.result_keys(ledger)) == 1
+        ledger.close()
+    finally:
+        node.stop()
 
 
 def test_a_kill_while_a_delivery_falls_back_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
@@ -166,7 +197,7 @@ KILLED_AT_A_STATEMENT = """
 import os, signal, sys
 from pathlib import Path
 from sqlalchemy import event
-from imaging.ledger import migrate
+from imaging.ledger import migrate, retention
 from imaging.ledger.store import Ledger
 
 left = int(sys.argv[2])

@@ -67,7 +67,7 @@ def test_the_same_image_is_noted_and_changes_nothing(ledger: Ledger, clock: Turn
     assert judge(ledger, Kind.SAME)
     assert states(ledger, tables.conflict) == ["noted"]
     assert (rows(ledger, tables.study), rows(ledger, tables.instance)) == before
-    assert copies.claim(ledger) is None
+    assert copies.claim(ledger, "worker-0:1") is None
 
 
 def test_a_correction_takes_its_uids_place_and_is_shown_found_and_analysed_anew(
@@ -101,7 +101,7 @@ def test_bytes_that_were_replaced_and_come_again_change_nothing(ledger: Ledger) 
     assert judge(ledger, Kind.CORRECTION)
     for digest, facts in (("first", {}), ("mended", {"view_position": "PA"})):
         receive(ledger, film(**facts), digest)
-        assert copies.claim(ledger) is None
+        assert copies.claim(ledger, "worker-0:1") is None
     assert [each["digest"] for each in rows(ledger, tables.instance)] == ["mended"]
 
 
@@ -220,7 +220,7 @@ def test_what_contradicted_an_object_is_compared_anew_with_the_one_that_a_person
     first, second = apart.listed(ledger)
     assert decided(ledger, first["id"], use=True) == ""
     assert rows(ledger, tables.study)[0]["conflicts"] == 0
-    pair = copies.claim(ledger)
+    pair = copies.claim(ledger, "worker-0:1")
     assert pair is not None
     assert (pair.number, pair.first[0]) == (second["id"], "apart-other pixels")
 
@@ -243,11 +243,11 @@ def test_a_copy_is_compared_by_one_worker_and_again_when_that_one_died(
 ) -> None:
     receive(ledger, film(), "one")
     receive(ledger, film(), "two")
-    first = copies.claim(ledger)
+    first = copies.claim(ledger, "worker-0:1")
     assert first is not None
-    assert copies.claim(open_ledger()) is None
+    assert copies.claim(open_ledger(), "worker-1:1") is None
     clock.advance(copies.LEASE_S + 1)
-    second = copies.claim(ledger)
+    second = copies.claim(ledger, "worker-0:1")
     assert second is not None
     assert (first.deaths, second.deaths) == (0, 1)
     assert copies.conclude(ledger, second, Judgement(Kind.SAME, "", second.first[1]))
@@ -258,12 +258,12 @@ def test_a_copy_is_compared_by_one_worker_and_again_when_that_one_died(
 def test_a_copy_whose_uid_got_another_content_meanwhile_is_compared_with_that(ledger: Ledger) -> None:
     receive(ledger, film(), "one")
     receive(ledger, film(), "two")
-    pair = copies.claim(ledger)
+    pair = copies.claim(ledger, "worker-0:1")
     assert pair is not None
     receive(ledger, film(view_position="PA"), "three")
     assert judge(ledger, Kind.CORRECTION)
     assert not copies.conclude(ledger, pair, Judgement(Kind.CORRECTION, "", pair.second[1], takes_pixels=True))
-    again = copies.claim(ledger)
+    again = copies.claim(ledger, "worker-0:1")
     assert again is not None
     assert (again.number, again.first[0]) == (pair.number, "apart-three")
 
@@ -276,7 +276,7 @@ def test_copies_are_compared_in_the_order_of_the_worklist_and_by_kind(ledger: Le
     with ledger.write() as connection:
         last = tables.study.update().where(tables.study.c.study_instance_uid == "1.2.2")
         connection.execute(last.values(due_at=clock.now() - timedelta(hours=1)))
-    found = [copies.claim(ledger, each) for each in (False, True, False, None)]
+    found = [copies.claim(ledger, "worker-0:1", each) for each in (False, True, False, None)]
     assert [each and each.study_id for each in found] == [3, 2, 1, None]
 
 

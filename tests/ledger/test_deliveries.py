@@ -1,6 +1,7 @@
 """The outbox: order per study, one destination's outage and no other's, a peer that is down, dead letters."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 from ledger_cases import (
     NEGATIVE,
@@ -10,6 +11,7 @@ from ledger_cases import (
     claim,
     delivery_states,
     film,
+    kept,
     lease_one,
     receive,
     report,
@@ -19,12 +21,12 @@ from ledger_cases import (
 
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
 from imaging.ledger import deliveries, jobs, tables, views, wakeups
-from imaging.ledger.deliveries import LEASE_S, Delivery, Moved, Substitute
+from imaging.ledger.deliveries import LEASE_S, Delivery, Moved
 from imaging.ledger.store import Ledger
 
 AWAY = Passing("no connection")
 HOUR_S = 3600.0
-SUBSTITUTE = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
+SUBSTITUTE = kept("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002")
 
 
 def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, *, down: bool = False) -> bool:
@@ -53,8 +55,9 @@ def next_due(ledger: Ledger, destination: str = "PACS") -> float | None:
 def test_a_claimed_delivery_carries_its_object(ledger: Ledger) -> None:
     answered(ledger)
     (delivery,) = claim(ledger)
-    uid = rows(ledger, tables.object_)[0]["sop_instance_uid"]
-    assert (delivery.data, delivery.sop_class_uid, delivery.sop_instance_uid) == (b"an SR", SR_CLASS, uid)
+    (known,) = rows(ledger, tables.object_)
+    assert asdict(delivery.kept).items() <= known.items()
+    assert delivery.kept.sop_class_uid == SR_CLASS
     assert (delivery.destination, delivery.attempts) == ("PACS", 0)
 
 
@@ -223,7 +226,7 @@ def test_what_a_dead_sender_had_claimed_is_due_again(ledger: Ledger) -> None:
     claim(ledger, "RIS", owner="deliver:RIS:1")
     assert deliveries.give_back(ledger, "deliver:PACS:") == 1
     assert delivery_states(ledger) == ["waiting", "sending"]
-    assert deliveries.give_back(ledger) == 1
+    assert deliveries.give_back(ledger, "") == 1
     assert delivery_states(ledger) == ["waiting", "waiting"]
 
 
@@ -273,7 +276,7 @@ def test_what_is_undelivered_for_one_destination_moves_to_another_once(ledger: L
     delivered, dead, *_ = claim(ledger, "OLD")
     conclude(ledger, delivered, Accepted())
     conclude(ledger, dead, Permanent("refused", was_sent=True))
-    deliveries.give_back(ledger)
+    deliveries.give_back(ledger, "")
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=2, dropped=1)
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=0)
     moved = claim(ledger, "NEW")
@@ -288,7 +291,7 @@ def test_what_was_sent_in_place_of_another_moves_as_what_it_was_first(ledger: Le
     deliveries.fall_back(ledger, claim(ledger, "NEW")[0], SUBSTITUTE)
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=1)
     assert deliveries.move(ledger, "NEW", "THIRD") == Moved(count=1, dropped=0)
-    assert claim(ledger, "THIRD")[0].sop_class_uid == SR_CLASS
+    assert claim(ledger, "THIRD")[0].kept.sop_class_uid == SR_CLASS
 
 
 def test_what_waits_is_due_at_once_when_asked_for_and_peers_that_are_down_are_tried(
@@ -326,13 +329,13 @@ def test_the_ledger_knows_whether_an_earlier_attempt_may_have_brought_the_object
         clock.advance(10)
         (again,) = claim(ledger)
         assert again.was_sent is was_sent
-        deliveries.give_back(ledger, is_unsent=True)
+        deliveries.give_back(ledger, "", is_unsent=True)
 
 
 def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> None:
     answered(ledger)
     claim(ledger)
-    deliveries.give_back(ledger)
+    deliveries.give_back(ledger, "")
     (again,) = claim(ledger)
     assert again.was_sent
     deliveries.fall_back(ledger, again, SUBSTITUTE)
@@ -343,7 +346,7 @@ def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> Non
 def test_an_object_goes_to_a_destination_once(ledger: Ledger) -> None:
     answered(ledger)
     conclude(ledger, claim(ledger)[0], Accepted())
-    assert (claim(ledger), deliveries.replay(ledger), deliveries.give_back(ledger)) == ([], 0, 0)
+    assert (claim(ledger), deliveries.replay(ledger), deliveries.give_back(ledger, "")) == ([], 0, 0)
 
 
 def test_two_senders_never_hold_the_same_delivery(open_ledger: Callable[[], Ledger]) -> None:
@@ -388,8 +391,8 @@ def test_a_substitute_is_sent_in_its_turn_once_for_all_who_need_it_and_a_replay_
         assert deliveries.fall_back(ledger, delivery, SUBSTITUTE)
         assert not deliveries.fall_back(ledger, delivery, SUBSTITUTE)
         ((delivery,), _) = deliveries.claim(ledger, name, "deliver", 16)
-        assert (delivery.sop_instance_uid, delivery.data) == ("2.25.8001", b"another SR")
+        assert delivery.kept == SUBSTITUTE
         conclude(ledger, delivery, Permanent("no"))
     assert [each["study_id"] for each in rows(ledger, tables.object_)] == [study_id, study_id]
     assert deliveries.replay(ledger) == 2
-    assert claim(ledger)[0].sop_instance_uid == first
+    assert claim(ledger)[0].kept.sop_instance_uid == first

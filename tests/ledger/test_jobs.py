@@ -189,7 +189,7 @@ def test_a_models_job_waits_while_its_earlier_one_for_the_study_is_leased(ledger
     second = lease_one(ledger, "worker-1:1")
     assert (second.result_number, len(second.instances)) == (2, 2)
     assert second.predecessor is not None
-    assert second.predecessor.sop_instance_uid == report(first).sop_instance_uid
+    assert second.predecessor.sop_instance_uid == report(first).kept.sop_instance_uid
 
 
 def test_an_answer_that_was_sent_to_nobody_is_no_predecessor(ledger: Ledger) -> None:

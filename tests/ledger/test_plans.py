@@ -88,7 +88,8 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
         "kind": "sr",
         "model": "chest-film",
         "sop_instance_uid": f"2.25.{n}",
-        "data": b"an SR",
+        "key": f"out/{n}",
+        "size": 1000,
         "built_at": AT,
     },
     "delivery": lambda n: {

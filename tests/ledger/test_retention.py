@@ -76,10 +76,29 @@ def test_a_removed_studys_files_go_while_its_rows_still_name_them(
         retention.remove(ledger, study_id, clock.now(), killed)
     assert retention.removable(ledger, clock.now()) == [study_id]
     assert retention.remove(
-        ledger, study_id, clock.now(), lambda _: named.append([each["key"] for each in rows(other, tables.instance)])
+        ledger,
+        study_id,
+        clock.now(),
+        lambda key: named.append((key, [each["key"] for each in rows(other, tables.instance)])),
     )
-    assert named == [["key-"]]
+    assert named[0] == ("key-", ["key-"])
     assert rows(other, tables.study) == []
+
+
+def test_the_files_of_results_go_after_the_rows_that_name_them(
+    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
+) -> None:
+    study_id = ended(ledger, clock)
+    (result,) = rows(ledger, tables.object_)
+    assert retention.result_keys(ledger) == {result["key"]}
+    other, left = open_ledger(), dict[str, int]()
+
+    def unlink(key: str) -> None:
+        left[key] = len(rows(other, tables.object_))
+
+    assert retention.remove(ledger, study_id, clock.now(), unlink)
+    assert left == {"key-": 1, result["key"]: 0}
+    assert retention.result_keys(ledger) == set()
 
 
 def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
@@ -98,9 +117,10 @@ def test_what_is_received_again_while_it_is_removed_is_kept_anew(
     other, kept = open_ledger(), []
     again = threading.Thread(target=lambda: kept.append(receive(other, film())))
 
-    def meanwhile(_: str) -> None:
-        again.start()
-        wait_for_a_lock(ledger)
+    def meanwhile(key: str) -> None:
+        if key == "key-":
+            again.start()
+            wait_for_a_lock(ledger)
 
     assert retention.remove(ledger, study_id, clock.now(), meanwhile)
     again.join(30)

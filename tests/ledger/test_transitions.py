@@ -16,6 +16,7 @@ from ledger_cases import (
     film,
     force,
     judge,
+    kept,
     lease,
     queued,
     receive,
@@ -40,7 +41,7 @@ from imaging.domain.states import (
     StudyState,
 )
 from imaging.ledger import deliveries, jobs, settling, tables
-from imaging.ledger.deliveries import Delivery, Substitute
+from imaging.ledger.deliveries import Delivery
 from imaging.ledger.jobs import Job
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -91,7 +92,7 @@ def conclude_delivery(answer: Answer) -> Callable[[Ledger, Delivery], object]:
     return lambda ledger, delivery: deliveries.conclude(ledger, delivery, answer, 0.0, peer_is_down=False)
 
 
-INSTEAD = Substitute("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002", b"another SR")
+INSTEAD = kept("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002")
 DELIVERY_EVENTS: dict[DeliveryEvent, Callable[[Ledger, Delivery], object]] = {
     DeliveryEvent.CLAIMED: lambda ledger, delivery: claim(ledger),
     DeliveryEvent.ACCEPTED: conclude_delivery(Accepted()),

@@ -35,16 +35,19 @@ from sr_cases import (
 )
 from validators import complaints
 
+from imaging.domain.artefacts import REPORT, Artefact
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import REASONS
-from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, report_uid, series_uid
+from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
-from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
+from imaging.results.fallback import COMPREHENSIVE_SR
 from imaging.results.reading import Item, Reading
+from imaging.results.registry import build, fallbacks
 from imaging.results.report import CannotReport, Report, UnsoundReport
 from imaging.results.shape import shape_of
 from imaging.results.sr import write_sr
+from imaging.results.uids import series_of, uid_of
 
 CHECKOUT = Path(__file__).parents[2]
 every_case = pytest.mark.parametrize("report", CASES.values(), ids=CASES)
@@ -83,7 +86,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         files[-1].write_bytes(write_sr(CASES[name]))
     for name in ("volume", "positive", "three-films-revised"):
         files.append(folder / f"{name}-comprehensive.dcm")
-        files[-1].write_bytes(comprehensive(write_sr(CASES[name])).data)
+        files[-1].write_bytes(as_comprehensive(CASES[name]).data)
     return files
 
 
@@ -106,6 +109,13 @@ def test_other_validators_accept_every_kind_of_answer(every_kind: list[Path], to
     if said["missing"] and os.environ.get("REQUIRE_PEERS") != "1":
         pytest.skip(f"accepted by the rest, but validators are missing: {', '.join(said['missing'].values())}")
     assert said["missing"] == {}
+
+
+def as_comprehensive(report: Report) -> Artefact:
+    """The report as it is sent to who takes no Comprehensive 3D SR."""
+    (sr,) = build(report)
+    (way,) = fallbacks(sr.kind, sr.sop_class_uid)
+    return way.make(sr)
 
 
 # ------------------------------------------------------------ the same bytes
@@ -159,8 +169,8 @@ def test_a_report_is_its_sources_patient_and_study(report: Report) -> None:
     assert (data.PatientID, str(data.PatientName)) == (header.patient_id, header.patient_name)
     assert data.StudyInstanceUID == header.study_instance_uid
     assert data.AccessionNumber == header.accession_number
-    assert data.SOPInstanceUID == report_uid(header.study_instance_uid, report.card.id, report.result)
-    assert data.SeriesInstanceUID == series_uid(header.study_instance_uid, report.card.id, "1.0.0", SR_CLASS)
+    assert data.SOPInstanceUID == uid_of(report, REPORT)
+    assert data.SeriesInstanceUID == series_of(report, SR_CLASS)
     assert (data.file_meta.TransferSyntaxUID, data.SOPClassUID) == ("1.2.840.10008.1.2.1", SR_CLASS)
     assert data.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
 
@@ -369,8 +379,8 @@ def test_a_comprehensive_sr_says_all_but_the_points_in_the_patient(report: Repor
         return [(each.name, each.value) for each in Reading(data).root.below() if each.value_type != "SCOORD3D"]
 
     whole = write_sr(report)
-    other = comprehensive(whole)
-    assert comprehensive(whole) == other
+    other = as_comprehensive(report)
+    assert as_comprehensive(report) == other
     assert said(other.data) == said(whole)
     assert b"SCOORD3D" not in other.data
     sr, first = (pydicom.dcmread(BytesIO(each)) for each in (other.data, whole))
@@ -382,13 +392,13 @@ def test_a_comprehensive_sr_says_all_but_the_points_in_the_patient(report: Repor
 
 def test_the_predecessor_of_a_comprehensive_sr_is_one_too() -> None:
     report = CASES["three-films-revised"]
-    before = write_sr(replace(report, predecessor=None, result="1"))
-    named = pydicom.dcmread(BytesIO(before))
-    was = ImageRef(SR_CLASS, str(named.SOPInstanceUID), str(named.SeriesInstanceUID))
-    sr = pydicom.dcmread(BytesIO(comprehensive(write_sr(replace(report, predecessor=was))).data))
+    before = replace(report, predecessor=None, result="1")
+    (named,) = build(before)
+    was = ImageRef(SR_CLASS, named.sop_instance_uid, named.series_instance_uid)
+    sr = pydicom.dcmread(BytesIO(as_comprehensive(replace(report, predecessor=was)).data))
     ((series,),) = (each.ReferencedSeriesSequence for each in sr.PredecessorDocumentsSequence)
     (document,) = series.ReferencedSOPSequence
-    sent = comprehensive(before)
+    sent = as_comprehensive(before)
     assert series.SeriesInstanceUID == sent.series_instance_uid == sr.SeriesInstanceUID
     assert document.ReferencedSOPInstanceUID == sent.sop_instance_uid
     assert document.ReferencedSOPClassUID == COMPREHENSIVE_SR

@@ -72,7 +72,7 @@ class Desk:
     def __init__(self, home: Path, clock: TurnedClock) -> None:
         self.ledger, self.spool = Ledger(home, clock=clock), FolderSpool(home / "spool", 0)
         migrate.migrate(self.ledger)
-        self.comparing = Comparing(self.ledger, self.spool, Watch(home, "worker-0", lambda job: None))
+        self.comparing = Comparing(self.ledger, self.spool, Watch(home, "worker-0", lambda job: None), "worker-0:1")
         for name, image in (("one", drawn()), ("two", drawn(AccessionNumber="NEW"))):
             source = written(self.spool.path(name), image)
             receipt = Receipt(source.header, name, 1, None, name, name)
@@ -115,8 +115,8 @@ def test_a_copy_whose_file_is_not_there_yet_is_compared_a_little_later(desk: Des
 
 def test_a_copy_that_kills_three_workers_is_a_conflict_and_never_opened_again(desk: Desk) -> None:
     for _ in range(MOST_DEATHS):
-        assert copies.claim(desk.ledger) is not None
-        copies.give_back(desk.ledger)
+        assert copies.claim(desk.ledger, "worker-0:1") is not None
+        copies.give_back(desk.ledger, "worker-0:")
     os.truncate(desk.spool.path("two"), 0)
     assert desk.comparing.one(are_volumes=None)
     assert desk.copy["state"] == "open"

@@ -9,6 +9,7 @@ from films import a_film
 from peers import Node, Orthanc, eventually
 from small_models import write_models
 
+from imaging.domain.artefacts import REPORT, Artefact
 from imaging.domain.findings import Answer, State
 from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
@@ -19,22 +20,25 @@ from imaging.ledger.jobs import NewObject, Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
+from imaging.ledger.wakeups import SocketWakeUps
 from imaging.roles.child import LOOK_S
+from imaging.roles.outbox import keep
 from imaging.spool.folder import FolderSpool, key_of
 
 SLACK_S = 2.0
 
 
+class Unheard(SocketWakeUps):
+    """Wake-ups that reach nobody."""
+
+    def notify(self, *topics: str) -> None:
+        return
+
+
 @pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Ledger]:
+def quiet() -> Callable[[Path], Ledger]:
     """The ledger of a home, whose wake-ups reach nobody."""
-
-    def opened(home: Path) -> Ledger:
-        ledger = Ledger(home)
-        monkeypatch.setattr(ledger.wakeups, "notify", lambda *_: None)
-        return ledger
-
-    return opened
+    return lambda home: Ledger(home, wakeups=Unheard(home / "run"))
 
 
 def receive(ledger: Ledger, home: Path) -> None:
@@ -54,12 +58,13 @@ def settle(ledger: Ledger) -> None:
     assert settling.settle(ledger, candidate, "test", [NewJob("small-film", "1", frozenset(candidate.instances))], "")
 
 
-def conclude(ledger: Ledger) -> None:
+def conclude(ledger: Ledger, home: Path) -> None:
     (job,) = jobs.lease(ledger, "test", Wanted())
     film = a_film(2, "wake-ups")[1]
     request = split_part_10(film)
-    sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", film, ("PACS",))
-    assert jobs.conclude(ledger, job, Answer(State.NOT_ANALYSED, reason=Reason("age")), [sent])
+    sent = Artefact(REPORT, request.sop_class_uid, request.sop_instance_uid, "1.2.3", film)
+    new = [NewObject(each, ("PACS",)) for each in keep(FolderSpool(home / "spool"), [sent])]
+    assert jobs.conclude(ledger, job, Answer(State.NOT_ANALYSED, reason=Reason("age")), new)
 
 
 def seconds_until(look: Callable[[], bool]) -> float:
@@ -97,5 +102,5 @@ def test_delivery_sends_an_object_that_nobody_told_it_of(
     ledger = quiet(home)
     receive(ledger, home)
     settle(ledger)
-    conclude(ledger)
+    conclude(ledger, home)
     assert seconds_until(lambda: bool(pacs.instances("DX"))) < LOOK_S + SLACK_S

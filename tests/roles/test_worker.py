@@ -111,6 +111,7 @@ def results(node: Node, study_uid: str) -> dict[str, Any]:
 class Desk:
     """A worker of this process, one film's job that it has leased, and the ledger where it ends."""
 
+    home: Path
     ledger: Ledger
     worker: Worker
     task: _Task
@@ -123,7 +124,7 @@ class Desk:
         return dict(result)
 
     def reports(self) -> list[bytes]:
-        return [each["data"] for each in rows(self.ledger, tables.object_)]
+        return [(self.home / "spool" / each["key"]).read_bytes() for each in rows(self.ledger, tables.object_)]
 
 
 @pytest.fixture
@@ -131,6 +132,7 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     """A desk for a film whose header has these facts; `language` is that of its reports."""
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
+    ledger.begin_boot()
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
@@ -139,7 +141,7 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
         worker = Worker(ledger, told)
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
         card = worker._catalogue.model("small-film")
-        return Desk(ledger, worker, _Task(job, card, sources, is_alone=True))
+        return Desk(tmp_path, ledger, worker, _Task(job, card, sources, is_alone=True))
 
     yield make
     ledger.close()
@@ -259,6 +261,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
     (model / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.047426}]}')
     ledger = Ledger(home)
     migrate.migrate(ledger)
+    ledger.begin_boot()
 
     def start() -> tuple[str, str]:
         """What a worker says of the model when it starts, and which copies there are then."""

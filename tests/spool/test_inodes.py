@@ -62,7 +62,7 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
 def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = FolderSpool(tmp_path / "spool", 0)
     synced: list[Path] = []
-    monkeypatch.setattr(folder, "_sync_folder", synced.append)
+    monkeypatch.setattr(folder, "sync_folder", synced.append)
     key = keep(spool, 1)
     its_own = [tmp_path / "spool" / each for each in Path(key).parents]
     assert set(its_own) == set(synced)

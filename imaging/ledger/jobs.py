@@ -16,7 +16,7 @@ from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
-from imaging.ledger import tables, wakeups, whose
+from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.receiving import is_stopped
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import Ledger
@@ -86,9 +86,6 @@ _IS_INPUT: Final = (
         tables.instance.c.id.in_(bindparam("instances", expanding=True)),
         tables.instance.c.study_id == bindparam("study"),
     )
-)
-_ITS_STUDY: Final = (
-    select(tables.study.c.id, tables.study.c.persons).where(tables.study.c.id == bindparam("study")).with_for_update()
 )
 _ITS_INPUT: Final = select(tables.job.c.instances).where(tables.job.c.id == bindparam("number"))
 _INPUTS: Final = (
@@ -235,14 +232,16 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     """
     now = ledger.clock.now()
     with ledger.write() as connection:
-        if _is_of_its_study(connection, job):
+        study = studies.locked(connection, job.study_id)
+        if study is not None and _is_of_its_study(connection, job, study):
             ended = _end(connection, job, _values(job, outcome, no_report) | {"ended_at": now})
         else:
             outcome, objects = Answer(State.NOT_ANALYSED, reason=Reason(SUPERSEDED)), ()
             ended = _end(connection, job, _values(job, outcome, "") | {"ended_at": now})
         if not ended:
             return False
-        _raise_study(connection, job.study_id, outcome.flag)
+        if study is not None:
+            _raise_study(connection, study, outcome.flag)
         for each in objects:
             _add_object(connection, job, each, now)
         crash.point("conclusion-not-committed")
@@ -251,14 +250,13 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     return True
 
 
-def _is_of_its_study(connection: Connection, job: Job) -> bool:
+def _is_of_its_study(connection: Connection, job: Job, study: Any) -> bool:
     """Whether a job's input is still its study's, and the study one patient's: asked where the answer is written down.
 
     What came since is no matter: it makes an answer of its own, or is kept apart.
     """
-    study = connection.execute(_ITS_STUDY, {"study": job.study_id}).first()
     inputs = set(connection.scalar(_ITS_INPUT, {"number": job.id}) or ())
-    if study is None or not is_one_patient(whose.named(study)):
+    if not is_one_patient(whose.named(study)):
         return False
     return connection.scalar(_IS_INPUT, {"instances": sorted(inputs), "study": job.study_id}) == len(inputs)
 
@@ -296,19 +294,19 @@ def found_codes(text: str) -> list[Code]:
     return [Code(*each) for each in json.loads(text)] if text else []
 
 
-def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:
-    """A flag stays, and may only shorten the due time, of the study and of what is still to be done for it."""
+def _raise_study(connection: Connection, row: Any, flag: TriageClass | None) -> None:
+    """A flag stays, and may only shorten the due time, of the study and of what is still to be done for it.
+
+    `row`: the study's, locked: of two answers that come together neither lowers what the other raised.
+    """
     if flag is None:
         return
     study, job = tables.study, tables.job
-    row = connection.execute(
-        select(study.c.due_at, study.c.received_at, study.c.flag).where(study.c.id == study_id)
-    ).one()
     due_at = due_after_flag(row.due_at, row.received_at, flag)
     most = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
-    connection.execute(update(study).where(study.c.id == study_id).values(flag=str(most), due_at=due_at))
+    connection.execute(update(study).where(study.c.id == row.id).values(flag=str(most), due_at=due_at))
     if due_at < row.due_at:
-        undone = (job.c.study_id == study_id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
+        undone = (job.c.study_id == row.id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
         connection.execute(update(job).where(undone).values(due_at=due_at))
 
 
@@ -385,7 +383,7 @@ def _replay(ledger: Ledger, which: ColumnElement[bool], **values: Any) -> int:
         rows = connection.execute(
             select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(which, is_last)
         ).all()
-        _lock_studies(connection, {row.study_id for row in rows})
+        studies.lock(connection, {row.study_id for row in rows})
         replayed = 0
         for row in rows:
             replayed += connection.execute(
@@ -406,9 +404,3 @@ def _replay(ledger: Ledger, which: ColumnElement[bool], **values: Any) -> int:
     if replayed:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
     return replayed
-
-
-def _lock_studies(connection: Connection, numbers: Collection[int]) -> None:
-    """So that no purge takes a study away meanwhile; whose rows are locked in one order never wait in a circle."""
-    study = tables.study
-    connection.execute(select(study.c.id).where(study.c.id.in_(numbers)).order_by(study.c.id).with_for_update())

@@ -13,7 +13,7 @@ from imaging.domain.patient import is_one_patient
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
-from imaging.ledger import tables, wakeups, whose
+from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
 from imaging.ledger.store import Ledger
 
@@ -61,8 +61,9 @@ _UNCHANGED: Final = update(tables.study).where(
     tables.study.c.id == bindparam("number"),
     tables.study.c.last_tick == bindparam("came"),
 )
-_LOOK_AGAIN: Final = _UNCHANGED.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
-_SETTLE: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING).values(
+_RECEIVING: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING)
+_LOOK_AGAIN: Final = _RECEIVING.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
+_SETTLE: Final = _RECEIVING.values(
     state=STUDY[StudyState.RECEIVING, StudyEvent.WHOLE], settle_tick=None, cut_tick=None, cut_by={}
 )
 _REVISED: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
@@ -174,7 +175,7 @@ def _apart(connection: Connection, study: Any) -> _Apart:
 
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
-    """Puts off the next look, unless something came meanwhile."""
+    """Puts off the next look, unless something came meanwhile, or another node settled the study."""
     which = _which(candidate) | {"ended": candidate.signals.ended_tick}
     with ledger.write() as connection:
         connection.execute(_LOOK_AGAIN, which | {"settle_tick": at, "settle_why": why})
@@ -201,9 +202,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        study = connection.execute(_STUDY.with_for_update(), {"study": candidate.id}).one()
-        apart = _apart(connection, study)
-        if (apart.doubt, apart.contradicted) != (candidate.doubt, candidate.contradicted):
+        study = studies.locked(connection, candidate.id)
+        if study is None or not is_as_seen(connection, study, candidate):
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount

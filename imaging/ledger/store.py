@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select, update
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from imaging.domain.states import DeliveryState
 from imaging.domain.steady import Anchor, anchored
@@ -20,6 +21,8 @@ from imaging.ledger.clock import BUILT, Clock, SystemClock
 from imaging.ledger.wakeups import WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
+BOOTED: Final = 0.0
+"""The end of a lease that was held when the machine went down."""
 
 
 def is_begun(home: Path, url: str = "") -> bool:
@@ -33,6 +36,11 @@ class Unusable(Exception):
 
 class SchemaDiffers(Unusable):
     """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the trouble is the database's, as a full disk or a server that is away: it may be over in a while."""
+    return isinstance(error, (OperationalError, InterfaceError, NoConnection, sqlite3.OperationalError, OSError))
 
 
 def is_deadlock(error: DBAPIError) -> bool:
@@ -152,11 +160,12 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(study).values(revised_tick=None).where(study.c.revised_tick.is_not(None)))
     connection.execute(update(study).where(study.c.cut_tick.is_not(None)).values(cut_tick=now))
     connection.execute(update(series).values(last_tick=None).where(series.c.last_tick.is_not(None)))
-    connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
+    connection.execute(update(job).values(lease_tick=BOOTED).where(job.c.lease_tick.is_not(None)))
     connection.execute(update(conflict).values(lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(_UNSENT)))
     connection.execute(update(peer).values(probe_tick=0.0))
+    connection.execute(delete(tables.worker))
 
 
 def _engine(url: str) -> Engine:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ledger_cases import (
     MODEL,
+    NEGATIVE,
     POSITIVE,
     TurnedClock,
     answered,
@@ -23,6 +24,7 @@ from ledger_cases import (
     lease_one,
     queued,
     receive,
+    report,
     rows,
 )
 from peers import eventually
@@ -32,7 +34,7 @@ from imaging.domain.findings import TriageClass
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import CORRECTED, Patience
-from imaging.ledger import associations, conflicts, copies, jobs, receiving, retention, settling, tables
+from imaging.ledger import associations, conflicts, copies, jobs, receiving, retention, settling, tables, workers
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
@@ -165,6 +167,50 @@ def test_of_two_answers_that_come_together_the_most_urgent_flag_stays(
     ) == (True, True)
     (study,) = rows(nodes.one, tables.study)
     assert (study["flag"], (study["due_at"] - study["received_at"]).total_seconds()) == (TriageClass.STAT, 1800)
+
+
+def test_a_lease_that_runs_out_while_its_worker_renews_it_is_kept(nodes: Nodes, clock: TurnedClock) -> None:
+    queued(nodes.one)
+    job = lease_one(nodes.one, "worker-0:1")
+    clock.advance(workers.LEASE_S + 1)
+    ran_out = workers.silent(nodes.other)
+    assert nodes.overlap(
+        lambda: workers.beat(nodes.one, "worker-0", "worker-0:1"),
+        lambda: workers.return_silent(nodes.other, ran_out),
+    ) == (None, 0)
+    assert jobs.conclude(nodes.one, job, NEGATIVE, [])
+
+
+def test_an_answer_that_comes_while_its_lease_is_taken_away_is_dropped(nodes: Nodes, clock: TurnedClock) -> None:
+    queued(nodes.one)
+    job = lease_one(nodes.one, "worker-0:1")
+    clock.advance(workers.LEASE_S + 1)
+    ran_out = workers.silent(nodes.other)
+    assert nodes.overlap(
+        lambda: workers.return_silent(nodes.other, ran_out),
+        lambda: jobs.conclude(nodes.one, job, POSITIVE, [report(job)]),
+    ) == (1, False)
+    assert (job_states(nodes.one), rows(nodes.one, tables.object_)) == (["queued"], [])
+
+
+def test_a_job_is_answered_once_where_its_lease_is_taken_away_while_the_answer_is_written_down(
+    nodes: Nodes, clock: TurnedClock
+) -> None:
+    queued(nodes.one)
+    job = lease_one(nodes.one, "worker-0:1")
+    clock.advance(workers.LEASE_S + 1)
+    ran_out = workers.silent(nodes.other)
+    assert nodes.overlap(
+        lambda: jobs.conclude(nodes.one, job, POSITIVE, [report(job)]),
+        lambda: workers.return_silent(nodes.other, ran_out),
+    ) == (True, 0)
+    assert (job_states(nodes.one), len(rows(nodes.one, tables.object_))) == (["analysed"], 1)
+
+
+def test_two_workers_never_lease_the_same_job(nodes: Nodes) -> None:
+    first, second = queued(nodes.one, "1.2.1"), queued(nodes.one, "1.2.2")
+    found = nodes.overlap(lambda: lease_one(nodes.one), lambda: lease_one(nodes.other, "worker-1:1"))
+    assert [each.study_id for each in found] == [first, second]
 
 
 def test_a_study_is_awaited_no_more_once_both_associations_that_sent_of_it_have_ended_together(nodes: Nodes) -> None:

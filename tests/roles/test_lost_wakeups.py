@@ -14,8 +14,9 @@ from imaging.dicom_node.headers import read_header
 from imaging.domain.findings import Answer, State
 from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
-from imaging.ledger import jobs, receiving, settling, views
-from imaging.ledger.jobs import NewObject, Wanted
+from imaging.ledger import jobs, leasing, receiving, settling, views
+from imaging.ledger.jobs import NewObject
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -55,7 +56,7 @@ def settle(ledger: Ledger) -> None:
 
 
 def conclude(ledger: Ledger) -> None:
-    (job,) = jobs.lease(ledger, "test", Wanted())
+    (job,) = leasing.lease(ledger, "test", Wanted({"small-film"}))
     film = a_film(2, "wake-ups")[1]
     request = split_part_10(film)
     sent = NewObject("sr", request.sop_class_uid, request.sop_instance_uid, "1.2.3", film, ("PACS",))

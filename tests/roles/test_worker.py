@@ -22,11 +22,12 @@ from imaging.cli import main
 from imaging.domain.card import UNPROVEN
 from imaging.domain.findings import Answer
 from imaging.domain.source import Source
-from imaging.ledger import jobs, migrate, tables, views
-from imaging.ledger.jobs import Wanted
+from imaging.ledger import leasing, migrate, tables, views
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
-from imaging.roles.worker import Worker, WorkerConfig, _Task
+from imaging.roles.pipeline import Task
+from imaging.roles.worker import Worker, WorkerConfig
 
 GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
 
@@ -113,7 +114,7 @@ class Desk:
 
     ledger: Ledger
     worker: Worker
-    task: _Task
+    task: Task
 
     def end(self, outcome: Answer) -> dict[str, Any]:
         """Ends the job so; the answer as the study's story tells it."""
@@ -134,12 +135,12 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
-        (job,) = jobs.lease(ledger, "worker-0:1", Wanted())
+        (job,) = leasing.lease(ledger, "worker-0:1", Wanted({"small-film"}))
         told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
         worker = Worker(ledger, told)
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
-        card = worker._catalogue.model("small-film")
-        return Desk(ledger, worker, _Task(job, card, sources, is_alone=True))
+        card = worker.serving.catalogue.model("small-film")
+        return Desk(ledger, worker, Task(job, card, sources, is_alone=True))
 
     yield make
     ledger.close()
@@ -264,8 +265,8 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
         """What a worker says of the model when it starts, and which copies there are then."""
         told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
         worker = Worker(ledger, told)
-        worker.warm()
-        worker._copies.close()  # as its end does
+        worker.serving.warm()
+        worker.serving.copies.close()  # as its end does
         (known,) = rows(ledger, tables.model)
         (copy,) = (each.name for each in (home / "models").iterdir() if each.is_dir())
         assert bool(known["why"]) != known["is_served"]

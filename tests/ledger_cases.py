@@ -23,7 +23,7 @@ from imaging.ledger.store import Ledger
 FILM_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 MODEL = "chest-film"
-MODELS = frozenset({MODEL, "other", "first", "second", "third", "small-film", "small-volume"})
+MODELS = frozenset({MODEL, "other", "first", "second", "third", "small-film", "small-volume", "later-model"})
 POSITIVE = Answer(
     State.ANALYSED,
     (Finding(Code("SCT", "60046008", "Pleural effusion"), True, 0.9, 0.5),),

@@ -187,8 +187,8 @@ def test_an_answer_that_comes_while_its_lease_is_taken_away_is_dropped(nodes: No
     clock.advance(workers.LEASE_S + 1)
     ran_out = workers.silent(nodes.other)
     assert nodes.overlap(
-        lambda: workers.return_silent(nodes.other, ran_out),
-        lambda: jobs.conclude(nodes.one, job, POSITIVE, [report(job)]),
+        lambda: workers.return_silent(nodes.one, ran_out),
+        lambda: jobs.conclude(nodes.other, job, POSITIVE, [report(job)]),
     ) == (1, False)
     assert (job_states(nodes.one), rows(nodes.one, tables.object_)) == (["queued"], [])
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Text, bindparam, cast, exists, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from imaging import crash
 from imaging.domain.faults import fingerprint
@@ -81,18 +83,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A job as it was found in the queue, not yet read. `row`: its own; `inputs`: those of its images."""
+    """A job as it was found in the queue, not yet read. `row`: its own; `inputs`: those of its images.
+
+    `has_lost_input`: newer content took the place of an image. `fault`: why not even that can be told.
+    """
 
     row: Any
-    inputs: Sequence[Any]
-    last_report: Any | None
-    study_header: str | None
+    inputs: Sequence[Any] = ()
+    has_lost_input: bool = False
+    last_report: Any | None = None
+    study_header: str | None = None
     fault: str = ""
-
-    @property
-    def has_lost_input(self) -> bool:
-        """Whether newer content took the place of an image."""
-        return not self.fault and len(self.inputs) < len(json.loads(self.row.instances))
 
 
 def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
@@ -143,10 +144,11 @@ def _taken(connection: Connection, row: Any) -> _Taken:
     try:
         numbers = [int(each) for each in json.loads(row.instances)]
     except (TypeError, ValueError) as error:
-        return _Taken(row, (), None, None, fingerprint(error))
+        return _Taken(row, fault=fingerprint(error))
     inputs = connection.execute(_INPUTS, {"instances": numbers}).all()
     last = connection.execute(jobs.LAST_REPORT, {"study": row.study_id, "model": row.model}).first()
-    return _Taken(row, inputs, last, connection.scalar(_STUDY_HEADER, {"study": row.study_id}))
+    header = connection.scalar(_STUDY_HEADER, {"study": row.study_id})
+    return _Taken(row, inputs, len(inputs) < len(numbers), last, header)
 
 
 def _read(ledger: Ledger, taken: _Taken, owner: str) -> Job | None:
@@ -160,7 +162,8 @@ def _read(ledger: Ledger, taken: _Taken, owner: str) -> Job | None:
     row, nobody = taken.row, Header("", "", "", "", "")
     its = (row.id, row.study_id, row.model, row.version, row.result_number, row.attempts)
     job = Job(*its, owner, row.queued_at, nobody, (), None)
-    jobs.fail(ledger, job, f"its input cannot be read from the ledger: {fault}")
+    with suppress(SQLAlchemyError):  # nobody renews its lease then: it comes again
+        jobs.fail(ledger, job, f"its input cannot be read from the ledger: {fault}")
     return None
 
 

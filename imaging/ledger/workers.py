@@ -49,13 +49,17 @@ def serve(ledger: Ledger, name: str, models: Collection[str]) -> None:
             connection.execute(insert(table).values(name=name, **values))
 
 
-def beat(ledger: Ledger, name: str, owner: str) -> None:
-    """A worker lives: it keeps what it has leased as `owner`, for another `LEASE_S`."""
+def beat(ledger: Ledger, name: str, owner: str, held: Collection[int] = ()) -> None:
+    """A worker lives: it keeps the jobs that it holds, which it has leased as `owner`, for another `LEASE_S`.
+
+    What the ledger says is leased to it, and it knows nothing of, as after a commit of which it never heard, runs out.
+    """
     job, table, tick = tables.job, tables.worker, ledger.clock.tick()
-    its = (job.c.state == JobState.LEASED) & (job.c.lease == owner)
+    its = job.c.id.in_(held) & (job.c.state == JobState.LEASED) & (job.c.lease == owner)
     with ledger.write() as connection:
         connection.execute(update(table).where(table.c.name == name).values(beat_tick=tick))
-        connection.execute(update(job).where(its).values(lease_tick=tick + LEASE_S))
+        if held:
+            connection.execute(update(job).where(its).values(lease_tick=tick + LEASE_S))
 
 
 def silent(ledger: Ledger) -> Silent:

@@ -7,7 +7,7 @@ slept, every living worker has renewed its leases before anybody judges.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from imaging.ledger import workers
@@ -23,13 +23,18 @@ _AGAIN_S: Final = 1.0
 
 
 class Heartbeat:
-    """Beats in a thread of its own. `is_busy`: whether anything is leased; `is_content`: the watch's word."""
+    """Beats in a thread of its own. `held`: the jobs that the worker holds; `is_content`: the watch's word."""
 
     def __init__(
-        self, ledger: Ledger, name: str, owner: str, is_busy: Callable[[], bool], is_content: Callable[[], bool]
+        self,
+        ledger: Ledger,
+        name: str,
+        owner: str,
+        held: Callable[[], Collection[int]],
+        is_content: Callable[[], bool],
     ) -> None:
         self._ledger, self._name, self._owner = ledger, name, owner
-        self._is_busy, self._is_content = is_busy, is_content
+        self._held, self._is_content = held, is_content
         self._unwritten: set[int] = set()
         self._silent: Silent = frozenset()
         self._next_tick, self._has_failed = 0.0, False
@@ -75,9 +80,9 @@ class Heartbeat:
                 self._unwritten.difference_update(numbers)
 
     def _renew(self) -> None:
-        tick = self._ledger.clock.tick()
-        if self._is_busy() or tick >= self._next_tick:
-            workers.beat(self._ledger, self._name, self._owner)
+        tick, held = self._ledger.clock.tick(), self._held()
+        if held or tick >= self._next_tick:
+            workers.beat(self._ledger, self._name, self._owner, held)
             self._next_tick = tick + _IDLE_S
 
     def _look_for_silent(self) -> None:
@@ -85,5 +90,5 @@ class Heartbeat:
         if ran_out & self._silent and workers.return_silent(self._ledger, ran_out & self._silent):
             log.warning("leases_returned why=their worker is silent")
         if ran_out:
-            workers.beat(self._ledger, self._name, self._owner)
+            workers.beat(self._ledger, self._name, self._owner, self._held())
         self._silent = ran_out

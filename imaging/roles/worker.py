@@ -94,7 +94,7 @@ class Worker:
         self._comparing = Comparing(ledger, self._spool, self._watch)
         self._tasks: dict[int, Task] = {}
         self._held: set[int] = set()
-        self.heartbeat = Heartbeat(ledger, told.name, self._owner, lambda: bool(self._held), self._watch.is_content)
+        self.heartbeat = Heartbeat(ledger, told.name, self._owner, lambda: sorted(self._held), self._watch.is_content)
         self._stop = threading.Event()
 
     def work(self, stop: threading.Event) -> None:
@@ -134,12 +134,10 @@ class Worker:
             return 1
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
-        sources = tuple(Source(self._spool.path(key), header) for key, header in job.instances)
-        task = Task(job, self.serving.catalogue.model(job.model), sources, is_alone)
-        self._tasks[job.id] = task
+        task = Task(job, self.serving.catalogue.model(job.model), (), is_alone)
         try:
-            headers = [believed(each.header, self._disbelieved) for each in sources]
-            task = replace(task, sources=tuple(map(Source, (each.path for each in sources), headers)))
+            found = [(self._spool.path(key), believed(header, self._disbelieved)) for key, header in job.instances]
+            task = replace(task, sources=tuple(Source(path, header) for path, header in found))
             self._tasks[job.id] = task
             return replace(task, prepared=self._prepared(task))
         except Exception as error:

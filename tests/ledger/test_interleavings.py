@@ -175,7 +175,7 @@ def test_a_lease_that_runs_out_while_its_worker_renews_it_is_kept(nodes: Nodes, 
     clock.advance(workers.LEASE_S + 1)
     ran_out = workers.silent(nodes.other)
     assert nodes.overlap(
-        lambda: workers.beat(nodes.one, "worker-0", "worker-0:1"),
+        lambda: workers.beat(nodes.one, "worker-0", "worker-0:1", [job.id]),
         lambda: workers.return_silent(nodes.other, ran_out),
     ) == (None, 0)
     assert jobs.conclude(nodes.one, job, NEGATIVE, [])

@@ -113,18 +113,27 @@ def test_a_lease_is_kept_as_long_as_its_worker_says_that_it_lives(ledger: Ledger
     job = lease_one(ledger, "worker-0:1")
     for _ in range(100):
         clock.advance(workers.BEAT_S)
-        workers.beat(ledger, "worker-0", "worker-0:1")
+        workers.beat(ledger, "worker-0", "worker-0:1", [job.id])
         assert workers.silent(ledger) == frozenset()
     assert jobs.conclude(ledger, job, POSITIVE, [report(job)])
 
 
-def test_a_lease_that_was_renewed_since_it_ran_out_is_not_returned(ledger: Ledger, clock: TurnedClock) -> None:
+def test_a_lease_of_which_its_worker_never_heard_runs_out(ledger: Ledger, clock: TurnedClock) -> None:
     queued(ledger)
     lease_one(ledger, "worker-0:1")
+    clock.advance(workers.LEASE_S - 1)
+    workers.beat(ledger, "worker-0", "worker-0:1", [])
+    clock.advance(2)
+    assert len(workers.silent(ledger)) == 1
+
+
+def test_a_lease_that_was_renewed_since_it_ran_out_is_not_returned(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    job = lease_one(ledger, "worker-0:1")
     clock.advance(workers.LEASE_S + 1)
     ran_out = workers.silent(ledger)
     assert len(ran_out) == 1
-    workers.beat(ledger, "worker-0", "worker-0:1")
+    workers.beat(ledger, "worker-0", "worker-0:1", [job.id])
     assert workers.return_silent(ledger, ran_out) == 0
     assert [(each["state"], each["attempts"]) for each in rows(ledger, tables.job)] == [("leased", 0)]
 

@@ -32,9 +32,9 @@ def open_ledger(tmp_path: Path, clock: TurnedClock) -> Iterator[Callable[[], Led
         each.close()
 
 
-def heart(ledger: Ledger, number: int, *, is_busy: bool = True) -> Heartbeat:
-    """The heartbeat of a worker, which the test beats."""
-    return Heartbeat(ledger, f"worker-{number}", f"worker-{number}:1", lambda: is_busy, lambda: True)
+def heart(ledger: Ledger, number: int, *held: int) -> Heartbeat:
+    """The heartbeat of a worker that holds these jobs, which the test beats."""
+    return Heartbeat(ledger, f"worker-{number}", f"worker-{number}:1", lambda: held, lambda: True)
 
 
 def test_a_job_that_waits_long_for_one_that_runs_alone_keeps_its_lease(
@@ -43,7 +43,7 @@ def test_a_job_that_waits_long_for_one_that_runs_alone_keeps_its_lease(
     ledger, other = open_ledger(), open_ledger()
     queued(ledger)
     job = lease_one(ledger, "worker-0:1")
-    holding, looking = heart(ledger, 0), heart(other, 1, is_busy=False)
+    holding, looking = heart(ledger, 0, job.id), heart(other, 1)
     for _ in range(40):
         clock.advance(BEAT_S)
         assert holding.beat()
@@ -58,7 +58,7 @@ def test_what_a_worker_answers_that_stood_still_past_its_lease_is_dropped_and_no
     paused, other = open_ledger(), open_ledger()
     queued(paused)
     job = lease_one(paused, "worker-0:1")
-    before, living = heart(paused, 0), heart(other, 1)
+    before, living = heart(paused, 0, job.id), heart(other, 1, 99)
     clock.advance(LEASE_S + 1)
     assert living.beat()
     clock.advance(BEAT_S)
@@ -80,7 +80,7 @@ def test_after_a_time_in_which_all_stood_still_every_worker_keeps_what_it_holds(
     one, other = open_ledger(), open_ledger()
     queued(one)
     job = lease_one(one, "worker-0:1")
-    first, second = heart(one, 0), heart(other, 1)
+    first, second = heart(one, 0, job.id), heart(other, 1)
     assert second.beat()
     clock.advance(10 * LEASE_S)
     assert second.beat()  # it is the first to wake, and sees a lease that ran out
@@ -98,7 +98,7 @@ def test_a_worker_that_cannot_write_itself_judges_nobody(open_ledger: Callable[[
     queued(one)
     lease_one(one, "worker-0:1")
     clock.advance(LEASE_S + 1)
-    looking = heart(other, 1)
+    looking = heart(other, 1, 99)
 
     def full(_: object) -> None:
         raise OSError("no space left on device")
@@ -118,8 +118,8 @@ def test_a_worker_whose_watch_does_not_look_any_more_renews_nothing(
 ) -> None:
     ledger, other = open_ledger(), open_ledger()
     queued(ledger)
-    lease_one(ledger, "worker-0:1")
-    hung = Heartbeat(ledger, "worker-0", "worker-0:1", lambda: True, lambda: False)
+    job = lease_one(ledger, "worker-0:1")
+    hung = Heartbeat(ledger, "worker-0", "worker-0:1", lambda: [job.id], lambda: False)
     living = heart(other, 1)
     for _ in range(6):
         clock.advance(BEAT_S)
@@ -152,7 +152,7 @@ def test_a_job_that_was_let_go_is_returned_as_soon_as_the_ledger_can_be_written(
 def test_an_idle_worker_says_now_and_then_that_it_lives(open_ledger: Callable[[], Ledger], clock: TurnedClock) -> None:
     ledger = open_ledger()
     workers.serve(ledger, "worker-0", ["chest-film"])
-    its, said = heart(ledger, 0, is_busy=False), set()
+    its, said = heart(ledger, 0), set()
     for _ in range(40):
         clock.advance(BEAT_S)
         its.beat()

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from imaging.domain.settling import Patience
-from imaging.ledger import copies, deliveries, jobs, migrate, retention, views
+from imaging.ledger import copies, deliveries, jobs, migrate, retention, views, workers
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
+from imaging.roles.hung import Hung
 from imaging.roles.locks import lock_of, running_roles
 from imaging.roles.owner import owner_of, owners_of
-from imaging.roles.watch import under_way
+from imaging.roles.watch import TIMED_OUT, forget, under_way
 from imaging.settings import ROLES, Settings
 from imaging.spool import FolderSpool
 
@@ -37,6 +38,8 @@ _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MAL
 DRAIN_S: Final = 7.0
 MOST_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
+READY_S: Final = 1800.0
+"""A role that is not ready by then is ended. A worker bounds the start of each model by itself, and in less."""
 _LONGEST_BACK_OFF_S: Final = 5.0
 """A modality waits behind it, and starting costs a second of one core."""
 
@@ -58,6 +61,8 @@ class _Child:
     deaths_before_ready: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     start_at: float | None = None
+    ready_by: float | None = None
+    overdue: str = ""
 
     @property
     def name(self) -> str:
@@ -151,8 +156,9 @@ class _Supervisor:
     def run(self, out: IO[str]) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(_Event("stop")))
-        self._return_claims()
+        self._return_claims(have_died=True)
         self._forget_others()
+        self._expect_workers()
         self._tell(self._sweep)
         for child in self._children:
             self._start(child)
@@ -160,6 +166,7 @@ class _Supervisor:
             while True:
                 event = self._next_event()
                 if event is None:
+                    self._end_overdue()
                     self._start_due()
                 elif event.kind == "stop":
                     return 0
@@ -170,15 +177,21 @@ class _Supervisor:
         finally:
             self._drain()
 
-    def _return_claims(self) -> None:
-        """What earlier processes of our roles held here: the home's locks say that none of them lives."""
+    def _return_claims(self, *, have_died: bool) -> None:
+        """What earlier processes of our roles held here: the home's locks say that none of them lives.
+
+        `have_died`: with their supervisor; what was under way then counts against the jobs, as if it had seen that.
+        """
         roles = {child.role for child in self._children}
         if "deliver" in roles:
             deliveries.give_back(self._ledger, self._held_by("deliver"))
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
-            held = self._held_by("worker")
-            jobs.give_back(self._ledger, held)
+            names, run, held = self._workers(), self._home / "run", self._held_by("worker")
+            was_there = set[int]().union(*(under_way(run, name) for name in names)) if have_died else set[int]()
+            jobs.give_back(self._ledger, held, under_way=was_there)
+            for name in names:
+                forget(run, name)
             copies.give_back(self._ledger, held)
 
     def _sweep(self, ledger: Ledger) -> None:
@@ -196,6 +209,16 @@ class _Supervisor:
         """
         return "" if self._ledger.is_sqlite else owners_of(self._home, role)
 
+    def _workers(self) -> list[str]:
+        return [child.name for child in self._children if child.role == "worker"]
+
+    def _expect_workers(self) -> None:
+        """Nobody answers for a model that one of our workers may serve, and each model is tried anew."""
+        if names := self._workers():
+            workers.expect(self._ledger, [owner_of(self._home, name) for name in names])
+            for name in names:
+                Hung(self._home / "run", name).forget()
+
     def _forget_others(self) -> None:
         """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
         names = [child.name for child in self._children]
@@ -205,11 +228,19 @@ class _Supervisor:
             deliveries.keep_peers(self._ledger, self._destinations)
 
     def _next_event(self) -> _Event | None:
-        due = [child.start_at for child in self._children if child.start_at is not None]
+        times = [at for child in self._children for at in (child.start_at, child.ready_by)]
+        due = [at for at in times if at is not None]
         try:
             return self._events.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None)
         except queue.Empty:
             return None
+
+    def _end_overdue(self) -> None:
+        for child in self._children:
+            if child.process is not None and child.ready_by is not None and child.ready_by <= time.monotonic():
+                child.ready_by = None
+                child.overdue = f"it was not ready within {READY_S:g} s"
+                child.process.kill()
 
     def _start_due(self) -> None:
         for child in self._children:
@@ -218,8 +249,20 @@ class _Supervisor:
                 self._start(child)
 
     def _start(self, child: _Child) -> None:
-        ready_read, ready_write = os.pipe()
-        life_read, life_write = os.pipe()
+        """Starts a role; where the machine has no process or file left for it, tries again in a while."""
+        try:
+            with ExitStack() as opened:
+                self._start_process(child, opened)
+        except (OSError, RuntimeError) as error:
+            child.process = None
+            child.deaths_before_ready += 1
+            said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            self._start_again(child, f"it cannot be started: {said}")
+
+    def _start_process(self, child: _Child, opened: ExitStack) -> None:
+        """Raises OSError or RuntimeError; the pipes in `opened` close then, by which the child ends, if it is there."""
+        ready_read, ready_write = _pipe(opened)
+        life_read, life_write = _pipe(opened)
         command = [sys.executable, "-m", "imaging.roles.child", child.role]
         command += [str(ready_write), str(life_read)]
         child.is_ready = False
@@ -234,10 +277,11 @@ class _Supervisor:
         assert child.process.stdin is not None
         with contextlib.suppress(BrokenPipeError), child.process.stdin as told:
             told.write(json.dumps(child.config).encode())
-        child.life = life_write
+        threading.Thread(target=self._watch, args=(child, ready_read, child.process), daemon=True).start()
+        opened.pop_all()
         os.close(ready_write)
         os.close(life_read)
-        threading.Thread(target=self._watch, args=(child, ready_read, child.process), daemon=True).start()
+        child.life, child.overdue, child.ready_by = life_write, "", time.monotonic() + READY_S
 
     def _watch(self, child: _Child, ready_fd: int, process: subprocess.Popen[bytes]) -> None:
         with os.fdopen(ready_fd, "rb") as pipe:
@@ -248,7 +292,7 @@ class _Supervisor:
         self._events.put(_Event("ended", child))
 
     def _on_ready(self, child: _Child, facts: Mapping[str, Any], out: IO[str]) -> None:
-        child.is_ready, child.deaths_before_ready = True, 0
+        child.is_ready, child.deaths_before_ready, child.ready_by = True, 0, None
         child.facts = dict(facts)
         if "port" in facts:
             child.config["port"] = facts["port"]  # a restarted one keeps the port that it was given
@@ -262,25 +306,31 @@ class _Supervisor:
         assert child.process is not None
         code = child.process.returncode
         os.close(child.life)
-        error = _last_error(self._home, child.name) or f"ended with status {code}"
+        error = _last_error(self._home, child.name) or child.overdue or f"ended with status {code}"
         log.error("role_ended name=%s status=%d error=%r", child.name, code, error)
-        child.deaths_before_ready += not child.is_ready
+        # A model that hangs when it is started is served no more the next time: there are only so many.
+        child.deaths_before_ready += not child.is_ready and code != TIMED_OUT
         if not self._announced and code == CANNOT_RUN:
             raise CannotServe(error)
-        if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
-            raise CannotServe(f"the role {child.name} does not start: {error}")
         if child.role == "worker":
             was_there = under_way(self._home / "run", child.name)
             held = owner_of(self._home, child.name)
             self._tell(partial(jobs.give_back, owner=held, under_way=was_there))
+            forget(self._home / "run", child.name)
             self._tell(partial(copies.give_back, owner=held))
         if child.role == "deliver":
             self._tell(partial(deliveries.give_back, owner=owner_of(self._home, child.name)))
+        child.process = None
+        self._start_again(child, error)
+
+    def _start_again(self, child: _Child, error: str) -> None:
+        """Has a role that ended, or could not be started, started in a while. Raises CannotServe."""
+        if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
+            raise CannotServe(f"the role {child.name} does not start: {error}")
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
         self._tell(partial(views.note_role, name=child.name, state=state, error=error))
-        child.process = None
-        child.start_at = time.monotonic() + wait
+        child.ready_by, child.start_at = None, time.monotonic() + wait
 
     def _drain(self) -> None:
         """Asks all to finish what is begun; who has not in time is killed."""
@@ -297,7 +347,7 @@ class _Supervisor:
                 log.error("role_killed name=%s why=it did not drain in %d s", child.name, DRAIN_S)
                 child.process.kill()
                 child.process.wait()
-        self._tell(lambda _: self._return_claims())
+        self._tell(lambda _: self._return_claims(have_died=False))
         for child in self._children:
             self._tell(partial(views.note_role, name=child.name, state="stopped"))
 
@@ -307,6 +357,14 @@ class _Supervisor:
             note(self._ledger)
         except Exception as error:
             log.exception("ledger_not_told error=%s", type(error).__name__)
+
+
+def _pipe(opened: ExitStack) -> tuple[int, int]:
+    """Both ends of a pipe, which `opened` closes. Raises OSError."""
+    ends = os.pipe()
+    for each in ends:
+        opened.callback(os.close, each)
+    return ends
 
 
 def _last_error(home: Path, name: str) -> str:

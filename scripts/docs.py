@@ -62,7 +62,10 @@ def configuration() -> str:
 
 def diagrams() -> str:
     """The state diagrams, drawn from the tables that the ledger applies."""
-    parts = ["# States\n\nEach transition is one guarded UPDATE; whoever finds another state drops its work.\n"]
+    parts = [
+        "# States\n\nEach transition is one guarded UPDATE; whoever finds another state drops its work. What changes\n"
+        "a study locks its row first (`imaging.ledger.studies`).\n"
+    ]
     for title, table in (("Study", states.STUDY), ("Job", states.JOB), ("Delivery", states.DELIVERY)):
         parts.append(_diagram(title, table))
     return HEAD + "\n".join(parts)

@@ -13,9 +13,10 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience
-from imaging.ledger import conflicts, copies, deliveries, jobs, receiving, settling, tables
+from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, receiving, settling, tables, workers
 from imaging.ledger.deliveries import Delivery
-from imaging.ledger.jobs import Job, NewObject, Wanted
+from imaging.ledger.jobs import Job, NewObject
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
@@ -23,8 +24,7 @@ from imaging.ledger.store import Ledger
 FILM_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 MODEL = "chest-film"
-SECONDS = {MODEL: 10.0}
-LONGEST_LEASE_S = 3600.0
+MODELS = frozenset({MODEL, "other", "first", "second", "third", "small-film", "small-volume", "later-model"})
 POSITIVE = Answer(
     State.ANALYSED,
     (Finding(Code("SCT", "60046008", "Pleural effusion"), True, 0.9, 0.5),),
@@ -118,12 +118,18 @@ def queued(ledger: Ledger, study: str = "1.2.3", models: Sequence[str] = (MODEL,
 
 
 def lease(ledger: Ledger, owner: str = "worker-0:1", batch: int = 1) -> list[Job]:
-    return jobs.lease(ledger, owner, Wanted(seconds=SECONDS, batches={MODEL: batch}))
+    return leasing.lease(ledger, owner, Wanted(MODELS, {MODEL: batch}))
 
 
 def lease_one(ledger: Ledger, owner: str = "worker-0:1") -> Job:
     (job,) = lease(ledger, owner)
     return job
+
+
+def lose(ledger: Ledger, clock: TurnedClock) -> None:
+    """Lets every lease run out, and returns what nobody renewed."""
+    clock.advance(workers.LEASE_S + 1)
+    workers.return_silent(ledger, workers.silent(ledger))
 
 
 def kept(sop_class_uid: str, uid: str, series_uid: str) -> Kept:

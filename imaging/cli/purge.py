@@ -35,6 +35,7 @@ def run(asked: Asked) -> int:
     if not asked.dry_run:
         retention.remove_strays(ledger, before, spool.remove)
         retention.remove_associations(ledger, before)
+        retention.remove_patients(ledger)
     said = {"removable": len(studies), "removed": removed}
     print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
     return 0

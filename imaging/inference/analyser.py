@@ -68,14 +68,20 @@ class Analyser:
     def prepared(self, sources: Sequence[Source]) -> Prepared | Answer:
         """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault."""
         try:
+            return self._prepared_or_refused(sources)
+        except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
+            refs = tuple(source.ref for source in sources)
+            return Answer(State.FAILED, fault=fingerprint(error), images=refs, facts=self._facts())
+
+    def _prepared_or_refused(self, sources: Sequence[Source]) -> Prepared | Answer:
+        try:
             return self.prepare(sources)
         except NotAnalysable as refused:
             return self._not_analysed(sources, refused.reason)
-        except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
-            if is_out_of_memory(error):
-                return self._not_analysed(sources, Reason("memory"))
-            refs = tuple(source.ref for source in sources)
-            return Answer(State.FAILED, fault=fingerprint(error), images=refs, facts=self._facts())
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        return self._not_analysed(sources, Reason("memory"))
 
     def _not_analysed(self, sources: Sequence[Source], reason: Reason) -> Answer:
         headers = [source.header for source in sources]

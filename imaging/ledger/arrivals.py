@@ -40,17 +40,20 @@ _THEIRS: Final = union(
     select(_study.c.id).where(_study.c.settle_tick >= 0.0, _study.c.last_association.in_(_NUMBERS)),
 )
 """The studies of which associations sent, also where they brought again what was there."""
-_OF_OPEN: Final = (
-    select(_instance.c.study_id)
-    .join(_association, _association.c.id == _instance.c.association_id)
-    .where(_association.c.ended_at.is_(None))
+_IS_SENT: Final = exists().where(
+    _instance.c.study_id == _study.c.id,
+    _instance.c.association_id.in_(select(_association.c.id).where(_association.c.ended_at.is_(None))),
 )
+"""Whether an open association has sent of a study: of the few that are open each is asked, not all their objects."""
 _IS_OPEN: Final = exists().where(_association.c.id == _study.c.last_association, _association.c.ended_at.is_(None))
 _END: Final = update(_study).where(
-    _study.c.id.in_(_THEIRS), _study.c.id.not_in(_OF_OPEN), ~_IS_OPEN, _study.c.state == StudyState.RECEIVING
+    _study.c.id.in_(_THEIRS), ~_IS_SENT, ~_IS_OPEN, _study.c.state == StudyState.RECEIVING
 )
-_WERE_SENT: Final = select(_study.c.id, _study.c.cut_by).where(
-    _study.c.id.in_(_THEIRS), _study.c.state == StudyState.RECEIVING
+_WERE_SENT: Final = (
+    select(_study.c.id, _study.c.cut_by)
+    .where(_study.c.id.in_(_THEIRS), _study.c.state == StudyState.RECEIVING)
+    .order_by(_study.c.id)
+    .with_for_update()
 )
 _CUT: Final = update(_study).where(_study.c.id == bindparam("study"))
 _BEGIN_ANEW: Final = (
@@ -123,7 +126,12 @@ def coming(study: Any, sources: Sequence[Source], tick: float) -> dict[str, Any]
 
 
 def note_end(connection: Connection, numbers: Sequence[int], tick: float) -> None:
-    """Studies of which no other open association sends are looked at at once; a sender that was cut off is awaited."""
+    """Studies of which no other open association sends are looked at at once; a sender that was cut off is awaited.
+
+    The studies are locked first: of two associations that end together the later sees that the other has ended.
+    """
+    if not connection.execute(_WERE_SENT, {"numbers": list(numbers)}).all():
+        return
     for number in numbers:
         whence = source(connection, number)
         if whence.is_cut:

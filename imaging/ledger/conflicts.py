@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from imaging.domain.header import Header, same_patient
 from imaging.domain.states import DeliveryState
-from imaging.ledger import tables, wakeups, whose
+from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.apart import UNDECIDED
 from imaging.ledger.places import forget, judge_anew, put, put_aside
 from imaging.ledger.receiving import OTHER_CONTENT, SHARED, count_conflicts, look_again, supersede
@@ -36,6 +36,7 @@ def decide(ledger: Ledger, numbers: Sequence[int], use: bool, *, and_alike: bool
     """
     whys: dict[int, str] = {}
     with ledger.write() as connection:
+        _lock(connection, numbers)
         chosen = []
         for number in dict.fromkeys(numbers):
             found = _open(connection, number, and_alike=and_alike)
@@ -63,7 +64,6 @@ def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
 
 
 def _decide(ledger: Ledger, connection: Connection, study_id: int, chosen: Sequence[Any], *, use: bool) -> str:
-    _lock(connection, study_id)
     if use and (why := _why_not_used(connection, study_id, chosen)):
         return why
     values = {"decision": chosen[0].id, "decided_at": ledger.clock.now(), "state": "used" if use else "dropped"}
@@ -123,6 +123,7 @@ def undo(ledger: Ledger, numbers: Sequence[int]) -> dict[int, str]:
     """
     table = tables.conflict
     with ledger.write() as connection:
+        _lock(connection, numbers)
         query = select(table.c.id, table.c.decision).where(table.c.id.in_(numbers))
         decisions = {each.id: each.decision for each in connection.execute(query)}
         whys = {each: _undo(ledger, connection, each) for each in sorted({*decisions.values()} - {None})}
@@ -134,7 +135,6 @@ def _undo(ledger: Ledger, connection: Connection, decision: int) -> str:
     table = tables.conflict
     decided = connection.execute(select(table).where(table.c.decision == decision).order_by(table.c.id)).all()
     study_id, decided_at = decided[0].study_id, decided[0].decided_at
-    _lock(connection, study_id)
     apart = [each for each in decided if each.why != SHARED]
     if apart and (why := _why_not_undone(connection, apart)):
         return why
@@ -189,9 +189,10 @@ def _take_out(ledger: Ledger, connection: Connection, used: Any) -> None:
         put(ledger, connection, before)
 
 
-def _lock(connection: Connection, study_id: int) -> None:
-    """So that what is received, ended or decided meanwhile comes before or after; SQLite has one writer at a time."""
-    connection.execute(select(tables.study.c.id).where(tables.study.c.id == study_id).with_for_update())
+def _lock(connection: Connection, numbers: Sequence[int]) -> None:
+    """Locks the studies of these objects, before it is read how they stand: another may have decided just now."""
+    table = tables.conflict
+    studies.lock(connection, set(connection.scalars(select(table.c.study_id).where(table.c.id.in_(numbers)))))
 
 
 def _note(connection: Connection, number: int, **values: Any) -> None:

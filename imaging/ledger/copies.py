@@ -14,7 +14,7 @@ from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind, of_study
 from imaging.domain.settling import CONTRADICTED, CORRECTED, JUDGED, READABLE, VOLUME_MODALITIES
 from imaging.domain.states import STUDY, StudyEvent, StudyState
-from imaging.ledger import places, tables, wakeups, whose
+from imaging.ledger import places, studies, tables, wakeups, whose
 from imaging.ledger.receiving import OTHER_CONTENT, Receipt, supersede
 from imaging.ledger.store import Ledger
 
@@ -124,6 +124,7 @@ def conclude(ledger: Ledger, pair: Pair, judged: Judgement) -> bool:
     """
     conflict, instance, study = tables.conflict, tables.instance, tables.study
     with ledger.write() as connection:
+        studies.lock(connection, [pair.study_id])
         chosen = connection.execute(select(conflict).where(_is_open_to_judge(pair)).with_for_update()).first()
         holder = connection.execute(select(instance).where(instance.c.id == pair.holder)).first()
         if chosen is None:
@@ -186,4 +187,4 @@ def _look_again(ledger: Ledger, connection: Connection, study_id: int, signal: s
             if row.settle_why in JUDGED:
                 values["settle_why"] = READABLE
     if values:
-        connection.execute(update(study).where(study.c.id == study_id).values(values))
+        connection.execute(update(study).where(study.c.id == study_id, study.c.state == row.state).values(values))

@@ -1,12 +1,12 @@
-"""The queue of work: jobs are leased in the worklist's order, ended once, and returned when their worker dies."""
+"""Jobs: ended once with all that they leave, returned when their worker dies, asked again by a person."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, insert, or_, select, update
 
 from imaging import crash
 from imaging.domain.artefacts import REPORT, Kept
@@ -17,52 +17,17 @@ from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
-from imaging.ledger import tables, wakeups, whose
-from imaging.ledger.receiving import is_stopped
+from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.settling import next_result_number
-from imaging.ledger.store import Ledger
+from imaging.ledger.store import BOOTED, Ledger
 
 MODEL_DISABLED: Final = "model-disabled"
 
 MOST_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
 
-OTHER_SECONDS: Final = 60.0
-_STAGES: Final = 3
-"""A lease outlives the job's own time by what it may wait in the worker: two stages are before it."""
-
 # Built once: with each job it would be half of what a statement costs.
 _OTHER_JOB: Final = tables.job.alias()
-_QUEUED: Final = (
-    select(tables.job)
-    .where(
-        tables.job.c.state == JobState.QUEUED,
-        ~exists().where(
-            _OTHER_JOB.c.study_id == tables.job.c.study_id,
-            _OTHER_JOB.c.model == tables.job.c.model,
-            _OTHER_JOB.c.result_number < tables.job.c.result_number,
-            _OTHER_JOB.c.state.in_([JobState.QUEUED, JobState.LEASED]),
-        ),
-        ~is_stopped(tables.job.c.study_id),
-    )
-    .order_by(*tables.in_order(tables.job), tables.job.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=tables.job)  # which SQLite has no need of, and no words for
-)
-"""A study that another patient's object came to meanwhile waits for the person who settles it."""
-_QUEUED_OF: Final = _QUEUED.where(tables.job.c.model.in_(bindparam("models", expanding=True)))
-_QUEUED_OF_OTHERS: Final = _QUEUED.where(tables.job.c.model.not_in(bindparam("models", expanding=True)))
-_QUEUED_TOGETHER: Final = _QUEUED_OF.where(tables.job.c.attempts == 0)
-_LEASE: Final = (
-    update(tables.job)
-    .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
-    .values(state=JOB[JobState.QUEUED, JobEvent.LEASED])
-)
-_SUPERSEDE: Final = (
-    update(tables.job)
-    .where(tables.job.c.id.in_(bindparam("numbers", expanding=True)), tables.job.c.state == JobState.QUEUED)
-    .values(state=JOB[JobState.QUEUED, JobEvent.SUPERSEDED], reason=SUPERSEDED)
-)
 _RETURN: Final = (
     update(tables.job)
     .where(tables.job.c.state == JobState.LEASED)
@@ -73,7 +38,6 @@ _RETURN: Final = (
         lease_tick=None,
     )
 )
-_RETURN_EXPIRED: Final = _RETURN.where(tables.job.c.lease_tick < bindparam("tick"))
 _CONCLUDE: Final = update(tables.job).where(
     tables.job.c.id == bindparam("number"),
     tables.job.c.state == JobState.LEASED,
@@ -88,17 +52,9 @@ _IS_INPUT: Final = (
         tables.instance.c.study_id == bindparam("study"),
     )
 )
-_ITS_STUDY: Final = (
-    select(tables.study.c.id, tables.study.c.persons).where(tables.study.c.id == bindparam("study")).with_for_update()
-)
 _ITS_INPUT: Final = select(tables.job.c.instances).where(tables.job.c.id == bindparam("number"))
-_INPUTS: Final = (
-    select(tables.instance.c.id, tables.instance.c.key, tables.instance.c.header)
-    .where(tables.instance.c.id.in_(bindparam("instances", expanding=True)))
-    .order_by(tables.instance.c.id)
-)
 _SENT_AS: Final = tables.object_.alias()
-_LAST_REPORT: Final = (
+LAST_REPORT: Final = (
     select(tables.object_.c.sop_class_uid, tables.object_.c.sop_instance_uid, tables.object_.c.series_instance_uid)
     .where(
         tables.object_.c.study_id == bindparam("study"),
@@ -114,7 +70,6 @@ _LAST_REPORT: Final = (
     .order_by(tables.object_.c.id.desc())
     .limit(1)
 )
-_STUDY_HEADER: Final = select(tables.study.c.header).where(tables.study.c.id == bindparam("study"))
 _ADD_OBJECT: Final = insert(tables.object_)
 _ADD_DELIVERY: Final = insert(tables.delivery)
 
@@ -149,78 +104,6 @@ class NewObject:
     destinations: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which jobs a worker takes: of `models`, or where `are_others` of all but those.
-
-    `seconds`: how long a model may take for one job; those of other models get `OTHER_SECONDS`. `batches`: how many
-    jobs of a model are taken together.
-    """
-
-    models: Collection[str] = ()
-    are_others: bool = True
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    batches: Mapping[str, int] = field(default_factory=dict)
-
-
-def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
-    """The best job that is wanted, and with it as many of the same model as belong together: the best first.
-
-    A model's job waits while an earlier one for the same study has not ended. A job that was there when a worker died
-    comes alone.
-    """
-    with ledger.write() as connection:
-        tick = ledger.clock.tick()
-        connection.execute(_RETURN_EXPIRED, {"tick": tick, "deaths": 1})
-        found = _best(ledger, connection, owner, wanted)
-        if not found:
-            return []
-        seconds = wanted.seconds.get(found[0].model, OTHER_SECONDS) * _STAGES * (1 + len(found))
-        leased = {"numbers": [job.id for job in found], "lease": owner, "lease_tick": tick + seconds}
-        connection.execute(_LEASE, leased)
-        crash.point("lease-not-committed")
-    crash.point("leased")
-    ledger.wakeups.notify(wakeups.STUDY)
-    return found
-
-
-def _best(ledger: Ledger, connection: Connection, owner: str, wanted: Wanted) -> list[Job]:
-    """The best queued jobs. One that came back, and of whose input newer content took the place, is superseded."""
-    best = _QUEUED_OF_OTHERS if wanted.are_others else _QUEUED_OF
-    while rows := connection.execute(best, {"models": list(wanted.models), "most": 1}).all():
-        model = rows[0].model
-        most = wanted.batches.get(model, 1)
-        if not rows[0].attempts and most > 1:
-            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
-        found = [_job(connection, row, owner) for row in rows]
-        gone = [row.id for row, job in zip(rows, found, strict=True) if len(job.instances) < len(row.instances)]
-        if not gone:
-            return found
-        connection.execute(_SUPERSEDE, {"numbers": gone, "ended_at": ledger.clock.now()})
-    return []
-
-
-def _job(connection: Connection, row: Any, owner: str) -> Job:
-    inputs = connection.execute(_INPUTS, {"instances": row.instances}).all()
-    doubtful = frozenset(row.doubtful or ())
-    last = connection.execute(_LAST_REPORT, {"study": row.study_id, "model": row.model}).first()
-    header = connection.scalar(_STUDY_HEADER, {"study": row.study_id})
-    return Job(
-        row.id,
-        row.study_id,
-        row.model,
-        row.version,
-        row.result_number,
-        row.attempts,
-        owner,
-        row.queued_at,
-        Header.from_json(header or {}),
-        tuple((each.key, Header.from_json(each.header)) for each in inputs),
-        ImageRef(*last) if last else None,
-        frozenset(each.header["sop_instance_uid"] for each in inputs if each.id in doubtful),
-    )
-
-
 def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObject], no_report: str = "") -> bool:
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
@@ -232,14 +115,16 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     """
     now = ledger.clock.now()
     with ledger.write() as connection:
-        if _is_of_its_study(connection, job):
+        study = studies.locked(connection, job.study_id)
+        if study is not None and _is_of_its_study(connection, job, study):
             ended = _end(connection, job, _values(job, outcome, no_report) | {"ended_at": now})
         else:
             outcome, objects = Answer(State.NOT_ANALYSED, reason=Reason(SUPERSEDED)), ()
             ended = _end(connection, job, _values(job, outcome, "") | {"ended_at": now})
         if not ended:
             return False
-        _raise_study(connection, job.study_id, outcome.flag)
+        if study is not None:
+            _raise_study(connection, study, outcome.flag)
         for each in objects:
             _add_object(connection, job, each, now)
         crash.point("conclusion-not-committed")
@@ -248,14 +133,23 @@ def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObj
     return True
 
 
-def _is_of_its_study(connection: Connection, job: Job) -> bool:
+def fail(ledger: Ledger, job: Job, fault: str) -> bool:
+    """Ends a job of which nothing else can be said, without a report; `fault`: why, without patients' data."""
+    values = _values(job, Answer(State.FAILED, fault=fault), fault) | {"ended_at": ledger.clock.now()}
+    with ledger.write() as connection:
+        studies.lock(connection, [job.study_id])
+        ended = _end(connection, job, values)
+    ledger.wakeups.notify(wakeups.STUDY)
+    return ended
+
+
+def _is_of_its_study(connection: Connection, job: Job, study: Any) -> bool:
     """Whether a job's input is still its study's, and the study one patient's: asked where the answer is written down.
 
     What came since is no matter: it makes an answer of its own, or is kept apart.
     """
-    study = connection.execute(_ITS_STUDY, {"study": job.study_id}).first()
     inputs = set(connection.scalar(_ITS_INPUT, {"number": job.id}) or ())
-    if study is None or not is_one_patient(whose.named(study)):
+    if not is_one_patient(whose.named(study)):
         return False
     return connection.scalar(_IS_INPUT, {"instances": sorted(inputs), "study": job.study_id}) == len(inputs)
 
@@ -293,19 +187,19 @@ def found_codes(text: str) -> list[Code]:
     return [Code(*each) for each in json.loads(text)] if text else []
 
 
-def _raise_study(connection: Connection, study_id: int, flag: TriageClass | None) -> None:
-    """A flag stays, and may only shorten the due time, of the study and of what is still to be done for it."""
+def _raise_study(connection: Connection, row: Any, flag: TriageClass | None) -> None:
+    """A flag stays, and may only shorten the due time, of the study and of what is still to be done for it.
+
+    `row`: the study's, locked: of two answers that come together neither lowers what the other raised.
+    """
     if flag is None:
         return
     study, job = tables.study, tables.job
-    row = connection.execute(
-        select(study.c.due_at, study.c.received_at, study.c.flag).where(study.c.id == study_id)
-    ).one()
     due_at = due_after_flag(row.due_at, row.received_at, flag)
     most = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
-    connection.execute(update(study).where(study.c.id == study_id).values(flag=str(most), due_at=due_at))
+    connection.execute(update(study).where(study.c.id == row.id).values(flag=str(most), due_at=due_at))
     if due_at < row.due_at:
-        undone = (job.c.study_id == study_id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
+        undone = (job.c.study_id == row.id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
         connection.execute(update(job).where(undone).values(due_at=due_at))
 
 
@@ -325,11 +219,15 @@ def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime)
 
 
 def give_back(ledger: Ledger, owner: str, *, under_way: Collection[int] = ()) -> int:
-    """Returns the leases of a worker that ended; that it died counts against the jobs that were `under_way`."""
+    """Returns the leases of a worker that ended; that it died counts against the jobs that were `under_way`.
+
+    Where the machine went with it nobody knows which were: then it counts against all that it held.
+    """
     job = tables.job
     its = _RETURN.where(job.c.lease.startswith(owner, autoescape=True))
+    suspects = or_(job.c.id.in_(under_way), job.c.lease_tick == BOOTED)
     with ledger.write() as connection:
-        returned = connection.execute(its.where(job.c.id.in_(under_way)), {"deaths": 1}).rowcount
+        returned = connection.execute(its.where(suspects), {"deaths": 1}).rowcount
         returned += connection.execute(its, {"deaths": 0}).rowcount
     if returned:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
@@ -372,7 +270,7 @@ def _replay(ledger: Ledger, which: ColumnElement[bool], **values: Any) -> int:
         rows = connection.execute(
             select(job.c.id, job.c.study_id, job.c.model, job.c.state).where(which, is_last)
         ).all()
-        _lock_studies(connection, {row.study_id for row in rows})
+        studies.lock(connection, {row.study_id for row in rows})
         replayed = 0
         for row in rows:
             replayed += connection.execute(
@@ -393,9 +291,3 @@ def _replay(ledger: Ledger, which: ColumnElement[bool], **values: Any) -> int:
     if replayed:
         ledger.wakeups.notify(wakeups.JOB, wakeups.STUDY)
     return replayed
-
-
-def _lock_studies(connection: Connection, numbers: Collection[int]) -> None:
-    """So that no purge takes a study away meanwhile; whose rows are locked in one order never wait in a circle."""
-    study = tables.study
-    connection.execute(select(study.c.id).where(study.c.id.in_(numbers)).order_by(study.c.id).with_for_update())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from imaging import crash
 from imaging.domain.header import Header
@@ -14,9 +14,9 @@ from imaging.domain.priority import REST_BAND, first_due
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
 from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, StudyState
-from imaging.ledger import arrivals, returned, tables, wakeups, whose
+from imaging.ledger import arrivals, returned, studies, tables, wakeups, whose
 from imaging.ledger.arrivals import Source
-from imaging.ledger.store import Ledger
+from imaging.ledger.store import Ledger, is_deadlock
 
 MIXED_PATIENTS: Final = "mixed-patients"
 OTHER_CONTENT: Final = "conflict"
@@ -34,22 +34,6 @@ _INSTANCE: Final = select(
     tables.instance.c.study_id,
     tables.instance.c.association_id,
 ).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
-_OF_STUDY: Final = (
-    *(tables.study.c.id, tables.study.c.study_instance_uid, tables.study.c.state, tables.study.c.header),
-    *(tables.study.c.first_tick, tables.study.c.ended_tick, tables.study.c.settle_why, tables.study.c.cut_tick),
-    *(tables.study.c.cut_by, tables.study.c.last_association, tables.study.c.conflicts, tables.study.c.persons),
-)
-_STUDY: Final = (
-    select(*_OF_STUDY)
-    .where(tables.study.c.study_instance_uid == bindparam("uid"))
-    .with_for_update()  # a purge that takes it away, or a person who decides, comes before or after
-)
-_STUDIES: Final = (
-    select(*_OF_STUDY)
-    .where(tables.study.c.study_instance_uid.in_(bindparam("uids", expanding=True)))
-    .order_by(tables.study.c.id)  # so that two nodes never wait for each other
-    .with_for_update()
-)
 _BEARERS: Final = select(tables.instance.c.sop_instance_uid).where(
     tables.instance.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
@@ -72,7 +56,7 @@ _SUPERSEDE: Final = (
 _SUPERSEDE_MODEL: Final = _SUPERSEDE.where(tables.job.c.model == bindparam("asked"))
 _EXTEND: Final = (
     update(tables.study)
-    .where(tables.study.c.id == bindparam("number"))
+    .where(tables.study.c.id == bindparam("number"), tables.study.c.state == bindparam("from_state"))
     .values(
         instances=tables.study.c.instances + bindparam("more"),
         state=bindparam("to_state"),
@@ -129,8 +113,12 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
     """
     try:
         results = _record_together(ledger, receipts, patience)
-    except (OperationalError, MemoryError):
-        raise  # a full disk, say: it would be so again
+    except MemoryError:
+        raise
+    except OperationalError as error:
+        if not is_deadlock(error):
+            raise  # a full disk, say: it would be so again
+        results = _record_each(ledger, receipts, patience)
     except Exception:  # noqa: BLE001 (one of them: each is told its own)
         results = _record_each(ledger, receipts, patience)
     done = [each for each in results if isinstance(each, Recorded)]
@@ -157,10 +145,10 @@ def _record_together(ledger: Ledger, receipts: Sequence[Receipt], patience: Pati
 def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
     results: list[Recorded | Exception] = []
     with ledger.write() as connection:
+        studies.locked_by_uid(connection, _study_uids(receipts))
         for receipt in receipts:
             try:
-                with connection.begin_nested():
-                    results.append(_record(ledger, connection, receipt, patience))
+                results.append(_record_alone(ledger, connection, receipt, patience))
             except (OperationalError, MemoryError):
                 raise  # SQLite rolls back the whole transaction then, not to the savepoint
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
@@ -169,19 +157,28 @@ def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience
     return results
 
 
+def _record_alone(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
+    try:
+        with connection.begin_nested():
+            return _record(ledger, connection, receipt, patience)
+    except IntegrityError:  # another node began the same study, or wrote down the same patient, just now
+        with connection.begin_nested():
+            return _record(ledger, connection, receipt, patience)
+
+
 def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tuple[Receipt, Any]]:
     """The receipts, by their place, that are one more image of their study and nothing else, with the study's row.
 
     Nothing has their UID, nothing of their study is kept apart, and whom they name the study names already. A study
     that begins has no row: None.
     """
-    studies = {each.study_instance_uid: each for each in connection.execute(_STUDIES, {"uids": _study_uids(receipts)})}
+    known = studies.locked_by_uid(connection, _study_uids(receipts))
     uids = [each.header.sop_instance_uid for each in receipts]
     taken = set(connection.scalars(_BEARERS, {"uids": uids}))
     begun: dict[str, Header] = {}
     found = {}
     for at, receipt in enumerate(receipts):
-        header, study = receipt.header, studies.get(receipt.header.study_instance_uid)
+        header, study = receipt.header, known.get(receipt.header.study_instance_uid)
         if header.sop_instance_uid in taken or may_be_ours(header):
             continue
         if study is None:
@@ -195,8 +192,8 @@ def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tup
     return found
 
 
-def _study_uids(receipts: Sequence[Receipt]) -> list[str]:
-    return sorted({each.header.study_instance_uid for each in receipts})
+def _study_uids(receipts: Sequence[Receipt]) -> set[str]:
+    return {each.header.study_instance_uid for each in receipts}
 
 
 def _record_plain(
@@ -210,16 +207,16 @@ def _record_plain(
     for receipt, study in plain.values():
         by_study.setdefault(receipt.header.study_instance_uid, []).append(receipt)
         known[receipt.header.study_instance_uid] = study
-    studies, extensions = dict[str, Any](), []
-    for uid, its in by_study.items():
+    now, extensions = dict[str, Any](), []
+    for uid, its in sorted(by_study.items()):  # new ones too in one order: two nodes never wait in a circle
         first = its[0]
         begun = known[uid] or _begin_study(ledger, connection, first.header, sources[first.association_id], patience)
         more = its if known[uid] is not None else its[1:]
-        studies[uid] = begun
+        now[uid] = begun
         images = [(each.header, sources[each.association_id]) for each in more if each.header.has_pixels]
         if images:
             extensions.append(_extension(ledger, begun, images, patience))
-    _add_instances(ledger, connection, [(each, studies[each.header.study_instance_uid]) for each, _ in plain.values()])
+    _add_instances(ledger, connection, [(each, now[each.header.study_instance_uid]) for each, _ in plain.values()])
     if extensions:
         connection.execute(_EXTEND, extensions)
     results = []
@@ -227,7 +224,7 @@ def _record_plain(
         source, uid = sources[receipt.association_id], receipt.header.study_instance_uid
         if source.is_over:
             _look_now(ledger, connection, uid, source)
-        results.append(Recorded(receipt.key, int(studies[uid].id), is_over=source.is_over))
+        results.append(Recorded(receipt.key, int(now[uid].id), is_over=source.is_over))
     return results
 
 
@@ -236,7 +233,7 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     is_ours, of = returned.study_of(connection, header)
     if is_ours:
         return _keep_returned(ledger, connection, receipt, of)
-    study = connection.execute(_STUDY, {"uid": header.study_instance_uid}).first()
+    study = _study(connection, header.study_instance_uid)
     bearers = connection.execute(_INSTANCE, {"uid": header.sop_instance_uid}).all()
     known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
     source = arrivals.source(connection, receipt.association_id)
@@ -267,6 +264,11 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     return Recorded(receipt.key, int(its.id), is_over=source.is_over)
 
 
+def _study(connection: Connection, study_uid: str) -> Any:
+    """The study as it is now, locked; None where it has no row."""
+    return studies.locked_by_uid(connection, {study_uid}).get(study_uid)
+
+
 def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
     """Keeps apart an object under a UID of its study: what it is, a worker says once it has compared them."""
     if not receipt.header.has_pixels and not Header.from_json(known.header).has_pixels:
@@ -290,21 +292,20 @@ def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Sour
 
     So that the order in which objects come decides nothing.
     """
-    table, which = tables.conflict, {"uid": study_uid}
-    number = int(connection.execute(_STUDY, which).one().id)
+    table, number = tables.conflict, int(_study(connection, study_uid).id)
     waiting = select(table).where(table.c.study_id == number, table.c.state == "open", table.c.why == MIXED_PATIENTS)
     apart, before = connection.execute(waiting.order_by(table.c.id)).all(), 0
     while len(apart) != before:
         before = len(apart)
-        apart = [each for each in apart if not _is_let_in(ledger, connection, each, which, source, patience)]
-    if connection.execute(_STUDY, which).one().state == StudyState.SETTLED:
+        apart = [each for each in apart if not _is_let_in(ledger, connection, each, study_uid, source, patience)]
+    if _study(connection, study_uid).state == StudyState.SETTLED:
         look_again(ledger, connection, number)
 
 
 def _is_let_in(
-    ledger: Ledger, connection: Connection, apart: Any, which: Mapping[str, str], source: Source, patience: Patience
+    ledger: Ledger, connection: Connection, apart: Any, study_uid: str, source: Source, patience: Patience
 ) -> bool:
-    header, study = Header.from_json(apart.header), connection.execute(_STUDY, which).one()
+    header, study = Header.from_json(apart.header), _study(connection, study_uid)
     bearers = connection.execute(_INSTANCE, {"uid": apart.sop_instance_uid})
     if any(each.study_id == study.id for each in bearers):
         return False
@@ -358,7 +359,7 @@ def _touch(
 
 def _look_now(ledger: Ledger, connection: Connection, study_uid: str, source: Source) -> None:
     """Nothing more comes from there: a crash cut it, or it was lost while this object was written down."""
-    study, tick = connection.execute(_STUDY, {"uid": study_uid}).one(), ledger.clock.tick()
+    study, tick = _study(connection, study_uid), ledger.clock.tick()
     if study.state == StudyState.RECEIVING:
         connection.execute(_TOUCH, {"number": study.id, "ended_tick": tick, "settle_tick": tick})
         if source.is_cut:
@@ -504,6 +505,7 @@ def _extension(
     coming = arrivals.coming(known, [source for _, source in images], tick)
     return {
         "number": known.id,
+        "from_state": known.state,
         "more": len(images),
         "to_state": state,
         "why": why,

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, delete, exists, insert, literal, select, update
 
 from imaging.domain.priority import first_due
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import StudyState
-from imaging.ledger import tables, wakeups
+from imaging.ledger import studies, tables, wakeups
 from imaging.ledger.jobs import MODEL_DISABLED
 from imaging.ledger.settling import Candidate, NewJob, add_revision, is_as_seen
 from imaging.ledger.store import Ledger
@@ -95,7 +95,7 @@ def settle_again(ledger: Ledger, mark: Mark, candidate: Candidate, jobs: Sequenc
     """
     study = tables.study
     with ledger.write() as connection:
-        row: Any = connection.execute(select(study).where(study.c.id == mark.study_id).with_for_update()).first()
+        row = studies.locked(connection, mark.study_id)
         if row is None or row.state != StudyState.SETTLED or not is_as_seen(connection, row, candidate):
             return False
         connection.execute(delete(tables.replay).where(tables.replay.c.id == mark.id))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
-from imaging.ledger import returned, tables, wakeups
+from imaging.ledger import returned, studies, tables, wakeups
 from imaging.ledger.receiving import SHARED
 from imaging.ledger.store import Ledger
 
@@ -43,11 +43,9 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
     should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
-        # Locked first, and then looked at: PostgreSQL sees what others committed meanwhile in the next statement only.
-        connection.execute(select(tables.study.c.id).where(tables.study.c.id == study_id).with_for_update())
-        if connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
+        study = studies.locked(connection, study_id)
+        if study is None or connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
-        study = connection.execute(select(tables.study).where(tables.study.c.id == study_id)).one()
         keys, results = _keys(connection, study), _results(connection, study_id)
         shared = _shared(connection, study_id)
         _keep_numbers(connection, study)
@@ -64,14 +62,20 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
             connection.execute(delete(table).where(table.c.study_id == study_id))
         _end_sharing(connection, shared)
         connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
-        others = select(tables.study.c.patient_id).where(tables.study.c.patient_id.is_not(None))
-        connection.execute(delete(tables.patient).where(tables.patient.c.id.not_in(others)))
         for key in keys:
             unlink(key)
     for key in results:
         unlink(key)
     ledger.wakeups.notify(wakeups.STUDY)
     return True
+
+
+def remove_patients(ledger: Ledger) -> int:
+    """Removes the patients that no study names any more."""
+    table = tables.patient
+    is_named = exists().where(tables.study.c.patient_id == table.c.id)
+    with ledger.write() as connection:
+        return connection.execute(delete(table).where(~is_named)).rowcount
 
 
 def remove_associations(ledger: Ledger, before: datetime) -> int:

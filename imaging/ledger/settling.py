@@ -8,14 +8,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
+from imaging.domain.findings import Answer, State
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
-from imaging.ledger import tables, wakeups, whose
+from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
 from imaging.ledger.store import Ledger
+
+GIVEN_UP: Final = "given up"
+"""The signal of a study that could not be looked at."""
 
 _AT_ONCE: Final = 50
 
@@ -33,6 +37,8 @@ _INSTANCES: Final = (
     .where(tables.instance.c.study_id == bindparam("study"))
     .order_by(tables.instance.c.id)
 )
+_IMAGES: Final = select(tables.instance.c.id).where(tables.instance.c.study_id == bindparam("study"))
+_MODALITIES: Final = select(tables.series.c.modality).where(tables.series.c.study_id == bindparam("study"))
 _PACES: Final = (
     select(tables.series.c.last_tick, tables.series.c.longest_pause_s, tables.series.c.is_split)
     .where(tables.series.c.study_id == bindparam("study"), tables.series.c.last_tick.is_not(None))
@@ -61,9 +67,19 @@ _UNCHANGED: Final = update(tables.study).where(
     tables.study.c.id == bindparam("number"),
     tables.study.c.last_tick == bindparam("came"),
 )
-_LOOK_AGAIN: Final = _UNCHANGED.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
-_SETTLE: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING).values(
-    state=STUDY[StudyState.RECEIVING, StudyEvent.WHOLE], settle_tick=None, cut_tick=None, cut_by={}
+_RECEIVING: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING)
+_LOOK_AGAIN: Final = _RECEIVING.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
+_SETTLED: Final[Mapping[str, Any]] = {
+    "state": STUDY[StudyState.RECEIVING, StudyEvent.WHOLE],
+    "settle_tick": None,
+    "cut_tick": None,
+    "cut_by": {},
+}
+_SETTLE: Final = _RECEIVING.values(_SETTLED)
+_GIVE_UP: Final = (
+    update(tables.study)
+    .where(tables.study.c.id == bindparam("number"), tables.study.c.state == StudyState.RECEIVING)
+    .values(_SETTLED)
 )
 _REVISED: Final = update(tables.study).where(tables.study.c.id == bindparam("number"))
 _ADD_REVISION: Final = insert(tables.revision)
@@ -95,12 +111,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A model that fits, and the row numbers of its input; `doubtful`: those that have an open conflict."""
+    """A model that fits, and the row numbers of its input; `doubtful`: those that have an open conflict.
+
+    `fault`: why it is answered as failed at once; empty where it is to be analysed.
+    """
 
     model: str
     version: str
     instances: frozenset[int]
     doubtful: frozenset[int] = frozenset()
+    fault: str = ""
 
 
 def due_studies(ledger: Ledger) -> tuple[list[int], float | None]:
@@ -174,7 +194,7 @@ def _apart(connection: Connection, study: Any) -> _Apart:
 
 
 def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
-    """Puts off the next look, unless something came meanwhile."""
+    """Puts off the next look, unless something came meanwhile, or another node settled the study."""
     which = _which(candidate) | {"ended": candidate.signals.ended_tick}
     with ledger.write() as connection:
         connection.execute(_LOOK_AGAIN, which | {"settle_tick": at, "settle_why": why})
@@ -201,9 +221,8 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
     with ledger.write() as connection:
-        study = connection.execute(_STUDY.with_for_update(), {"study": candidate.id}).one()
-        apart = _apart(connection, study)
-        if (apart.doubt, apart.contradicted) != (candidate.doubt, candidate.contradicted):
+        study = studies.locked(connection, candidate.id)
+        if study is None or not is_as_seen(connection, study, candidate):
             return False
         whole = _which(candidate) | {"settle_why": signal, "reason": reason}
         changed = connection.execute(_SETTLE, whole).rowcount
@@ -214,6 +233,30 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
         crash.point("settle-not-committed")
     crash.point("settled")
     ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if jobs else []))
+    return True
+
+
+def modalities(ledger: Ledger, study_id: int) -> frozenset[str]:
+    """Those of a study's series."""
+    with ledger.read() as connection:
+        return frozenset(connection.scalars(_MODALITIES, {"study": study_id}))
+
+
+def give_up(ledger: Ledger, study_id: int, models: Sequence[tuple[str, str]], fault: str) -> bool:
+    """Settles a study that cannot be looked at: each of these models, by name and version, is answered as failed.
+
+    `imaging replay` asks them again. False where it was settled meanwhile.
+    """
+    with ledger.write() as connection:
+        studies.lock(connection, [study_id])
+        whole = {"number": study_id, "settle_why": GIVEN_UP, "reason": "" if models else "no-model"}
+        if not connection.execute(_GIVE_UP, whole).rowcount:
+            return False
+        inputs = frozenset(connection.scalars(_IMAGES, {"study": study_id}))
+        jobs = [NewJob(model, version, inputs, fault=fault) for model, version in models]
+        if jobs:
+            add_revision(ledger, connection, study_id, GIVEN_UP, jobs)
+    ledger.wakeups.notify(wakeups.STUDY)
     return True
 
 
@@ -255,6 +298,10 @@ def add_revision(
             "received_at": place.received_at,
             "queued_at": now,
         }
+        if each.fault:
+            failed = Answer(State.FAILED, fault=each.fault, model=each.model, version=each.version)
+            outcome = failed.to_json() | {"no_report": each.fault}
+            row |= {"state": JobState.FAILED, "reason": each.fault, "ended_at": now, "outcome": outcome}
         connection.execute(_ADD_JOB, row)
 
 

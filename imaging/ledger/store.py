@@ -11,15 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select, update
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
+from imaging.domain.states import DeliveryState
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
 from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
+BOOTED: Final = 0.0
+"""The end of a lease that was held when the machine went down."""
 
 
 def is_begun(home: Path, url: str = "") -> bool:
@@ -33,6 +37,16 @@ class Unusable(Exception):
 
 class SchemaDiffers(Unusable):
     """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the trouble is the database's, as a full disk or a server that is away: it may be over in a while."""
+    return isinstance(error, (OperationalError, InterfaceError, NoConnection, sqlite3.OperationalError, OSError))
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Whether PostgreSQL ended a transaction that waited in a circle: the other goes on, this may be tried again."""
+    return getattr(error.orig, "sqlstate", None) == "40P01"
 
 
 class Ledger:
@@ -159,20 +173,26 @@ _LAST: Final = [
 ]
 
 
+_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
+
+
 def _forget_ticks(connection: Connection, now: float) -> None:
-    study, job, delivery, peer, conflict = tables.study, tables.job, tables.delivery, tables.peer, tables.conflict
+    """Only in rows that wait for one: of a home of years those are few."""
+    study, series, job, conflict = tables.study, tables.series, tables.job, tables.conflict
+    delivery, peer = tables.delivery, tables.peer
     is_waited_for = study.c.settle_tick.is_not(None)
     connection.execute(
         update(study).where(is_waited_for).values(first_tick=now, last_tick=now, ended_tick=now, settle_tick=now)
     )
-    connection.execute(update(study).values(revised_tick=None))
+    connection.execute(update(study).values(revised_tick=None).where(study.c.revised_tick.is_not(None)))
     connection.execute(update(study).where(study.c.cut_tick.is_not(None)).values(cut_tick=now))
-    connection.execute(update(tables.series).values(last_tick=None))
-    connection.execute(update(job).values(lease_tick=0.0).where(job.c.lease_tick.is_not(None)))
+    connection.execute(update(series).values(last_tick=None).where(series.c.last_tick.is_not(None)))
+    connection.execute(update(job).values(lease_tick=BOOTED).where(job.c.lease_tick.is_not(None)))
     connection.execute(update(conflict).values(lease="", lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
-    connection.execute(update(delivery).values(due_tick=0.0))
+    connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(_UNSENT)))
     connection.execute(update(peer).values(probe_tick=0.0))
+    connection.execute(delete(tables.worker))
 
 
 def _engine(url: str) -> Engine:

@@ -385,6 +385,15 @@ role = Table(
 )
 """What the supervisor says of its children."""
 
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("beat_tick", Float, nullable=False),
+    Column("serves", JSON, nullable=False, server_default="null"),
+)
+"""`beat_tick`: when it last said that it lives. `serves`: the names of its models; null until it was ready once."""
+
 model = Table(
     "model",
     metadata,

@@ -1,17 +1,20 @@
 """The node: receives, and settles what may be whole."""
 
 import logging
+import queue
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
 from imaging.domain.card import Card
 from imaging.domain.ends import End
+from imaging.domain.faults import fingerprint
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
 from imaging.domain.ports import advice
@@ -22,7 +25,7 @@ from imaging.ledger import associations, migrate, settling, wakeups
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate
-from imaging.ledger.store import Ledger
+from imaging.ledger.store import Ledger, is_passing
 from imaging.models.catalogue import load_models
 from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.roles.memory import give_back_memory
@@ -31,6 +34,9 @@ from imaging.roles.replaying import Replaying
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
+
+MOST_TRIES: Final = 5
+"""Looks at a study that raise an error of ours, after which it is answered with that."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,8 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     storing.recover()
     _end_lost_associations(ledger)
     accept = [Caller(title, address) for title, address in told.accept]
-    acceptor = Acceptor(
-        accept, _Receiving(ledger, storing), told.connections_per_address, 2 * told.largest_object_bytes
-    )
+    receiving = Receiving(ledger, storing)
+    acceptor = Acceptor(accept, receiving, told.connections_per_address, 2 * told.largest_object_bytes)
     try:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:
@@ -79,7 +84,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
     host = f"[{told.host}]" if ":" in told.host else told.host
     life.ready({"dicom": f"{host}:{port}", "port": port})
-    settler.run(life.stop)
+    settler.run(life.stop, receiving.note_ends)
     acceptor.close(drain_s=5.0)
     storing.close()
 
@@ -94,13 +99,14 @@ def _end_lost_associations(ledger: Ledger) -> None:
         log.info("lost_associations_ended count=%d", lost)
 
 
-class _Receiving:
+class Receiving:
     """What the acceptor hands over, written down."""
 
     def __init__(self, ledger: Ledger, storing: Storing) -> None:
         self._ledger, self._storing = ledger, storing
         self._senders: dict[int, str] = {}
         self._refusals = RefusalBook(ledger)
+        self._ended: queue.SimpleQueue[tuple[int, AssociationEnd]] = queue.SimpleQueue()
 
     def opened(self, who: Opened) -> int:
         number = associations.begin(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts)
@@ -116,10 +122,24 @@ class _Receiving:
     def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
         del self._senders[association]
         ended = AssociationEnd(how, tally.stored, tally.refused, tally.refusals, end)
-        associations.end(self._ledger, association, ended)
+        try:
+            associations.end(self._ledger, association, ended)
+        except Exception as error:  # a full disk, say: its studies would be taken for being sent
+            log.exception("association_end_waits number=%d error=%s", association, type(error).__name__)
+            self._ended.put((association, ended))
         log.info(
             "association_ended number=%d how=%r stored=%d refused=%d", association, how, tally.stored, tally.refused
         )
+
+    def note_ends(self) -> None:
+        """Writes down the ends that could not be. Raises what the ledger raises; the rest waits on."""
+        for _ in range(self._ended.qsize()):
+            association, ended = self._ended.get()
+            try:
+                associations.end(self._ledger, association, ended)
+            except Exception:
+                self._ended.put((association, ended))
+                raise
 
 
 class Settler:
@@ -131,14 +151,16 @@ class Settler:
         """`disbelieved`: AE titles of senders whose Patient Orientation counts for nothing."""
         self._ledger, self._cards, self._patience, self._disbelieved = ledger, cards, patience, disbelieved
         self._replaying = Replaying(ledger, cards, disbelieved)
+        self._tries: Counter[int] = Counter()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, first: Callable[[], None] = lambda: None) -> None:
+        """Looks until `stop` is set, whatever becomes of the ledger meanwhile. `first`: done before each look."""
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
         # A study that comes meanwhile is due no sooner, so that nobody has to wake this for it.
         longest = max(0.1, min(LOOK_S, self._patience.film_s, self._patience.volume_open_s))
         was_busy = False
         while not stop.is_set():
-            due_tick = self.look()
+            due_tick = self._looked(first)
             seconds = longest if due_tick is None else due_tick - self._ledger.clock.tick()
             heard = listener.wait(min(max(seconds, 0.0), longest))
             if was_busy and not heard:
@@ -146,25 +168,50 @@ class Settler:
             was_busy = bool(heard)
         listener.close()
 
+    def _looked(self, first: Callable[[], None]) -> float | None:
+        try:
+            first()
+            return self.look()
+        except Exception as error:  # a database that is away, say: what is due stays so
+            log.exception("studies_not_looked_at error=%s", type(error).__name__)
+            return self._ledger.clock.tick() + LOOK_S
+
     def look(self) -> float | None:
         """Settles what is whole, and then some of what is asked for again; the tick at which to look again."""
         due, later = settling.due_studies(self._ledger)
         for each in due:
             try:
                 again = self._settle(settling.candidate(self._ledger, each))
+                self._tries.pop(each, None)
             except Exception as error:
                 log.exception("study_not_settled study=%d error=%s", each, type(error).__name__)
-                again = self._ledger.clock.tick() + LOOK_S
-                self._put_off(each, again)
+                again = self._after_fault(each, error)
             if again is not None:
                 later = again if later is None else min(later, again)
         return self._ledger.clock.tick() if self._replaying.look() else later
 
-    def _put_off(self, study_id: int, until: float) -> None:
-        try:
-            settling.put_off(self._ledger, study_id, until, "an error of ours; see the log")
-        except Exception as error:  # a full disk, say: it stays due
-            log.exception("study_not_put_off study=%d error=%s", study_id, type(error).__name__)
+    def _after_fault(self, study_id: int, error: Exception) -> float | None:
+        """Puts a study off that cannot be settled, longer each time; in the end it is answered with the fault.
+
+        The database's own trouble counts for nothing. Raises what the ledger raises, where not even that can be noted.
+        """
+        self._tries[study_id] += not is_passing(error)
+        tries = self._tries[study_id]
+        if tries >= MOST_TRIES:
+            fault = f"the study could not be looked at: {fingerprint(error)}"
+            asked = [(card.id, card.version) for card in self._cards_of(study_id)]
+            if settling.give_up(self._ledger, study_id, asked, fault):
+                log.error("study_given_up study=%d why=%s", study_id, fault)
+            del self._tries[study_id]
+            return None
+        again = self._ledger.clock.tick() + LOOK_S * 2.0 ** max(tries - 1, 0)
+        settling.put_off(self._ledger, study_id, again, "an error of ours; see the log")
+        return again
+
+    def _cards_of(self, study_id: int) -> list[Card]:
+        """The models that may have been meant, as far as the kinds of the study's series tell."""
+        kinds = settling.modalities(self._ledger, study_id)
+        return [card for card in self._cards if any(kinds & {*each.modality} for each in card.inputs)]
 
     def _settle(self, candidate: Candidate) -> float | None:
         verdict = whole(candidate.signals, self._patience, self._ledger.clock.tick())

@@ -1,17 +1,24 @@
 """Bounds what a job may do to its worker: a native call cannot be interrupted, so that the process is ended."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _HANG_S: Final = 20
 """Seconds after which a worker whose interpreter does not run any more is ended by the kernel."""
 _LOOK_S: Final = 0.5
+_ASLEEP_S: Final = 5.0
+"""After which a watch that did not look may not be relied on."""
+
+TIMED_OUT: Final = 5
+"""The exit status of a process that was ended since something took longer than it may."""
 
 
 class Watch:
@@ -25,17 +32,20 @@ class Watch:
         self._error_file, self._time_out = folder / f"{name}.error", time_out
         self._file = os.open(folder / f"{name}.working", os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
-        self._running: dict[int, tuple[float, Sequence[int]]] = {}
-        self._count = 0
+        self._running: dict[int, _Watched] = {}
+        self._count, self._looked = 0, time.monotonic()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
 
     @contextmanager
-    def over(self, jobs: Sequence[int], seconds: float) -> Iterator[None]:
-        """Watches over the part of these jobs' work that is done inside."""
+    def over(self, jobs: Sequence[int], seconds: float, late: Callable[[], str] | None = None) -> Iterator[None]:
+        """Watches over the part of these jobs' work that is done inside.
+
+        `late`: called where it takes longer, before the process ends; gives the words for that.
+        """
         with self._lock:
             self._count += 1
             number = self._count
-            self._running[number] = time.monotonic() + seconds, jobs
+            self._running[number] = _Watched(time.monotonic() + seconds, jobs, late)
             self._write()
         try:
             yield
@@ -44,8 +54,15 @@ class Watch:
                 del self._running[number]
                 self._write()
 
+    def is_content(self) -> bool:
+        """Whether it watches, and nothing takes longer than it may."""
+        now = time.monotonic()
+        with self._lock:
+            is_late = any(each.until < now for each in self._running.values())
+        return not is_late and now - self._looked < _ASLEEP_S
+
     def _write(self) -> None:
-        line = " ".join(str(job) for _, jobs in self._running.values() for job in jobs).encode()
+        line = " ".join(str(job) for each in self._running.values() for job in each.jobs).encode()
         os.pwrite(self._file, line, 0)
         os.ftruncate(self._file, len(line))
 
@@ -53,25 +70,41 @@ class Watch:
         while True:
             signal.setitimer(signal.ITIMER_REAL, _HANG_S)  # SIGALRM's default ends a process that cannot run this
             time.sleep(_LOOK_S)
-            now = time.monotonic()
+            self._looked = now = time.monotonic()
             with self._lock:
-                is_late = any(until < now for until, _ in self._running.values())
-                under_way = {job for _, jobs in self._running.values() for job in jobs}
-            if is_late:
-                self._end(under_way)
+                late = [each for each in self._running.values() if each.until < now]
+                under_way = {job for each in self._running.values() for job in each.jobs}
+            if late:
+                self._end(late, under_way)
 
-    def _end(self, under_way: set[int]) -> None:
+    def _end(self, late: Sequence["_Watched"], under_way: set[int]) -> None:
+        why = "a job took longer than its card allows"
         try:
+            for each in late:
+                why = each.late() if each.late is not None else why
             if len(under_way) == 1:
                 self._time_out(under_way.pop())
         finally:
-            self._error_file.write_text("a job took longer than its card allows")
-            os._exit(5)
+            self._error_file.write_text(why)
+            os._exit(TIMED_OUT)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    until: float
+    jobs: Sequence[int]
+    late: Callable[[], str] | None
 
 
 def under_way(folder: Path, name: str) -> set[int]:
     """The jobs that were under way when the worker of this name died."""
     try:
         return {int(each) for each in (folder / f"{name}.working").read_text().split()}
-    except FileNotFoundError:
+    except (OSError, ValueError):  # there is none, or the machine went down while it was written
         return set()
+
+
+def forget(folder: Path, name: str) -> None:
+    """Takes away what says which jobs were under way, once it is counted: a death counts once."""
+    with contextlib.suppress(OSError):
+        (folder / f"{name}.working").unlink()

@@ -1,67 +1,50 @@
 """The worker: leases jobs in the worklist's order, analyses, reports.
 
-There are two lanes, so that a film never waits for a volume: each leases for itself, and in each reading and preparing
-the next, the engine, and building and writing down the answers overlap. Films that wait run side by side, each on one
-core, where one on all cores would lose to what receives and sends beside it. Volumes run one at a time, on all cores:
-memory is their bound. What a job does to the process (a crash, a hang) is bounded: a watch ends the worker, the lease
-returns, and a job that was there at a death runs alone the next time.
+What a job does to the process (a crash, a hang) is bounded: a watch ends the worker, the lease returns, and a job that
+was there at a death runs alone the next time. What it has leased it keeps by its heartbeat, however long it takes.
 """
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from imaging.domain.artefacts import Artefact
-from imaging.domain.card import UNPROVEN, Card, Lane
-from imaging.domain.faults import Told, fingerprint
+from imaging.domain.card import Card, Lane
+from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
-from imaging.inference import golden
-from imaging.inference.analyser import Analyser
 from imaging.inference.prepared import Prepared
-from imaging.ledger import jobs, migrate, views, wakeups
-from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
-from imaging.ledger.store import Ledger
+from imaging.ledger import jobs, leasing, migrate, wakeups
+from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
+from imaging.ledger.leasing import Wanted
+from imaging.ledger.store import Ledger, is_passing
 from imaging.models.catalogue import load_models
-from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Language, Report
-from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
-from imaging.roles.child import LOOK_S, Life
+from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
+from imaging.roles.child import Life
 from imaging.roles.comparing import Comparing
+from imaging.roles.heartbeat import Heartbeat
+from imaging.roles.hung import Hung
 from imaging.roles.memory import give_back_memory, memory_limit
 from imaging.roles.outbox import keep
-from imaging.roles.owner import owner
+from imaging.roles.owner import owner, owner_of
+from imaging.roles.pipeline import FILMS_READY, VOLUMES_READY, Answered, Pipeline, RunningLane, Task
+from imaging.roles.serving import Serving
 from imaging.roles.watch import Watch
-from imaging.spool import FolderSpool
+from imaging.spool import FolderSpool, SpoolFull
 
 log = logging.getLogger(__name__)
 
-_FILMS_READY: Final = 2
-_VOLUMES_READY: Final = 1
-"""How many wait for an engine, prepared."""
-_REHEARSAL_S: Final = 120.0
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A leased job with its sources and, once prepared, what the engine takes (or how it ended already).
-
-    `is_alone`: no other was waiting for the engine, as it seemed.
-    """
-
-    job: Job
-    card: Card | None
-    sources: tuple[Source, ...]
-    is_alone: bool
-    prepared: Prepared | Answer | None = None
+_PAUSES_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0, 8.0)
+"""Between tries of writing an answer down: a disk that is full, or a database that is away, may be back soon."""
 
 
 @dataclass(frozen=True)
@@ -87,208 +70,178 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     migrate.check(ledger)
     with memory_limit(told.memory_mb):
         worker = Worker(ledger, told)
-        worker.warm()
+        worker.heartbeat.start()
+        worker.serving.warm()
         life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
         life.ready({})
-        worker.rehearse()
+        worker.serving.rehearse()
         give_back_memory()
         worker.work(life.stop)
 
 
 class Worker:
-    """One worker with its models warm."""
+    """One worker with its models warm: what is done in the lanes of its pipeline."""
 
     def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
-        self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
+        home = Path(told.home)
+        self._ledger, self._spool = ledger, FolderSpool(home / "spool")
         self._installation = ledger.installation()
-        self._catalogue = load_models([Path(each) for each in told.models], told.site_words)
-        self._owner = owner(Path(told.home), told.name)
+        name, self._owner = owner_of(home, told.name), owner(home, told.name)
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
-        self._copies = Copies(Path(told.home) / "models")
-        self._analysers: dict[str, Analyser] = {}
         self._disbelieved = frozenset(told.ignore_patient_orientation)
-        self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
+        self._watch = Watch(home / "run", told.name, self._time_out)
+        catalogue = load_models([Path(each) for each in told.models], told.site_words)
+        hung = Hung(home / "run", told.name)
+        self.serving = Serving(
+            ledger, name, catalogue, Copies(home / "models"), told.threads, told.language, self._watch, hung
+        )
         self._comparing = Comparing(ledger, self._spool, self._watch, self._owner)
-        self._tasks: dict[int, _Task] = {}
-        self._turns = _Turns()
-
-    def warm(self) -> None:
-        """Copies and loads all weights; a model whose golden case does not hold here is disabled, visibly."""
-        every, disabled = self._catalogue.models, self._catalogue.disabled
-        views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
-        for name, why in disabled.items():
-            views.note_model(self._ledger, name, "", "", why, is_served=False)
-        self._copies.begin(every)
-        for card in every:
-            for each in warnings(card):
-                log.warning("model_doubtful model=%s why=%s", card.id, each)
-            proof = golden.proof(card)
-            why = self._why_not(card, proof)
-            if why:
-                log.error("model_disabled model=%s why=%s", card.id, why)
-            views.note_model(
-                self._ledger,
-                card.id,
-                card.version,
-                proof,
-                why or (UNPROVEN if card.golden is None else ""),
-                is_served=not why,
-                is_synthetic=card.is_synthetic,
-            )
-        for card in self._served():
-            if card.lane is Lane.FILMS:
-                self._rehearse(rehearse_report, card)
-
-    def _served(self) -> list[Card]:
-        return [card for card in self._catalogue.models if card.id in self._analysers]
-
-    def _why_not(self, card: Card, proof: str) -> str:
-        """Why a model cannot be served; empty where it can, and its analyser is warm."""
-        try:
-            kept = self._copies.kept(card)
-            analyser = Analyser(kept, self._threads)
-            analyser.warm()
-        except Exception as error:  # noqa: BLE001 (one model: the others are served)
-            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}"
-        if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
-            faults = golden.check(kept).faults
-            if faults:
-                analyser.close()
-                return "; ".join(faults)
-        self._analysers[card.id] = analyser
-        return ""
-
-    def rehearse(self) -> None:
-        """Takes each golden case through analysis and report once, so that the first study waits for neither."""
-        for card in self._served():
-            if card.golden is not None:
-                self._rehearse(rehearse, card)
-
-    def _rehearse(self, play: Callable[[Card, Analyser, Language], None], card: Card) -> None:
-        try:
-            with self._watch.over([], _REHEARSAL_S):
-                play(card, self._analysers[card.id], self._language)
-        except Exception as error:
-            log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
+        self._tasks: dict[int, Task] = {}
+        self._held: set[int] = set()
+        self.heartbeat = Heartbeat(ledger, name, self._owner, lambda: sorted(self._held), self._watch.is_content)
+        self._stop = threading.Event()
 
     def work(self, stop: threading.Event) -> None:
-        seconds = {card.id: card.engine.seconds for card in self._catalogue.models}
-        batches = {card.id: card.engine.batch for card in self._catalogue.models if card.lane is Lane.FILMS}
-        volumes = frozenset(card.id for card in self._catalogue.models if card.lane is Lane.VOLUMES)
-        of_films = False if volumes else None
-        lanes = [_Lane("films", Wanted(volumes, True, seconds, batches), self._threads, _FILMS_READY, of_films)]
-        if volumes:
-            lanes.append(_Lane("volumes", Wanted(volumes, False, seconds), 1, _VOLUMES_READY, True))
-        answered: queue.Queue[Sequence[tuple[_Task, Answer]] | None] = queue.Queue(_FILMS_READY)
-        feeders = [threading.Thread(target=self._feed, args=(lane, stop), name=lane.name) for lane in lanes]
-        engines = [
-            threading.Thread(target=self._run_engine, args=(lane, answered), name=f"{lane.name}-{index}")
-            for lane in lanes
-            for index in range(lane.engines)
-        ]
-        conclusion = threading.Thread(target=self._conclude_all, args=(answered,), name="conclude")
-        for stage in (*feeders, *engines, conclusion):
-            stage.start()
-        for stage in (*feeders, *engines):
-            stage.join()
-        answered.put(None)
-        conclusion.join()
+        """Analyses until `stop` is set."""
+        self._stop = stop
+        self.serving.begin()
+        has_volumes = any(card.lane is Lane.VOLUMES for card in self.serving.served())
+        lanes = [RunningLane(Lane.FILMS, self._threads, FILMS_READY, False if has_volumes else None)]
+        lanes += [RunningLane(Lane.VOLUMES, 1, VOLUMES_READY, True)] if has_volumes else []
+        Pipeline(self, lanes, self._ledger.wakeups).run(stop)
         jobs.give_back(self._ledger, self._owner)
 
-    def _feed(self, lane: "_Lane", stop: threading.Event) -> None:
-        """Leases and prepares what the lane's engines take, as many together as one takes at once.
+    # What the pipeline asks for; none of it raises.
 
-        Where no job of the lane waits, the next copy of its kind is compared.
-        """
-        listener = self._ledger.wakeups.listen(f"{wakeups.JOB}.{lane.name}")
-        was_busy = False
-        while not stop.is_set():
-            leased = self._lease(lane)
-            if not leased:
-                if self._comparing.one(lane.are_volumes):
-                    was_busy = True
-                    continue
-                if not listener.wait(LOOK_S) and was_busy:
-                    give_back_memory()
-                    was_busy = False
-                continue
-            was_busy = True
-            analyser = self._analysers.get(leased[0].model)
-            together = analyser.together if analyser is not None else 1
-            for first in range(0, len(leased), together):
-                part = leased[first : first + together]
-                self._turns.begin(len(part), is_exclusive=part[0].deaths > 0)
-                lane.ready.put([self._prepare(job, is_alone=len(leased) == 1) for job in part])
-        for _ in range(lane.engines):
-            lane.ready.put(None)
-
-    def _lease(self, lane: "_Lane") -> list[Job]:
+    def lease(self, lane: RunningLane) -> list[Job]:
         try:
-            return jobs.lease(self._ledger, self._owner, lane.wanted)
+            wanted = Wanted(self.serving.wanted(lane.of), self.serving.batches())
+            leased = leasing.lease(self._ledger, self._owner, wanted)
         except Exception as error:
             log.exception("lease_failed error=%s", type(error).__name__)
             return []
+        self._held.update(job.id for job in leased)
+        return leased
 
-    def _prepare(self, job: Job, *, is_alone: bool) -> _Task:
-        card = self._catalogue.model(job.model)
-        sources = tuple(Source(self._spool.path(key), believed(each, self._disbelieved)) for key, each in job.instances)
-        task = _Task(job, card, sources, is_alone)
-        self._tasks[job.id] = task
-        if card is None or card.id not in self._analysers:
-            return replace(task, prepared=not_analysed("model-disabled", sources))
+    def fill_in(self, lane: RunningLane) -> bool:
+        return self._comparing.one(lane.are_volumes)
+
+    def rest(self) -> None:
+        give_back_memory()
+
+    def together(self, model: str) -> int:
+        analyser = self.serving.analysers.get(model)
+        try:
+            return 1 if analyser is None else analyser.together
+        except Exception as error:  # its engine cannot be loaded again: each job says so
+            log.exception("engine_not_loaded model=%s error=%s", model, type(error).__name__)
+            return 1
+
+    def prepare(self, job: Job, *, is_alone: bool) -> Task:
+        task = Task(job, self.serving.catalogue.model(job.model), (), is_alone)
+        try:
+            found = [(self._spool.path(key), believed(header, self._disbelieved)) for key, header in job.instances]
+            task = replace(task, sources=tuple(Source(path, header) for path, header in found))
+            self._tasks[job.id] = task
+            return replace(task, prepared=self._prepared(task))
+        except Exception as error:
+            log.exception("job_not_prepared job=%d error=%s", job.id, type(error).__name__)
+            return replace(task, prepared=failed(fingerprint(error), task.sources))
+
+    def _prepared(self, task: Task) -> Prepared | Answer:
+        card, job = task.card, task.job
+        if card is None or card.id not in self.serving.analysers:
+            return not_analysed("model-disabled", task.sources)
         if job.deaths >= MOST_DEATHS:
-            return replace(task, prepared=failed("poison", sources))
+            return failed("poison", task.sources)
         with self._watch.over([job.id], card.engine.seconds):
-            return replace(task, prepared=self._analysers[card.id].prepared(sources))
+            return self.serving.analysers[card.id].prepared(task.sources)
 
-    def _run_engine(self, lane: "_Lane", answered: "queue.Queue[Sequence[tuple[_Task, Answer]] | None]") -> None:
-        while (tasks := lane.ready.get()) is not None:
-            answered.put(self._run(tasks))
-
-    def _run(self, tasks: Sequence[_Task]) -> list[tuple[_Task, Answer]]:
+    def run(self, tasks: Sequence[Task]) -> Answered:
         ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Answer)]
         waiting = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Prepared)]
         if not waiting:
             return ended
-        card = waiting[0][0].card
-        assert card is not None
-        with self._watch.over([task.job.id for task, _ in waiting], card.engine.seconds * len(waiting)):
-            is_alone = waiting[0][0].is_alone
-            outcomes = self._analysers[card.id].run([prepared for _, prepared in waiting], is_alone=is_alone)
-        return ended + [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
+        try:
+            return ended + self._run(waiting)
+        except Exception as error:
+            log.exception("engine_failed error=%s", type(error).__name__)
+            return ended + [(task, failed(fingerprint(error), task.sources)) for task, _ in waiting]
 
-    def _conclude_all(self, answered: "queue.Queue[Sequence[tuple[_Task, Answer]] | None]") -> None:
-        while (ended := answered.get()) is not None:
-            for task, outcome in ended:
-                try:
-                    with self._watch.over([task.job.id], float("inf")):
-                        self._conclude(task, outcome)
-                except Exception as error:
-                    log.exception("job_not_concluded job=%d error=%s", task.job.id, type(error).__name__)
-                if self._reads_once(task.card):
-                    for key, _ in task.job.instances:
-                        self._spool.let_go(key)
-                del self._tasks[task.job.id]
-                self._turns.end(is_exclusive=task.job.deaths > 0)
+    def _run(self, waiting: Sequence[tuple[Task, Prepared]]) -> list[tuple[Task, Answer]]:
+        first = waiting[0][0]
+        assert first.card is not None
+        with self._watch.over([task.job.id for task, _ in waiting], first.card.engine.seconds * len(waiting)):
+            analyser = self.serving.analysers[first.card.id]
+            outcomes = analyser.run([prepared for _, prepared in waiting], is_alone=first.is_alone)
+        return [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
 
-    def _reads_once(self, card: Card | None) -> bool:
-        """Whether no other model reads what this one has read. New pages for each film cost 5 ms of its CPU."""
-        return card is not None and sum(each.lane is card.lane for each in self._served()) == 1
+    def conclude(self, task: Task, outcome: Answer) -> None:
+        job = task.job
+        try:
+            if not self._is_written(task, outcome):
+                self.heartbeat.let_go(job.id)
+        except Exception as error:  # of ours, and it would be so again: the job says so
+            log.exception("job_not_concluded job=%d error=%s", job.id, type(error).__name__)
+            if not self._is_failed(job, fingerprint(error)):
+                self.heartbeat.let_go(job.id)
+        if self.serving.reads_once(task.card):
+            for key, _ in job.instances:
+                self._spool.let_go(key)
+        self._tasks.pop(job.id, None)
+        self._held.discard(job.id)
 
-    def _conclude(self, task: _Task, outcome: Answer) -> None:
+    def _is_written(self, task: Task, outcome: Answer) -> bool:
+        """Writes an answer down; where the ledger is in trouble, tries again for a while. False where it stays so."""
+        with self._watch.over([task.job.id], float("inf")):
+            conclusion = self._concluded(task, outcome)
+        return self._tried(partial(self._write, conclusion))
+
+    def _is_failed(self, job: Job, fault: str) -> bool:
+        try:
+            return self._tried(lambda: jobs.fail(self._ledger, job, fault))
+        except Exception as error:
+            log.exception("job_not_failed job=%d error=%s", job.id, type(error).__name__)
+            return False
+
+    def _tried(self, act: Callable[[], object]) -> bool:
+        for pause in (*_PAUSES_S, None):
+            try:
+                act()
+            except Exception as error:
+                if not is_passing(error) and not isinstance(error, SpoolFull):
+                    raise
+                log.error("answer_not_written error=%s", type(error).__name__)
+                if pause is None or self._stop.wait(pause):
+                    return False
+            else:
+                return True
+        return False
+
+    def _conclude(self, task: Task, outcome: Answer) -> None:
+        self._write(self._concluded(task, outcome))
+
+    def _concluded(self, task: Task, outcome: Answer) -> "_Conclusion":
         job = replace(task.job, version=task.card.version) if task.card is not None else task.job
         outcome, began = outcome.doubted_for(job.doubtful), time.perf_counter()
         outcome, artefacts, no_report = self._reported(task, outcome)
-        objects = self._kept(artefacts, outcome)
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
-        if jobs.conclude(self._ledger, job, outcome, objects, no_report):
+        return _Conclusion(job, outcome, artefacts, no_report)
+
+    def _write(self, ended: "_Conclusion") -> None:
+        job, outcome = ended.job, ended.outcome
+        with self._watch.over([job.id], float("inf")):
+            to = tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted)
+            objects = [NewObject(each, to) for each in keep(self._spool, ended.artefacts)]
+            is_ours = jobs.conclude(self._ledger, job, outcome, objects, ended.no_report)
+        if is_ours:
             log.info("job_ended job=%d model=%s state=%s reason=%s", job.id, job.model, outcome.state, outcome.why)
         else:
             log.warning("job_dropped job=%d why=its lease had ended", job.id)
 
-    def _reported(self, task: _Task, outcome: Answer) -> tuple[Answer, Sequence[Artefact], str]:
+    def _reported(self, task: Task, outcome: Answer) -> tuple[Answer, Sequence[Artefact], str]:
         """What the job ends with: its answer, the objects that say it, and why there are none where none can be built.
 
         Trouble of ours makes a failure of it, which says so in a report of its own.
@@ -307,7 +260,7 @@ class Worker:
                 return outcome, [], why
             return self._reported(task, failed(why, task.sources))
 
-    def _report(self, task: _Task, card: Card, outcome: Answer) -> Report:
+    def _report(self, task: Task, card: Card, outcome: Answer) -> Report:
         """What the objects that answer for this job are made from."""
         job = task.job
         # The image says what it shows; whose it is, the study: a patient renamed since is reported by the newest name.
@@ -324,46 +277,16 @@ class Worker:
             installation=self._installation,
         )
 
-    def _kept(self, artefacts: Sequence[Artefact], outcome: Answer) -> list[NewObject]:
-        """The objects in the spool, each for the destinations that take such an outcome. Raises SpoolFull."""
-        to = tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted)
-        return [NewObject(each, to) for each in keep(self._spool, artefacts)]
-
     def _time_out(self, job: int) -> None:
         task = self._tasks[job]
         self._conclude(task, not_analysed("timed-out", task.sources))
 
 
-class _Lane:
-    """Jobs of one kind on their way to `engines` threads. `ready`: prepared, those together that run at once.
+@dataclass(frozen=True)
+class _Conclusion:
+    """What a job ends with: its answer, the objects that say it, and why there are none where there are not."""
 
-    `are_volumes`: whose copies are compared when no job waits; None: any.
-    """
-
-    def __init__(self, name: str, wanted: Wanted, engines: int, depth: int, are_volumes: bool | None) -> None:
-        self.name, self.wanted, self.engines, self.are_volumes = name, wanted, engines, are_volumes
-        self.ready: queue.Queue[Sequence[_Task] | None] = queue.Queue(depth)
-
-
-class _Turns:
-    """Jobs run beside each other, but nothing beside an exclusive one."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._running, self._is_exclusive = 0, False
-
-    def begin(self, jobs: int, *, is_exclusive: bool) -> None:
-        """Waits until these may run."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._is_exclusive)
-            self._is_exclusive = is_exclusive
-            self._changed.wait_for(lambda: not is_exclusive or not self._running)
-            self._running += jobs
-
-    def end(self, *, is_exclusive: bool) -> None:
-        """One has ended."""
-        with self._changed:
-            self._running -= 1
-            if is_exclusive:
-                self._is_exclusive = False
-            self._changed.notify_all()
+    job: Job
+    outcome: Answer
+    artefacts: Sequence[Artefact]
+    no_report: str

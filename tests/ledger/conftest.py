@@ -41,19 +41,26 @@ class PostgreSQL:
         self.url = f"postgresql+psycopg://tests@/postgres?host={self._folder}"
         data = self._folder / "data"
         self._run(programs / "initdb", "-D", data, "-U", "tests", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+        self._programs, self._data = programs, data
+        self.start()
+
+    def start(self) -> None:
         settings = ["fsync=off", "listen_addresses=", f"unix_socket_directories={self._folder}"]
-        command = [programs / "postgres", "-D", data, *(word for each in settings for word in ("-c", each))]
+        command = [self._programs / "postgres", "-D", self._data, *(word for each in settings for word in ("-c", each))]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen([*self._as_user, *command], stdout=log, stderr=log, cwd="/")
-        is_up = [programs / "pg_isready", "-h", self._folder, "-U", "tests"]
+        is_up = [self._programs / "pg_isready", "-h", self._folder, "-U", "tests"]
         eventually(lambda: subprocess.run(is_up, capture_output=True).returncode == 0, what="PostgreSQL's start")
 
     def _run(self, *command: object) -> None:
         subprocess.run([*self._as_user, *map(str, command)], check=True, capture_output=True, cwd="/")
 
-    def stop(self) -> None:
+    def halt(self) -> None:
         self._process.send_signal(signal.SIGINT)  # at once, whoever is connected
         self._process.wait(timeout=30)
+
+    def stop(self) -> None:
+        self.halt()
         shutil.rmtree(self._folder)
 
 
@@ -64,15 +71,28 @@ def _unprivileged() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of an empty database."""
+def programs() -> Path:
+    """Where PostgreSQL's programs are."""
     pytest.importorskip("psycopg")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         lacking("/usr/lib/postgresql/*/bin/initdb")
-    server = PostgreSQL(found[-1].parent)
+    return found[-1].parent
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database."""
+    server = PostgreSQL(programs())
     yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def database() -> Iterator[PostgreSQL]:
+    """A server that the test may stop and start."""
+    server = PostgreSQL(programs())
+    yield server
     server.stop()
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_cases import SECONDS, lease_one, queued
+from ledger_cases import lease_one, queued
 from sqlalchemy.exc import OperationalError
 
 from imaging.ledger import jobs
 from imaging.ledger.clock import ServerClock
-from imaging.ledger.jobs import Wanted
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 
 
@@ -103,5 +103,5 @@ def test_the_start_of_another_host_ends_no_lease(url: str, tmp_path: Path) -> No
     queued(one)
     held = lease_one(one)
     other.begin_boot()
-    assert jobs.lease(other, "other/worker-0/1", Wanted(seconds=SECONDS)) == []
+    assert leasing.lease(other, "other/worker-0/1", Wanted({held.model})) == []
     assert jobs.give_back(other, held.lease) == 1

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from ledger_cases import (
     FAULTY,
-    LONGEST_LEASE_S,
     MODEL,
     NEGATIVE,
     POSITIVE,
@@ -21,6 +20,7 @@ from ledger_cases import (
     job_states,
     lease,
     lease_one,
+    lose,
     queued,
     receive,
     report,
@@ -32,8 +32,8 @@ from sqlalchemy.exc import IntegrityError
 
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import STAT_BAND, TARGETS
-from imaging.ledger import jobs, tables, wakeups
-from imaging.ledger.jobs import Wanted
+from imaging.ledger import jobs, leasing, tables, wakeups, workers
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 
 
@@ -96,26 +96,94 @@ def test_a_job_carries_what_a_worker_needs(ledger: Ledger) -> None:
     assert (job.study, job.predecessor, job.result_number, job.deaths) == (film(), None, 1, 0)
 
 
-def test_a_dead_workers_job_is_leased_again_once_its_lease_ends(ledger: Ledger, clock: TurnedClock) -> None:
+def test_a_silent_workers_job_is_leased_again_once_its_lease_ends(ledger: Ledger, clock: TurnedClock) -> None:
     queued(ledger)
     job = lease_one(ledger, "worker-0:1")
+    clock.advance(workers.LEASE_S)
+    assert workers.silent(ledger) == frozenset()
     assert lease(ledger, "worker-1:1") == []
-    clock.advance(LONGEST_LEASE_S)
+    lose(ledger, clock)
     again = lease_one(ledger, "worker-1:1")
     assert (again.id, again.deaths) == (job.id, 1)
 
 
-def test_a_lease_outlives_the_time_that_its_models_card_allows(ledger: Ledger, clock: TurnedClock) -> None:
+def test_a_lease_is_kept_as_long_as_its_worker_says_that_it_lives(ledger: Ledger, clock: TurnedClock) -> None:
+    """However long the job, or its wait for a job that runs alone, may be."""
     queued(ledger)
-    lease_one(ledger)
-    clock.advance(30)
-    assert lease(ledger, "worker-1:1") == []
+    job = lease_one(ledger, "worker-0:1")
+    for _ in range(100):
+        clock.advance(workers.BEAT_S)
+        workers.beat(ledger, "worker-0", "worker-0:1", [job.id])
+        assert workers.silent(ledger) == frozenset()
+    assert jobs.conclude(ledger, job, POSITIVE, [report(job)])
+
+
+def test_a_lease_of_which_its_worker_never_heard_runs_out(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    lease_one(ledger, "worker-0:1")
+    clock.advance(workers.LEASE_S - 1)
+    workers.beat(ledger, "worker-0", "worker-0:1", [])
+    clock.advance(2)
+    assert len(workers.silent(ledger)) == 1
+
+
+def test_a_lease_that_was_renewed_since_it_ran_out_is_not_returned(ledger: Ledger, clock: TurnedClock) -> None:
+    queued(ledger)
+    job = lease_one(ledger, "worker-0:1")
+    clock.advance(workers.LEASE_S + 1)
+    ran_out = workers.silent(ledger)
+    assert len(ran_out) == 1
+    workers.beat(ledger, "worker-0", "worker-0:1", [job.id])
+    assert workers.return_silent(ledger, ran_out) == 0
+    assert [(each["state"], each["attempts"]) for each in rows(ledger, tables.job)] == [("leased", 0)]
+
+
+def test_a_job_whose_answer_could_not_be_written_comes_back_without_a_death(ledger: Ledger) -> None:
+    queued(ledger)
+    job = lease_one(ledger, "worker-0:1")
+    assert workers.let_go(ledger, "worker-1:1", [job.id]) == 0
+    assert workers.let_go(ledger, "worker-0:1", [job.id]) == 1
+    assert lease_one(ledger).deaths == 0
+
+
+@pytest.mark.parametrize("column", ["instances", "header of an image", "header of a study"])
+def test_a_job_that_cannot_be_read_fails_alone_and_the_next_one_is_leased(ledger: Ledger, column: str) -> None:
+    broken, other = queued(ledger, "1.2.1"), queued(ledger, "1.2.2")
+    table, of_study, values = {
+        "instances": (tables.job, tables.job.c.study_id, {"instances": "none"}),
+        "header of an image": (tables.instance, tables.instance.c.study_id, {"header": {"shoe_size": 42}}),
+        "header of a study": (tables.study, tables.study.c.id, {"header": {"shoe_size": 42}}),
+    }[column]
+    with ledger.write() as connection:
+        connection.execute(update(table).where(of_study == broken).values(values))
+    assert lease_one(ledger).study_id == other
+    ended = rows(ledger, tables.job)[0]
+    assert (ended["state"], ended["attempts"], ended["lease_tick"]) == ("failed", 0, None)
+    assert ended["reason"].startswith("its input cannot be read from the ledger: ")
+
+
+def test_a_job_of_a_model_is_answered_by_others_only_once_no_living_worker_serves_it(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    queued(ledger, models=["first", "second"])
+    workers.expect(ledger, ["worker-0", "worker-1"])
+    workers.serve(ledger, "worker-0", ["first"])
+    assert workers.unserved(ledger) == frozenset()  # worker-1 has not said yet what it serves
+    workers.serve(ledger, "worker-1", ["second"])
+    assert workers.unserved(ledger) == frozenset()
+    workers.expect(ledger, ["worker-0", "worker-1"])  # both are started anew: what they served holds
+    assert workers.unserved(ledger) == frozenset()
+    clock.advance(workers.GONE_S)
+    workers.beat(ledger, "worker-0", "worker-0:1")
+    assert workers.unserved(ledger) == frozenset()
+    clock.advance(1)
+    assert workers.unserved(ledger) == {"second"}
 
 
 def test_a_worker_whose_lease_ran_out_can_write_nothing(ledger: Ledger, clock: TurnedClock) -> None:
     queued(ledger)
     late = lease_one(ledger, "worker-0:1")
-    clock.advance(LONGEST_LEASE_S)
+    lose(ledger, clock)
     current = lease_one(ledger, "worker-1:1")
     assert not jobs.conclude(ledger, late, POSITIVE, [report(late)])
     assert (rows(ledger, tables.object_), rows(ledger, tables.delivery), job_states(ledger)) == ([], [], ["leased"])
@@ -163,11 +231,10 @@ def test_a_job_that_was_there_when_a_worker_died_comes_alone(ledger: Ledger) -> 
     assert [len(lease(ledger, batch=8)) for _ in range(3)] == [1, 1, 1]
 
 
-def test_a_lane_takes_its_own_models_and_the_other_lane_all_others(ledger: Ledger) -> None:
+def test_a_worker_takes_jobs_of_its_models_alone(ledger: Ledger) -> None:
     queued(ledger, "1.2.1", models=("chest", "head"))
-    assert [each.model for each in jobs.lease(ledger, "worker-0:1", Wanted({"head"}, are_others=False))] == ["head"]
-    assert jobs.lease(ledger, "worker-0:1", Wanted({"chest"})) == []
-    assert [each.model for each in jobs.lease(ledger, "worker-0:1", Wanted({"head"}))] == ["chest"]
+    for models, found in (((), []), ({"other"}, []), ({"head"}, ["head"]), ({"head"}, []), ({"chest"}, ["chest"])):
+        assert [each.model for each in leasing.lease(ledger, "worker-0:1", Wanted(models))] == found
 
 
 def test_a_suspect_does_not_join_the_batch_of_others(ledger: Ledger, clock: TurnedClock) -> None:
@@ -306,6 +373,7 @@ def test_a_new_boot_ends_every_lease_and_every_waiting_time(ledger: Ledger, cloc
     force(ledger, tables.study, ended_tick=clock.tick() + 5)
     clock.reboot()
     ledger.begin_boot()
+    jobs.give_back(ledger, "worker-")  # nobody knows which were under way when the machine went down
     assert lease_one(ledger, "worker-1:1").deaths == 1
     study = next(each for each in rows(ledger, tables.study) if each["id"] == waiting)
     for name in ("first_tick", "last_tick", "ended_tick", "settle_tick"):

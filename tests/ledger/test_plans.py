@@ -130,7 +130,7 @@ def scans(found: list[tuple[str, str]]) -> list[str]:
 
 def _end(ledger: Ledger) -> None:
     number = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
-    receive(ledger, film("1.9.1"), association=number)
+    receive(ledger, film(f"1.9.{number}"), association=number)
     associations.end(ledger, number, AssociationEnd("released", 1, 0))
 
 
@@ -183,6 +183,15 @@ def test_what_comes_next_is_read_off_an_index_and_not_sorted(full: Ledger, name:
     ordered = [step for statement, step in found if "ORDER BY" in statement and "LIMIT" in statement]
     assert ordered
     assert not [step for step in ordered if "TEMP B-TREE FOR ORDER BY" in step]
+
+
+def test_whether_a_study_is_still_sent_is_asked_of_each_open_association_alone(full: Ledger) -> None:
+    """Otherwise each end reads all that open associations have brought, under the lock that everybody waits for."""
+    found = plans(full, lambda: _end(full))
+    steps = [step for statement, step in found if statement.startswith("UPDATE study") and "instance" in step]
+    assert steps
+    assert all("ix_instance_association (association_id=?" in step for step in steps)
+    assert any("AND study_id=?" in step for step in steps)
 
 
 def test_waiting_deliveries_of_one_study_are_found_by_the_study(full: Ledger) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text, update
 
 from imaging.domain.findings import Answer
 from imaging.domain.states import JobState
-from imaging.ledger import associations, jobs, receiving, retention, tables
+from imaging.ledger import associations, jobs, receiving, retention, studies, tables
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.receiving import MIXED_PATIENTS, Receipt
 from imaging.ledger.store import Ledger
@@ -161,7 +161,7 @@ def test_a_study_that_is_replayed_meanwhile_is_not_removed(
     study_id = ended(ledger, clock, FAULTY)
 
     def act(connection: Connection) -> None:
-        jobs._lock_studies(connection, {study_id})
+        studies.lock(connection, {study_id})
         connection.execute(update(tables.job).values(state=JobState.QUEUED))
 
     assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
@@ -180,6 +180,14 @@ def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time
     clock.advance(60)
     assert retention.remove_associations(ledger, clock.now()) == 1
     assert [each["id"] for each in rows(ledger, tables.association)] == [numbers[0], numbers[2]]
+
+
+def test_a_patient_of_whom_no_study_is_left_is_forgotten(ledger: Ledger, clock: TurnedClock) -> None:
+    study_id = ended(ledger, clock)
+    receive(ledger, film("1.2.4", patient_id="P2"))
+    assert retention.remove(ledger, study_id, clock.now(), [].append)
+    assert retention.remove_patients(ledger) == 1
+    assert [each["value"] for each in rows(ledger, tables.patient)] == ["P2"]
 
 
 def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_numbers(

@@ -15,8 +15,9 @@ from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import part_10_head, split_part_10
-from imaging.ledger import jobs, receiving, settling, views
-from imaging.ledger.jobs import NewObject, Wanted
+from imaging.ledger import jobs, leasing, receiving, settling, views
+from imaging.ledger.jobs import NewObject
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -59,7 +60,7 @@ def settle(ledger: Ledger) -> None:
 
 
 def conclude(ledger: Ledger, home: Path) -> None:
-    (job,) = jobs.lease(ledger, "test", Wanted())
+    (job,) = leasing.lease(ledger, "test", Wanted({"small-film"}))
     film = a_film(2, "wake-ups")[1]
     request = split_part_10(film)
     sent = Artefact(REPORT, request.sop_class_uid, request.sop_instance_uid, "1.2.3", film)

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from ledger_cases import TurnedClock, film, receive, rows
 from peers import Node, eventually, program
+from small_models import write_models
 from sqlalchemy import update
 
 from imaging.domain.settling import Patience
-from imaging.ledger import migrate, tables
+from imaging.ledger import jobs, migrate, settling, tables
 from imaging.ledger.store import Ledger
+from imaging.models.catalogue import load_models
 from imaging.phantoms.study import film_study
 from imaging.roles.child import LOOK_S
-from imaging.roles.node import Settler
+from imaging.roles.node import MOST_TRIES, Settler
 
 
 def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_settled(tmp_path: Path) -> None:
@@ -34,6 +37,36 @@ def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_
         other: ("settled", "end of the association"),
     }
     ledger.close()
+
+
+def test_a_study_that_can_never_be_looked_at_is_answered_as_failed_and_can_be_asked_again(
+    tmp_path: Path, models: Path
+) -> None:
+    clock = TurnedClock()
+    ledger = Ledger(tmp_path, clock=clock)
+    migrate.migrate(ledger)
+    study_id = receive(ledger, film("1.2.1")).study_id
+    with ledger.write() as connection:
+        connection.execute(update(tables.instance).values(header={"shoe_size": 42}))
+    settler = Settler(ledger, load_models([models]).models, Patience())
+    clock.advance(60)
+    waits = []
+    while (again := settler.look()) is not None:
+        waits.append(again - clock.tick())
+        clock.advance(again - clock.tick())
+    assert waits == [LOOK_S * 2**tries for tries in range(MOST_TRIES - 1)]
+    (study,), (job,) = rows(ledger, tables.study), rows(ledger, tables.job)
+    assert (study["state"], study["settle_tick"], study["reason"]) == ("settled", None, "")
+    assert (job["study_id"], job["model"], job["state"]) == (study_id, "small-film", "failed")  # of films no other is
+    assert job["reason"].startswith("the study could not be looked at: TypeError at domain/header.py")
+    assert settling.due_studies(ledger) == ([], None)
+    assert jobs.replay(ledger) == 1
+    ledger.close()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return write_models(tmp_path / "models")
 
 
 def held_mb(pid: int) -> int:

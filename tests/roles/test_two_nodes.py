@@ -8,10 +8,11 @@ from ledger_cases import REFUSED, TurnedClock, queued, rows
 from small_models import write_models
 
 from imaging.domain.source import Source
-from imaging.ledger import jobs, migrate, tables
-from imaging.ledger.jobs import Wanted
+from imaging.ledger import jobs, leasing, migrate, tables
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
-from imaging.roles.worker import Worker, WorkerConfig, _Task
+from imaging.roles.pipeline import Task
+from imaging.roles.worker import Worker, WorkerConfig
 
 MODEL = "small-film"
 
@@ -33,9 +34,10 @@ class Home:
 
     def answer(self) -> str:
         """Answers what is queued; the SOP Instance UID of the report."""
-        (job,) = jobs.lease(self.ledger, "worker-0:1", Wanted())
+        (job,) = leasing.lease(self.ledger, self._worker._owner, Wanted({MODEL}))
         sources = tuple(Source(self.path / key, header) for key, header in job.instances)
-        self._worker._conclude(_Task(job, self._worker._catalogue.model(MODEL), sources, is_alone=True), REFUSED)
+        card = self._worker.serving.catalogue.model(MODEL)
+        self._worker._conclude(Task(job, card, sources, is_alone=True), REFUSED)
         return str(rows(self.ledger, tables.object_)[-1]["sop_instance_uid"])
 
     def receive(self) -> None:

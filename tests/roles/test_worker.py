@@ -4,8 +4,9 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,27 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from films import a_film
 from ledger_cases import NEGATIVE, POSITIVE, REFUSED, queued, rows
 from onnx import TensorProto, helper, numpy_helper
 from peers import Node, eventually, program
 from small_models import CARD, FILM, VOLUME, write_beside, write_models
+from sqlalchemy import event
 
 from imaging.cli import main
 from imaging.domain.card import UNPROVEN
 from imaging.domain.findings import Answer
 from imaging.domain.source import Source
-from imaging.ledger import jobs, migrate, tables, views
-from imaging.ledger.jobs import Wanted
+from imaging.ledger import leasing, migrate, tables, views, wakeups, workers
+from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
+from imaging.models.catalogue import load_models
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
-from imaging.roles.worker import Worker, WorkerConfig, _Task
+from imaging.roles.hung import Hung
+from imaging.roles.owner import owner_of
+from imaging.roles.pipeline import Task
+from imaging.roles.worker import _PAUSES_S, Worker, WorkerConfig
+from imaging.spool import FolderSpool
 
 GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
 
@@ -114,7 +122,7 @@ class Desk:
     home: Path
     ledger: Ledger
     worker: Worker
-    task: _Task
+    task: Task
 
     def end(self, outcome: Answer) -> dict[str, Any]:
         """Ends the job so; the answer as the study's story tells it."""
@@ -136,12 +144,12 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
-        (job,) = jobs.lease(ledger, "worker-0:1", Wanted())
         told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
         worker = Worker(ledger, told)
+        (job,) = leasing.lease(ledger, worker._owner, Wanted({"small-film"}))
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
-        card = worker._catalogue.model("small-film")
-        return Desk(tmp_path, ledger, worker, _Task(job, card, sources, is_alone=True))
+        card = worker.serving.catalogue.model("small-film")
+        return Desk(tmp_path, ledger, worker, Task(job, card, sources, is_alone=True))
 
     yield make
     ledger.close()
@@ -172,6 +180,141 @@ def test_a_study_that_may_have_no_report_says_why_beside_its_answer(
     assert "Patient ID" in result["no_report"]
     assert main(["status", "--home", str(tmp_path), "--study", "1.2.3"]) == 0
     assert f"    no report: {result['no_report']}" in capsys.readouterr().out
+
+
+def full(ledger: Ledger) -> Callable[[], None]:
+    """Fills the disk of a SQLite ledger; call it to make room again."""
+    with ledger.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+
+    most = [pages]
+
+    def hold(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {most[0]}")
+
+    def make_room() -> None:
+        most[0] = 1_000_000
+
+    event.listen(ledger.engine, "checkout", hold)
+    return make_room
+
+
+def test_an_answer_for_which_the_disk_has_no_room_is_written_down_once_it_has(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = desk()
+    make_room = full(known.ledger)
+    stop = Pauses(3, make_room)
+    monkeypatch.setattr(known.worker, "_stop", stop)
+    known.worker.conclude(known.task, replace(REFUSED, facts=BULKY))
+    (job,) = rows(known.ledger, tables.job)
+    assert (job["state"], len(known.reports()), stop.taken) == ("not_analysed", 1, list(_PAUSES_S[:3]))
+
+
+def test_a_job_whose_answer_cannot_be_written_down_comes_back_at_once_without_a_death(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = desk()
+    make_room = full(known.ledger)
+    stop = Pauses(99, make_room)
+    monkeypatch.setattr(known.worker, "_stop", stop)
+    known.worker.conclude(known.task, replace(REFUSED, facts=BULKY))
+    assert stop.taken == list(_PAUSES_S)
+    make_room()
+    assert known.worker.heartbeat.beat()
+    (job,) = rows(known.ledger, tables.job)
+    assert (job["state"], job["attempts"], known.reports()) == ("queued", 0, [])
+
+
+def test_a_job_whose_answer_the_ledger_never_takes_fails_with_words_and_does_not_come_back(
+    desk: Callable[..., Desk],
+) -> None:
+    known = desk()
+    with known.ledger.write() as connection:
+        never = "CREATE TRIGGER never BEFORE INSERT ON object BEGIN SELECT RAISE(ABORT, 'never'); END"
+        connection.exec_driver_sql(never)
+    known.worker.conclude(known.task, NEGATIVE)
+    (job,) = rows(known.ledger, tables.job)
+    assert (job["state"], job["attempts"], known.reports()) == ("failed", 0, [])
+    assert job["reason"].startswith("IntegrityError at ")
+
+
+def test_whatever_a_model_does_when_it_reads_a_study_the_job_fails_and_the_feeder_goes_on(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = desk()
+    known.worker.serving.warm()
+    analyser = known.worker.serving.analysers["small-film"]
+    # Its card, as a fault of ours would leave it: nothing that the analyser looks at is there.
+    monkeypatch.setattr(analyser, "card", None)
+    task = known.worker.prepare(known.task.job, is_alone=True)
+    assert isinstance(task.prepared, Answer)
+    assert (task.prepared.state, "AttributeError" in task.prepared.why) == ("failed", True)
+    monkeypatch.setattr(analyser, "_loaded", None)
+    assert known.worker.together("small-film") == 1
+
+
+def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobody_serves_a_third(
+    tmp_path: Path, models: Path
+) -> None:
+    """worker-0 could not load the volume's model, worker-1 not the film's: the other's jobs are not theirs to end."""
+    home, ledger = tmp_path / "home", Ledger(tmp_path / "home")
+    migrate.migrate(ledger)
+    workers.expect(ledger, [owner_of(home, name) for name in ("worker-0", "worker-1")])
+    _, data = a_film(2, "two workers")
+    spool = FolderSpool(home / "spool")
+    spool.link(spool.write([data]), "key-")
+    cards = {card.id: card for card in load_models([models]).models}
+    study_id = queued(ledger, models=["small-film", "small-volume", "nobodys"])
+
+    def begin(name: str, lacks: str) -> tuple[threading.Event, threading.Thread]:
+        Hung(home / "run", name).note(cards[lacks])
+        told = WorkerConfig(name, str(home), "", [str(models)], [], 3000.0, 1, "en")
+        worker = Worker(ledger, told)
+        worker.serving.warm()
+        stop = threading.Event()
+        thread = threading.Thread(target=worker.work, args=(stop,))
+        thread.start()
+        return stop, thread
+
+    def state(model: str) -> tuple[str, str | None]:
+        return next((each["state"], each["reason"]) for each in rows(ledger, tables.job) if each["model"] == model)
+
+    volumes = begin("worker-1", lacks="small-film")
+    eventually(lambda: state("small-volume")[0] == "not_analysed", what="the other model's answer")
+    assert state("small-volume")[1] != "model-disabled"
+    assert (state("small-film"), state("nobodys")) == (("queued", None), ("queued", None))
+    films = begin("worker-0", lacks="small-volume")
+    eventually(lambda: "queued" not in {each["state"] for each in rows(ledger, tables.job)}, what="every answer")
+    for stop, thread in (volumes, films):
+        stop.set()
+        ledger.wakeups.notify(wakeups.JOB)
+        thread.join(30)
+    assert (state("small-film"), state("nobodys")) == (("analysed", None), ("not_analysed", "model-disabled"))
+    told = {each["name"]: each for each in rows(ledger, tables.model)}
+    assert told["small-film"]["is_served"]
+    assert told["small-volume"]["is_served"]
+    assert told["small-volume"]["why"].startswith(f"not by {owner_of(home, 'worker-0')[:-1]}: ")
+    assert study_id == 1
+    ledger.close()
+
+
+@dataclass
+class Pauses:
+    """A worker's stop, which is asked to wait and does not; the `room`th time there is room again."""
+
+    room: int
+    make_room: Callable[[], None]
+    taken: list[float] = field(default_factory=list)
+
+    def wait(self, seconds: float) -> bool:
+        self.taken.append(seconds)
+        if len(self.taken) == self.room:
+            self.make_room()
+        return False
+
+
+BULKY = {"bulk": "x" * 200_000}
 
 
 @pytest.fixture
@@ -253,6 +396,23 @@ def test_a_model_whose_golden_case_does_not_hold_is_disabled_visibly_and_the_oth
     assert results(node, uid)["small-film"]["reason"] == "model-disabled"
 
 
+def test_a_model_that_never_ends_when_it_is_tried_is_disabled_with_words_and_the_node_gets_ready(
+    serve: Callable[..., Node], models: Path, tmp_path: Path
+) -> None:
+    write_endless(models, seconds=1.0)
+    model = models / "endless-film"
+    card = model / "card.toml"
+    card.write_text(card.read_text() + GOLDEN)
+    film = film_study(1, frozenset(), datetime.now(UTC), rows=64, columns=64).instances[0]
+    film.save_as(model / "film.dcm", enforce_file_format=True)
+    (model / "expected.json").write_text('{"findings": [{"code": "abnormal", "probability": 0.25}]}')
+
+    node = serve("--role", "worker", "--models", str(models))
+    told = {each["name"]: each for each in node.status()["models"]}
+    assert (told["endless-film"]["state"], told["small-film"]["state"]) == ("disabled", "served")
+    assert told["endless-film"]["why"].startswith("it did not come to an end when it was started")
+
+
 def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_proven(tmp_path: Path) -> None:
     home, model = tmp_path / "home", write_beside(tmp_path / "models" / "beside", bias=-3.0)
     (model / "card.toml").write_text(f"{(model / 'card.toml').read_text()}{GOLDEN}")
@@ -267,8 +427,8 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
         """What a worker says of the model when it starts, and which copies there are then."""
         told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
         worker = Worker(ledger, told)
-        worker.warm()
-        worker._copies.close()  # as its end does
+        worker.serving.warm()
+        worker.serving.copies.close()  # as its end does
         (known,) = rows(ledger, tables.model)
         (copy,) = (each.name for each in (home / "models").iterdir() if each.is_dir())
         assert bool(known["why"]) != known["is_served"]

@@ -91,6 +91,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_role")),
     )
     op.create_table(
+        "worker",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("beat_tick", sa.Float(), nullable=False),
+        sa.Column("serves", sa.JSON(), server_default="null", nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_worker")),
+    )
+    op.create_table(
         "study",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("study_instance_uid", sa.Text(), nullable=False),

@@ -18,7 +18,7 @@ from imaging.ledger.jobs import Job
 from imaging.ledger.wakeups import WakeUps
 from imaging.roles.pipeline import Pipeline, RunningLane, Task, Turns
 
-PREPARED = Prepared((), Coverage(0))
+PREPARED = Prepared((), Coverage(0), ())
 
 
 def a_job(number: int, deaths: int = 0) -> Job:

@@ -72,13 +72,13 @@ class Serving:
             log.error("model_disabled model=%s why=%s", card.id, why)
         # What another worker serves is served, whatever is wrong here.
         is_elsewhere = bool(why) and card.id in (workers.served(self._ledger, besides=self._name) or ())
+        told = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
         views.note_model(
             self._ledger,
             card.id,
             card.version,
             "" if why else proof,
-            (f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why)
-            or (UNPROVEN if card.golden is None else ""),
+            told or (UNPROVEN if card.golden is None else ""),
             is_served=not why or is_elsewhere,
             is_synthetic=card.is_synthetic,
         )

@@ -8,7 +8,7 @@ import pytest
 from ledger_cases import lease_one, queued
 from sqlalchemy.exc import OperationalError
 
-from imaging.ledger import jobs
+from imaging.ledger import jobs, leasing
 from imaging.ledger.clock import ServerClock
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger

@@ -15,7 +15,7 @@ from imaging.domain.findings import Answer
 from imaging.inference.analyser import Prepared
 from imaging.ledger import wakeups
 from imaging.ledger.jobs import Job
-from imaging.ledger.wakeups import WakeUps
+from imaging.ledger.wakeups import SocketWakeUps
 from imaging.roles.pipeline import Pipeline, RunningLane, Task, Turns
 
 PREPARED = Prepared((), Coverage(0), ())
@@ -118,7 +118,7 @@ def work(tmp_path: Path) -> Callable[[Bench, int], None]:
     (tmp_path / "run").mkdir()
 
     def go(bench: Bench, engines: int) -> None:
-        stop, wake = threading.Event(), WakeUps(tmp_path / "run")
+        stop, wake = threading.Event(), SocketWakeUps(tmp_path / "run")
         wanted = sum(len(each) for each in bench.batches)
         lane = RunningLane(Lane.FILMS, engines, 2, None)
         pipeline = Pipeline(bench, [lane], wake)

@@ -26,6 +26,7 @@ from imaging.roles.cores import cores
 from imaging.roles.locks import lock_of
 from imaging.roles.watch import under_way
 from imaging.settings import ROLES, Settings
+from imaging.start import isolated
 
 log = logging.getLogger(__name__)
 
@@ -201,8 +202,7 @@ class _Supervisor:
     def _start(self, child: _Child) -> None:
         ready_read, ready_write = os.pipe()
         life_read, life_write = os.pipe()
-        command = [sys.executable, "-m", "imaging.roles.child", child.role]
-        command += [str(ready_write), str(life_read)]
+        command = isolated("imaging.roles.child", child.role, str(ready_write), str(life_read))
         child.is_ready = False
         child.process = subprocess.Popen(
             command,

@@ -324,7 +324,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "models": models,
             "site_words": settings.site_words,
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
-            "memory_mb": settings.worker_memory_mb,
+            "memory_mb": settings.memory_of_a_worker_mb,
             "threads": max(1, cores() // settings.workers),
             "language": settings.language,
             "ignore_patient_orientation": list(settings.ignore_patient_orientation),
@@ -341,6 +341,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         "language": settings.language,
         "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
         "longest_wait_s": settings.longest_wait_s,
+        "hosts": list(settings.web_hosts),
     }
 
 

@@ -211,6 +211,9 @@ class Settings:
 
     home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger and spool lie")
     role: str = _setting(_one_of("all", *ROLES), "all", "ROLE", "what to run: all, node, worker, deliver or web")
+    site: str = _setting(
+        _text, "", "NAME", "name of this site; kept with each study and association that this node receives"
+    )
     ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, to be called by and to call with")
     dicom_host: str = _setting(
         _text, "127.0.0.1", "HOST", "address to listen on for DICOM; beyond loopback `accept` is needed"

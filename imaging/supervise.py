@@ -317,6 +317,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
             "largest_object_bytes": int(settings.max_object_mb * (1 << 20)),
             "placeholders": list(settings.patient_placeholders),
+            "site": settings.site,
         }
     if role == "worker":
         return common | {

@@ -574,6 +574,7 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
     return {
         "row": study.id,
         "study_uid": study.study_instance_uid,
+        "site": study.site,
         "state": study.state,
         "waits_for": study.settle_why if study.state == StudyState.RECEIVING else None,
         "reason": study.reason or None,

@@ -2,6 +2,6 @@
 
 import sys
 
-from imaging.cli import main
+from imaging.start import command_line
 
-sys.exit(main())
+sys.exit(command_line())

@@ -26,14 +26,13 @@ from imaging.domain.peers import (
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
 from imaging.models.folders import ModelsFolder, folder_faults, to_serve
-from imaging.web.settings import LANGUAGES, viewer_faults
+from imaging.roles.machine_memory import LEAST_MB, MOST_MB, of_a_worker
+from imaging.web.settings import LANGUAGES, host_faults, viewer_faults
 
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "IMAGING_"
 ROLES: Final = ("node", "worker", "deliver", "web")
-LEAST_WORKER_MB: Final = 200
-"""Below that its libraries do not load."""
 OUTCOMES: Final = ("positive", "negative", "not_analysed", "failed")
 
 
@@ -61,8 +60,8 @@ class Destination:
 
 def _megabytes(said: str) -> float:
     value = _number(said)
-    if value < LEAST_WORKER_MB:
-        raise _BadValue(f"is too little for any worker; {LEAST_WORKER_MB} or more is wanted")
+    if value < LEAST_MB:
+        raise _BadValue(f"is too little for any worker; {LEAST_MB:.0f} or more is wanted")
     return value
 
 
@@ -177,6 +176,12 @@ def _site_word(said: str) -> str:
     return said
 
 
+def _host_name(said: str) -> str:
+    if faults := host_faults(said):
+        raise _BadValue("; ".join(faults))
+    return said
+
+
 def _viewer(said: str) -> str:
     if faults := viewer_faults(said):
         raise _BadValue("; ".join(faults))
@@ -206,6 +211,9 @@ class Settings:
 
     home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger and spool lie")
     role: str = _setting(_one_of("all", *ROLES), "all", "ROLE", "what to run: all, node, worker, deliver or web")
+    site: str = _setting(
+        _text, "", "NAME", "name of this site; kept with each study and association that this node receives"
+    )
     ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, to be called by and to call with")
     dicom_host: str = _setting(
         _text, "127.0.0.1", "HOST", "address to listen on for DICOM; beyond loopback `accept` is needed"
@@ -249,6 +257,13 @@ class Settings:
     )
     web_host: str = _setting(_text, "127.0.0.1", "HOST", "address of the worklist; loopback until accounts exist")
     web_port: int = _setting(_port, 8080, "PORT", "port of the worklist; 0: any free one")
+    web_hosts: tuple[str, ...] = _setting(
+        _host_name,
+        (),
+        "HOST",
+        "a name under which browsers ask for the worklist, such as a proxy's, beside loopback's and that of web_host",
+        many=True,
+    )
     viewer_url: str = _setting(
         _viewer, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
     )
@@ -274,7 +289,12 @@ class Settings:
         many=True,
     )
     workers: int = _setting(_count, 1, "N", "worker processes")
-    worker_memory_mb: float = _setting(_megabytes, 6000.0, "MB", "memory that one worker may take")
+    worker_memory_mb: float | None = _setting(
+        _megabytes,
+        None,
+        "MB",
+        f"memory that one worker may take; default: its part of three quarters of the machine's, {MOST_MB:.0f} at most",
+    )
     film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image that make a study whole")
     volume_quiet_s: float = _setting(
         _number, 2.0, "S", "CT, MR: seconds after the association's end, positions without gap"
@@ -305,6 +325,11 @@ class Settings:
     def model_folders(self) -> list[Path]:
         """Where the models that are served lie: never empty."""
         return to_serve(self.models)
+
+    @property
+    def memory_of_a_worker_mb(self) -> float:
+        """What was set, else the worker's part of what the machine has."""
+        return of_a_worker(self.workers) if self.worker_memory_mb is None else self.worker_memory_mb
 
     @property
     def destinations(self) -> tuple[Destination, ...]:

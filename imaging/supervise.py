@@ -29,6 +29,7 @@ from imaging.roles.owner import owner_of, owners_of
 from imaging.roles.watch import TIMED_OUT, forget, under_way
 from imaging.settings import ROLES, Settings
 from imaging.spool import FolderSpool
+from imaging.start import isolated
 
 log = logging.getLogger(__name__)
 
@@ -263,8 +264,7 @@ class _Supervisor:
         """Raises OSError or RuntimeError; the pipes in `opened` close then, by which the child ends, if it is there."""
         ready_read, ready_write = _pipe(opened)
         life_read, life_write = _pipe(opened)
-        command = [sys.executable, "-m", "imaging.roles.child", child.role]
-        command += [str(ready_write), str(life_read)]
+        command = isolated("imaging.roles.child", child.role, str(ready_write), str(life_read))
         child.is_ready = False
         child.process = subprocess.Popen(
             command,
@@ -395,6 +395,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
             "largest_object_bytes": int(settings.max_object_mb * (1 << 20)),
             "placeholders": list(settings.patient_placeholders),
+            "site": settings.site,
         }
     if role == "worker":
         return common | {
@@ -402,7 +403,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "models": models,
             "site_words": settings.site_words,
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
-            "memory_mb": settings.worker_memory_mb,
+            "memory_mb": settings.memory_of_a_worker_mb,
             "threads": max(1, cores() // settings.workers),
             "language": settings.language,
             "ignore_patient_orientation": list(settings.ignore_patient_orientation),
@@ -419,6 +420,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
         "language": settings.language,
         "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
         "longest_wait_s": settings.longest_wait_s,
+        "hosts": list(settings.web_hosts),
     }
 
 

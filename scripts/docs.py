@@ -53,7 +53,7 @@ def configuration() -> str:
     ]
     for name, each in settings.table().items():
         notes = each.metadata
-        default = "none" if each.default in ("", ()) else str(each.default).replace(str(Path.home()), "~")
+        default = "none" if each.default in ("", (), None) else str(each.default).replace(str(Path.home()), "~")
         form = notes["form"] + (", repeatable" if notes["many"] else "")
         variable = f"{settings.PREFIX}{name.upper()}"
         lines.append(f"| `{settings.flag(name)}` | `{variable}` | `{form}` | `{default}` | {notes['meaning']} |")

@@ -49,6 +49,32 @@ def test_every_command_setting_and_transition_is_documented() -> None:
             assert f"| {before} | {event} | {after} |" in drawn
 
 
+PAGES = [*sorted(DOCS.glob("*.md")), *(ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_test_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"`(?:[\w/]+/)?(\w+\.py)::(\w+)`", page.read_text())
+    absent = [
+        f"{file}::{name}"
+        for file, name in named
+        if not any(f"\ndef {name}(" in each.read_text() for each in (ROOT / "tests").rglob(file))
+    ]
+    assert absent == []
+
+
+def test_the_page_on_security_names_a_test_for_each_of_its_claims() -> None:
+    claims = (DOCS / "security.md").read_text().split("which test shows it\n")[1].partition("\n## ")[0]
+    paragraphs = [each for each in claims.split("\n**") if "**" in each]
+    assert len(paragraphs) >= 8
+    assert [each for each in paragraphs if "::test_" not in each] == []
+
+
+def test_the_unit_keeps_the_node_where_a_worker_is_ended_for_its_memory() -> None:
+    unit = (DOCS / "operating.md").read_text().partition("```ini\n")[2].partition("```")[0]
+    assert "\nOOMPolicy=continue\n" in unit
+
+
 def test_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"imaging {name}" not in readme and f"`{name}`" not in readme] == []

@@ -22,6 +22,7 @@ from imaging.models.catalogue import load_models
 from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, collect
 from imaging.roles.cores import cores
+from imaging.roles.machine_memory import MOST_MB, of_a_worker
 from imaging.roles.memory import memory_limit
 from imaging.settings import Settings
 
@@ -51,7 +52,10 @@ def options(parser: Parser) -> None:
     )
     add_models(parser)
     parser.add_argument(
-        "--memory-mb", metavar="MB", default="6000", help="memory that it may take (default 6000); beyond it: memory"
+        "--memory-mb",
+        metavar="MB",
+        help=f"memory that it may take (default: three quarters of the machine's, {MOST_MB:.0f} at most); beyond it: "
+        "memory",
     )
     add_json(parser)
 
@@ -61,7 +65,7 @@ def run(asked: Asked) -> int:
     if not asked.paths:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
-    memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb)
+    memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb) if asked.memory_mb else of_a_worker(1)
     if asked.output is not None and asked.output.exists() and not asked.output.is_dir():
         faults.append(f"--output {asked.output}: is no folder")
     settings = settings_of(asked, faults, needs_models=True)

@@ -95,7 +95,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as these flags, _ for -")
     for name, each in settings.table().items():
         notes = each.metadata
-        default = "" if each.default in ("", ()) else f" (default {each.default})"
+        default = "" if each.default in ("", (), None) else f" (default {each.default})"
         parser.add_argument(
             settings.flag(name),
             dest=name,

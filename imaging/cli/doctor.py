@@ -287,8 +287,8 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for card in catalogue.models:
         faults = check(card).faults
         is_well = not faults or faults == (UNPROVEN,)
-        if card.engine.memory_mb > settings.worker_memory_mb:
-            said = f"a job may need {card.engine.memory_mb} MB, a worker may take {settings.worker_memory_mb:g}"
+        if card.engine.memory_mb > settings.memory_of_a_worker_mb:
+            said = f"a job may need {card.engine.memory_mb} MB, a worker may take {settings.memory_of_a_worker_mb:g}"
             yield Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has it")
             continue
         mend = "" if is_well else "weights, engine or processor differ from where it was made: do not serve it"

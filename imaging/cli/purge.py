@@ -2,14 +2,19 @@
 
 The record of associations that long ago ended and brought none of what is left goes with them.
 
+Nothing is removed while the clock cannot be believed (`imaging doctor`). What was received while it was not set yet is
+as old as the first purge after it was.
+
 imaging purge --older-than 30d
 """
 
 import json
 import sys
 
-from imaging.cli.asking import Asked, Parser, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.domain.alarms import alarms_of_clock
 from imaging.ledger import retention
+from imaging.ledger.health import clock_facts
 from imaging.spool import FolderSpool
 
 
@@ -25,6 +30,11 @@ def run(asked: Asked) -> int:
     age = checked(faults, period, "--older-than", asked.older_than or "")
     ledger = ledger_of(asked, faults)
     assert age is not None
+    alarm = next(alarms_of_clock(clock_facts(ledger)), None)
+    if alarm is not None:
+        raise Failed(f"nothing is removed: {alarm.words}; {alarm.mend}")
+    if not asked.dry_run:
+        retention.date_anew(ledger)
     spool = FolderSpool(settings_of(asked).home / "spool")
     before = ledger.clock.now() - age
     studies = retention.removable(ledger, before)

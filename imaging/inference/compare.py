@@ -12,12 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
 
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.same_image import Copy, Judgement, Likeness, Numbers, is_film, judge
 from imaging.domain.source import Source
-from imaging.inference.pixels import MALFORMED, MAX_BYTES, decode, layout_of, read_file, syntax_of
+from imaging.inference.pixels import MALFORMED, decode, in_colour, layout_of, read_file, syntax_of
 
 Array = NDArray[Any]
 
@@ -99,7 +98,7 @@ def _decoded(dataset: Dataset, copy: Copy) -> _Read:
     except NotAnalysable as refused:
         if refused.reason.code != "colour":
             raise
-        return _Read(copy, _in_colour(dataset))
+        return _Read(copy, in_colour(dataset))
     frames = decode(dataset, layout)
     try:
         scales = tuple(_scales(dataset, layout.frames))
@@ -107,20 +106,6 @@ def _decoded(dataset: Dataset, copy: Copy) -> _Read:
         raise NotAnalysable("units-unknown") from error
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1" and copy.header.modality != "CT"
     return _Read(copy, frames, scales, inverted, layout.range)
-
-
-def _in_colour(dataset: Dataset) -> Array:
-    """(frames, rows, columns x samples)."""
-    try:
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        if 4 * int(dataset.Rows) * int(dataset.Columns) * frames > MAX_BYTES // 4:
-            raise NotAnalysable("memory")
-        values: Array = pixel_array(dataset)
-        return values.reshape(frames, int(dataset.Rows), -1)
-    except (NotAnalysable, MemoryError):
-        raise
-    except Exception as error:  # decoders raise what they like
-        raise NotAnalysable("colour") from error
 
 
 def _places(dataset: Dataset, frames: int, sequence: str) -> Iterator[list[Dataset]]:

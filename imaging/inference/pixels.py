@@ -1,8 +1,8 @@
 """Stored pixel values out of a Part 10 file, whatever its transfer syntax.
 
 What cannot be decoded is the input's trouble: `NotAnalysable("pixels-unreadable", syntax)`. Nothing is allocated on
-the word of a header alone: the frames that a header promises are bounded, and a compressed frame must announce the
-size that its header tells before it reaches a decoder.
+the word of a header alone: the frames that a header promises are bounded, so is what a deflated data set may hold, and
+a compressed frame must announce the size that its header tells before it reaches a decoder.
 """
 
 import re
@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
 from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels import pixel_array
 
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.transfer_syntaxes import (
     BIG_ENDIAN,
+    DEFLATED,
     DEFLATED_FRAMES,
     JPEG,
     JPEG2000,
@@ -38,6 +41,8 @@ Array = NDArray[Any]
 
 MAX_BYTES: Final = 1 << 30
 """Of one instance's decoded frames; more is refused as `memory`."""
+
+_PIECE_BYTES: Final = 1 << 20
 
 MALFORMED: Final = (
     AttributeError, TypeError, ValueError, OverflowError, NotImplementedError, OSError, BytesLengthException,
@@ -78,11 +83,27 @@ def read_file(path: Path) -> Dataset:
     """The file's data set. Raises NotAnalysable where pydicom cannot read it, OSError where there is no file."""
     data = BytesIO(path.read_bytes())  # on a file itself, a length that lies makes pydicom allocate what it says
     try:
+        _check_inflated(data)
         return pydicom.dcmread(data)
-    except MemoryError:
+    except (MemoryError, NotAnalysable):
         raise
     except Exception as error:
         raise NotAnalysable("pixels-unreadable") from error
+
+
+def _check_inflated(data: BytesIO) -> None:
+    """Raises NotAnalysable where a deflated data set holds more than MAX_BYTES; pydicom inflates it at once."""
+    read_preamble(data, force=False)
+    meta = read_dataset(data, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
+        inflating, made = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        piece = data.read()
+        while piece and not inflating.eof and made <= MAX_BYTES:
+            made += len(inflating.decompress(piece, _PIECE_BYTES))
+            piece = inflating.unconsumed_tail
+        if made > MAX_BYTES:
+            raise NotAnalysable("memory")
+    data.seek(0)
 
 
 def syntax_of(dataset: Dataset) -> str:
@@ -224,17 +245,41 @@ def _frames(dataset: Dataset, layout: Layout) -> list[bytes]:
     return codestreams.by_starts(fragments)
 
 
-def _checked(frame: bytes, syntax: str, layout: Layout) -> bytes | None:
-    """The frame as a decoder gets it; None where it says of itself that it has another size than the header, is not
-    grey, or is cut."""
+def _checked(frame: bytes, syntax: str, layout: Layout, samples: int = 1) -> bytes | None:
+    """The frame as a decoder gets it; None where it says of itself that it has another size than the header, other
+    channels, or is cut."""
     if syntax in JPEG:
         said = codestreams.jpeg(frame)
     elif syntax in JPEG2000:
         said = codestreams.jpeg2000(frame)
+    elif syntax in JPEG_XL:
+        said = codestreams.jpeg_xl(frame)
     else:
-        return frame  # RLE and deflate are bounded by what is asked of them; JPEG XL has no plain header
-    is_so = said is not None and (said.rows, said.columns, said.components) == (layout.rows, layout.columns, 1)
+        return frame  # RLE and deflate are bounded by what is asked of them
+    is_so = said is not None and (said.rows, said.columns, said.components) == (layout.rows, layout.columns, samples)
     return said.data if said is not None and is_so else None
+
+
+def in_colour(dataset: Dataset) -> Array:
+    """A coloured image's values as pydicom shows them, (frames, rows, columns x samples). Raises NotAnalysable.
+
+    Frames are checked before a decoder sees them, as those of grey images are.
+    """
+    try:
+        layout, samples = _layout(dataset)
+        if layout.values * 4 > MAX_BYTES // 4:
+            raise NotAnalysable("memory")
+        syntax = syntax_of(dataset)
+        if syntax not in NATIVE and not all(
+            _checked(each, syntax, layout, samples) for each in _frames(dataset, layout)
+        ):
+            raise _unreadable(dataset)
+        values: Array = pixel_array(dataset)
+        return values.reshape(layout.frames, layout.rows, -1)
+    except (NotAnalysable, MemoryError):
+        raise
+    except Exception as error:  # decoders raise what they like
+        raise NotAnalysable("colour") from error
 
 
 def padding_of(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:

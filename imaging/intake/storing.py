@@ -97,8 +97,10 @@ class Storing:
                 request = _read_back(incoming)
                 header = read_header(request.data, request.transfer_syntax_uid, sender=request.sender)
                 self._keep(header, hashlib.sha256(request.data).hexdigest(), incoming, None)
-            except (Unreadable, Mismatch, ValueError) as error:
+            except (Unreadable, Mismatch) as error:
                 log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, error)
+            except ValueError as error:  # of a library: its text may quote the object
+                log.error("left_over_object_unreadable file=%s why=%s", incoming.path.name, fingerprint(error))
             except Exception as error:  # a full disk, say: nobody waits for it, and the next start looks again
                 log.exception("left_over_object_waits file=%s error=%s", incoming.path.name, type(error).__name__)
         if found or halves:

@@ -39,6 +39,7 @@ def begin(ledger: Ledger, calling: str, called: str, address: str, contexts: Seq
         "calling_ae_title": calling,
         "called_ae_title": called,
         "address": address,
+        "site": ledger.site,
         "started_at": ledger.clock.now(),
         "contexts": list(contexts),
         "refusals": {},

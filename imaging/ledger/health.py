@@ -23,6 +23,16 @@ _FIRST_RECEIVING: Final = select(func.min(tables.study.c.first_tick)).where(
 """That it is to be looked at says the index; its state alone would not."""
 
 
+def clock_facts(ledger: Ledger) -> ClockFacts:
+    """What tells whether the wall clock, and so the time of the home, can be right."""
+    with ledger.read() as connection:
+        return _clock(ledger, connection, ledger.clock.now())
+
+
+def _clock(ledger: Ledger, connection: Connection, now: datetime) -> ClockFacts:
+    return ClockFacts(ledger.clock.wall(), now, newest(connection), BUILT)
+
+
 def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: timedelta) -> Facts:
     """What is known of a home, of which these roles run now on a disk with that room."""
     with ledger.read() as connection:
@@ -32,7 +42,7 @@ def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: ti
             roles=_roles(connection, running),
             is_served=bool(running),
             room=room,
-            clock=ClockFacts(ledger.clock.wall(), now, newest(connection), BUILT),
+            clock=_clock(ledger, connection, now),
             outboxes=outboxes(connection, now),
             disabled=_disabled(connection),
             conflicts=kept_apart(connection, "open"),

@@ -384,6 +384,7 @@ def _begin_study(ledger: Ledger, connection: Connection, header: Header, source:
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
         "study_instance_uid": header.study_instance_uid,
+        "site": ledger.site,
         "state": _Begun.state,
         "received_at": now,
         "last_image_at": now,

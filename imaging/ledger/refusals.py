@@ -39,6 +39,7 @@ class RefusalBook:
             "calling_ae_title": refused.calling_ae_title,
             "called_ae_title": refused.called_ae_title,
             "address": refused.address,
+            "site": self._ledger.site,
             "started_at": now,
             "ended_at": now,
             "ended_how": refused.how,

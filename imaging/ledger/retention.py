@@ -1,15 +1,26 @@
 """What may be removed: only studies that are answered and delivered, and on nobody's desk."""
 
 from collections.abc import Callable, Collection
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select
+from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select, update
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
 from imaging.ledger import returned, studies, tables, wakeups
 from imaging.ledger.receiving import SHARED
 from imaging.ledger.store import Ledger
+
+FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""What was received before it was dated by a clock that had not been set; nobody knows how old it is."""
+
+
+def date_anew(ledger: Ledger) -> None:
+    """Lets the age of studies count from now that were dated by a clock that had not been set."""
+    study = tables.study
+    with ledger.write() as connection:
+        of_unknown_age = update(study).where(study.c.last_image_at < FIRST_RELEASE)
+        connection.execute(of_unknown_age.values(last_image_at=ledger.clock.now()))
 
 
 def removable(ledger: Ledger, before: datetime) -> list[int]:
@@ -26,6 +37,7 @@ def _removable(before: datetime) -> Select[tuple[int]]:
     study, job, delivery, conflict = tables.study, tables.job, tables.delivery, tables.conflict
     return select(study.c.id).where(
         study.c.last_image_at < before,
+        study.c.last_image_at >= FIRST_RELEASE,
         study.c.state == StudyState.SETTLED,
         ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),

@@ -73,6 +73,8 @@ class Ledger:
             raise Unusable(f"{error.filename} cannot be used: {error.strerror}") from error
         if self.is_sqlite:
             _own_transactions(self.engine)
+        self.site = ""
+        """Where what this process receives comes in; stands in each new row of a study and an association."""
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

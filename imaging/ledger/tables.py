@@ -103,6 +103,7 @@ association = Table(
     _text("calling_ae_title"),
     _text("called_ae_title"),
     _text("address"),
+    _text("site"),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     _text("ended_how"),
@@ -123,6 +124,7 @@ study = Table(
     metadata,
     _id(),
     _text("study_instance_uid", unique=True),
+    _text("site"),
     _to("patient", nullable=True, index=True),
     Column("state", Text, nullable=False),
     _one_of("state", StudyState),
@@ -149,7 +151,8 @@ study = Table(
     Column("persons", JSON, nullable=False, server_default="[]"),
     sqlite_autoincrement=True,
 )
-"""`settle_tick`: when to look whether it is whole, set while it is receiving. `reason`: why no model was asked.
+"""`site`: that of the node that received its first object. `settle_tick`: when to look whether it is whole, set while
+it is receiving. `reason`: why no model was asked.
 
 `flag`: the most urgent class that any answer ever asked for. `folded`: what a search looks at. `conflicts`: how many
 are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read.

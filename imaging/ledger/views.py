@@ -2,11 +2,12 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -39,6 +40,7 @@ from imaging.domain.worklist import Asked, Listing, PageState, Row, Word
 from imaging.ledger import health, returned, tables
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, SHARED, is_stopped
+from imaging.ledger.spared import Spared
 from imaging.ledger.store import Ledger
 
 _PEER: Final = {True: "up", False: "down", None: "not tried yet"}
@@ -50,13 +52,16 @@ class LedgerWorklist:
     def __init__(self, ledger: Ledger, health: Callable[[], Health] = Health) -> None:
         self._ledger, self._health = ledger, health
         self._revision = Revision(ledger)
-        self._counted: tuple[object, Counts] | None = None
+        cost = time.thread_time if ledger.is_sqlite else time.monotonic  # SQLite works in this very thread
+        self._states = Spared(partial(_states_of, ledger), self._revision.now, cost)
 
     def listing(self, asked: Asked) -> Listing:
-        counts, study = self.counts(), tables.study
+        states, study = self.states(), tables.study
         with self._ledger.read() as connection:
             passes = _passes(connection, asked.words)
-            rest = counts.rest if passes is None else _count(connection, study.c.flag.is_(None) & passes)
+            total = connection.scalar(select(func.count()).select_from(study)) or 0
+            unflagged = total - _count(connection, study.c.flag.is_not(None))
+            rest = unflagged if passes is None else _count(connection, study.c.flag.is_(None) & passes)
             pages = max(1, -(-rest // asked.size))
             page = min(max(1, asked.page), pages)
             found = _page(connection, passes, asked.size, (page - 1) * asked.size)
@@ -66,19 +71,16 @@ class LedgerWorklist:
                 rows=tuple(rows),
                 page=page,
                 pages=pages,
-                hidden=max(0, counts.total - rest - flagged),
-                total=counts.total,
-                counts=counts.states,
+                hidden=max(0, total - rest - flagged),
+                total=total,
+                counts=states,
                 newest=connection.scalar(select(func.max(study.c.id))) or 0,
                 new=_later(connection, asked.after, passes),
             )
 
-    def counts(self) -> "Counts":
-        """How many studies are in each state: counted once for each revision of the ledger."""
-        revision = self._revision.now()  # before the rows: what changes meanwhile is counted once more
-        if self._counted is None or self._counted[0] != revision:
-            self._counted = (revision, _counts_of(self._ledger))
-        return self._counted[1]
+    def states(self) -> Mapping[PageState, int]:
+        """How many studies are in each state; where counting takes long, as they were a while ago (`Spared`)."""
+        return self._states.value()
 
     def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
         with self._ledger.read() as connection:
@@ -91,7 +93,7 @@ class LedgerWorklist:
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
-        return self._revision.now(), self._health().look
+        return self._revision.now(), self._health().look, self._states.is_due()
 
     def health(self) -> Health:
         return self._health()
@@ -118,23 +120,11 @@ class Revision:
                 return self._connection.scalar(text("PRAGMA data_version"))
 
 
-@dataclass(frozen=True)
-class Counts:
-    """The studies of the whole ledger: by state, those without a flag, all."""
-
-    states: Mapping[PageState, int]
-    rest: int
-    total: int
-
-
-def _counts_of(ledger: Ledger) -> Counts:
-    state, is_flagged = _page_state(), tables.study.c.flag.is_not(None)
+def _states_of(ledger: Ledger) -> Mapping[PageState, int]:
+    state = _page_state()
     with ledger.read() as connection:
-        found = connection.execute(select(state, is_flagged, func.count()).group_by(state, is_flagged)).all()
-    states = Counter[PageState]()
-    for name, _, count in found:
-        states[PageState(name)] += count
-    return Counts(states, sum(count for _, flagged, count in found if not flagged), states.total())
+        found = connection.execute(select(state, func.count()).group_by(state)).all()
+    return Counter({PageState(name): count for name, count in found})
 
 
 def _page_state() -> ColumnElement[str]:
@@ -581,6 +571,7 @@ def _story(connection: Connection, study: Any) -> dict[str, Any]:
     return {
         "row": study.id,
         "study_uid": study.study_instance_uid,
+        "site": study.site,
         "state": study.state,
         "waits_for": study.settle_why if study.state == StudyState.RECEIVING else None,
         "reason": study.reason or None,

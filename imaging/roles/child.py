@@ -1,6 +1,6 @@
 """What every child process has: its settings on stdin, a word when it is ready, an end with its parent.
 
-Run as `python -m imaging.roles.child ROLE READY_FD LIFE_FD`, its settings as JSON on stdin: they may hold a password.
+`imaging.start` calls `main` with ROLE, READY_FD and LIFE_FD. Settings come as JSON on stdin: they may hold a password.
 """
 
 import importlib
@@ -152,9 +152,3 @@ def _life(ready_fd: int, life_fd: int) -> Life:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=outlived, name="life", daemon=True).start()
     return Life(stop, ready, wake.append)
-
-
-if __name__ == "__main__":
-    from imaging.roles import child  # this very module by its own name: the roles raise its CannotRun, not __main__'s
-
-    child.main(sys.argv[1:])

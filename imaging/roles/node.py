@@ -57,6 +57,7 @@ class NodeConfig:
     site_words: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
     placeholders: Sequence[str] = ()
+    site: str = ""
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -64,6 +65,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     told = NodeConfig(**config)
     home, patience = Path(told.home), Patience(**told.patience)
     ledger = Ledger(home, told.database)
+    ledger.site = told.site
     migrate.check(ledger)
     spool = FolderSpool(home / "spool", told.disk_reserve_bytes)
     storing = Storing(ledger, spool, patience, placeholder_words(told.placeholders), told.largest_object_bytes)

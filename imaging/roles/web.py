@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.roles.health import Watched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
-from imaging.web.settings import WebSettings
+from imaging.web.settings import LOOPBACK, WebSettings
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class WebConfig:
     language: str
     disk_reserve_bytes: int
     longest_wait_s: float
+    hosts: Sequence[str]
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:
@@ -45,13 +46,14 @@ async def _run(told: WebConfig, life: Life) -> None:
     migrate.check(ledger)
     listener = _bound(told.host, told.port)
     port = listener.getsockname()[1]
-    settings = WebSettings(viewer_url=told.viewer_url, language=told.language)
+    host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host
+    hosts = frozenset(each.lower() for each in (*LOOPBACK, host, *told.hosts))
+    settings = WebSettings(viewer_url=told.viewer_url, language=told.language, hosts=hosts)
     watched = Watched(ledger, Path(told.home), told.disk_reserve_bytes, told.longest_wait_s)
     changes = _Changes(ledger.wakeups.listen(wakeups.STUDY))
     app = create_app(LedgerWorklist(ledger, watched.now), changes, settings, ledger.clock.now)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     life.on_stop(partial(_set_soon, loop, stop))
-    host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host
     url = f"http://{host}:{port}/"
     await serve(app, listener, lambda: life.ready({"web": url, "port": port}), stop)
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
@@ -17,12 +18,14 @@ from urllib.parse import parse_qs
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from imaging.domain.worklist import Asked, Worklist
 from imaging.web.events import Changes, EventSource
@@ -41,6 +44,9 @@ DRAWN_ROWS: Final = 16384
 LANGUAGE_COOKIE: Final = "lang"
 YEAR_S: Final = 365 * 24 * 3600
 LONGEST_FORM: Final = 256 * 1024
+FORM_S: Final = 20.0
+"""How long a form may take to arrive; all of ours are short."""
+RETRY_S: Final = 10
 
 
 def utc_now() -> datetime:
@@ -78,13 +84,25 @@ def create_app(
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
-            Middleware(Guard, sorry=sorry),
+            Middleware(Guard, sorry=sorry, hosts=settings.hosts),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
         lifespan=lifespan,
     )
     app.state.changes = changes
     return app
+
+
+class _Events(StreamingResponse):
+    """The stream of one open page, which holds a place from its first byte to its end."""
+
+    def __init__(self, changes: Changes, seen: str) -> None:
+        super().__init__(changes.stream(seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._changes = changes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._changes.place():
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True)
@@ -142,10 +160,10 @@ class Pages:
 
     async def events(self, request: Request) -> Response:
         """Changes, from the mark that the page has seen on (Last-Event-ID after a break)."""
+        if self._changes.open_pages >= self._settings.most_pages:
+            return PlainTextResponse("Too many pages are open.", 503, {"Retry-After": str(RETRY_S)})
         seen = request.headers.get("last-event-id") or request.query_params.get("since", "")
-        return StreamingResponse(
-            self._changes.stream(seen), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-        )
+        return _Events(self._changes, seen)
 
     async def healthz(self, request: Request) -> Response:
         """ "ok", or 503 with a line for each alarm: what the head of the page shows, for a monitor."""
@@ -228,12 +246,19 @@ def language_of(request: Request, languages: Mapping[str, Language], settings: W
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
-    """The fields of an urlencoded form; nothing where it is longer than any of ours."""
+    """The fields of an urlencoded form; nothing where it is longer than any of ours.
+
+    Raises HTTPException where it takes longer than FORM_S to arrive.
+    """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_FORM:
-            return {}
+    try:
+        async with asyncio.timeout(FORM_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST_FORM:
+                    return {}
+    except TimeoutError:
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"}) from None
     return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 

@@ -9,7 +9,8 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -39,7 +40,7 @@ class Changes:
         self._source = source
         self._look = look
         self._seen: object = None
-        self._streams = 0
+        self._streams = self._open = 0
         self._heartbeat_s = heartbeat_s
         self._clock = clock
         self._start = secrets.token_hex(4)
@@ -76,6 +77,20 @@ class Changes:
             return True
         before, self._seen = self._seen, await asyncio.to_thread(self._look)
         return before != self._seen
+
+    @property
+    def open_pages(self) -> int:
+        """How many hold a place now."""
+        return self._open
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Inside, a page is open, whether its stream has begun or not."""
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     def close(self) -> None:
         """End all streams at once: uvicorn waits for them for ever otherwise."""

@@ -1,4 +1,5 @@
-"""What every answer has: the Host check, headers that let no script run but ours, a fault told without patient data."""
+"""What every answer has: whether the request may be one of ours, headers that let no script run but our own, a fault
+told without patient data."""
 
 import logging
 from typing import Final
@@ -30,7 +31,7 @@ POLICY: Final = "; ".join(
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with "no-referrer" a form of our own would say that it comes from nowhere
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -39,23 +40,29 @@ ASSETS: Final = "no-cache"
 """Kept, but asked for again each time: an upgrade must not leave an old script on a workstation."""
 
 
-HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""The names of loopback, where alone the pages are: a request for another Host came by DNS rebinding."""
+READING: Final = frozenset({"GET", "HEAD"})
+"""Methods by which nothing changes."""
+OUR_OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""Of Sec-Fetch-Site (W3C Fetch Metadata): from a page of ours, or from the reader's own hand."""
 
 
 class Guard:
-    """Stands before the pages. `sorry`: what a reader is told of a fault of ours."""
+    """Stands before the pages. `sorry`: what a reader is told of a fault of ours.
 
-    def __init__(self, app: ASGIApp, sorry: str) -> None:
+    `hosts`: the names under which the pages are asked for; a request for another came by DNS rebinding.
+    """
+
+    def __init__(self, app: ASGIApp, sorry: str, hosts: frozenset[str]) -> None:
         self.app = app
         self.sorry = sorry
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         answer = Answer(send, ASSETS if scope["path"].startswith("/static/") else PAGES)
-        refusal = self._refusal(Headers(scope=scope).getlist("host"))
+        refusal = self._refusal(scope["method"], Headers(scope=scope))
         if refusal is not None:
             await refusal(scope, receive, answer)
             return
@@ -69,12 +76,24 @@ class Guard:
                 raise Broken from None
             await PlainTextResponse(self.sorry, 500)(scope, receive, answer)
 
-    def _refusal(self, hosts: list[str]) -> PlainTextResponse | None:
+    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        hosts = headers.getlist("host")
         if len(hosts) != 1 or not hosts[0]:
             return PlainTextResponse("This request does not name one Host.", 400)
-        if name_of(hosts[0]) not in HOSTS:
-            return PlainTextResponse("These pages are served under the names of loopback alone.", 421)
+        if name_of(hosts[0]) not in self.hosts:
+            return PlainTextResponse("These pages are not served under this name; the setting web_hosts adds one.", 421)
+        if method not in READING and not is_ours(headers, hosts[0]):
+            return PlainTextResponse("This request comes from a page of another site.", 403)
         return None
+
+
+def is_ours(headers: Headers, host: str) -> bool:
+    """Whether a browser says that a request comes from a page of ours; what is no browser says nothing."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in OUR_OWN_SITES
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2].lower() == host.lower()
 
 
 class Broken(Exception):

@@ -1,5 +1,6 @@
 """What the pages need to be told; read and checked by the layers on top, passed down as a value."""
 
+import re
 import string
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 VIEWER_PLACEHOLDERS: Final = frozenset({"study_uid", "accession_number", "patient_id"})
 SCRIPT_SCHEMES: Final = frozenset({"", "javascript", "data", "vbscript", "blob", "file"})
 LANGUAGES: Final = ("vi", "fr", "en")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+"""The names of loopback, as a Host header has them."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +19,16 @@ class WebSettings:
 
     `viewer_url`: the address that opens a study's images, with {study_uid}, {accession_number}, {patient_id}, which
     are put in percent-encoded; "" means that there is no viewer. `heartbeat_s`: how often an open page hears from
-    the server; after three beats of silence it says that it is stale.
+    the server; after three beats of silence it says that it is stale. `hosts`: the names under which the pages are
+    asked for, as a Host header has them. `most_pages`: how many pages may be open and hear of changes.
     """
 
     viewer_url: str = ""
     language: str = "vi"
     heartbeat_s: float = 3.0
     stale_after_s: float = 10.0
+    hosts: frozenset[str] = frozenset(LOOPBACK)
+    most_pages: int = 256
 
     def __post_init__(self) -> None:
         faults = [f"viewer_url {self.viewer_url!r} {each}" for each in viewer_faults(self.viewer_url)]
@@ -30,6 +36,12 @@ class WebSettings:
             faults.append(f"language {self.language!r} is not one of {', '.join(LANGUAGES)}")
         if faults:
             raise ValueError("; ".join(faults))
+
+
+def host_faults(name: str) -> list[str]:
+    """What is wrong with a name under which the pages are to be asked for, to be said after it."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]", name)
+    return [] if is_plain else ["is no name of a host, without scheme and port, such as worklist.hospital.example"]
 
 
 def viewer_faults(template: str) -> list[str]:

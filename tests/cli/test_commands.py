@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import onnx
@@ -21,6 +21,7 @@ from peers import Node, free_port, imaging
 from pydicom import Dataset, dcmread
 from said import Said
 from small_models import write_models
+from sqlalchemy import update
 from storage_peer import DeafPort, StoragePeer
 
 from imaging import settings
@@ -28,8 +29,10 @@ from imaging.cli import main
 from imaging.cli.main import COMMANDS
 from imaging.domain.peers import Refused
 from imaging.domain.retry import Permanent
-from imaging.ledger import associations, deliveries, jobs, migrate, views
+from imaging.domain.steady import Anchor
+from imaging.ledger import associations, deliveries, jobs, migrate, tables, views
 from imaging.ledger.associations import AssociationEnd
+from imaging.ledger.clock import SystemClock
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import Ledger
 from imaging.models.folders import shipped_folder
@@ -478,6 +481,20 @@ def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
     assert file.exists()
     assert run(*purge).json == {"removable": 1, "removed": 1}
     assert not file.exists()
+    assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}
+
+
+def test_purge_removes_nothing_while_the_clock_cannot_be_believed(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    queued(ledger, "1.2.1")
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    clock = SystemClock()
+    ahead = Anchor(clock.wall() + timedelta(days=800), clock.tick(), clock.boot())  # and was set back meanwhile
+    with ledger.write() as connection:
+        connection.execute(update(tables.meta).where(tables.meta.c.key == "clock").values(value=ahead.to_json()))
+    done = run("purge", "--home", home, "--older-than", "30d")
+    assert (done.status, "nothing is removed" in done.err, "clock" in done.err) == (1, True, True)
     assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}
 
 

@@ -173,7 +173,7 @@ def test_a_conflict_puts_in_doubt_what_was_not_found_and_stops_nothing(ledger: L
     row = row_of(ledger)
     assert (row.state, row.reason, row.conflicts, row.results[0].conflicts) == (PageState.IN_PART, None, 1, 1)
     assert row.results[0].findings[0].present is None
-    assert LedgerWorklist(ledger).counts().states == {PageState.IN_PART: 1}
+    assert LedgerWorklist(ledger).states() == {PageState.IN_PART: 1}
     (told,) = views.story(ledger, "1.2.3")
     assert (told["results"][-1]["findings"][0]["present"], told["results"][-1]["conflicts"]) == (None, 1)
     force(ledger, tables.study, state="receiving")

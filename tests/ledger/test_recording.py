@@ -9,10 +9,12 @@ from ledger_cases import TurnedClock, answered, candidate, film, receive, rows, 
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from imaging.domain.peers import Refused
 from imaging.domain.settling import Patience, Whole, whole
 from imaging.ledger import apart, associations, receiving, settling, tables, views
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import SQLITE_FILE, Ledger
 
 
@@ -36,6 +38,21 @@ def test_an_association_is_told_with_its_contexts_counts_and_end(ledger: Ledger)
     assert (ended["contexts"][0]["result"], ended["ended_how"]) == ("refused", "released")
     assert still_open["ended_at"] is None
     assert [each["id"] for each in views.associations(ledger, 1)] == [newest]
+
+
+def test_what_a_node_receives_bears_the_name_of_its_site(ledger: Ledger) -> None:
+    ledger.site = "North"
+    number = begin(ledger)
+    receive(ledger, film(), association=number)
+    ledger.site = "South"
+    receive(ledger, film(number=2), association=number)
+    ledger.site = "East"
+    RefusalBook(ledger).write([Refused("CT9", "IMAGING", "10.0.0.9", "rejected")], {})
+    assert [each["site"] for each in rows(ledger, tables.study)] == ["North"]
+    assert [each["site"] for each in rows(ledger, tables.association)] == ["North", "East"]
+    (story,) = views.story(ledger, "1.2.3")
+    assert story["site"] == "North"
+    assert [each["site"] for each in views.associations(ledger, 20)] == ["East", "North"]
 
 
 def test_the_end_of_an_association_makes_its_studies_due_unless_another_one_still_sends(ledger: Ledger) -> None:

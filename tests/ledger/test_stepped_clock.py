@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ledger_cases import lease_one, queued, rows
+from ledger_cases import NEGATIVE, lease_one, queued, rows
 
 from imaging.domain.worklist import Asked
-from imaging.ledger import tables
+from imaging.ledger import jobs, retention, tables
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -38,6 +38,25 @@ def set_clock(ledger: Ledger) -> SetClock:
     found = ledger.clock = SetClock(ledger)
     ledger.begin_boot()
     return found
+
+
+def test_what_came_before_the_clock_was_set_is_as_old_as_the_first_purge_after_it_was(
+    ledger: Ledger, set_clock: SetClock
+) -> None:
+    set_clock.advance(0, datetime(1970, 1, 1, 1, tzinfo=UTC) - NOW)
+    ledger.begin_boot()
+    queued(ledger, "1.2.1")
+    jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
+    set_clock.advance(60, NOW - set_clock.wall())
+    ledger.begin_boot()
+    assert set_clock.now() > NOW
+    month = timedelta(days=30)
+    assert retention.removable(ledger, set_clock.now() - month) == []
+    assert not retention.remove(ledger, 1, set_clock.now() - month, lambda _: None)
+    retention.date_anew(ledger)
+    assert retention.removable(ledger, set_clock.now() - month) == []
+    set_clock.advance(31 * 24 * 3600)
+    assert retention.removable(ledger, set_clock.now() - month) == [1]
 
 
 @pytest.mark.parametrize("step", STEPS)

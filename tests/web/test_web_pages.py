@@ -99,7 +99,7 @@ def test_every_answer_has_the_headers_of_the_design(site, path):
     assert "unsafe" not in policy
     assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
     assert answer.getheader("X-Content-Type-Options") == "nosniff"
-    assert answer.getheader("Referrer-Policy") == "no-referrer"
+    assert answer.getheader("Referrer-Policy") == "same-origin"
     assert answer.getheader("Cross-Origin-Opener-Policy") == "same-origin"
     assert answer.getheader("Cache-Control") == ("no-cache" if path.startswith("/static") else "private, no-store")
     assert answer.getheader("Server") is None

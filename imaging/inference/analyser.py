@@ -83,10 +83,13 @@ class Analyser:
         prepared = self.prepared(sources)
         return prepared if isinstance(prepared, Answer) else self.run([prepared])[0]
 
-    def prepared(self, sources: Sequence[Source]) -> Prepared | Answer:
-        """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault."""
+    def prepared(self, sources: Sequence[Source], *, is_chosen: bool = False) -> Prepared | Answer:
+        """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault.
+
+        `is_chosen`: these instances are taken, whatever the gates would say.
+        """
         try:
-            return self.prepare(sources)
+            return self.prepare_chosen(sources) if is_chosen else self.prepare(sources)
         except NotAnalysable as refused:
             return self._not_analysed(sources, refused.reason)
         except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
@@ -163,7 +166,7 @@ class Analyser:
                 hold_memory(self.card, [source.header])
                 turn = turn_of(source.header.patient_orientation)
                 with _timed(timings, "read"):
-                    film = read_film(read_file(source.path), turn)
+                    film = read_film(read_file(source), turn)
                 with _timed(timings, "prepare"):
                     films.append(prepare_film(film, self.card.prepare))
             except NotAnalysable as error:

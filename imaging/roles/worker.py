@@ -15,20 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.confined.analyser import ConfinedAnalyser, Prepared, compare
+from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import report_uid, series_uid
-from imaging.inference import golden
-from imaging.inference.analyser import Analyser, Prepared
 from imaging.ledger import jobs, migrate, views, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject, Wanted
 from imaging.ledger.store import Ledger
+from imaging.memory import give_back_memory, memory_limit
 from imaging.models.catalogue import load_models
 from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
@@ -38,7 +40,6 @@ from imaging.results.sr import write_sr
 from imaging.roles.analysis import failed, kind_of, not_analysed, rehearse, rehearse_report, source_header
 from imaging.roles.child import LOOK_S, Life
 from imaging.roles.comparing import Comparing
-from imaging.roles.memory import give_back_memory, memory_limit
 from imaging.roles.watch import Watch
 from imaging.spool import FolderSpool
 
@@ -88,11 +89,13 @@ def run(config: Mapping[str, Any], life: Life) -> None:
     with memory_limit(told.memory_mb):
         worker = Worker(ledger, told)
         worker.warm()
+        worker.say_how_confined()
         life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
         life.ready({})
         worker.rehearse()
-        give_back_memory()
+        worker.rest()
         worker.work(life.stop)
+        worker.close()
 
 
 class Worker:
@@ -105,10 +108,19 @@ class Worker:
         self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
         self._language, self._threads = told.language, told.threads
         self._copies = Copies(Path(told.home) / "models")
-        self._analysers: dict[str, Analyser] = {}
+        self._confined = Confined(
+            self._catalogue.models,
+            threads=told.threads,
+            memory_mb=told.memory_mb,
+            kept=Path(told.home) / "models",
+            on_end=self._die,
+        )
+        self._is_warm, self._site_words = False, told.site_words
+        self._analysers: dict[str, ConfinedAnalyser] = {}
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(Path(told.home) / "run", told.name, self._time_out)
-        self._comparing = Comparing(ledger, self._spool, self._watch)
+        self._comparing = Comparing(ledger, self._spool, self._watch, partial(compare, self._confined))
+        self._error_file = Path(told.home) / "run" / f"{told.name}.error"
         self._tasks: dict[int, _Task] = {}
         self._turns = _Turns()
 
@@ -122,8 +134,8 @@ class Worker:
         for card in every:
             for each in warnings(card):
                 log.warning("model_doubtful model=%s why=%s", card.id, each)
-            proof = golden.proof(card)
-            why = self._why_not(card, proof)
+            why, proof = self._why_not(card)
+            self._confined.restart_if_ended()
             if why:
                 log.error("model_disabled model=%s why=%s", card.id, why)
             views.note_model(
@@ -135,6 +147,7 @@ class Worker:
                 is_served=not why,
                 is_synthetic=card.is_synthetic,
             )
+        self._is_warm = True
         for card in self._served():
             if not card.is_volume:
                 self._rehearse(rehearse_report, card)
@@ -142,21 +155,23 @@ class Worker:
     def _served(self) -> list[Card]:
         return [card for card in self._catalogue.models if card.id in self._analysers]
 
-    def _why_not(self, card: Card, proof: str) -> str:
-        """Why a model cannot be served; empty where it can, and its analyser is warm."""
+    def _why_not(self, card: Card) -> tuple[str, str]:
+        """Why a model cannot be served, empty where it can, and its analyser is warm; and what proves it."""
+        proof = ""
         try:
-            kept = self._copies.kept(card)
-            analyser = Analyser(kept, self._threads)
+            analyser = ConfinedAnalyser(self._confined, self._copies.kept(card), self._site_words)
+            proof = analyser.proof()
             analyser.warm()
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
-            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}"
+            why = str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}"
+            return why, proof
         if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
-            faults = golden.check(kept).faults
+            faults = analyser.golden_faults()
             if faults:
                 analyser.close()
-                return "; ".join(faults)
+                return "; ".join(faults), proof
         self._analysers[card.id] = analyser
-        return ""
+        return "", proof
 
     def rehearse(self) -> None:
         """Takes each golden case through analysis and report once, so that the first study waits for neither."""
@@ -164,7 +179,7 @@ class Worker:
             if card.golden is not None:
                 self._rehearse(rehearse, card)
 
-    def _rehearse(self, play: Callable[[Card, Analyser, Language], None], card: Card) -> None:
+    def _rehearse(self, play: Callable[[Card, ConfinedAnalyser, Language], None], card: Card) -> None:
         try:
             with self._watch.over([], _REHEARSAL_S):
                 play(card, self._analysers[card.id], self._language)
@@ -209,7 +224,7 @@ class Worker:
                     was_busy = True
                     continue
                 if not listener.wait(LOOK_S) and was_busy:
-                    give_back_memory()
+                    self.rest()
                     was_busy = False
                 continue
             was_busy = True
@@ -336,6 +351,31 @@ class Worker:
     def _time_out(self, job: int) -> None:
         task = self._tasks[job]
         self._conclude(task, not_analysed("timed-out", task.sources))
+
+    def say_how_confined(self) -> None:
+        """Into the log, where it may do more than it need."""
+        confinement = self._confined.confinement
+        log.log(logging.INFO if confinement.is_whole else logging.WARNING, "confined %s", confinement.words)
+
+    def rest(self) -> None:
+        """Gives the system back what a burst took."""
+        self._confined.ask("rest")
+        give_back_memory()
+
+    def close(self) -> None:
+        """Ends what decodes and runs networks."""
+        self._confined.close()
+        self._copies.close()
+
+    def _die(self, why: str) -> None:
+        """Without what decodes and runs networks there is nothing that a worker could do: both are started anew.
+
+        While models are loaded, the one that ended it is disabled, and the others go on.
+        """
+        if not self._is_warm:
+            return
+        self._error_file.write_text(why)
+        os._exit(6)
 
 
 class _Lane:

@@ -29,7 +29,7 @@ from imaging.inference import analyser as door
 from imaging.inference.analyser import Analyser
 from imaging.inference.engine import Engine, load
 from imaging.inference.golden import check
-from imaging.roles.memory import memory_limit
+from imaging.memory import memory_limit
 
 
 @pytest.fixture

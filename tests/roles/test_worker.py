@@ -131,17 +131,21 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     """A desk for a film whose header has these facts; `language` is that of its reports."""
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
+    workers: list[Worker] = []
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
         (job,) = jobs.lease(ledger, "worker-0:1", Wanted())
         told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
         worker = Worker(ledger, told)
+        workers.append(worker)
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
         card = worker._catalogue.model("small-film")
         return Desk(ledger, worker, _Task(job, card, sources, is_alone=True))
 
     yield make
+    for each in workers:
+        each.close()
     ledger.close()
 
 
@@ -265,7 +269,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
         told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
         worker = Worker(ledger, told)
         worker.warm()
-        worker._copies.close()  # as its end does
+        worker.close()
         (known,) = rows(ledger, tables.model)
         (copy,) = (each.name for each in (home / "models").iterdir() if each.is_dir())
         assert bool(known["why"]) != known["is_served"]

@@ -188,7 +188,12 @@ class Confined:
 def _started(command: Sequence[str], control: int) -> "subprocess.Popen[bytes]":
     environment = {name: value for name, value in os.environ.items() if name in _PASSED_ON} | _ENVIRONMENT
     return subprocess.Popen(
-        command, pass_fds=(control,), stdin=subprocess.DEVNULL, start_new_session=True, env=environment
+        command,
+        pass_fds=(control,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment,
     )
 
 

@@ -44,12 +44,18 @@ class Confinement:
         held += ["seccomp"] * self.seccomp + ["a network namespace"] * self.namespace
         by = f" ({', '.join(held)})" if held else ""
         if self.is_whole:
-            return f"decoding and networks run without network, files or other processes{by}"
-        can = ["read all files of this user"] * (not self.landlock)
-        can += [] if self.seccomp else ["start programs", *([] if self.namespace else ["speak to the network"])]
-        can += ["write files"] * (not self.landlock and not self.seccomp)
+            return f"pixels are decoded and networks run without network, files or other processes{by}"
         lacks = " and ".join(["Landlock"] * (not self.landlock) + ["seccomp"] * (not self.seccomp))
-        return f"this kernel gives no {lacks}: what decodes pixels and runs networks can {', '.join(can)}{by}"
+        can = ", ".join(self._can())
+        return f"this kernel gives no {lacks}: what decodes pixels and runs networks can {can}{by}"
+
+    def _can(self) -> Iterator[str]:
+        if not self.landlock:
+            yield "read all files of this user"
+        if not self.landlock and not self.seccomp:
+            yield from ("write them", "start programs")
+        if not self.seccomp:
+            yield "speak to programs of this machine" + ("" if self.namespace else " and to the network")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

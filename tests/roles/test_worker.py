@@ -186,6 +186,7 @@ def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_s
 ) -> None:
     node = serve("--models", str(write_endless(models, seconds=1.0)))
     before = node.children()["worker"]
+    confined = confined_of(before)
     held = send(node, tmp_path / "films", seed=1)
 
     eventually(
@@ -193,6 +194,7 @@ def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_s
     )
     assert results(node, held)["endless-film"]["reason"] == "timed-out"
     eventually(lambda: node.children().get("worker", before) != before, 5, "another worker")
+    eventually(lambda: not Path(f"/proc/{confined}").exists(), 5, "the end of what ran the network")
 
     other = send(node, tmp_path / "films", seed=2)
     eventually(lambda: results(node, other)["small-film"]["state"] == "analysed", 20, "another study's answer")
@@ -216,8 +218,15 @@ def test_a_film_is_answered_while_a_volume_holds_its_engine_and_others_wait_behi
     eventually(lambda: results(node, film).get("small-film", {}).get("state") == "analysed", 20, "the film's answer")
 
 
+def confined_of(worker: int) -> int:
+    """The process that decodes and runs networks for a worker."""
+    (pid,) = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    return int(pid)
+
+
+@pytest.mark.parametrize("killed", ["the worker", "what runs its networks"])
 def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again(
-    serve: Callable[..., Node], models: Path, tmp_path: Path
+    serve: Callable[..., Node], models: Path, tmp_path: Path, killed: str
 ) -> None:
     node = serve("--models", str(write_endless(models, seconds=100.0)))
     uid = send(node, tmp_path / "films", seed=1)
@@ -228,8 +237,14 @@ def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again
             return bool(found.get("state") == "leased" and found["deaths"] == deaths and "worker" in node.children())
 
         eventually(begun, 30, f"try {death + 1}")
-        os.kill(node.children()["worker"], signal.SIGKILL)
+        worker = node.children()["worker"]
+        confined = confined_of(worker)
+        os.kill(worker if killed == "the worker" else confined, signal.SIGKILL)
+        eventually(lambda pid=confined: not Path(f"/proc/{pid}").exists(), 5, "the end of what ran the network")
 
+    if killed != "the worker":
+        told = {each["name"]: each for each in node.status()["roles"]}
+        assert "was killed by signal 9" in told["worker-0"]["error"]
     eventually(lambda: results(node, uid)["endless-film"]["state"] == "failed", 30, "giving up")
     assert results(node, uid)["endless-film"]["reason"] == "poison"
     assert results(node, uid)["small-film"]["state"] == "analysed"

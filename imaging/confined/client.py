@@ -22,8 +22,16 @@ from imaging.domain.source import Source
 from imaging.models.copies import copied
 from imaging.start import isolated
 
-_ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-"""Threads are our own, and only the first arena of glibc's is ever given back."""
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+}
+"""Threads are our own, and only the first arena of glibc's is ever given back. What a film takes stays for the next one
+until there is rest: 3,400 new pages for each cost 10 ms of CPU.
+"""
 _PASSED_ON: Final = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ"})
 """Of our own environment, which may hold a password."""
 _END_S: Final = 5.0

@@ -37,8 +37,8 @@ from benchmarks import node, studies
 from benchmarks.studies import Copy, Template
 from benchmarks.wire import IMPLICIT_LITTLE, VERIFICATION, Association, WireError
 from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
-from imaging.dicom_node.files import Announced, StoreRequest, part_10_head
 from imaging.domain.peers import Address
+from imaging.encoding.part10 import Announced, StoreRequest, part_10_head
 from imaging.roles.cores import cores
 
 STORESCU: Final = "/usr/bin/storescu"

@@ -10,7 +10,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 
 from benchmarks.wire import IMPLICIT_LITTLE, Acceptor
-from imaging.dicom_node.files import StoreRequest
+from imaging.encoding.part10 import StoreRequest
 
 STRUCTURED_REPORTS = "1.2.840.10008.5.1.4.1.1.88."
 """What the UIDs of the SR Storage SOP classes begin with (PS3.4 B.5)."""

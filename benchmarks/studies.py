@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from imaging.cli.simulate import encoded
-from imaging.dicom_node.files import StoreRequest, split_part_10
+from imaging.encoding.part10 import StoreRequest, split_part_10
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
 
 _IDENTIFIERS = (

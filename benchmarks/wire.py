@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Final
 
-from imaging.dicom_node.files import StoreRequest
 from imaging.domain.peers import Address
+from imaging.encoding.part10 import StoreRequest
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"

@@ -19,13 +19,13 @@ os.environ["COLUMNS"] = "100"  # so that --help wraps alike everywhere
 from imaging import settings
 from imaging.cli.asking import Parser
 from imaging.cli.main import COMMANDS
-from imaging.dicom_node import storing
 from imaging.domain import reasons, retry, states, uids
 from imaging.domain.alarms import RULES, Kind
 from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.fitting import PREFERENCES
 from imaging.domain.gates import GATES
 from imaging.domain.transfer_syntaxes import DECODABLE
+from imaging.intake import storing
 from imaging.models.catalogue import load_models
 from imaging.models.folders import shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from imaging import settings
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse
-from imaging.dicom_node.files import files_under, split_part_10
-from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
+from imaging.encoding.headers import Unreadable
+from imaging.encoding.part10 import files_under, split_part_10
 
 
 def options(parser: Parser) -> None:

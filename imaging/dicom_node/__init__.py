@@ -1,4 +1,1 @@
-"""What speaks DICOM: a bounded reader of headers, the acceptor, and the sender.
-
-Here alone pynetdicom is imported; what is behind `Acceptor` and `Sender` may be replaced without touching the roles.
-"""
+"""What speaks DIMSE: the acceptor and the sender, and the upper layer below both."""

@@ -16,14 +16,14 @@ from typing import Final, Protocol
 from imaging.dicom_node import negotiation
 from imaging.dicom_node.arrivals import Arrivals
 from imaging.dicom_node.associate import Request
-from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message, Piece
-from imaging.dicom_node.files import Announced
+from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message
 from imaging.dicom_node.negotiation import Context
 from imaging.dicom_node.refusals import Refusals
-from imaging.dicom_node.storing import OUT_OF_RESOURCES, SUCCESS, Status
 from imaging.dicom_node.upper_layer import Broken, Ended, Line
 from imaging.domain.ends import End
 from imaging.domain.peers import MOST_ASSOCIATIONS, Caller, Refused
+from imaging.encoding.part10 import Announced
+from imaging.intake.storing import OUT_OF_RESOURCES, SUCCESS, Status
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Receiver(Protocol):
     def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
         """Called with those who asked and got no association, and with how many connections were closed unread."""
 
-    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+    def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:
         """Called for each C-STORE request; the status is sent when it returns, and the rest of the pieces has come.
 
         `pieces`: its data set; asking for them raises Ended where the peer goes.

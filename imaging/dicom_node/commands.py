@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from pynetdicom.sop_class import Verification
 
@@ -22,20 +22,17 @@ _SOME_DATA_SET, _NO_DATA_SET = 0x0001, 0x0101
 _ALWAYS_ALONE: Final = (C_STORE_RQ | RESPONSE, C_ECHO_RQ | RESPONSE)
 
 
-class Piece(NamedTuple):
-    """Some of a data set, in the order in which it comes; valid until the next piece is asked for."""
-
-    data: memoryview
-    is_last: bool
-
-
 @dataclass(frozen=True)
 class Message:
-    """A command with its data set, both as they come. `pieces`: to be taken before the next message is asked for."""
+    """A command with its data set, both as they come.
+
+    `pieces`: the data set in the order in which it comes; each is valid until the next one is asked for, and all are to
+    be taken before the next message is asked for.
+    """
 
     context_id: int
     elements: dict[int, bytes]
-    pieces: Iterator[Piece]
+    pieces: Iterator[memoryview]
 
     @property
     def command(self) -> int | None:

@@ -12,11 +12,11 @@ from pynetdicom.sop_class import Verification
 
 from imaging.dicom_node import commands, negotiation
 from imaging.dicom_node.commands import C_ECHO_RQ, C_STORE_RQ, RESPONSE, Message
-from imaging.dicom_node.files import StoreRequest, split_part_10
 from imaging.dicom_node.negotiation import Rejected
 from imaging.dicom_node.upper_layer import Broken, Ended, Line, Silent
 from imaging.domain.peers import Address, Times
 from imaging.domain.retry import Answer, NotTaken, Passing, Permanent, judged
+from imaging.encoding.part10 import StoreRequest, split_part_10
 
 _MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
 _NO_MESSAGE: Final = (0, None)

@@ -14,9 +14,10 @@ from typing import Final
 
 from imaging.dicom_node import commands
 from imaging.dicom_node.associate import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, FirstPdu, Malformed
-from imaging.dicom_node.commands import Message, Piece
+from imaging.dicom_node.commands import Message
 from imaging.domain.ends import End
 from imaging.domain.peers import plain_address
+from imaging.intake.storing import SenderGone
 
 GOODBYE_S: Final = 1.0
 
@@ -36,7 +37,7 @@ _RESET_S: Final = 0.1
 """How long after its end a connection's reset is waited for, which tells that the peer left an answer unread."""
 
 
-class Ended(Exception):
+class Ended(SenderGone):
     """The association is over; the text says how."""
 
 
@@ -143,7 +144,7 @@ class Line:
         with suppress(Ended):  # who does not wait for the answer has released it as well
             self.send_pdu(_RELEASE_RP, bytes(4))
 
-    def _pieces(self, fragments: Iterator[tuple[int, int, int]]) -> Iterator[Piece]:
+    def _pieces(self, fragments: Iterator[tuple[int, int, int]]) -> Iterator[memoryview]:
         """A data set, in pieces as long as the buffer but for the last."""
         if not self._piece:
             self._piece = bytearray(LARGEST_PIECE)
@@ -159,12 +160,12 @@ class Line:
             is_last = bool(flags & _IS_LAST)
             while length:
                 if size == LARGEST_PIECE:
-                    yield Piece(buffer, is_last=False)
+                    yield buffer
                     size = 0
                 part = min(length, LARGEST_PIECE - size)
                 self._inflow.fill(buffer[size : size + part])
                 size, length = size + part, length - part
-        yield Piece(buffer[:size], is_last=True)
+        yield buffer[:size]
 
     def send(self, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> None:
         """Sends a message in a presentation context; `data`: None without a data set. Raises Ended."""

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from imaging.confined.analyser import ConfinedAnalyser, compare
 from imaging.confined.client import Confined
-from imaging.dicom_node.files import files_under, is_part_10, split_part_10
-from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
 from imaging.domain.card import Card
 from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
@@ -20,6 +18,8 @@ from imaging.domain.reasons import Reason
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
+from imaging.encoding.headers import Mismatch, Unreadable, read_header
+from imaging.encoding.part10 import files_under, is_part_10, split_part_10
 from imaging.models.catalogue import Catalogue
 from imaging.results.report import CannotReport, Language, Report
 from imaging.results.sr import write_sr

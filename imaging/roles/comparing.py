@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from imaging.dicom_node.files import split_part_10
 from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.source import Source
+from imaging.encoding.part10 import split_part_10
 from imaging.ledger import copies
 from imaging.ledger.copies import Pair
 from imaging.ledger.jobs import MOST_DEATHS

@@ -14,11 +14,11 @@ from typing import Any, Final
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging import crash
-from imaging.dicom_node.headers import Unreadable
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.faults import fingerprint
 from imaging.domain.peers import Address, Times
 from imaging.domain.retry import Accepted, Answer, Duplicate, NotTaken, Passing, Permanent, known_there
+from imaging.encoding.headers import Unreadable
 from imaging.ledger import deliveries, migrate, wakeups
 from imaging.ledger.deliveries import Delivery, Substitute
 from imaging.ledger.store import Ledger

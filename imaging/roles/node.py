@@ -10,15 +10,14 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from imaging.dicom_node.acceptor import Acceptor, Opened, Tally
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced
-from imaging.dicom_node.storing import Status, Storing
 from imaging.domain.card import Card
 from imaging.domain.ends import End
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
 from imaging.domain.ports import advice
 from imaging.domain.settling import LookAgain, Patience, whole
+from imaging.encoding.part10 import Announced
+from imaging.intake.storing import Status, Storing
 from imaging.ledger import associations, migrate, settling, wakeups
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
@@ -111,7 +110,7 @@ class _Receiving:
     def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
         self._refusals.write(refused, unread)
 
-    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+    def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:
         return self._storing.receive(replace(what, sender=self._senders[association]), pieces, association)
 
     def closed(self, association: int, end: End, how: str, tally: Tally) -> None:

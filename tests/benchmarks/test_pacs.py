@@ -9,8 +9,8 @@ from pynetdicom.dsutils import encode
 
 from benchmarks.pacs import Pacs
 from benchmarks.wire import EXPLICIT_LITTLE, IMPLICIT_LITTLE, VERIFICATION, Association, WireError
-from imaging.dicom_node.files import StoreRequest
 from imaging.domain.peers import Address
+from imaging.encoding.part10 import StoreRequest
 
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 CONTEXTS = [(BASIC_TEXT_SR, EXPLICIT_LITTLE), (VERIFICATION, IMPLICIT_LITTLE)]

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imaging.dicom_node.acceptor import Opened, Tally
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced
-from imaging.dicom_node.storing import Status
 from imaging.domain.ends import End
 from imaging.domain.peers import Refused
+from imaging.encoding.part10 import Announced
+from imaging.intake.storing import Status
 
 
 @dataclass
@@ -36,9 +35,9 @@ class Kept:
         for each, count in unread.items():
             self.unread[each.address] += count
 
-    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+    def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:
         uids = what.sop_class_uid, what.sop_instance_uid, what.transfer_syntax_uid
-        self.stored.append((*uids, b"".join(bytes(each.data) for each in pieces)))
+        self.stored.append((*uids, b"".join(bytes(each) for each in pieces)))
         return Status(0)
 
     def closed(self, association: int, end: End, how: str, tally: Tally) -> None:

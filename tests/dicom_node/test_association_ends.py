@@ -11,10 +11,9 @@ from receiver_in_memory import Kept
 from test_upper_layer import COMMAND, value
 
 from imaging.dicom_node.acceptor import Acceptor
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced
-from imaging.dicom_node.storing import Status
 from imaging.domain.ends import End
+from imaging.encoding.part10 import Announced
+from imaging.intake.storing import Status
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ def test_our_own_stop_is_a_cut(kept: Kept) -> None:
 class Failing(Kept):
     """A receiver of which a store raises what nobody expects."""
 
-    def store(self, association: int, what: Announced, pieces: Iterator[Piece]) -> Status:
+    def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:
         raise MemoryError
 
 

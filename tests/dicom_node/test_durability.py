@@ -20,13 +20,13 @@ from pydicom import Dataset
 from small_models import write_models
 from sqlalchemy import text
 
-from imaging.dicom_node.files import part_10_head, split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.dicom_node.sending import Sender, Unreachable
-from imaging.dicom_node.storing import Storing
 from imaging.domain.peers import Address
 from imaging.domain.settling import Patience
 from imaging.domain.worklist import Asked, Row
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
+from imaging.intake.storing import Status, Storing
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
@@ -369,19 +369,24 @@ def answer(node: Node, image: Dataset) -> str:
 FULL = "0xA700"
 
 
+def keep(storing: Storing, request: StoreRequest) -> Status:
+    names = request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
+    return storing.receive(Announced(*names), [memoryview(request.data)], None)
+
+
 def test_an_error_of_ours_is_no_lack_of_room(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
     storing = Storing(ledger, FolderSpool(tmp_path / "spool", 0), Patience())
     first, second, third = (split_part_10(encoded(an_image("ours", SOPInstanceUID=f"1.2.{n}"))) for n in range(3))
-    assert storing.store(first, None).code == 0x0000
+    assert keep(storing, first).code == 0x0000
     with ledger.write() as connection:
         connection.execute(tables.study.update().values(header={"key_of_another_version": 1}))
-    answered = storing.store(second, None)
+    answered = keep(storing, second)
     assert (answered.code, answered.comment.partition(":")[0]) == (0x0110, "TypeError at domain/header.py")
     with ledger.write() as connection:
         connection.execute(text("ALTER TABLE study RENAME TO away"))
-    assert f"0x{storing.store(third, None).code:04X}" == FULL
+    assert f"0x{keep(storing, third).code:04X}" == FULL
     storing.close()
     ledger.close()
 
@@ -461,7 +466,7 @@ def test_an_object_whose_final_name_cannot_be_had_is_refused_and_has_no_row(tmp_
     spool = FolderSpool(tmp_path / "spool", 0)
     (tmp_path / "spool" / "studies").write_text("a file in the folder's place")
     storing = Storing(ledger, spool, Patience())
-    assert storing.store(split_part_10(encoded(an_image("nameless"))), None).code == 0xA700
+    assert keep(storing, split_part_10(encoded(an_image("nameless")))).code == 0xA700
     storing.close()
     assert LedgerWorklist(ledger).listing(Asked()).rows == ()
     assert list(spool.left_over()) == []

@@ -14,11 +14,11 @@ from peers import Node, eventually, imaging, imaging_json
 from raw_store import COMMAND_FIELD, CT, DATA_SET_TYPE, MESSAGE_ID, PRIORITY, RawAssociation, command
 from small_models import write_models
 
-from imaging.dicom_node.files import split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.worklist import Asked, Row
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import split_part_10
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
 

@@ -71,7 +71,7 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
 
         line._head = head  # type: ignore[method-assign]
         for message in line.messages():
-            objects.append(b"".join(bytes(each.data) for each in message.pieces))
+            objects.append(b"".join(bytes(each) for each in message.pieces))
             line.answer(message, 0)
 
     assert sent_by(play) == Accepted()

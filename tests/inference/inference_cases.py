@@ -16,12 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from imaging.dicom_node.headers import read_header
 from imaging.domain.card import Card, Engine, FindingSpec, Input, Step, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.source import Source
+from imaging.encoding.headers import read_header
 from imaging.inference.acquisitions import read_study
 from imaging.inference.volume import Volume
 

@@ -12,10 +12,10 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, RLELossless
 
-from imaging.dicom_node.files import split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.source import Source
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import split_part_10
 from imaging.inference.compare import compare
 from imaging.phantoms.study import film_study, head_study
 

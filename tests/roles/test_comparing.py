@@ -10,10 +10,10 @@ import pytest
 from ledger_cases import TurnedClock, rows
 from pydicom import Dataset
 
-from imaging.dicom_node.files import split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.domain.settling import Patience
 from imaging.domain.source import Source
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import split_part_10
 from imaging.inference.compare import compare
 from imaging.ledger import copies, migrate, receiving, tables
 from imaging.ledger.jobs import MOST_DEATHS

@@ -12,11 +12,11 @@ from films import encoded
 from peers import Node, eventually, imaging
 from pydicom import Dataset, dcmread
 
-from imaging.dicom_node.files import part_10_head, split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.dicom_node.sending import Sender
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import part_10_head, split_part_10
 from imaging.phantoms.study import film_study
 
 IGNORE = ("--ignore-patient-orientation", "WRONG CR")

@@ -9,11 +9,11 @@ from films import a_film
 from peers import Node, Orthanc, eventually
 from small_models import write_models
 
-from imaging.dicom_node.files import part_10_head, split_part_10
-from imaging.dicom_node.headers import read_header
 from imaging.domain.findings import Answer, State
 from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
+from imaging.encoding.headers import read_header
+from imaging.encoding.part10 import part_10_head, split_part_10
 from imaging.ledger import jobs, receiving, settling, views
 from imaging.ledger.jobs import NewObject, Wanted
 from imaging.ledger.receiving import Receipt

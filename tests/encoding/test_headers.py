@@ -17,7 +17,8 @@ from pydicom import Dataset, dcmread
 from pydicom.sr._snomed_dict import mapping as retired
 from pydicom.sr.codedict import Code, codes
 
-from imaging.dicom_node.elements import (
+from imaging.domain.header import Header
+from imaging.encoding.elements import (
     DEFLATED,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
@@ -25,9 +26,8 @@ from imaging.dicom_node.elements import (
     MOST_IN_ITEMS,
     read_elements,
 )
-from imaging.dicom_node.files import split_part_10
-from imaging.dicom_node.headers import _WANTED, Mismatch, Unreadable, read_header
-from imaging.domain.header import Header
+from imaging.encoding.headers import _WANTED, Mismatch, Unreadable, read_header
+from imaging.encoding.part10 import split_part_10
 from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydicom.datadict import tag_for_keyword
 
-from imaging.dicom_node.elements import Elements, TooMuch, decimal_string
+from imaging.encoding.elements import Elements, TooMuch, decimal_string
 
 Read = Callable[[Elements, int], Any]
 

@@ -1,7 +1,7 @@
-"""From a C-STORE request to its status: read, write down, give a row, and only then say 0x0000.
+"""From an object that comes to its status: write down, read, give a row, and only then say success.
 
 Names and rows are written in groups: what is ready at the same time shares one sync and one durable transaction. An
-object that is longer than one piece goes to the disk as it comes, and costs no memory.
+object goes to the disk as it comes, so that its size costs no memory.
 """
 
 import hashlib
@@ -9,22 +9,20 @@ import logging
 import mmap
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from imaging import crash
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced, StoreRequest, part_10_head, split_part_10
-from imaging.dicom_node.grouped import Grouped
-from imaging.dicom_node.headers import Mismatch, Unreadable, read_header
-from imaging.dicom_node.upper_layer import Ended
 from imaging.domain.faults import fingerprint
 from imaging.domain.header import Header
 from imaging.domain.patient import Words
 from imaging.domain.settling import Patience
+from imaging.encoding.headers import Mismatch, Unreadable, read_header
+from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
+from imaging.intake.grouped import Grouped
 from imaging.ledger import receiving
 from imaging.ledger.receiving import Receipt, Recorded
 from imaging.ledger.store import Ledger
@@ -51,10 +49,15 @@ _Linked = tuple[Incoming, str | None]
 
 @dataclass(frozen=True)
 class Status:
-    """A C-STORE response: the status (PS3.4 B.2.3, PS3.7 C) and, unless it is success, why: 64 characters are sent."""
+    """What an object is answered with, by any door: the status of a C-STORE response (PS3.4 B.2.3, PS3.7 C; STOW-RS
+    has the same as failure reasons, PS3.18 I.2) and, unless it is success, why: 64 characters are sent."""
 
     code: int
     comment: str = ""
+
+
+class SenderGone(Exception):
+    """The sender went before its object was whole; the text says how. Doors raise it, or a kind of it, from pieces."""
 
 
 class TooLarge(Exception):
@@ -62,7 +65,7 @@ class TooLarge(Exception):
 
 
 class Storing:
-    """Takes objects durably. One per process; `receive` and `store` are called from many threads.
+    """Takes objects durably. One per process; `receive` is called from many threads.
 
     `placeholders`: the site's own words for a patient whom nobody knows. `largest`: object that is taken, in bytes.
     """
@@ -102,43 +105,32 @@ class Storing:
             log.info("left_over_objects_recorded count=%d halves_removed=%d", found, halves)
         return found
 
-    def receive(self, what: Announced, pieces: Iterator[Piece], association_id: int | None) -> Status:
-        """Keeps one object, as it comes. When the status is success, its bytes and its row are on disk.
+    def receive(self, what: Announced, pieces: Iterable[memoryview], association_id: int | None) -> Status:
+        """Keeps one object as it comes. When the status is success, its bytes and its row are on disk.
 
-        Raises Ended where the peer goes before the object is whole.
+        `pieces`: its data set; each is done with before the next is asked for. Raises SenderGone where they end before
+        it is whole.
         """
-        first = next(pieces, None) or Piece(memoryview(b""), is_last=True)
-        if first.is_last:
-            names = what.sop_class_uid, what.sop_instance_uid, what.transfer_syntax_uid
-            return self.store(StoreRequest(*names, first.data, what.sender), association_id)
-        return _answered(lambda: self._stream(what, first, pieces, association_id))
+        try:
+            self._receive(what, pieces, association_id)
+        except SenderGone:  # nobody is left to answer
+            raise
+        except Exception as error:  # noqa: BLE001 (each object gets an answer)
+            return _refusal(error)
+        return Status(SUCCESS)
 
-    def store(self, request: StoreRequest, association_id: int | None) -> Status:
-        """Keeps one object that is whole in memory. When the status is success, its bytes and its row are on disk."""
-        return _answered(lambda: self._store(request, association_id))
-
-    def _store(self, request: StoreRequest, association_id: int | None) -> None:
-        names = request.sop_class_uid, request.sop_instance_uid, request.sender
-        header = read_header(request.data, request.transfer_syntax_uid, *names)
-        self._hold_room(len(request.data), len(request.data))
-        self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
-        incoming = self._spool.write([part_10_head(header), request.data])
-        self._keep(header, hashlib.sha256(request.data).hexdigest(), incoming, association_id)
-
-    def _stream(self, what: Announced, first: Piece, pieces: Iterator[Piece], association_id: int | None) -> None:
-        self._hold_room(len(first.data), len(first.data))
+    def _receive(self, what: Announced, pieces: Iterable[memoryview], association_id: int | None) -> None:
+        head, digest, size, piece = part_10_head(what), hashlib.sha256(), 0, memoryview(b"")
         with self._spool.begin() as part:
-            head = part_10_head(what)
             part.write(head)
-            digest, size = hashlib.sha256(), 0
-            for data in _data(first, pieces):
-                size += len(data)
-                self._hold_room(size, len(data))
-                digest.update(data)
-                part.write(data)
-            names = what.sop_class_uid, what.sop_instance_uid, what.sender
-            header = read_header(part.view(len(head)), what.transfer_syntax_uid, *names)
-            self._spool.make_folder(key_of(header))
+            for piece in pieces:
+                size += len(piece)
+                self._hold_room(size, len(piece))
+                digest.update(piece)
+                part.write(piece)
+            data = piece if len(piece) == size else part.view(len(head))
+            header = read_header(data, what.transfer_syntax_uid, what.sop_class_uid, what.sop_instance_uid, what.sender)
+            self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
             incoming = part.end()
         self._keep(header, digest.hexdigest(), incoming, association_id)
 
@@ -187,35 +179,22 @@ class Storing:
         self._forgetting.join()
 
 
-def _answered(keep: Callable[[], None]) -> Status:
-    """What a request is answered with. Raises Ended, which leaves nobody to answer."""
-    try:
-        keep()
-    except Ended:
-        raise
-    except Unreadable as error:
+def _refusal(error: Exception) -> Status:
+    """What an object is answered with that was not kept."""
+    if isinstance(error, Unreadable):
         return Status(CANNOT_UNDERSTAND, str(error))
-    except Mismatch as error:
+    if isinstance(error, Mismatch):
         return Status(MISMATCH, str(error))
-    except SpoolFull as error:
+    if isinstance(error, SpoolFull):
         log.error("object_refused_for_space why=%s", error)
         return Status(OUT_OF_RESOURCES, "the disk is full")
-    except TooLarge as error:
+    if isinstance(error, TooLarge):
         log.error("object_refused_for_size why=%s", error)
         return Status(OUT_OF_RESOURCES, str(error))
-    except (SQLAlchemyError, OSError) as error:
-        log.exception("object_not_recorded error=%s", type(error).__name__)
+    log.error("object_not_recorded error=%s", type(error).__name__, exc_info=error)
+    if isinstance(error, (SQLAlchemyError, OSError)):
         return Status(OUT_OF_RESOURCES, "the ledger cannot be written")
-    except Exception as error:
-        log.exception("object_not_recorded error=%s", type(error).__name__)
-        return Status(PROCESSING_FAILURE, fingerprint(error))
-    return Status(SUCCESS)
-
-
-def _data(first: Piece, pieces: Iterator[Piece]) -> Iterator[memoryview]:
-    yield first.data
-    for piece in pieces:
-        yield piece.data
+    return Status(PROCESSING_FAILURE, fingerprint(error))
 
 
 def _gather(

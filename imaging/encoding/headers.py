@@ -8,12 +8,12 @@ from typing import Any, Final
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import tag_for_keyword
 
-from imaging.dicom_node.elements import Elements, decimal_string, read_elements
-from imaging.dicom_node.groups import PER_FRAME, SHARED, facts_of_frames
 from imaging.domain.header import Header
 from imaging.domain.own import is_device
 from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import is_usable
+from imaging.encoding.elements import Elements, decimal_string, read_elements
+from imaging.encoding.groups import PER_FRAME, SHARED, facts_of_frames
 
 LONGEST_TEXT: Final = 1024
 """Characters of a text value that are kept; longer ones are a fault of the header."""

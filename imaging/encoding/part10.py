@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imaging.dicom_node.elements import read_file_meta
-from imaging.dicom_node.headers import Unreadable
 from imaging.domain.header import Header
 from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID as IMPLEMENTATION_CLASS_UID
 from imaging.domain.uids import IMPLEMENTATION_VERSION_NAME as IMPLEMENTATION_VERSION_NAME
+from imaging.encoding.elements import read_file_meta
+from imaging.encoding.headers import Unreadable
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from raw_store import CT, RawAssociation, command
 
-from imaging.dicom_node.commands import Piece
-from imaging.dicom_node.files import Announced, part_10_head, split_part_10
-from imaging.dicom_node.grouped import Grouped
-from imaging.dicom_node.storing import Storing
 from imaging.dicom_node.upper_layer import LARGEST_PIECE, Ended
 from imaging.domain.settling import Patience
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from imaging.encoding.part10 import Announced, part_10_head, split_part_10
+from imaging.intake.grouped import Grouped
+from imaging.intake.storing import Storing
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
 from imaging.spool import FolderSpool
@@ -40,10 +39,9 @@ def a_ct(uid: str, pixels: int) -> bytes:
     return head + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, pixels) + bytes(range(256)) * (pixels // 256)
 
 
-def in_pieces(data: bytes) -> Iterator[Piece]:
+def in_pieces(data: bytes) -> Iterator[memoryview]:
     for at in range(0, len(data), LARGEST_PIECE):
-        part = memoryview(data)[at : at + LARGEST_PIECE]
-        yield Piece(part, is_last=at + LARGEST_PIECE >= len(data))
+        yield memoryview(data)[at : at + LARGEST_PIECE]
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ def test_the_same_object_whole_and_in_pieces_has_one_digest(storing: Storing, le
     data = a_ct("1.2.3", 2 * LARGEST_PIECE)
     what = Announced(CT.decode(), "1.2.3", EXPLICIT_LITTLE)
     assert storing.receive(what, in_pieces(data), None).code == 0
-    assert storing.receive(what, iter([Piece(memoryview(data), is_last=True)]), None).code == 0
+    assert storing.receive(what, [memoryview(data)], None).code == 0
     assert len(stored(ledger)) == 1
     with ledger.read() as connection:
         assert connection.execute(tables.conflict.select()).all() == []
@@ -109,7 +107,7 @@ def test_what_disagrees_or_is_too_large_leaves_nothing_behind(storing: Storing, 
 def test_a_sender_that_goes_in_the_middle_leaves_nothing_behind(
     storing: Storing, ledger: Ledger, tmp_path: Path
 ) -> None:
-    def cut() -> Iterator[Piece]:
+    def cut() -> Iterator[memoryview]:
         yield from list(in_pieces(a_ct("1.2.3", 4 * MIB)))[:2]
         raise Ended("connection lost")
 

@@ -29,6 +29,7 @@ from imaging.confined.limits import Confinement
 from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Sender, Unreachable
 from imaging.domain.alarms import CLOCK_KINDS, Alarm, Facts, Kind, alarms_of_clock, alarms_of_room, health
 from imaging.domain.card import UNPROVEN, Card
+from imaging.domain.faults import Told
 from imaging.domain.ports import advice
 from imaging.domain.steady import ClockFacts
 from imaging.ledger import migrate
@@ -287,7 +288,11 @@ def _models(settings: Settings) -> Iterator[Finding]:
     for name, why in catalogue.disabled.items():
         yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
     with Confined(catalogue.models, threads=1, memory_mb=settings.worker_memory_mb) as confined:
-        yield _confinement(confined.confinement)
+        try:
+            yield _confinement(confined.confinement)
+        except Told as error:
+            yield Finding("confinement", False, str(error), "its own words say what is missing here")
+            return
         yield from (_model(card, confined, settings) for card in catalogue.models)
 
 

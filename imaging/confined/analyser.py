@@ -85,8 +85,9 @@ class ConfinedAnalyser:
         return Answer.from_json(self._ask("of_nothing", image=list(vars(image).values())))
 
     def close(self) -> None:
-        """Gives the engine's memory back; the next run loads it again."""
-        self._ask("close")
+        """Gives the engine's memory back; the next run loads it again. One that was not loaded has none."""
+        if self._opened_in == self._confined.starts:
+            self._ask("close")
 
     def _ask(self, do: str, sources: Sequence[Source] = (), seconds: float | None = None, **said: object) -> Any:
         with self._opening:

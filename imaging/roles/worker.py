@@ -355,7 +355,7 @@ class Worker:
     def say_how_confined(self) -> None:
         """Into the log, where it may do more than it need."""
         confinement = self._confined.confinement
-        log.log(logging.INFO if confinement.is_whole else logging.WARNING, "confined %s", confinement.words)
+        log.log(logging.INFO if confinement.is_whole else logging.WARNING, "confined how=%r", confinement.words)
 
     def rest(self) -> None:
         """Gives the system back what a burst took."""

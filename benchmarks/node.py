@@ -117,7 +117,7 @@ def cpu_s(pid: int) -> float:
 
 
 def cpu_s_of_roles(pid: int) -> dict[str, float]:
-    """CPU seconds so far of the supervisor `pid`, each of its roles, and what decodes and runs networks (`confined`)."""
+    """CPU seconds so far of the supervisor `pid`, its roles, and what decodes and runs networks (`confined`)."""
     spent: dict[str, float] = {}
     for each in family(pid):
         words = Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0")

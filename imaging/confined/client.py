@@ -45,8 +45,8 @@ class Confined:
     """The process. As a context manager it is ended, and its folder for weights removed.
 
     `readable`: the cards whose files it may read. `kept`: the folder of copies of weights; without one it gets its own.
-    `on_end`: called from a thread of its own when the process has ended without being asked to. `command`: what starts
-    it, by the number of its control socket.
+    `on_end`: called once, from any thread, when the process has ended without being asked to, before those who wait for
+    an answer hear of it. `command`: what starts it, by the number of its control socket.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Confined:
         limits = {"memory_mb": memory_mb, "threads": threads}
         self._told = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
         self._on_end, self._command = on_end, command
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
         self.starts = 0
         self._start()
 
@@ -102,7 +102,7 @@ class Confined:
                 try:
                     said = messages.receive(self._control).said
                 except (messages.Closed, ConnectionResetError):
-                    raise Ended(self._how_ended()) from None
+                    raise self._ended() from None
                 if "cannot" in said:
                     raise Told(f"the process that decodes pixels and runs networks cannot start: {said['cannot']}")
                 self._confinement = Confinement(**said["confinement"])
@@ -137,7 +137,7 @@ class Confined:
             raise Ended(f"it took longer than {seconds:g} s, and was ended") from None
         except (messages.Closed, ConnectionResetError):
             channel.close()
-            raise Ended(self._how_ended()) from None
+            raise self._ended() from None
         except BaseException:
             channel.close()  # it may be in the middle of a message
             raise
@@ -157,7 +157,7 @@ class Confined:
                     socket.send_fds(self._control, [b"c"], [theirs.fileno()])
                 except OSError:
                     ours.close()
-                    raise Ended(self._how_ended()) from None
+                    raise self._ended() from None
             return ours
 
     def weights(self, card: Card) -> Path:
@@ -180,8 +180,17 @@ class Confined:
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         process.wait()
-        if not self._is_ending and process is self._process:
-            self._on_end(self._how_ended())
+        if process is self._process:
+            self._ended()
+
+    def _ended(self) -> Ended:
+        """What to raise; `on_end` is called before anybody hears of it, once."""
+        how = self._how_ended()
+        with self._telling:
+            if not self._is_ending:
+                self._is_ending = True
+                self._on_end(how)
+        return Ended(how)
 
     def _how_ended(self) -> str:
         try:

@@ -5,12 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 N ?= 100
+LOWEST := .venv-lowest
+TRIED_WITH_THE_LOWEST := tests/encoding tests/results tests/inference/test_pixels.py tests/ledger/test_migrations.py \
+  tests/end_to_end/test_a_film.py tests/web/test_web_pages.py
 
-.PHONY: help demo test check kills bench format docs clean
+.PHONY: help demo test check lowest kills bench format docs clean
 help:
 	@echo "make demo [ARGS=\"--once --json\"]  install, start a node, a small PACS and a modality; show what happens"
 	@echo "make test                         set up and run every test (REQUIRE_PEERS=1: a missing peer is a failure)"
 	@echo "make check                        ruff, mypy, import contracts, generated docs"
+	@echo "make lowest                       try the lowest versions of the dependencies that pyproject.toml allows"
 	@echo "make kills N=100                  kill -9 at random, N times; prints what was lost and doubled"
 	@echo "make bench                        the README's figures beside peers and limits; ARGS=--write keeps them"
 	@echo "make docs                         write the generated docs anew"
@@ -47,6 +51,16 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.docs --check
 
+lowest: $(LOWEST)/.test
+	@scripts/peers
+	$(LOWEST)/bin/python -m pytest $(TRIED_WITH_THE_LOWEST)
+
+$(LOWEST)/.test: pyproject.toml scripts/lowest.py $(VENV)/.test
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(BIN)/python -m scripts.lowest >$(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt --editable '.[test]' >&2
+	@touch $@
+
 kills: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m end_to_end.kills $(N)
 
@@ -62,4 +76,4 @@ docs: $(VENV)/.base
 	$(BIN)/python -m scripts.docs
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info

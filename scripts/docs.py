@@ -1,7 +1,8 @@
 """Writes the docs that come from the code; `--check` says which of them differ.
 
-docs/configuration.md from the settings, docs/states.md from the transition tables, docs/cli.md from --help. In pages
-that people write, what stands between `<!-- NAME: by make docs -->` and `<!-- /NAME -->` comes from the code.
+docs/configuration.md comes from the settings, docs/states.md from the transition tables, docs/cli.md from --help,
+docs/parts.svg from `scripts/parts.py`. In pages that people write, what stands between `<!-- NAME: by make docs -->`
+and `<!-- /NAME -->` comes from the code.
 """
 
 import importlib
@@ -31,6 +32,7 @@ from imaging.models.folders import shipped_folder
 from imaging.models.steps import GEOMETRY, STEPS
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS
+from scripts import parts
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -233,7 +235,12 @@ def filled(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
 
 def pages() -> dict[Path, str]:
     """Each file as it should be."""
-    whole = {"configuration.md": configuration, "states.md": diagrams, "cli.md": commands}
+    whole = {
+        "configuration.md": configuration,
+        "states.md": diagrams,
+        "cli.md": commands,
+        "parts.svg": parts.picture,
+    }
     made = {DOCS / name: make() for name, make in whole.items()}
     return made | {ROOT / name: filled((ROOT / name).read_text(), blocks) for name, blocks in BLOCKS.items()}
 

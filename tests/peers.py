@@ -1,5 +1,7 @@
 """Real processes for tests: our node as a user starts it, and an Orthanc as the PACS."""
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -10,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -49,11 +51,22 @@ def eventually(look: Callable[[], T | None], seconds: float = LONGEST_S, what: s
         pause.wait(0.05)
 
 
+def _ports() -> Iterator[int]:
+    """Those below the ones that the kernel gives to connections; two runs of the tests begin at different ones."""
+    for number in itertools.count(os.getpid() * 37):
+        yield 20_000 + number % 12_000
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A TCP port of loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that nobody listens on, and that no connection gets before its program does."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
 
 
 def command_of(pid: int) -> bytes:

@@ -33,6 +33,7 @@ from sr_cases import (
     not_analysed,
     volume,
 )
+from validators import complaints
 
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import REASONS
@@ -71,18 +72,35 @@ def test_an_unproven_model_and_a_finding_near_chance_say_so_in_the_findings_own_
 # ------------------------------------------------------------ what others say
 
 
-def test_other_validators_accept_every_kind_of_answer(tmp_path: Path, tools: Path) -> None:
-    """dciodvfy, dsrdump, PixelMed and the project's own rules, in one call: each starts a JVM."""
-    files = []
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A file of every kind of answer."""
+    folder, files = tmp_path_factory.mktemp("answers"), []
     for name in sorted(
         CASES.keys() - {"volume-negative", "not-analysed-long-reason"}
     ):  # their kinds are among the others
-        files.append(tmp_path / f"{name}.dcm")
+        files.append(folder / f"{name}.dcm")
         files[-1].write_bytes(write_sr(CASES[name]))
     for name in ("volume", "positive", "three-films-revised"):
-        files.append(tmp_path / f"{name}-comprehensive.dcm")
+        files.append(folder / f"{name}-comprehensive.dcm")
         files[-1].write_bytes(comprehensive(write_sr(CASES[name])).data)
-    command = [sys.executable, str(tools / "check_sr"), "--json", "--require-all", *map(str, files)]
+    return files
+
+
+def test_the_validators_of_debian_accept_every_kind_of_answer(every_kind: list[Path]) -> None:
+    assert {file.stem: said for file in every_kind if (said := complaints(file))} == {}
+
+
+def test_the_validators_of_debian_have_something_against_an_sr_without_its_title(tmp_path: Path) -> None:
+    broken = pydicom.dcmread(BytesIO(write_sr(CASES["positive"])))
+    del broken.ConceptNameCodeSequence
+    broken.save_as(tmp_path / "broken.dcm")
+    assert complaints(tmp_path / "broken.dcm") != []
+
+
+def test_other_validators_accept_every_kind_of_answer(every_kind: list[Path], tools: Path) -> None:
+    """dciodvfy, dsrdump, PixelMed and the project's own rules, in one call: each starts a JVM."""
+    command = [sys.executable, str(tools / "check_sr"), "--json", "--require-all", *map(str, every_kind)]
     said = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)
     assert {Path(each["file"]).stem: each["reasons"] for each in said["files"] if not each["accept"]} == {}
     if said["missing"] and os.environ.get("REQUIRE_PEERS") != "1":

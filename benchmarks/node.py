@@ -117,11 +117,15 @@ def cpu_s(pid: int) -> float:
 
 
 def cpu_s_of_roles(pid: int) -> dict[str, float]:
-    """CPU seconds so far of the supervisor `pid` and each of its roles."""
+    """CPU seconds so far of the supervisor `pid`, its roles, and what decodes and runs networks (`confined`)."""
     spent: dict[str, float] = {}
     for each in family(pid):
         words = Path(f"/proc/{each}/cmdline").read_bytes().decode().split("\0")
-        role = words[words.index("imaging.roles.child") + 1] if "imaging.roles.child" in words else "supervisor"
+        role = "supervisor"
+        if "imaging.roles.child" in words:
+            role = words[words.index("imaging.roles.child") + 1]
+        elif "imaging.confined.process" in words:
+            role = "confined"
         spent[role] = spent.get(role, 0.0) + _cpu_s(each)
     return spent
 

@@ -23,10 +23,9 @@ from imaging.ledger import copies, deliveries, jobs, migrate, retention, views, 
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
-from imaging.roles.hung import Hung
 from imaging.roles.locks import lock_of, running_roles
 from imaging.roles.owner import owner_of, owners_of
-from imaging.roles.watch import TIMED_OUT, forget, under_way
+from imaging.roles.watch import forget, under_way
 from imaging.settings import ROLES, Settings
 from imaging.spool import FolderSpool
 from imaging.start import isolated
@@ -214,11 +213,9 @@ class _Supervisor:
         return [child.name for child in self._children if child.role == "worker"]
 
     def _expect_workers(self) -> None:
-        """Nobody answers for a model that one of our workers may serve, and each model is tried anew."""
+        """Nobody answers for a model that one of our workers may serve."""
         if names := self._workers():
             workers.expect(self._ledger, [owner_of(self._home, name) for name in names])
-            for name in names:
-                Hung(self._home / "run", name).forget()
 
     def _forget_others(self) -> None:
         """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
@@ -308,8 +305,7 @@ class _Supervisor:
         os.close(child.life)
         error = _last_error(self._home, child.name) or child.overdue or f"ended with status {code}"
         log.error("role_ended name=%s status=%d error=%r", child.name, code, error)
-        # A model that hangs when it is started is served no more the next time: there are only so many.
-        child.deaths_before_ready += not child.is_ready and code != TIMED_OUT
+        child.deaths_before_ready += not child.is_ready
         if not self._announced and code == CANNOT_RUN:
             raise CannotServe(error)
         if child.role == "worker":

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Final, cast
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
+from imaging.confined.client import Confined, Ended
 from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
 from imaging.domain.patient import placeholder_words
+from imaging.memory import memory_limit
 from imaging.models.catalogue import load_models
 from imaging.results.report import Language
-from imaging.roles.analysis import Analysis, collect
+from imaging.roles.analysis import Analysis, Collected, collect
 from imaging.roles.cores import cores
 from imaging.roles.machine_memory import MOST_MB, of_a_worker
-from imaging.roles.memory import memory_limit
 from imaging.settings import Settings
 
 
@@ -72,7 +73,7 @@ def run(asked: Asked) -> int:
     assert at is not None
     assert memory_mb is not None
     with memory_limit(memory_mb):
-        return _analyse(asked, settings, at)
+        return _analyse(asked, settings, at, memory_mb)
 
 
 def _megabytes(said: str) -> int:
@@ -81,7 +82,7 @@ def _megabytes(said: str) -> int:
     return int(said)
 
 
-def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
+def _analyse(asked: Asked, settings: Settings, at: datetime, memory_mb: float) -> int:
     collected = collect(asked.paths, placeholder_words(settings.patient_placeholders))
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
     whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
@@ -91,14 +92,9 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
     language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)
-    analysis = Analysis(catalogue, at, asked.output, cores(), language, disbelieved)
-    results = []
-    for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
-        print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)
-        try:
-            results.append(analysis.study(study_uid, sources))
-        except OSError as error:
-            raise Failed(f"--output {asked.output}: {error.strerror}") from None
+    with Confined(catalogue.models, threads=cores(), memory_mb=memory_mb) as confined:
+        analysis = Analysis(catalogue, confined, at, asked.output, language, disbelieved, settings.site_words)
+        results = _answers(analysis, collected, asked.output)
     print(f"\n{collected.passed_over} files passed over", *whys, sep="\n", file=sys.stderr)
     print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
     every = [each for study in results for each in study.results]
@@ -106,6 +102,20 @@ def _analyse(asked: Asked, settings: Settings, at: datetime) -> int:
         names = ", ".join(sorted({str(each.model) for each in failed}))
         raise Failed(f"{len(failed)} of {len(every)} answers failed: {names}")
     return 0
+
+
+def _answers(analysis: Analysis, collected: Collected, output: Path | None) -> list[StudyResults]:
+    """Study by study, with a line of progress. Raises Failed."""
+    results = []
+    for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
+        print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)
+        try:
+            results.append(analysis.study(study_uid, sources))
+        except OSError as error:
+            raise Failed(f"--output {output}: {error.strerror}") from None
+        except Ended as error:
+            raise Failed(f"study {study_uid}: {error}") from None
+    return results
 
 
 def _text(studies: list[StudyResults]) -> str:

@@ -23,12 +23,15 @@ from typing import Final
 from pydicom.uid import ExplicitVRLittleEndian
 
 from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
+from imaging.confined.analyser import check
+from imaging.confined.client import Confined
+from imaging.confined.limits import Confinement
 from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Sender, Unreachable
 from imaging.domain.alarms import CLOCK_KINDS, Alarm, Facts, Kind, alarms_of_clock, alarms_of_room, health
-from imaging.domain.card import UNPROVEN
+from imaging.domain.card import UNPROVEN, Card
+from imaging.domain.faults import Told
 from imaging.domain.ports import advice
 from imaging.domain.steady import ClockFacts
-from imaging.inference.golden import check
 from imaging.ledger import migrate
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, Unusable, is_begun
@@ -284,12 +287,26 @@ def _models(settings: Settings) -> Iterator[Finding]:
     catalogue = load_models(settings.model_folders)
     for name, why in catalogue.disabled.items():
         yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
-    for card in catalogue.models:
-        faults = check(card).faults
-        is_well = not faults or faults == (UNPROVEN,)
-        if card.engine.memory_mb > settings.memory_of_a_worker_mb:
-            said = f"a job may need {card.engine.memory_mb} MB, a worker may take {settings.memory_of_a_worker_mb:g}"
-            yield Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has it")
-            continue
-        mend = "" if is_well else "weights, engine or processor differ from where it was made: do not serve it"
-        yield Finding(f"model {card.id}", is_well, "; ".join(faults) or "golden case as expected", mend)
+    with Confined(catalogue.models, threads=1, memory_mb=settings.memory_of_a_worker_mb) as confined:
+        try:
+            yield _confinement(confined.confinement)
+        except Told as error:
+            yield Finding("confinement", False, str(error), "its own words say what is missing here")
+            return
+        yield from (_model(card, confined, settings) for card in catalogue.models)
+
+
+def _confinement(found: Confinement) -> Finding:
+    """No fault of the node's own: it runs the same without."""
+    mend = "" if found.is_whole else "use a kernel of 5.13 or newer with Landlock (lsm=landlock,...) and seccomp"
+    return Finding("confinement", True, found.words, mend)
+
+
+def _model(card: Card, confined: Confined, settings: Settings) -> Finding:
+    if card.engine.memory_mb > settings.memory_of_a_worker_mb:
+        said = f"a job may need {card.engine.memory_mb} MB, a worker may take {settings.memory_of_a_worker_mb:g}"
+        return Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has it")
+    faults = check(confined, card)
+    is_well = not faults or faults == (UNPROVEN,)
+    mend = "" if is_well else "weights, engine or processor differ from where it was made: do not serve it"
+    return Finding(f"model {card.id}", is_well, "; ".join(faults) or "golden case as expected", mend)

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, refuse, settings_of, table
+from imaging.confined.analyser import ConfinedAnalyser, check
+from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told
 from imaging.domain.findings import Finding
@@ -89,11 +91,11 @@ def _golden(asked: Asked) -> int:
     if card.golden is not None or (card.folder / "golden").exists():
         mend = "to make another, remove its [golden] from card.toml, and its files"
         raise Failed(f"{card.id} has a golden case already, in {card.folder}: {mend}")
-    print(_written(card, paths), file=sys.stderr if asked.json else sys.stdout)
+    print(_written(card, paths, asked), file=sys.stderr if asked.json else sys.stdout)
     return _check([read_card(card.folder)], {}, asked)
 
 
-def _written(card: Card, paths: Sequence[Path]) -> str:
+def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
     """Writes the case, and says what was written."""
     from imaging.inference.golden_case import write_case
     from imaging.roles.analysis import collect
@@ -102,10 +104,11 @@ def _written(card: Card, paths: Sequence[Path]) -> str:
     if len(studies) != 1:
         raise Failed(f"one study is wanted, and there are {len(studies)} in {', '.join(map(str, paths))}")
     (sources,) = studies.values()
-    try:
-        case = write_case(card, sources, cores())
-    except Told as why:
-        raise Failed(f"{card.id} {why}") from None
+    with Confined([card], threads=cores(), memory_mb=settings_of(asked).worker_memory_mb) as confined:
+        try:
+            case = write_case(card, sources, ConfinedAnalyser(confined, card).analyse)
+        except Told as why:
+            raise Failed(f"{card.id} {why}") from None
     lines = [
         f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, no name, "
         "number or date",
@@ -137,18 +140,17 @@ def _warn(cards: Sequence[Card]) -> None:
 
 
 def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> int:
-    from imaging.inference.golden import check
-
-    results = [check(card, cores()) for card in cards]
+    with Confined(cards, threads=cores(), memory_mb=settings_of(asked).worker_memory_mb) as confined:
+        results = {card.id: check(confined, card) for card in cards}
     if asked.json:
-        faults = {each.model_id: list(each.faults) for each in results}
+        faults = {name: list(each) for name, each in results.items()}
         faults |= {name: ["disabled", *why.splitlines()] for name, why in disabled.items()}
         print(json.dumps(faults, indent=2))
     else:
-        lines = [f"{each.model_id}: {'; '.join(each.faults) or 'as expected'}" for each in results]
+        lines = [f"{name}: {'; '.join(each) or 'as expected'}" for name, each in results.items()]
         print("\n".join([*lines, *_not_served(disabled)]))
     _warn(cards)
-    if disabled or not all(each.passed for each in results):
+    if disabled or any(results.values()):
         raise Failed("not every model is enabled, with a golden case that came out as expected")
     return 0
 

@@ -6,7 +6,7 @@ Pure judgement of what `imaging.inference.compare` reads of the two (docs/archit
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from imaging.domain.header import Header
 from imaging.domain.settling import VOLUME_MODALITIES
@@ -132,6 +132,13 @@ class Judgement:
     words: str
     header: Header
     takes_pixels: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self) | {"kind": str(self.kind), "header": self.header.to_json()}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Self:
+        return cls(Kind(said["kind"]), said["words"], Header.from_json(said["header"]), said["takes_pixels"])
 
 
 def judge(first: Copy, second: Copy, pixels: Likeness | None) -> Judgement:

@@ -1,4 +1,4 @@
-"""An instance as the models' side meets it: where its bytes lie, and its header facts."""
+"""An instance as the models' side meets it: its bytes, and its header facts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,14 @@ from imaging.domain.header import Header
 
 @dataclass(frozen=True)
 class Source:
-    """A Part 10 file on disk and its header facts."""
+    """A Part 10 file on disk and its header facts. Who decodes it asks for its bytes, never for its path."""
 
     path: Path
     header: Header
+
+    def read_bytes(self) -> bytes:
+        """The whole file. Raises OSError."""
+        return self.path.read_bytes()
 
     @property
     def ref(self) -> ImageRef:

@@ -65,17 +65,20 @@ class Analyser:
         prepared = self.prepared(sources)
         return prepared if isinstance(prepared, Answer) else self.run([prepared])[0]
 
-    def prepared(self, sources: Sequence[Source]) -> Prepared | Answer:
-        """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault."""
+    def prepared(self, sources: Sequence[Source], *, is_chosen: bool = False) -> Prepared | Answer:
+        """What the engine takes of a study, or how it ends without: by a reason, or by a fingerprint of our fault.
+
+        `is_chosen`: these instances are taken, whatever the gates would say.
+        """
         try:
-            return self._prepared_or_refused(sources)
+            return self._prepared_or_refused(sources, is_chosen=is_chosen)
         except Exception as error:  # noqa: BLE001 - the work ends here, whatever happened to it
             refs = tuple(source.ref for source in sources)
             return Answer(State.FAILED, fault=fingerprint(error), images=refs, facts=self._facts())
 
-    def _prepared_or_refused(self, sources: Sequence[Source]) -> Prepared | Answer:
+    def _prepared_or_refused(self, sources: Sequence[Source], *, is_chosen: bool) -> Prepared | Answer:
         try:
-            return self.prepare(sources)
+            return self.prepare_chosen(sources) if is_chosen else self.prepare(sources)
         except NotAnalysable as refused:
             return self._not_analysed(sources, refused.reason)
         except Exception as error:

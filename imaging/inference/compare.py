@@ -69,7 +69,7 @@ def compare(first: Source, second: Source) -> Judgement:
 def _read(source: Source) -> _Read:
     header = source.header
     try:
-        dataset = read_file(source.path)
+        dataset = read_file(source)
     except NotAnalysable as refused:
         return _Read(Copy(header, str(refused)))
     geometry, shown = _geometry(dataset, is_film(header)), _shown(dataset)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pydicom
 from pydicom import DataElement, Dataset
@@ -22,7 +22,6 @@ from imaging.domain.findings import Answer, Finding, State
 from imaging.domain.measures import MEASURES
 from imaging.domain.source import Source
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
-from imaging.inference.analyser import Analyser
 from imaging.inference.golden import differences, sources_of
 from imaging.inference.pixels import MALFORMED
 
@@ -57,29 +56,29 @@ class Case:
     answer: Answer
 
 
-def write_case(card: Card, sources: Sequence[Source], threads: int = 1) -> Case:
-    """Runs the model on a study, and writes the images that it looked at and its answer into its own folder.
+class Analyse(Protocol):
+    """The model's answer for a study. `is_chosen`: these instances are taken, whatever its gates would say."""
+
+    def __call__(self, sources: Sequence[Source], *, is_chosen: bool = False) -> Answer: ...
+
+
+def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
+    """Asks the model about a study, and writes the images that it looked at and its answer into its own folder.
 
     Raises Told where no case can be made of it, and OSError. What was begun is taken back.
     """
-    analyser = Analyser(card, threads)
     part = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=card.folder))
     try:
-        analyser.warm()
-        prepared = analyser.prepared(sources)
-        if isinstance(prepared, Answer):
-            raise _without_answer(prepared)
+        first = _answered(analyse(sources))
         known = {each.header.sop_instance_uid: each for each in sources}
-        images = _copied([known[each.sop_instance_uid] for each in prepared.images], part, card)
-        first = _answered(analyser.run([prepared])[0])
-        answer = _answered(analyser.run([analyser.prepare_chosen(sources_of(part))])[0])
+        images = _copied([known[each.sop_instance_uid] for each in first.images], part, card)
+        answer = _answered(analyse(sources_of(part), is_chosen=True))
         expected = [_expected(each) for each in answer.findings]
         if faults := list(differences(expected, first, _tolerance(card))):
             raise Told(f"gives another answer without the study's other header values: {'; '.join(faults)}")
         (part / EXPECTED).write_text(json.dumps({"findings": expected}, indent=2) + "\n")
         _put(card, part)
     finally:
-        analyser.close()
         shutil.rmtree(part, ignore_errors=True)
     folder = card.folder / FOLDER
     return Case(tuple(folder / each.name for each in images), folder / EXPECTED, card.folder / "card.toml", answer)

@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pydicom
@@ -79,9 +78,15 @@ class Layout:
         return 0, (1 << self.stored) - 1
 
 
-def read_file(path: Path) -> Dataset:
+class Stored(Protocol):
+    """What is read: a `Source`, or a `Path`."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+def read_file(file: Stored) -> Dataset:
     """The file's data set. Raises NotAnalysable where pydicom cannot read it, OSError where there is no file."""
-    data = BytesIO(path.read_bytes())  # on a file itself, a length that lies makes pydicom allocate what it says
+    data = BytesIO(file.read_bytes())  # on a file itself, a length that lies makes pydicom allocate what it says
     try:
         _check_inflated(data)
         return pydicom.dcmread(data)

@@ -55,7 +55,7 @@ def frames_of(source: Source) -> list[Frame]:
     header = source.header
     if header.number_of_frames == 1 and header.sop_class_uid not in ENHANCED:
         return [frame_of(header)]
-    slices = _slices(read_file(source.path), source)
+    slices = _slices(read_file(source), source)
     return [Frame(header, each.frame, each.plane, (header.acquisition_number, *each.split)) for each in slices]
 
 
@@ -116,7 +116,7 @@ def stored_values(frame: Frame, source: Source) -> Array:
 def _decoded(source: Source) -> tuple[list[_Slice], Array] | Reason:
     """The slices of an instance and their stored values, or why they cannot be had."""
     try:
-        dataset = read_file(source.path)
+        dataset = read_file(source)
         slices = _slices(dataset, source)
         return slices, decode(dataset, slices[0].layout)
     except NotAnalysable as refused:

@@ -54,7 +54,12 @@ def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Cata
                 why = f"{path}: id = {card.id!r}: {other} has it too (id-repeated)"
                 disabled.append((card.id, path.parent, why))
             else:
-                models[card.id] = replace(card, inputs=tuple(replace(each, site=site) for each in card.inputs))
+                models[card.id] = at_site(card, site)
     names = [*models, *(name for name, _, _ in disabled)]
     told = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
     return Catalogue(tuple(models[each] for each in sorted(models)), told)
+
+
+def at_site(card: Card, site: SiteWords) -> Card:
+    """The card with what this site's own words mean."""
+    return replace(card, inputs=tuple(replace(each, site=site) for each in card.inputs))

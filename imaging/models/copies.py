@@ -39,14 +39,18 @@ def digest_of(path: Path, into: Path | None = None) -> str:
 
 
 @contextlib.contextmanager
-def copied(card: Card) -> Iterator[Path]:
-    """A folder with the card's weights and nothing else: the kept one, or one of its own until the end. Raises Told."""
+def copied(card: Card, within: Path | None = None) -> Iterator[Path]:
+    """A folder with the card's weights and nothing else: the kept one, or one of its own until the end. Raises Told.
+
+    `within`: the folder in which that is made; None: where the system has its temporary ones.
+    """
     if card.kept is not None:
         yield card.kept
         return
     with contextlib.ExitStack() as opened:
         try:
-            folder = Path(opened.enter_context(TemporaryDirectory(prefix="imaging-", ignore_cleanup_errors=True)))
+            made = TemporaryDirectory(prefix="imaging-", dir=within, ignore_cleanup_errors=True)
+            folder = Path(opened.enter_context(made))
             _copy(card, folder)
         except OSError as error:
             raise _cannot_copy("a temporary folder", error) from error
@@ -99,7 +103,7 @@ class Copies:
             raise
 
     def close(self) -> None:
-        """For tests of several workers in one process."""
+        """Others may remove what only this one used."""
         os.close(self._in_use)
 
 

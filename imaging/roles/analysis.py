@@ -3,8 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from imaging.confined.analyser import LOADING_S, ConfinedAnalyser, compare
+from imaging.confined.client import Confined
 from imaging.domain.artefacts import REPORT
 from imaging.domain.card import Card
 from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State, StudyResults
@@ -18,8 +21,6 @@ from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
 from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import files_under, is_part_10, split_part_10
-from imaging.inference.analyser import Analyser
-from imaging.inference.golden import checked
 from imaging.models.catalogue import Catalogue
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Language, Report
@@ -53,7 +54,7 @@ def kind_of(outcome: Answer) -> str:
     return "positive" if any(finding.present for finding in outcome.findings) else "negative"
 
 
-def rehearse_report(card: Card, analyser: Analyser, language: Language) -> None:
+def rehearse_report(card: Card, analyser: ConfinedAnalyser, language: Language) -> None:
     """Builds reports of an empty film, for their effects on caches alone: the first takes half a second."""
     image = ImageRef("2.25.1", "2.25.2", "2.25.3")
     for modality in card.inputs[0].modality:
@@ -61,11 +62,11 @@ def rehearse_report(card: Card, analyser: Analyser, language: Language) -> None:
         _write_for_nobody(card, analyser.of_nothing(image), header, language)
 
 
-def rehearse(card: Card, analyser: Analyser, language: Language) -> None:
+def rehearse(card: Card, analyser: ConfinedAnalyser, language: Language) -> None:
     """Takes a card's golden case through analysis and report, for its effects on caches alone."""
     assert card.golden is not None
     for sources in collect([card.folder / card.golden.input]).studies.values():
-        outcome = analyser.analyse(sources)
+        outcome = analyser.analyse(sources, seconds=LOADING_S + card.engine.seconds)
         header = source_header(outcome, [source.header for source in sources])
         _write_for_nobody(card, outcome, header, language)
 
@@ -126,14 +127,16 @@ class Analysis:
     def __init__(
         self,
         catalogue: Catalogue,
+        confined: Confined,
         at: datetime,
         output: Path | None,
-        threads: int,
         language: Language,
         disbelieved: Collection[str] = frozenset(),
+        site_words: Sequence[str] = (),
     ) -> None:
         self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
-        self._analysers = {card.id: Analyser(card, threads) for card in catalogue.models}
+        self._analysers = {card.id: ConfinedAnalyser(confined, card, site_words) for card in catalogue.models}
+        self._compare = partial(compare, confined)
         self._disbelieved = disbelieved
         self._proven: dict[str, bool] = {}
 
@@ -146,7 +149,7 @@ class Analysis:
         if not are_together(Seen(source.header.person, source.path.absolute().parent) for source in sources):
             return [not_analysed("mixed-patients")]
         try:
-            each_once = distinct(sources)
+            each_once = distinct(sources, self._compare)
         except OSError:  # a file is gone since it was found
             return [not_analysed("pixels-unreadable", sources)]
         taken = [replace(each, header=believed(each.header, self._disbelieved)) for each in each_once.sources]
@@ -166,7 +169,7 @@ class Analysis:
     def _is_proven(self, card: Card) -> bool:
         """Whether the golden case comes out, which a node asks before it serves; run once, and for who answers only."""
         if card.id not in self._proven:
-            self._proven[card.id] = checked(self._analysers[card.id]).passed
+            self._proven[card.id] = not self._analysers[card.id].golden_faults()
         return self._proven[card.id]
 
     def _write(self, card: Card, outcome: Answer, sources: Sequence[Source]) -> str | None:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from imaging.domain.faults import fingerprint, is_out_of_memory
@@ -11,7 +11,6 @@ from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.source import Source
 from imaging.encoding.part10 import split_part_10
-from imaging.inference.compare import compare
 from imaging.ledger import copies
 from imaging.ledger.copies import Pair
 from imaging.ledger.jobs import MOST_DEATHS
@@ -21,12 +20,16 @@ from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
 
+Compare = Callable[[Source, Source], Judgement]
+"""What the second object is to the first. Raises OSError where a file cannot be had."""
+
 
 class Comparing:
     """Judges copies one by one. One per worker; `one` may be called from several threads."""
 
-    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watch, owner: str) -> None:
-        self._ledger, self._spool, self._watch, self._owner = ledger, spool, watch, owner
+    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watch, owner: str, compare: Compare) -> None:
+        self._ledger, self._spool, self._watch = ledger, spool, watch
+        self._owner, self._compare = owner, compare
 
     def one(self, are_volumes: bool | None) -> bool:
         """Judges the next copy, of volumes, of films, or of any; False where none waits, or it could not be done."""
@@ -52,13 +55,13 @@ class Comparing:
             return _not_comparable(first, f"comparing was begun {pair.deaths} times and never ended")
         try:
             with self._watch.over([], copies.LEASE_S / 2):
-                return _compared(first, second)
+                return _compared(first, second, self._compare)
         except OSError as error:
             log.error("copy_not_readable copy=%d error=%s", pair.number, error.strerror)
             return None
 
 
-def _compared(first: Source, second: Source) -> Judgement:
+def _compared(first: Source, second: Source, compare: Compare) -> Judgement:
     """What the second is; what breaks comparing them is no more than doubt. Raises OSError."""
     try:
         return compare(first, second)
@@ -83,7 +86,7 @@ class Distinct:
     conflicts: int = 0
 
 
-def distinct(sources: Sequence[Source]) -> Distinct:
+def distinct(sources: Sequence[Source], compare: Compare) -> Distinct:
     """The objects of a study, each UID once. Raises OSError where a file cannot be read again.
 
     What came first is told by Instance Creation Date and Time where each object under a UID has one, else by digest:
@@ -94,13 +97,13 @@ def distinct(sources: Sequence[Source]) -> Distinct:
         by_uid.setdefault(source.header.sop_instance_uid, []).append(source)
     chosen, conflicts = [], 0
     for same in by_uid.values():
-        first, contradictions = _used(same) if len(same) > 1 else (same[0], 0)
+        first, contradictions = _used(same, compare) if len(same) > 1 else (same[0], 0)
         chosen.append(first)
         conflicts += contradictions > 0
     return Distinct(tuple(chosen), conflicts)
 
 
-def _used(same: Sequence[Source]) -> tuple[Source, int]:
+def _used(same: Sequence[Source], compare: Compare) -> tuple[Source, int]:
     """Which object under one UID is used, with the facts that hold, and how many others contradict it."""
     by_digest = {_digest(source): source for source in same}
     times = {digest: _created(source.header) for digest, source in by_digest.items()}
@@ -112,7 +115,7 @@ def _used(same: Sequence[Source]) -> tuple[Source, int]:
         other = by_digest[digest]
         if not used.header.has_pixels and not other.header.has_pixels:
             continue
-        judged = _compared(used, other)
+        judged = _compared(used, other, compare)
         contradicting += judged.kind is Kind.CONFLICT
         if judged.kind in (Kind.CORRECTION, Kind.READABLE):
             used = replace(other if judged.takes_pixels else used, header=judged.header)
@@ -127,4 +130,4 @@ def _created(header: Header) -> str:
 
 def _digest(source: Source) -> str:
     """Of the data set, as the node takes it: what a file's meta information says changes nothing."""
-    return hashlib.sha256(split_part_10(source.path.read_bytes()).data).hexdigest()
+    return hashlib.sha256(split_part_10(source.read_bytes()).data).hexdigest()

@@ -26,9 +26,9 @@ from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate
 from imaging.ledger.store import Ledger, is_passing
+from imaging.memory import give_back_memory
 from imaging.models.catalogue import load_models
 from imaging.roles.child import LOOK_S, CannotRun, Life
-from imaging.roles.memory import give_back_memory
 from imaging.roles.questions import new_jobs
 from imaging.roles.replaying import Replaying
 from imaging.spool import FolderSpool

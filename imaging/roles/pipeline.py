@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from imaging.confined.analyser import Prepared
 from imaging.domain.card import Card, Lane
 from imaging.domain.findings import Answer
 from imaging.domain.source import Source
-from imaging.inference.prepared import Prepared
 from imaging.ledger import wakeups
 from imaging.ledger.jobs import Job
 from imaging.ledger.wakeups import WakeUps

@@ -1,15 +1,17 @@
-"""Which models a worker serves: weights copied and loaded, golden cases run, and what is said of those that fail."""
+"""Which models a worker serves: weights copied and loaded, golden cases run, and what is said of those that fail.
+
+Networks run in the confined process, which is ended where one of them hangs: its model is disabled then, and the others
+are loaded in a new process.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from imaging.confined.analyser import ConfinedAnalyser
+from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import Told, fingerprint
-from imaging.inference import golden
-from imaging.inference.analyser import Analyser
 from imaging.ledger import views, workers
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue
@@ -18,20 +20,15 @@ from imaging.models.copies import Copies
 from imaging.results.report import Language
 from imaging.roles.analysis import rehearse, rehearse_report
 from imaging.roles.child import LOOK_S
-from imaging.roles.hung import Hung
-from imaging.roles.watch import Watch
 
 log = logging.getLogger(__name__)
 
-REHEARSAL_S: Final = 120.0
-LOADING_S: Final = 300.0
-"""For copying and loading weights and one run of nothing, by an engine that has been idle."""
-GOLDEN_S: Final = 10.0
-"""What a golden case may take, beside what its card allows a study: it is the first."""
-
 
 class Serving:
-    """The models of one worker, by the name that its leases begin with. `analysers`: those that it serves, warm."""
+    """The models of one worker, by the name that its leases begin with. `analysers`: those that it serves, warm.
+
+    `is_warm`: all have been tried.
+    """
 
     def __init__(
         self,
@@ -39,69 +36,74 @@ class Serving:
         name: str,
         catalogue: Catalogue,
         copies: Copies,
-        threads: int,
+        confined: Confined,
+        site_words: Sequence[str],
         language: Language,
-        watch: Watch,
-        hung: Hung,
     ) -> None:
-        self._ledger, self._name, self._threads, self._language = ledger, name, threads, language
+        self._ledger, self._name, self._language = ledger, name, language
+        self._confined, self._site_words = confined, site_words
         self.catalogue, self.copies = catalogue, copies
-        self.analysers: dict[str, Analyser] = {}
-        self._watch, self._hung = watch, hung
+        self.analysers: dict[str, ConfinedAnalyser] = {}
+        self.is_warm = False
         self._unserved, self._looked = frozenset[str](), -LOOK_S
 
     def warm(self) -> None:
         """Copies and loads all weights; a model whose golden case does not hold here is disabled, visibly."""
         every, disabled = self.catalogue.models, self.catalogue.disabled
         views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
+        elsewhere = workers.served(self._ledger, besides=self._name) or frozenset()
         for name, why in disabled.items():
-            views.note_model(self._ledger, name, "", "", why, is_served=False)
+            self._disable(name, "", why, elsewhere)
         self.copies.begin(every)
         for card in every:
-            self._admit(card)
+            self._admit(card, elsewhere)
+        self.is_warm = True
         for card in self.served():
             if card.lane is Lane.FILMS:
                 self._rehearse(rehearse_report, card)
 
-    def _admit(self, card: Card) -> None:
+    def say_how_confined(self) -> None:
+        """Into the log, as a warning where the process that runs networks may do more than it need."""
+        confinement = self._confined.confinement
+        log.log(logging.INFO if confinement.is_whole else logging.WARNING, "confined how=%r", confinement.words)
+
+    def _admit(self, card: Card, elsewhere: Collection[str]) -> None:
         for each in warnings(card):
             log.warning("model_doubtful model=%s why=%s", card.id, each)
-        proof = golden.proof(card)
-        why = self._why_not(card, proof)
+        why, proof = self._why_not(card)
+        self._confined.restart_if_ended()
         if why:
             log.error("model_disabled model=%s why=%s", card.id, why)
-        # What another worker serves is served, whatever is wrong here.
-        is_elsewhere = bool(why) and card.id in (workers.served(self._ledger, besides=self._name) or ())
-        told = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
-        views.note_model(
-            self._ledger,
-            card.id,
-            card.version,
-            "" if why else proof,
-            told or (UNPROVEN if card.golden is None else ""),
-            is_served=not why or is_elsewhere,
-            is_synthetic=card.is_synthetic,
-        )
+            self._disable(card.id, card.version, why, elsewhere, is_synthetic=card.is_synthetic)
+        else:
+            unproven = UNPROVEN if card.golden is None else ""
+            views.note_model(
+                self._ledger, card.id, card.version, proof, unproven, is_served=True, is_synthetic=card.is_synthetic
+            )
 
-    def _why_not(self, card: Card, proof: str) -> str:
-        """Why a model cannot be served; empty where it can, and its analyser is warm."""
-        if why := self._hung.why_not(card):
-            return why
-        late = partial(self._hung.note, card)
+    def _disable(
+        self, model: str, version: str, why: str, elsewhere: Collection[str], *, is_synthetic: bool = False
+    ) -> None:
+        """What another worker serves is served, whatever is wrong here."""
+        is_elsewhere = model in elsewhere
+        told = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
+        views.note_model(self._ledger, model, version, "", told, is_served=is_elsewhere, is_synthetic=is_synthetic)
+
+    def _why_not(self, card: Card) -> tuple[str, str]:
+        """Why a model cannot be served, empty where it can, and its analyser is warm; and what proves it."""
         try:
-            with self._watch.over([], LOADING_S, late):
-                analyser = Analyser(self.copies.kept(card), self._threads)
-                analyser.warm()
+            analyser = ConfinedAnalyser(self._confined, self.copies.kept(card), self._site_words)
+            proof = analyser.proof()
+            analyser.warm()
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
-            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}"
+            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}", ""
         if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
-            with self._watch.over([], card.engine.seconds + GOLDEN_S, late):
-                faults = golden.checked(analyser).faults
+            faults = analyser.golden_faults()
             if faults:
                 analyser.close()
-                return "; ".join(faults)
+                return "; ".join(faults), ""
         self.analysers[card.id] = analyser
-        return ""
+        return "", proof
 
     def served(self) -> list[Card]:
         """The cards of the models that this worker serves."""
@@ -139,9 +141,9 @@ class Serving:
             if card.golden is not None:
                 self._rehearse(rehearse, card)
 
-    def _rehearse(self, play: Callable[[Card, Analyser, Language], None], card: Card) -> None:
+    def _rehearse(self, play: Callable[[Card, ConfinedAnalyser, Language], None], card: Card) -> None:
         try:
-            with self._watch.over([], REHEARSAL_S, partial(self._hung.note, card)):
-                play(card, self.analysers[card.id], self._language)
+            play(card, self.analysers[card.id], self._language)
         except Exception as error:
             log.exception("rehearsal_failed model=%s error=%s", card.id, type(error).__name__)
+        self._confined.restart_if_ended()

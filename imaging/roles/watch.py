@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +15,6 @@ _HANG_S: Final = 20
 _LOOK_S: Final = 0.5
 _ASLEEP_S: Final = 5.0
 """After which a watch that did not look may not be relied on."""
-
-TIMED_OUT: Final = 5
-"""The exit status of a process that was ended since something took longer than it may."""
 
 
 class Watch:
@@ -32,20 +28,17 @@ class Watch:
         self._error_file, self._time_out = folder / f"{name}.error", time_out
         self._file = os.open(folder / f"{name}.working", os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
-        self._running: dict[int, _Watched] = {}
+        self._running: dict[int, tuple[float, Sequence[int]]] = {}
         self._count, self._looked = 0, time.monotonic()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
 
     @contextmanager
-    def over(self, jobs: Sequence[int], seconds: float, late: Callable[[], str] | None = None) -> Iterator[None]:
-        """Watches over the part of these jobs' work that is done inside.
-
-        `late`: called where it takes longer, before the process ends; gives the words for that.
-        """
+    def over(self, jobs: Sequence[int], seconds: float) -> Iterator[None]:
+        """Watches over the part of these jobs' work that is done inside."""
         with self._lock:
             self._count += 1
             number = self._count
-            self._running[number] = _Watched(time.monotonic() + seconds, jobs, late)
+            self._running[number] = time.monotonic() + seconds, jobs
             self._write()
         try:
             yield
@@ -58,11 +51,11 @@ class Watch:
         """Whether it watches, and nothing takes longer than it may."""
         now = time.monotonic()
         with self._lock:
-            is_late = any(each.until < now for each in self._running.values())
+            is_late = any(until < now for until, _ in self._running.values())
         return not is_late and now - self._looked < _ASLEEP_S
 
     def _write(self) -> None:
-        line = " ".join(str(job) for each in self._running.values() for job in each.jobs).encode()
+        line = " ".join(str(job) for _, jobs in self._running.values() for job in jobs).encode()
         os.pwrite(self._file, line, 0)
         os.ftruncate(self._file, len(line))
 
@@ -72,28 +65,18 @@ class Watch:
             time.sleep(_LOOK_S)
             self._looked = now = time.monotonic()
             with self._lock:
-                late = [each for each in self._running.values() if each.until < now]
-                under_way = {job for each in self._running.values() for job in each.jobs}
-            if late:
-                self._end(late, under_way)
+                is_late = any(until < now for until, _ in self._running.values())
+                under_way = {job for _, jobs in self._running.values() for job in jobs}
+            if is_late:
+                self._end(under_way)
 
-    def _end(self, late: Sequence["_Watched"], under_way: set[int]) -> None:
-        why = "a job took longer than its card allows"
+    def _end(self, under_way: set[int]) -> None:
         try:
-            for each in late:
-                why = each.late() if each.late is not None else why
             if len(under_way) == 1:
                 self._time_out(under_way.pop())
         finally:
-            self._error_file.write_text(why)
-            os._exit(TIMED_OUT)
-
-
-@dataclass(frozen=True)
-class _Watched:
-    until: float
-    jobs: Sequence[int]
-    late: Callable[[], str] | None
+            self._error_file.write_text("a job took longer than its card allows")
+            os._exit(5)
 
 
 def under_way(folder: Path, name: str) -> set[int]:

@@ -5,6 +5,7 @@ was there at a death runs alone the next time. What it has leased it keeps by it
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.confined.analyser import Prepared, compare
+from imaging.confined.client import Confined
 from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
-from imaging.inference.prepared import Prepared
 from imaging.ledger import jobs, leasing, migrate, wakeups
 from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger, is_passing
+from imaging.memory import give_back_memory, memory_limit
 from imaging.models.catalogue import load_models
 from imaging.models.copies import Copies
 from imaging.results.registry import build
@@ -32,8 +35,6 @@ from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
 from imaging.roles.child import Life
 from imaging.roles.comparing import Comparing
 from imaging.roles.heartbeat import Heartbeat
-from imaging.roles.hung import Hung
-from imaging.roles.memory import give_back_memory, memory_limit
 from imaging.roles.outbox import keep
 from imaging.roles.owner import owner, owner_of
 from imaging.roles.pipeline import FILMS_READY, VOLUMES_READY, Answered, Pipeline, RunningLane, Task
@@ -72,11 +73,13 @@ def run(config: Mapping[str, Any], life: Life) -> None:
         worker = Worker(ledger, told)
         worker.heartbeat.start()
         worker.serving.warm()
+        worker.serving.say_how_confined()
         life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
         life.ready({})
         worker.serving.rehearse()
-        give_back_memory()
+        worker.rest()
         worker.work(life.stop)
+        worker.close()
 
 
 class Worker:
@@ -91,12 +94,19 @@ class Worker:
         self._language, self._threads = told.language, told.threads
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(home / "run", told.name, self._time_out)
+        self._error_file = home / "run" / f"{told.name}.error"
         catalogue = load_models([Path(each) for each in told.models], told.site_words)
-        hung = Hung(home / "run", told.name)
-        self.serving = Serving(
-            ledger, name, catalogue, Copies(home / "models"), told.threads, told.language, self._watch, hung
+        self._confined = Confined(
+            catalogue.models,
+            threads=told.threads,
+            memory_mb=told.memory_mb,
+            kept=home / "models",
+            on_end=self._die,
         )
-        self._comparing = Comparing(ledger, self._spool, self._watch, self._owner)
+        self.serving = Serving(
+            ledger, name, catalogue, Copies(home / "models"), self._confined, told.site_words, told.language
+        )
+        self._comparing = Comparing(ledger, self._spool, self._watch, self._owner, partial(compare, self._confined))
         self._tasks: dict[int, Task] = {}
         self._held: set[int] = set()
         self.heartbeat = Heartbeat(ledger, name, self._owner, lambda: sorted(self._held), self._watch.is_content)
@@ -128,15 +138,13 @@ class Worker:
         return self._comparing.one(lane.are_volumes)
 
     def rest(self) -> None:
+        """Gives the system back what a burst took."""
+        self._confined.ask("rest")
         give_back_memory()
 
     def together(self, model: str) -> int:
         analyser = self.serving.analysers.get(model)
-        try:
-            return 1 if analyser is None else analyser.together
-        except Exception as error:  # its engine cannot be loaded again: each job says so
-            log.exception("engine_not_loaded model=%s error=%s", model, type(error).__name__)
-            return 1
+        return 1 if analyser is None else analyser.together
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
         task = Task(job, self.serving.catalogue.model(job.model), (), is_alone)
@@ -280,6 +288,21 @@ class Worker:
     def _time_out(self, job: int) -> None:
         task = self._tasks[job]
         self._conclude(task, not_analysed("timed-out", task.sources))
+
+    def close(self) -> None:
+        """Ends what decodes and runs networks."""
+        self._confined.close()
+        self.serving.copies.close()
+
+    def _die(self, why: str) -> None:
+        """Without what decodes and runs networks there is nothing that a worker could do: both are started anew.
+
+        While models are loaded, the one that ended it is disabled, and the others go on.
+        """
+        if not self.serving.is_warm:
+            return
+        self._error_file.write_text(why)
+        os._exit(6)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from imaging.inference.analyser import Analyser
 from imaging.inference.engines.engine import Arrays, Engine, Identity
 from imaging.inference.engines.registry import load
 from imaging.inference.golden import check
-from imaging.roles.memory import memory_limit
+from imaging.memory import memory_limit
 
 
 @pytest.fixture

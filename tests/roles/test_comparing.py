@@ -14,6 +14,7 @@ from imaging.domain.settling import Patience
 from imaging.domain.source import Source
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import split_part_10
+from imaging.inference.compare import compare
 from imaging.ledger import copies, migrate, receiving, tables
 from imaging.ledger.jobs import MOST_DEATHS
 from imaging.ledger.receiving import Receipt
@@ -45,7 +46,7 @@ def test_the_newer_is_told_by_its_creation_and_never_by_its_files_name(tmp_path:
     old = written(tmp_path / early, drawn(AccessionNumber="OLD", InstanceCreationTime="080000", **at))
     new = written(tmp_path / late, drawn(AccessionNumber="NEW", InstanceCreationTime="093000.5", **at))
     for sources in ((old, new), (new, old)):
-        found = distinct(sources)
+        found = distinct(sources, compare)
         assert ([each.header.accession_number for each in found.sources], found.conflicts) == (["NEW"], 0)
 
 
@@ -53,16 +54,19 @@ def test_without_times_the_digests_decide_and_the_order_of_files_does_not(tmp_pa
     one = written(tmp_path / "a.dcm", drawn(AccessionNumber="ONE", InstanceCreationDate=""))
     other = written(tmp_path / "b.dcm", drawn(AccessionNumber="OTHER", InstanceCreationDate="20261124"))
     renamed = written(tmp_path / "0.dcm", drawn(AccessionNumber="OTHER", InstanceCreationDate="20261124"))
-    used = {distinct(each).sources[0].header.accession_number for each in ((one, other), (other, one), (renamed, one))}
+    used = {
+        distinct(each, compare).sources[0].header.accession_number
+        for each in ((one, other), (other, one), (renamed, one))
+    }
     assert len(used) == 1
 
 
 def test_the_same_bytes_under_two_names_are_one_object_and_other_pixels_are_one_conflict(tmp_path: Path) -> None:
     sources = [written(tmp_path / name, drawn()) for name in ("a.dcm", "b.dcm")]
-    assert distinct(sources).conflicts == 0
+    assert distinct(sources, compare).conflicts == 0
     for number in range(2):
         sources.append(written(tmp_path / f"other-{number}.dcm", drawn(PixelData=bytes([number + 1]) * 64 * 64 * 2)))
-    found = distinct(sources)
+    found = distinct(sources, compare)
     assert (len(found.sources), found.conflicts) == (1, 1)
 
 
@@ -72,7 +76,8 @@ class Desk:
     def __init__(self, home: Path, clock: TurnedClock) -> None:
         self.ledger, self.spool = Ledger(home, clock=clock), FolderSpool(home / "spool", 0)
         migrate.migrate(self.ledger)
-        self.comparing = Comparing(self.ledger, self.spool, Watch(home, "worker-0", lambda job: None), "worker-0:1")
+        watch = Watch(home, "worker-0", lambda job: None)
+        self.comparing = Comparing(self.ledger, self.spool, watch, "worker-0:1", compare)
         for name, image in (("one", drawn()), ("two", drawn(AccessionNumber="NEW"))):
             source = written(self.spool.path(name), image)
             receipt = Receipt(source.header, name, 1, None, name, name)

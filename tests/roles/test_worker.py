@@ -28,9 +28,7 @@ from imaging.domain.source import Source
 from imaging.ledger import leasing, migrate, tables, views, wakeups, workers
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import load_models
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
-from imaging.roles.hung import Hung
 from imaging.roles.owner import owner_of
 from imaging.roles.pipeline import Task
 from imaging.roles.worker import _PAUSES_S, Worker, WorkerConfig
@@ -141,17 +139,21 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
     ledger.begin_boot()
+    begun: list[Worker] = []
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
         told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
         worker = Worker(ledger, told)
+        begun.append(worker)
         (job,) = leasing.lease(ledger, worker._owner, Wanted({"small-film"}))
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
         card = worker.serving.catalogue.model("small-film")
         return Desk(tmp_path, ledger, worker, Task(job, card, sources, is_alone=True))
 
     yield make
+    for each in begun:
+        each.close()
     ledger.close()
 
 
@@ -264,12 +266,13 @@ def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobo
     _, data = a_film(2, "two workers")
     spool = FolderSpool(home / "spool")
     spool.link(spool.write([data]), "key-")
-    cards = {card.id: card for card in load_models([models]).models}
     study_id = queued(ledger, models=["small-film", "small-volume", "nobodys"])
 
     def begin(name: str, lacks: str) -> tuple[threading.Event, threading.Thread]:
-        Hung(home / "run", name).note(cards[lacks])
-        told = WorkerConfig(name, str(home), "", [str(models)], [], 3000.0, 1, "en")
+        its = tmp_path / name
+        shutil.copytree(models, its)
+        (its / lacks / "model.onnx").write_bytes(b"no network")
+        told = WorkerConfig(name, str(home), "", [str(its)], [], 3000.0, 1, "en")
         worker = Worker(ledger, told)
         worker.serving.warm()
         stop = threading.Event()
@@ -327,6 +330,7 @@ def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_s
 ) -> None:
     node = serve("--models", str(write_endless(models, seconds=1.0)))
     before = node.children()["worker"]
+    confined = confined_of(before)
     held = send(node, tmp_path / "films", seed=1)
 
     eventually(
@@ -334,6 +338,7 @@ def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_s
     )
     assert results(node, held)["endless-film"]["reason"] == "timed-out"
     eventually(lambda: node.children().get("worker", before) != before, 5, "another worker")
+    eventually(lambda: not Path(f"/proc/{confined}").exists(), 5, "the end of what ran the network")
 
     other = send(node, tmp_path / "films", seed=2)
     eventually(lambda: results(node, other)["small-film"]["state"] == "analysed", 20, "another study's answer")
@@ -357,8 +362,15 @@ def test_a_film_is_answered_while_a_volume_holds_its_engine_and_others_wait_behi
     eventually(lambda: results(node, film).get("small-film", {}).get("state") == "analysed", 20, "the film's answer")
 
 
+def confined_of(worker: int) -> int:
+    """The process that decodes and runs networks for a worker."""
+    (pid,) = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    return int(pid)
+
+
+@pytest.mark.parametrize("killed", ["the worker", "what runs its networks"])
 def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again(
-    serve: Callable[..., Node], models: Path, tmp_path: Path
+    serve: Callable[..., Node], models: Path, tmp_path: Path, killed: str
 ) -> None:
     node = serve("--models", str(write_endless(models, seconds=100.0)))
     uid = send(node, tmp_path / "films", seed=1)
@@ -369,8 +381,14 @@ def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again
             return bool(found.get("state") == "leased" and found["deaths"] == deaths and "worker" in node.children())
 
         eventually(begun, 30, f"try {death + 1}")
-        os.kill(node.children()["worker"], signal.SIGKILL)
+        worker = node.children()["worker"]
+        confined = confined_of(worker)
+        os.kill(worker if killed == "the worker" else confined, signal.SIGKILL)
+        eventually(lambda pid=confined: not Path(f"/proc/{pid}").exists(), 5, "the end of what ran the network")
 
+    if killed != "the worker":
+        told = {each["name"]: each for each in node.status()["roles"]}
+        assert "was killed by signal 9" in told["worker-0"]["error"]
     eventually(lambda: results(node, uid)["endless-film"]["state"] == "failed", 30, "giving up")
     assert results(node, uid)["endless-film"]["reason"] == "poison"
     assert results(node, uid)["small-film"]["state"] == "analysed"
@@ -428,7 +446,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
         told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
         worker = Worker(ledger, told)
         worker.serving.warm()
-        worker.serving.copies.close()  # as its end does
+        worker.close()
         (known,) = rows(ledger, tables.model)
         (copy,) = (each.name for each in (home / "models").iterdir() if each.is_dir())
         assert bool(known["why"]) != known["is_served"]

@@ -1,0 +1,130 @@
+"""A model in the confined process: what `imaging.inference.analyser` offers, asked from outside."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from imaging.confined.client import Confined, Ended
+from imaging.domain.card import Card
+from imaging.domain.faults import Told, fingerprint
+from imaging.domain.findings import Answer, ImageRef, State
+from imaging.domain.reasons import Reason
+from imaging.domain.same_image import Judgement
+from imaging.domain.source import Source
+
+LOADING_S: Final = 60.0
+"""What reading and loading a network may take, beside what its card allows a job."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study's input, which lies in the confined process under a number. `images`: of the whole study."""
+
+    number: int
+    images: tuple[ImageRef, ...]
+
+
+class ConfinedAnalyser:
+    """A model, loaded once. `site_words`: by which its card was read. Calls from several threads are safe.
+
+    Where the process is gone, every call raises Ended, but for those that say what they do then. Started anew, it
+    loads the model at the next call.
+    """
+
+    def __init__(self, confined: Confined, card: Card, site_words: Sequence[str] = ()) -> None:
+        self.card = card
+        self.together = 1
+        self._confined, self._site_words = confined, list(site_words)
+        self._opened_in, self._opening = 0, threading.Lock()
+
+    def warm(self) -> None:
+        """Loads the engine, runs it once, and learns how many studies had best be run at once. Raises Told."""
+        self.together = self._ask("warm", seconds=LOADING_S + self.card.engine.seconds)
+
+    def proof(self) -> str:
+        """What the golden case has to be run again for, if it changes. Raises Told."""
+        return str(self._ask("proof"))
+
+    def golden_faults(self) -> tuple[str, ...]:
+        """In what the golden case does not come out, or why it cannot be run; empty where it comes out."""
+        try:
+            return tuple(self._ask("golden", seconds=LOADING_S + 2 * self.card.engine.seconds))
+        except Exception as error:  # noqa: BLE001 (whatever keeps it from running keeps the model from being served)
+            return (fingerprint(error),)
+
+    def prepared(
+        self, sources: Sequence[Source], *, is_chosen: bool = False, seconds: float | None = None
+    ) -> Prepared | Answer:
+        """What the engine takes of a study, or how it ends without. `is_chosen`: whatever the gates would say."""
+        headers = [source.header.to_json() for source in sources]
+        images = tuple(source.ref for source in sources)
+        try:
+            said = self._ask("prepare", sources, seconds, headers=headers, is_chosen=is_chosen)
+            return Answer.from_json(said["answer"]) if "answer" in said else Prepared(said["prepared"], images)
+        except Ended:
+            raise
+        except Exception as error:  # noqa: BLE001 (of the study, whatever happened to it)
+            return _ended_by(error, images)
+
+    def run(self, prepared: Sequence[Prepared], *, is_alone: bool = True, seconds: float | None = None) -> list[Answer]:
+        """The outcomes of prepared studies, in their order. `is_alone`: no other run is expected meanwhile."""
+        try:
+            numbers = [each.number for each in prepared]
+            said = self._ask("run", seconds=seconds, prepared=numbers, is_alone=is_alone)
+            return [Answer.from_json(answer) for answer, _ in zip(said, prepared, strict=True)]
+        except Ended:
+            raise
+        except Exception as error:  # noqa: BLE001 (of these studies)
+            return [_ended_by(error, each.images) for each in prepared]
+
+    def analyse(self, sources: Sequence[Source], *, is_chosen: bool = False, seconds: float | None = None) -> Answer:
+        """The model's answer for a study. `seconds`: for each of its two steps; the process is ended beyond."""
+        prepared = self.prepared(sources, is_chosen=is_chosen, seconds=seconds)
+        return prepared if isinstance(prepared, Answer) else self.run([prepared], seconds=seconds)[0]
+
+    def of_nothing(self, image: ImageRef) -> Answer:
+        """What a film's network says of an empty film. Raises Told."""
+        return Answer.from_json(self._ask("of_nothing", seconds=LOADING_S, image=list(vars(image).values())))
+
+    def close(self) -> None:
+        """Gives the engine's memory back; the next run loads it again. One that was not loaded has none."""
+        if self._opened_in == self._confined.starts:
+            self._ask("close")
+
+    def _ask(self, do: str, sources: Sequence[Source] = (), seconds: float | None = None, **said: object) -> Any:
+        with self._opening:
+            if self._opened_in != self._confined.starts:
+                self._confined.ask("open", self._of_card())
+                self._opened_in = self._confined.starts
+        return self._confined.ask(do, {"model": self.card.id, **said}, sources, seconds)
+
+    def _of_card(self) -> dict[str, object]:
+        return {
+            "model": self.card.id,
+            "folder": str(self.card.folder.absolute()),
+            "digest": self.card.digest,
+            "kept": str(self._confined.weights(self.card)),
+            "site_words": self._site_words,
+        }
+
+
+def _ended_by(error: Exception, images: tuple[ImageRef, ...]) -> Answer:
+    if isinstance(error, MemoryError):
+        return Answer(State.NOT_ANALYSED, reason=Reason("memory"), images=images)
+    return Answer(State.FAILED, fault=str(error) if isinstance(error, Told) else fingerprint(error), images=images)
+
+
+def check(confined: Confined, card: Card) -> tuple[str, ...]:
+    """In what a model's golden case does not come out, within the limits of a job. The process is there afterwards."""
+    analyser = ConfinedAnalyser(confined, card)
+    faults = analyser.golden_faults()
+    confined.restart_if_ended()
+    analyser.close()
+    return faults
+
+
+def compare(confined: Confined, first: Source, second: Source) -> Judgement:
+    """What the second object is to the first. Raises OSError where a file cannot be had."""
+    headers = [each.header.to_json() for each in (first, second)]
+    return Judgement.from_json(confined.ask("compare", {"headers": headers}, [first, second]))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -252,8 +253,6 @@ def test_whatever_a_model_does_when_it_reads_a_study_the_job_fails_and_the_feede
     task = known.worker.prepare(known.task.job, is_alone=True)
     assert isinstance(task.prepared, Answer)
     assert (task.prepared.state, "AttributeError" in task.prepared.why) == ("failed", True)
-    monkeypatch.setattr(analyser, "_loaded", None)
-    assert known.worker.together("small-film") == 1
 
 
 def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobody_serves_a_third(

@@ -103,7 +103,8 @@ def conflicts(node: Node, image: Dataset) -> list[dict[str, Any]]:
 
 
 def files(home: Path) -> list[Path]:
-    return sorted(file for file in (home / "spool").rglob("*.dcm"))
+    """The objects that were received."""
+    return sorted(file for file in (home / "spool").rglob("*.dcm") if file.parent.name != "out")
 
 
 # Law 1 ---------------------------------------------------------------------------------------------------------------

@@ -196,11 +196,6 @@ class FindingSpec:
     is_map: ClassVar[bool]
     """Whether the output has a value for each voxel of the input, rather than one for all of it."""
 
-    @property
-    def channels(self) -> int:
-        """How many channels the output has at least: this one, and something to choose from for a softmax."""
-        return max(self.channel + 1, 2 if self.activation == "softmax" else 1)
-
 
 @dataclass(frozen=True)
 class LabelSpec(FindingSpec):

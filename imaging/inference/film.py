@@ -61,8 +61,10 @@ class Film:
         """
         if shape is None:
             picture, image = self.grey(), self.image(*self.shape)
+        elif aspect == "stretch":
+            picture, image = self.shrink(*shape), self.image(*shape)
         else:
-            picture, image = _FITTED[aspect](self, shape)
+            picture, image = (_padded_to if aspect == "pad" else _cropped)(self, shape)
         return Array(picture[None], image=image if image is None or image.any() else None)
 
     def grey(self) -> Grey:
@@ -126,10 +128,6 @@ class Film:
         return values
 
 
-def _stretched(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
-    return film.shrink(*shape), film.image(*shape)
-
-
 def _cropped(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
     scale = max(wanted / size for wanted, size in zip(shape, film.shape, strict=True))
     rows, columns = (max(wanted, round(size * scale)) for wanted, size in zip(shape, film.shape, strict=True))
@@ -149,9 +147,6 @@ def _padded_to(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
     whole = np.ones(shape, np.bool_)
     whole[place] = image
     return canvas, whole
-
-
-_FITTED: Final = {"stretch": _stretched, "crop": _cropped, "pad": _padded_to}
 
 
 @lru_cache(maxsize=64)

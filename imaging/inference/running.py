@@ -31,16 +31,23 @@ def through(engine: Engine, card: Card, items: Sequence[Item], *, is_alone: bool
     named = [{card.engine.inputs[role]: values for role, values in item.arrays.items()} for item in items]
     if card.engine.window is not None:
         return [_patched(run, arrays, card.engine.window) for arrays in named]
-    return [ran for batch in _batches(named, engine.together) for ran in _timed(run, batch)]
+    done: list[Ran] = []
+    for batch in _batches(named, engine.together):
+        began = time.perf_counter()
+        rows = _rows(run, batch)
+        ms = 1000 * (time.perf_counter() - began) / len(batch)
+        done += [Ran(row, ms) for row in rows]
+    return done
 
 
 def _patched(run: Run, arrays: Arrays, window: Window) -> Ran:
     began = time.perf_counter()
+    came: Arrays | Exception
     try:
-        outputs, patches = slide(run, arrays, window)
+        came, patches = slide(run, arrays, window)
     except Exception as error:  # noqa: BLE001 - it becomes the answer of whom it concerns
-        return Ran(error, _ms(began))
-    return Ran(outputs, _ms(began), patches)
+        came, patches = error, 0
+    return Ran(came, 1000 * (time.perf_counter() - began), patches)
 
 
 def _batches(items: Sequence[Arrays], together: int) -> Iterator[list[Arrays]]:
@@ -48,12 +55,6 @@ def _batches(items: Sequence[Arrays], together: int) -> Iterator[list[Arrays]]:
     for _, same in groupby(items, key=lambda arrays: [each.shape for each in arrays.values()]):
         alike = list(same)
         yield from (alike[first : first + together] for first in range(0, len(alike), together))
-
-
-def _timed(run: Run, batch: Sequence[Arrays]) -> list[Ran]:
-    began = time.perf_counter()
-    rows = _rows(run, batch)
-    return [Ran(row, _ms(began) / len(batch)) for row in rows]
 
 
 def _rows(run: Run, batch: Sequence[Arrays]) -> list[Arrays | Exception]:
@@ -66,7 +67,3 @@ def _rows(run: Run, batch: Sequence[Arrays]) -> list[Arrays | Exception]:
             return [error]
         half = len(batch) // 2
         return _rows(run, batch[:half]) + _rows(run, batch[half:])
-
-
-def _ms(began: float) -> float:
-    return 1000 * (time.perf_counter() - began)

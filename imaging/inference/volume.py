@@ -297,27 +297,6 @@ class Volume:
         share: Vector = thick * (self.spacing_mm[0] * self.spacing_mm[1] / 1000)
         return share
 
-    @property
-    def facts(self) -> dict[str, str]:
-        """How the volume was made, for the report."""
-        row, column = self.spacing_mm
-        gaps = self.laid.gaps_mm
-        gap = f"{np.median(gaps):.3g}" if self.laid.kind == "even" else f"{gaps.min():.3g}-{gaps.max():.3g}"
-        said = {
-            "slices": str(len(self.values)),
-            "spacing_mm": f"{gap}x{row:.4g}x{column:.4g}",
-            "volume": self.laid.kind,
-        }
-        if self.laid.tilt_degrees:
-            said["tilt_degrees"] = f"{self.laid.tilt_degrees:.1f}"
-        if self.padding:
-            said["padding_voxels"] = str(self.padding)
-        if self.dropped:
-            said["slices_repeated"] = str(self.dropped)
-        if self.laid.missing:
-            said["slices_missing"] = str(self.laid.missing)
-        return said
-
 
 def held(inside: NDArray[np.bool_]) -> slice:
     """From the first to the last that is true; nothing, from 0 to 0, where none is."""

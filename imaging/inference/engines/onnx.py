@@ -86,18 +86,15 @@ class OnnxEngine:
         return {name: np.concatenate([part[name] for part in parts]) for name in self._card.engine.outputs}
 
     def _run(self, session: Any, arrays: Arrays) -> Arrays:
-        names = self._card.engine.outputs
+        names, given = self._card.engine.outputs, next(iter(arrays.values())).shape
         with _in_its_words("the network cannot be run", _without_values):
             came = session.run(list(names), dict(arrays), self._run_options)
-        given = next(iter(arrays.values())).shape
-        return {name: self._checked(name, given, each) for name, each in zip(names, came, strict=True)}
-
-    def _checked(self, name: str, given: tuple[int, ...], came: Any) -> Tensor:
-        if not isinstance(came, np.ndarray) or came.dtype.kind not in "fiub":
-            raise Told(f"the network's output {name} is no tensor of numbers")
-        if fault := shape_fault(self._card, name, given, came.shape):
-            raise Told(fault)
-        return came.astype(np.float32, copy=False)
+        for name, values in zip(names, came, strict=True):
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+                raise Told(f"the network's output {name} is no tensor of numbers")
+            if fault := shape_fault(self._card, name, given, values.shape):
+                raise Told(fault)
+        return {name: values.astype(np.float32, copy=False) for name, values in zip(names, came, strict=True)}
 
     def close(self) -> None:
         """As the Protocol says."""

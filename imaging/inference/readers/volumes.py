@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
+
 from imaging.domain.card import Card, Input, VolumeInput
 from imaging.domain.gates import Verdict
 from imaging.domain.source import Source
@@ -39,7 +41,7 @@ def _item(card: Card, role: str, volume: Volume, whole: Sequence[Volume], acquis
 
 def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:
     """How each stack was made, stack by stack where there are several. `stacks`: of each acquisition, how many."""
-    every = [each.volume.facts for each in items]
+    every = [_facts_of(each.volume) for each in items]
     names = sorted({name for each in every for name in each})
     facts = {name: "; ".join(dict.fromkeys(each[name] for each in every if name in each)) for name in names}
     facts["slices"] = "; ".join(each["slices"] for each in every)
@@ -48,3 +50,20 @@ def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:
     if len(items) > 1:
         facts["stacks"] = "; ".join(map(str, stacks))
     return facts
+
+
+def _facts_of(volume: Volume) -> dict[str, str]:
+    """How a volume was made."""
+    laid, (row, column) = volume.laid, volume.spacing_mm
+    gaps = laid.gaps_mm
+    gap = f"{np.median(gaps):.3g}" if laid.kind == "even" else f"{gaps.min():.3g}-{gaps.max():.3g}"
+    said = {
+        "slices": str(len(volume.values)),
+        "spacing_mm": f"{gap}x{row:.4g}x{column:.4g}",
+        "volume": laid.kind,
+        "tilt_degrees": f"{laid.tilt_degrees:.1f}" if laid.tilt_degrees else "",
+        "padding_voxels": str(volume.padding or ""),
+        "slices_repeated": str(volume.dropped or ""),
+        "slices_missing": str(laid.missing or ""),
+    }
+    return {name: value for name, value in said.items() if value}

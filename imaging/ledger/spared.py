@@ -25,14 +25,15 @@ class _Found(Generic[T]):
 class Spared(Generic[T]):
     """A value of the ledger's present revision, or of an earlier one while finding it again would take too much.
 
-    `cost`: seconds spent so far, by which is told how much finding it takes.
+    `cost`: seconds spent so far, by which is told how much finding it takes: of this thread, in which SQLite works. A
+    server of PostgreSQL works in its own time.
     """
 
     def __init__(
         self,
         find: Callable[[], T],
         revision: Callable[[], object],
-        cost: Callable[[], float] = time.monotonic,
+        cost: Callable[[], float] = time.thread_time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find, self._revision, self._cost, self._clock = find, revision, cost, clock

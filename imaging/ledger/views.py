@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -52,8 +51,7 @@ class LedgerWorklist:
     def __init__(self, ledger: Ledger, health: Callable[[], Health] = Health) -> None:
         self._ledger, self._health = ledger, health
         self._revision = Revision(ledger)
-        cost = time.thread_time if ledger.is_sqlite else time.monotonic  # SQLite works in this very thread
-        self._states = Spared(partial(_states_of, ledger), self._revision.now, cost)
+        self._states = Spared(partial(_states_of, ledger), self._revision.now)
 
     def listing(self, asked: Asked) -> Listing:
         states, study = self.states(), tables.study

@@ -206,7 +206,7 @@ def at_rest(node: Node, answered: bool) -> None:
         tried = {each["name"] for each in said["peers"]} >= {"DOWN", "FULL"} and said["dead_letters"]
         return bool(tried and said["deliveries"]["delivered"] >= 5)
 
-    eventually(look, what="the end of the work")
+    eventually(look, 90, "the end of the work")  # a study that was contradicted has its next revision after 60 s
 
 
 def ask_pages(node: Node) -> None:

@@ -51,7 +51,10 @@ class Serving:
         self._unserved, self._looked = frozenset[str](), -LOOK_S
 
     def warm(self) -> None:
-        """Copies and loads all weights; a model whose golden case does not hold here is disabled, visibly."""
+        """Copies and loads all weights, and says which models are served.
+
+        A model whose golden case does not hold here is disabled, visibly.
+        """
         every, disabled = self.catalogue.models, self.catalogue.disabled
         views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
         for name, why in disabled.items():
@@ -62,6 +65,7 @@ class Serving:
         for card in self.served():
             if not card.is_volume:
                 self._rehearse(rehearse_report, card)
+        workers.serve(self._ledger, self._name, self.analysers)
 
     def _admit(self, card: Card) -> None:
         for each in warnings(card):
@@ -105,10 +109,6 @@ class Serving:
     def served(self) -> list[Card]:
         """The cards of the models that this worker serves."""
         return [card for card in self.catalogue.models if card.id in self.analysers]
-
-    def begin(self) -> None:
-        """Says that this worker is ready: from now on it is asked for these models."""
-        workers.serve(self._ledger, self._name, self.analysers)
 
     def wanted(self, *, are_volumes: bool) -> frozenset[str]:
         """The models of whose jobs a lane takes: those served here, and with the films also those that nobody serves.

@@ -100,7 +100,6 @@ class Worker:
     def work(self, stop: threading.Event) -> None:
         """Analyses until `stop` is set."""
         self._stop = stop
-        self.serving.begin()
         has_volumes = any(card.is_volume for card in self.serving.served())
         lanes = [Lane("films", self._threads, FILMS_READY, False if has_volumes else None)]
         lanes += [Lane("volumes", 1, VOLUMES_READY, True)] if has_volumes else []

@@ -154,9 +154,11 @@ class Settler:
         self._ledger, self._cards, self._patience, self._disbelieved = ledger, cards, patience, disbelieved
         self._replaying = Replaying(ledger, cards, disbelieved)
         self._tries: Counter[int] = Counter()
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event, first: Callable[[], None] = lambda: None) -> None:
         """Looks until `stop` is set, whatever becomes of the ledger meanwhile. `first`: done before each look."""
+        self._stop = stop
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
         # A study that comes meanwhile is due no sooner, so that nobody has to wake this for it.
         longest = max(0.1, min(LOOK_S, self._patience.film_s, self._patience.volume_open_s))
@@ -176,7 +178,8 @@ class Settler:
             return self.look()
         except Exception as error:  # a database that is away, say: what is due stays so
             log.exception("studies_not_looked_at error=%s", type(error).__name__)
-            return self._ledger.clock.tick() + LOOK_S
+            self._stop.wait(LOOK_S)
+            return self._ledger.clock.tick()
 
     def look(self) -> float | None:
         """Settles what is whole, and then some of what is asked for again; the tick at which to look again."""

@@ -48,7 +48,10 @@ class Serving:
         self._unserved, self._looked = frozenset[str](), -LOOK_S
 
     def warm(self) -> None:
-        """Copies and loads all weights; a model whose golden case does not hold here is disabled, visibly."""
+        """Copies and loads all weights, and says which models are served.
+
+        A model whose golden case does not hold here is disabled, visibly.
+        """
         every, disabled = self.catalogue.models, self.catalogue.disabled
         views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
         elsewhere = workers.served(self._ledger, besides=self._name) or frozenset()
@@ -61,6 +64,7 @@ class Serving:
         for card in self.served():
             if card.lane is Lane.FILMS:
                 self._rehearse(rehearse_report, card)
+        workers.serve(self._ledger, self._name, self.analysers)
 
     def say_how_confined(self) -> None:
         """Into the log, as a warning where the process that runs networks may do more than it need."""
@@ -108,10 +112,6 @@ class Serving:
     def served(self) -> list[Card]:
         """The cards of the models that this worker serves."""
         return [card for card in self.catalogue.models if card.id in self.analysers]
-
-    def begin(self) -> None:
-        """Says that this worker is ready: from now on it is asked for these models."""
-        workers.serve(self._ledger, self._name, self.analysers)
 
     def wanted(self, lane: Lane) -> frozenset[str]:
         """The models of whose jobs a lane takes: those served here, and with the films also those that nobody serves.

@@ -56,8 +56,9 @@ class Watch:
 
     def _write(self) -> None:
         line = " ".join(str(job) for _, jobs in self._running.values() for job in jobs).encode()
-        os.pwrite(self._file, line, 0)
-        os.ftruncate(self._file, len(line))
+        with contextlib.suppress(OSError):  # a full disk: should the worker die now, its jobs' death is not counted
+            os.pwrite(self._file, line, 0)
+            os.ftruncate(self._file, len(line))
 
     def _look(self) -> None:
         while True:

@@ -115,7 +115,6 @@ class Worker:
     def work(self, stop: threading.Event) -> None:
         """Analyses until `stop` is set."""
         self._stop = stop
-        self.serving.begin()
         has_volumes = any(card.lane is Lane.VOLUMES for card in self.serving.served())
         lanes = [RunningLane(Lane.FILMS, self._threads, FILMS_READY, False if has_volumes else None)]
         lanes += [RunningLane(Lane.VOLUMES, 1, VOLUMES_READY, True)] if has_volumes else []

@@ -229,6 +229,14 @@ def test_a_job_whose_answer_cannot_be_written_down_comes_back_at_once_without_a_
     assert (job["state"], job["attempts"], known.reports()) == ("queued", 0, [])
 
 
+def test_a_disk_without_room_to_note_what_is_under_way_fails_no_job(desk: Callable[..., Desk]) -> None:
+    known = desk()
+    with Path("/dev/full").open("r+b", buffering=0) as nowhere:
+        os.dup2(nowhere.fileno(), known.worker._watch._file)
+    known.worker.conclude(known.task, REFUSED)
+    assert [each["state"] for each in rows(known.ledger, tables.job)] == ["not_analysed"]
+
+
 def test_a_job_whose_answer_the_ledger_never_takes_fails_with_words_and_does_not_come_back(
     desk: Callable[..., Desk],
 ) -> None:

@@ -15,6 +15,8 @@ from imaging.domain.source import Source
 
 LOADING_S: Final = 60.0
 """What reading and loading a network may take, beside what its card allows a job."""
+GOLDEN_S: Final = 10.0
+"""What a golden case may take, beside what its card allows for two jobs: it is the first."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,12 @@ class ConfinedAnalyser:
         return str(self._ask("proof"))
 
     def golden_faults(self) -> tuple[str, ...]:
-        """In what the golden case does not come out, or why it cannot be run; empty where it comes out."""
+        """In what the golden case does not come out, or why it cannot be run; empty where it comes out.
+
+        To be called once the model is warm.
+        """
         try:
-            return tuple(self._ask("golden", seconds=LOADING_S + 2 * self.card.engine.seconds))
+            return tuple(self._ask("golden", seconds=GOLDEN_S + 2 * self.card.engine.seconds))
         except Exception as error:  # noqa: BLE001 (whatever keeps it from running keeps the model from being served)
             return (fingerprint(error),)
 
@@ -118,7 +123,12 @@ def _ended_by(error: Exception, images: tuple[ImageRef, ...]) -> Answer:
 def check(confined: Confined, card: Card) -> tuple[str, ...]:
     """In what a model's golden case does not come out, within the limits of a job. The process is there afterwards."""
     analyser = ConfinedAnalyser(confined, card)
-    faults = analyser.golden_faults()
+    try:
+        analyser.warm()
+    except Exception as error:  # noqa: BLE001 (it cannot be served, whatever it is)
+        faults: tuple[str, ...] = (str(error) if isinstance(error, Told) else fingerprint(error),)
+    else:
+        faults = analyser.golden_faults()
     confined.restart_if_ended()
     analyser.close()
     return faults

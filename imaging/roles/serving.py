@@ -103,6 +103,7 @@ class Serving:
             return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}", ""
         if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
             faults = analyser.golden_faults()
+            self._confined.restart_if_ended()
             if faults:
                 analyser.close()
                 return "; ".join(faults), ""

@@ -45,7 +45,7 @@ def read(
 def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> Item:
     hold_memory(card, [source.header])
     with timed(timings, "read"):
-        film = read_film(read_file(source.path), turn_of(source.header.patient_orientation))
+        film = read_film(read_file(source), turn_of(source.header.patient_orientation))
     with timed(timings, "prepare"):
         array = prepare(film.array, card.prepare)
     return Item({role: array.values}, (source.ref,))

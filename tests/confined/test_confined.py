@@ -187,7 +187,7 @@ def test_it_ends_with_its_parent(kind: str, tmp_path: Path) -> None:
 def test_a_model_that_never_ends_is_found_by_the_check_and_the_next_one_is_checked(
     cards: dict[str, Card], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confined_analyser, "LOADING_S", -10.0)  # its card allows 10 s
+    monkeypatch.setattr(confined_analyser, "LOADING_S", -5.0)  # its card allows 5.0001 s
     with Confined(cards.values(), threads=1, memory_mb=None) as process:
         process.confinement  # noqa: B018 (its start is not part of it)
         engine = cards["small-volume"].engine

@@ -26,7 +26,8 @@ class Box:
 
     def svg(self) -> str:
         middle = self.x + self.width / 2
-        said = [f'<text x="{middle:g}" y="{self.y + 22}" class="name">{escape(self.name)}</text>']
+        size, down = ("inside", 19) if self.kind == "inner" else ("name", 22)
+        said = [f'<text x="{middle:g}" y="{self.y + down}" class="{size}">{escape(self.name)}</text>']
         said += [
             f'<text x="{middle:g}" y="{self.y + 42 + 17 * at}" class="line">{escape(line)}</text>'
             for at, line in enumerate(self.lines)
@@ -57,11 +58,12 @@ class Arrow:
 
 PROCESSES: Final = (
     Box(200, 62, 150, 100, "node", ("receives objects,", "tells when a study", "is complete")),
-    Box(380, 62, 150, 100, "worker", ("analyses, builds", "and verifies", "the reports")),
+    Box(380, 62, 150, 100, "worker", ("takes jobs, builds", "and verifies reports")),
     Box(560, 62, 150, 100, "deliver", ("sends reports,", "tries again")),
     Box(380, 368, 330, 54, "web", ("the worklist, alarms",)),
 )
 OTHERS: Final = (
+    Box(388, 126, 134, 30, "pixels, networks: confined", (), "inner"),
     Box(10, 77, 130, 70, "modality", ("or PACS: sends", "studies"), "outside"),
     Box(800, 77, 150, 70, "PACS", ("takes the reports",), "outside"),
     Box(800, 360, 150, 70, "radiologist", ("reads by the list",), "outside"),
@@ -96,6 +98,8 @@ text { font-family: sans-serif; text-anchor: middle; fill: #1d2733; }
 .words { font-size: 12px; fill: #44566c; }
 .process { fill: #e3eefb; stroke: #2f6db5; stroke-width: 1.5; }
 .store { fill: #fdf3dc; stroke: #a9781c; stroke-width: 1.5; }
+.inside { font-size: 10px; }
+.inner { fill: #ffffff; stroke: #a33a2c; stroke-width: 1.5; }
 .outside { fill: #ffffff; stroke: #6b7a8c; stroke-width: 1.5; }
 .serve { fill: none; stroke: #2f6db5; stroke-dasharray: 6 4; }
 .home { fill: none; stroke: #a9781c; stroke-dasharray: 6 4; }

@@ -104,7 +104,7 @@ def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
     if len(studies) != 1:
         raise Failed(f"one study is wanted, and there are {len(studies)} in {', '.join(map(str, paths))}")
     (sources,) = studies.values()
-    with Confined([card], threads=cores(), memory_mb=settings_of(asked).worker_memory_mb) as confined:
+    with Confined([card], threads=cores(), memory_mb=settings_of(asked).memory_of_a_worker_mb) as confined:
         try:
             case = write_case(card, sources, ConfinedAnalyser(confined, card).analyse)
         except Told as why:
@@ -140,7 +140,7 @@ def _warn(cards: Sequence[Card]) -> None:
 
 
 def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> int:
-    with Confined(cards, threads=cores(), memory_mb=settings_of(asked).worker_memory_mb) as confined:
+    with Confined(cards, threads=cores(), memory_mb=settings_of(asked).memory_of_a_worker_mb) as confined:
         results = {card.id: check(confined, card) for card in cards}
     if asked.json:
         faults = {name: list(each) for name, each in results.items()}

@@ -10,6 +10,7 @@ from inference_cases import AXIAL, MR, read_volume, shared, sheared_box, source_
 
 from imaging.domain.card import Step, VolumeInput
 from imaging.domain.reasons import NotAnalysable
+from imaging.inference.readers.volumes import facts_of
 from imaging.inference.volume import Volume
 from imaging.preparation.registry import prepare
 
@@ -112,7 +113,7 @@ def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path)
     )
     volume = read_volume(sources, ANY)
     assert volume.laid.tilt_degrees == pytest.approx(20, abs=0.01)
-    assert volume.facts["tilt_degrees"] == "20.0"
+    assert facts_of(volume)["tilt_degrees"] == "20.0"
     grid = volume.grid(toward="SAR", spacing_mm=(2.0, 1.0, 1.0))
     assert np.allclose(grid.axes @ grid.axes.T, np.eye(3))
     seen = grid.to_patient(np.argwhere(volume.resample(grid) > 500))
@@ -151,7 +152,7 @@ def test_missing_slices_are_refused_by_number_or_interpolated_as_the_card_says(t
     with pytest.raises(NotAnalysable, match="slices-missing: 3"):
         read_volume(sources, ANY)
     volume = read_volume(sources, VolumeInput("ct", ("CT",), missing="interpolate"))
-    assert volume.facts["slices_missing"] == "3"
+    assert facts_of(volume)["slices_missing"] == "3"
     assert volume.grid().shape[0] == 20
 
 

@@ -261,7 +261,7 @@ def test_a_copy_that_is_judged_while_its_study_settles_leaves_it_to_be_looked_at
 ) -> None:
     study_id = receive(nodes.one, film()).study_id
     assert receive(nodes.one, film(), "other bytes").is_unjudged
-    pair, seen = copies.claim(nodes.other), candidate(nodes.one, study_id)
+    pair, seen = copies.claim(nodes.other, "worker-0:1"), candidate(nodes.one, study_id)
     assert pair is not None
     clock.advance(1)
     judged = Judgement(Kind.CORRECTION, "", pair.second[1], True)

@@ -41,7 +41,7 @@ def _item(card: Card, role: str, volume: Volume, whole: Sequence[Volume], acquis
 
 def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:
     """How each stack was made, stack by stack where there are several. `stacks`: of each acquisition, how many."""
-    every = [_facts_of(each.volume) for each in items]
+    every = [facts_of(each.volume) for each in items]
     names = sorted({name for each in every for name in each})
     facts = {name: "; ".join(dict.fromkeys(each[name] for each in every if name in each)) for name in names}
     facts["slices"] = "; ".join(each["slices"] for each in every)
@@ -52,7 +52,7 @@ def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:
     return facts
 
 
-def _facts_of(volume: Volume) -> dict[str, str]:
+def facts_of(volume: Volume) -> dict[str, str]:
     """How a volume was made."""
     laid, (row, column) = volume.laid, volume.spacing_mm
     gaps = laid.gaps_mm

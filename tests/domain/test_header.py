@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -156,6 +157,8 @@ def test_no_date_fails(said: str) -> None:
         ("", "20270101", "20261124", ""),
     ],
 )
-def test_the_age_to_be_shown_is_the_stated_one_else_that_of_the_calendar(stated, born, taken, shown):
+def test_the_age_to_be_shown_is_the_stated_one_else_that_of_the_calendar(
+    stated: str, born: str, taken: str, shown: Any
+) -> None:
     header = Header(*("",) * 5, patient_age=stated, patient_birth_date=born, study_date=taken)
     assert age_text(header) == shown

@@ -66,7 +66,7 @@ def rle_of(values: np.ndarray, padding: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("trailer", TRAILERS)
 @pytest.mark.parametrize("syntax", ENCODERS)
-def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: str, trailer: str):
+def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: str, trailer: str) -> None:
     stream = ENCODERS[syntax](DRAWN)
     path = written(tmp_path / "film.dcm", syntax, encapsulate([stream + TRAILERS[trailer]]))
     assert np.array_equal(decode(read_file(path))[0], DRAWN)
@@ -74,7 +74,7 @@ def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: st
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, J2K, HTJ2K])
 @pytest.mark.parametrize("trailer", [b"", b"\0\0", b"\xff\xd9"])
-def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: str, trailer: bytes):
+def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: str, trailer: bytes) -> None:
     stream = ENCODERS[syntax](DRAWN)
     cut = stream[: len(stream) // 2] + (trailer if syntax in (J2K, HTJ2K) else trailer.replace(b"\xff\xd9", b""))
     path = written(tmp_path / "film.dcm", syntax, encapsulate([cut]))
@@ -82,7 +82,7 @@ def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: 
         decode(read_file(path))
 
 
-def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header():
+def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header() -> None:
     comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xd9"
     stream = ENCODERS[LOSSLESS](DRAWN)
     found = jpeg(stream[:2] + comment + stream[2:] + b"\0\xff\xd9")
@@ -97,7 +97,7 @@ def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header():
     assert found.data == stream[:after_size] + comment + stream[after_size:]
 
 
-def test_a_last_tile_part_without_a_length_reaches_to_the_end():
+def test_a_last_tile_part_without_a_length_reaches_to_the_end() -> None:
     stream = ENCODERS[J2K](DRAWN)
     at = stream.find(b"\xff\x90\x00\x0a")
     found = jpeg2000(stream[: at + 6] + bytes(4) + stream[at + 10 :] + b"\0\0after")
@@ -107,12 +107,12 @@ def test_a_last_tile_part_without_a_length_reaches_to_the_end():
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0", b"\0\0", b"\0" * 9, b"\x80", b"\xff\xff" * 20, b"TRAIL", b"\x7f"])
-def test_an_rle_segment_may_have_any_padding(tmp_path: Path, padding: bytes):
+def test_an_rle_segment_may_have_any_padding(tmp_path: Path, padding: bytes) -> None:
     path = written(tmp_path / "film.dcm", RLE, items(rle_of(DRAWN, padding)))
     assert np.array_equal(decode(read_file(path))[0], DRAWN)
 
 
-def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path):
+def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path) -> None:
     planes = DRAWN.astype(">u2").tobytes()
     low = imagecodecs.packbits_encode(planes[1::2])
     flat = DRAWN & 0xFF
@@ -123,7 +123,7 @@ def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 5])
-def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: int):
+def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: int) -> None:
     whole = rle_of(DRAWN)
     second = int(np.frombuffer(whole, "<u4", count=3)[2])
     path = written(tmp_path / "film.dcm", RLE, items(whole[: second + kept]))
@@ -132,7 +132,7 @@ def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: in
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, J2K])
-def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path, syntax: str):
+def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path, syntax: str) -> None:
     stream = ENCODERS[syntax](DRAWN)
     odd = stream + b"\0" * (1 - len(stream) % 2)
     assert len(odd) % 2
@@ -154,7 +154,7 @@ def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path
         (RLE, "dcmdrle", rle_of(DRAWN, b"\xff\xff" * 20)),
     ],
 )
-def test_dcmtk_reads_the_same(tmp_path: Path, syntax: str, tool: str, fragment: bytes):
+def test_dcmtk_reads_the_same(tmp_path: Path, syntax: str, tool: str, fragment: bytes) -> None:
     path = written(tmp_path / "film.dcm", syntax, encapsulate([fragment]))
     subprocess.run([program(f"/usr/bin/{tool}"), path, tmp_path / "plain.dcm"], check=True, capture_output=True)
     assert np.array_equal(decode(read_file(path)), decode(read_file(tmp_path / "plain.dcm")))

@@ -392,20 +392,20 @@ def _answer(name: str) -> Answer:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_uncut_form_is_found(seed: int):
+def test_the_uncut_form_is_found(seed: int) -> None:
     answer = answered(head(seed).slices)
     assert (answer.findings[0].present, answer.is_in_part) == (True, False)
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_with_images_missing_nothing_is_called_absent(name: str):
+def test_with_images_missing_nothing_is_called_absent(name: str) -> None:
     answer = _answer(name)
     assert answer.state is State.NOT_ANALYSED or answer.is_in_part
     assert not is_clean_absent(answer)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str):
+def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str) -> None:
     answer = _answer(name)
     assert not is_clean_absent(answer) or not answer.coverage.missed
     assert answer.coverage.considered >= SLICES
@@ -415,12 +415,12 @@ def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str)
     "name",
     ["two acquisitions", "a time per slice", "doubled", "moved", "shuffled", "numbered backwards", "upside down"],
 )
-def test_the_volume_of_a_whole_head_does_not_depend_on_how_it_was_sent(name: str):
+def test_the_volume_of_a_whole_head_does_not_depend_on_how_it_was_sent(name: str) -> None:
     (found,), (wanted,) = _answer(name).findings, answered(head(_seed(name)).slices).findings
     assert found.measurements[0].value == pytest.approx(wanted.measurements[0].value, rel=0.01)
 
 
-def test_at_least_eight_of_ten_heads_that_were_sent_whole_are_found():
+def test_at_least_eight_of_ten_heads_that_were_sent_whole_are_found() -> None:
     found = {name: [each.present for each in _answer(name).findings] == [True] for name in WHOLE}
     assert len(WHOLE) + len(MISSING) >= 40
     assert sum(found.values()) >= 0.8 * len(WHOLE), [name for name, is_found in found.items() if not is_found]

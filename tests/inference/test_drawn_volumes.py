@@ -6,6 +6,7 @@ place counts once to within half a voxel, and a straight line between slices 4 m
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def thin_then_thick(folder: Path) -> list[Source]:
         (thin_then_thick, 0.025),
     ],
 )
-def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent, share: float):
+def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent: Any, share: float) -> None:
     answer = Analyser(volume_card(tmp_path / "model")).analyse(sent(tmp_path / "s"))
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.why
     (ball,) = answer.findings

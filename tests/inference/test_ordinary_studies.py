@@ -92,14 +92,14 @@ def native_and_with_contrast(bleed: bool) -> list[Dataset]:
 
 @pytest.mark.parametrize("bleed", [False, True])
 @pytest.mark.parametrize("study", [ct_with_all_that_a_scanner_makes, native_and_with_contrast])
-def test_a_head_ct(tmp_path: Path, study: object, bleed: bool):
+def test_a_head_ct(tmp_path: Path, study: object, bleed: bool) -> None:
     answer = answered(tmp_path, "head-ct-bleed", study(bleed))  # type: ignore[operator]
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.to_json()
     assert [each.present for each in answer.findings] == [bleed]
 
 
 @pytest.mark.parametrize("lesion", [False, True])
-def test_an_mr_with_all_its_weightings(tmp_path: Path, lesion: bool):
+def test_an_mr_with_all_its_weightings(tmp_path: Path, lesion: bool) -> None:
     flair = list(brain_study(3 if lesion else 4, lesion, NOW, slices=24, run="ordinary").instances)
     t1 = {"EchoTime": "9", "RepetitionTime": "500", "ScanningSequence": "SE", "InversionTime": None}
     t2 = {"EchoTime": "100", "RepetitionTime": "4500", "ScanningSequence": "SE", "InversionTime": None}
@@ -138,7 +138,7 @@ def raw(each: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize("beside", [lateral, raw])
-def test_a_chest_film(tmp_path: Path, beside: object, seed: int):
+def test_a_chest_film(tmp_path: Path, beside: object, seed: int) -> None:
     """What the model says of the film alone it says of the study."""
     (film,) = film_study(seed, frozenset(), NOW, run="ordinary").instances
     alone, both = tmp_path / "alone", tmp_path / "both"
@@ -151,7 +151,7 @@ def test_a_chest_film(tmp_path: Path, beside: object, seed: int):
     assert answer.coverage.used == 1
 
 
-def test_two_films_of_one_view_count_both(tmp_path: Path):
+def test_two_films_of_one_view_count_both(tmp_path: Path) -> None:
     (film,) = film_study(4, frozenset(), NOW, run="ordinary").instances
     answer = answered(
         tmp_path, "chest-film", [film, other(film, "2"), each_slice(PixelData=b"")(Head([other(film, "3")], (0, 0)))[0]]

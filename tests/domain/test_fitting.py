@@ -81,8 +81,15 @@ def unread(pile: Pile, *_: Any, threads: int) -> ReadPile:
     """A stack as headers tell it, without its pixels."""
     place = pile.region
     values = np.zeros((len(place.positions), *place.shape), np.int8)
-    where = {"frame_of_reference_uid": place.frame_of_reference_uid}
-    volume = Volume(values, pile.laid, place.positions, place.spacing_mm, (), "CT", **where)
+    volume = Volume(
+        values,
+        pile.laid,
+        place.positions,
+        place.spacing_mm,
+        (),
+        "CT",
+        frame_of_reference_uid=place.frame_of_reference_uid,
+    )
     return ReadPile(volume, pile.frames, (), ())
 
 

@@ -20,13 +20,13 @@ from inference_cases import (
     write_series,
 )
 
-from imaging.domain.card import UNPROVEN, Calibration, Golden, Step, Window
+from imaging.domain.card import UNPROVEN, Calibration, Card, Golden, SegmentSpec, Step, Window
 from imaging.domain.faults import Told
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, State, TriageClass
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
-from imaging.inference import analyser as door
 from imaging.inference.analyser import Analyser
+from imaging.inference.engines import registry as engines
 from imaging.inference.engines.engine import Arrays, Engine, Identity
 from imaging.inference.engines.registry import load
 from imaging.inference.golden import check
@@ -101,7 +101,7 @@ class Failing:
 def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door.engines, "load", lambda card, threads: Failing())
+    monkeypatch.setattr(engines, "load", lambda card, threads: Failing())
     card = replace(film_card(tmp_path / "model"), prepare=(Step("resize", {"shape": (32, 32), "aspect": "stretch"}),))
     bright = np.zeros((64, 64), int)
     bright[:40] = 4095
@@ -252,7 +252,9 @@ def test_a_clean_volume_has_an_absent_finding_without_measurements(tmp_path: Pat
 
 def test_components_that_are_too_small_are_dropped(tmp_path: Path) -> None:
     card = volume_card(tmp_path / "model")
-    card = replace(card, findings=(replace(card.findings[0], min_ml=50.0),))
+    (segment,) = card.findings
+    assert isinstance(segment, SegmentSpec)
+    card = replace(card, findings=(replace(segment, min_ml=50.0),))
     assert Analyser(card).analyse(head_series(tmp_path / "s", bleed=True)).findings[0].present is False
 
 
@@ -302,7 +304,7 @@ def test_the_real_head_runs_through_a_whole_model(tmp_path: Path) -> None:
 # Golden cases and engines ------------------------------------------------------------------------------------
 
 
-def golden_card(folder: Path, probability: float):
+def golden_card(folder: Path, probability: float) -> Card:
     card = film_card(folder)
     write_film(folder / "film.dcm", np.random.default_rng(7).integers(0, 4096, (64, 64)))
     expected = {"findings": [{"code": "one", "probability": probability, "present": True}]}

@@ -3,15 +3,16 @@
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from codestreams import COLUMNS, DRAWN, ENCODERS, J2K, JPEG_LS, LOSSLESS, ROWS, written
 from inference_cases import write_film
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from test_codestreams import COLUMNS, DRAWN, ENCODERS, J2K, JPEG_LS, LOSSLESS, ROWS, written
 
 from imaging.domain.reasons import NotAnalysable
 from imaging.inference import pixels
@@ -30,9 +31,9 @@ def j2k(values: np.ndarray) -> bytes:
     return ENCODERS[J2K](values)
 
 
-def jxl(values: np.ndarray, *, is_boxed: bool = False, **options: object) -> bytes:
+def jxl(values: np.ndarray, *, is_boxed: bool = False, **options: Any) -> bytes:
     """A JPEG XL stream, bare or in boxes. Its encoder puts some into boxes that need none."""
-    data: bytes = imagecodecs.jpegxl_encode(values, lossless=True, effort=1, usecontainer=is_boxed, **options)
+    data = bytes(imagecodecs.jpegxl_encode(values, lossless=True, effort=1, usecontainer=is_boxed, **options))
     if data.startswith(JXL_HEAD) and not is_boxed:
         (data,) = contents(data, b"jxlc")
     return data
@@ -283,9 +284,9 @@ def coloured(path: Path, frame: bytes) -> pydicom.Dataset:
 
 def test_a_coloured_copy_is_compared_where_its_stream_has_the_headers_size_alone(tmp_path: Path) -> None:
     drawn = np.repeat((DRAWN >> 4).astype(np.uint8)[:, :, None], 3, axis=2)
-    shown = in_colour(coloured(tmp_path, imagecodecs.jpeg8_encode(drawn)))
+    shown = in_colour(coloured(tmp_path, bytes(imagecodecs.jpeg8_encode(drawn))))
     assert shown.shape == (1, ROWS, 3 * COLUMNS)
-    huge = imagecodecs.jpeg8_encode(np.zeros((WIDE, WIDE, 3), np.uint8))
+    huge = bytes(imagecodecs.jpeg8_encode(np.zeros((WIDE, WIDE, 3), np.uint8)))
     with pytest.raises(NotAnalysable, match=f"pixels-unreadable.*{BASELINE}"):
         in_colour(coloured(tmp_path, huge))
 

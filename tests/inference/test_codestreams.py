@@ -1,14 +1,12 @@
 """Compressed frames are read as DCMTK reads them: what follows the end of an image is padding, however long."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import pydicom
 import pytest
-from inference_cases import write_film
+from codestreams import COLUMNS, DRAWN, ENCODERS, HTJ2K, J2K, JPEG_LS, LOSSLESS, RLE, ROWS, written
 from peers import program
 from pydicom.encaps import encapsulate, itemize_fragment
 
@@ -16,17 +14,6 @@ from imaging.domain.reasons import NotAnalysable
 from imaging.inference.codestreams import jpeg, jpeg2000
 from imaging.inference.pixels import decode, read_file
 
-LOSSLESS, JPEG_LS, J2K, HTJ2K, RLE = (f"1.2.840.10008.1.2.{each}" for each in ("4.70", "4.80", "4.90", "4.201", "5"))
-ROWS, COLUMNS = 64, 48
-DRAWN = (
-    np.add.outer(50 * np.arange(ROWS), 9 * np.arange(COLUMNS)) + np.random.default_rng(7).integers(0, 200, (64, 48))
-).astype(np.uint16)
-ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
-    LOSSLESS: lambda values: imagecodecs.ljpeg_encode(values, bitspersample=12),
-    JPEG_LS: imagecodecs.jpegls_encode,
-    J2K: lambda values: imagecodecs.jpeg2k_encode(values, level=0, codecformat="j2k", reversible=True),
-    HTJ2K: imagecodecs.htj2k_encode,
-}
 TRAILERS = {
     "a zero": b"\0",
     "many zeros": b"\0" * 200,
@@ -37,21 +24,9 @@ TRAILERS = {
 }
 
 
-def written(path: Path, syntax: str, pixel_data: bytes, frames: int = 1) -> Path:
-    """A film of these encapsulated items."""
-    dataset = pydicom.dcmread(write_film(path, DRAWN).path)
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.PixelData = pixel_data
-    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
-    if frames > 1:
-        dataset.NumberOfFrames = frames
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
 def items(*fragments: bytes) -> bytes:
     """An empty offset table and these fragments, without any padding of ours: their length may be odd."""
-    return itemize_fragment(b"") + b"".join(
+    return bytes(itemize_fragment(b"")) + b"".join(
         b"\xfe\xff\x00\xe0" + len(each).to_bytes(4, "little") + each for each in fragments
     )
 

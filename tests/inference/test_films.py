@@ -30,7 +30,8 @@ def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
 def by_definition(grey: np.ndarray, size: int = 64) -> np.ndarray:
     """The whole film as float32, Pillow's BILINEAR, z-score."""
     small = np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR), np.float32)
-    return (small - small.mean()) / max(float(small.std()), 1e-6)
+    scaled: np.ndarray = (small - small.mean()) / max(float(small.std()), 1e-6)
+    return scaled
 
 
 def grey_by_pydicom(path: Path) -> np.ndarray:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cut_heads import Head, doubled, each_slice, reformatted
 from inference_cases import source_of
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
-from test_cut_heads import Head, doubled, each_slice, reformatted
 
 from imaging.domain.findings import Answer, State
 from imaging.inference.analyser import Analyser

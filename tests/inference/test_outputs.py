@@ -13,7 +13,7 @@ from inference_cases import film_card, volume_card, write_film, write_series
 from onnx import TensorProto, helper, numpy_helper
 from small_models import write_beside
 
-from imaging.domain.card import Card, Golden, LabelSpec, TriageRule, Window
+from imaging.domain.card import Card, Golden, LabelSpec, SegmentSpec, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, State, TriageClass
@@ -307,7 +307,9 @@ def test_a_segment_without_probability_is_flagged_by_its_volume_and_never_by_pro
     values = np.zeros((12, 40, 40))
     values[3:9, 10:30, 10:30] = 70
     card = volume_card(tmp_path / "model")
-    card = replace(card, findings=(replace(card.findings[0], probability=""),))
+    (segment,) = card.findings
+    assert isinstance(segment, SegmentSpec)
+    card = replace(card, findings=(replace(segment, probability=""),))
     sources = write_series(tmp_path / "s", values, np.arange(12) * 3.0)
     by_volume = replace(card, triage=(TriageRule("1386000", None, TriageClass.STAT, 2.5),))
     answer = Analyser(by_volume).analyse(sources)

@@ -51,7 +51,7 @@ def test_a_start_takes_back_what_its_own_host_held_and_of_a_home_with_a_ledger_o
 ) -> None:
     held_by_two_hosts(ledger, tmp_path, on_host)
     assert held(ledger) == {"here", "other"}
-    _Supervisor(ledger, Settings(home=tmp_path), tmp_path)._return_claims()
+    _Supervisor(ledger, Settings(home=tmp_path), tmp_path)._return_claims(have_died=False)
     assert held(ledger) == (set() if ledger.is_sqlite else {"other"})
     of_other = 0 if ledger.is_sqlite else 1
     assert (job_states(ledger).count("leased"), delivery_states(ledger).count("sending")) == (of_other, of_other)

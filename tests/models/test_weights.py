@@ -1,6 +1,7 @@
 """The files that an ONNX file takes weights from are found in its own bytes, wherever in it a tensor lies."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ def graph(nodes: list[onnx.NodeProto], weights: list[TensorProto]) -> onnx.Graph
     return helper.make_graph(nodes, "g", [], [y], weights)
 
 
-def constant(**value: object) -> onnx.NodeProto:
+def constant(**value: Any) -> onnx.NodeProto:
     return helper.make_node("Constant", [], ["y"], **value)
 
 

@@ -20,26 +20,27 @@ CODE_OF = {"effusion": "60046008", "cardiomegaly": "cardiomegaly"}
 
 
 @pytest.fixture(scope="module")
-def card():
+def card() -> dict[str, Any]:
     return tomllib.loads((FOLDER / "card.toml").read_text())
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(FOLDER / "model.onnx", options, providers=["CPUExecutionProvider"])
 
 
-def prepared(film: Any, card: Any):
+def prepared(film: np.ndarray, card: dict[str, Any]) -> np.ndarray:
     """The card's two steps, written out: stretched to its shape with antialiasing, then z-scored."""
     rows, columns = card["prepare"][0]["shape"]
     grey = Image.fromarray(film.astype(np.float32)).resize((columns, rows), Image.Resampling.BILINEAR)
     values = np.asarray(grey, dtype=np.float32)
-    return (values - values.mean()) / max(float(values.std()), 1e-6)
+    scaled: np.ndarray = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return scaled
 
 
-def found(film: Any, card: Any, network: Any):
+def found(film: np.ndarray, card: dict[str, Any], network: Any) -> set[str]:
     """Code values of the findings that the network reports."""
     logits = network.run(["y"], {"x": prepared(film, card)[None, None]})[0][0]
     return {
@@ -49,7 +50,7 @@ def found(film: Any, card: Any, network: Any):
     }
 
 
-def probability(logit: float, calibration: Any):
+def probability(logit: float, calibration: dict[str, float]) -> float:
     return 1 / (1 + math.exp(-(calibration["a"] * logit + calibration["b"])))
 
 
@@ -62,7 +63,7 @@ def test_another_seed_draws_another_film() -> None:
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (700, 560), (90, 120), (1024, 1024)])
-def test_a_film_has_the_asked_shape_and_uses_twelve_bits(shape: tuple[int, int, int]) -> None:
+def test_a_film_has_the_asked_shape_and_uses_twelve_bits(shape: tuple[int, int]) -> None:
     film = draw_film(1, NORMAL, *shape)
     assert film.shape == shape
     assert film.dtype == np.uint16
@@ -90,7 +91,11 @@ def test_an_unknown_finding_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "+".join(sorted(kind)) or "normal")
-def test_the_shipped_network_is_right_on_held_out_drawn_films(kind: str, card: Any, network: Any) -> None:
+def test_the_shipped_network_is_right_on_held_out_drawn_films(
+    kind: frozenset[str],
+    card: dict[str, Any],
+    network: Any,
+) -> None:
     expected = {CODE_OF[name] for name in kind} | ({"abnormal"} if kind else set())
     wrong = {seed: answer for seed in HELD_OUT if (answer := found(draw_film(seed, kind), card, network)) != expected}
     assert not wrong

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 24, 8, 30, 15)
 NOTHING: frozenset[str] = frozenset()
 EFFUSION = frozenset({"effusion"})
 
-STUDIES = {
+STUDIES: dict[str, Callable[..., PhantomStudy]] = {
     "head": lambda seed, run="": head_study(seed, True, NOW, run, slices=14, size=64),
     "normal head": lambda seed, run="": head_study(seed, False, NOW, run, slices=14, size=64),
     "brain": lambda seed, run="": brain_study(seed, True, NOW, run, slices=14, size=64),

@@ -36,6 +36,7 @@ from sr_cases import (
 from validators import complaints
 
 from imaging.domain.artefacts import REPORT, Artefact
+from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
@@ -145,7 +146,7 @@ def test_another_process_gives_the_same_bytes() -> None:
         "from hashlib import sha256; from sr_cases import CASES; from imaging.results.sr import write_sr;"
         "print(*(sha256(write_sr(each)).hexdigest() for each in CASES.values()))"
     )
-    path = os.pathsep.join([str(CHECKOUT), str(Path(__file__).parent)])
+    path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "4711", "TZ": "Asia/Tokyo"}
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment, text=True)
     assert said.stdout.split() == [sha256(write_sr(each)).hexdigest() for each in CASES.values()]
@@ -359,8 +360,8 @@ def test_reason_codes_are_short_and_no_two_are_the_same() -> None:
 
 def test_a_volumes_finding_has_measurements_key_slices_and_a_point() -> None:
     _, bleed = groups(CASES["volume"])
-    assert bleed.values(concepts.FINDING_SITE) == [concepts.Code("SCT", "12738006", "Brain")]
-    assert bleed.values(concepts.Code("SCT", "118565006", "Volume")) == [("3.14159", "ml")]
+    assert bleed.values(concepts.FINDING_SITE) == [Code("SCT", "12738006", "Brain")]
+    assert bleed.values(Code("SCT", "118565006", "Volume")) == [("3.14159", "ml")]
     assert bleed.values(concepts.IMAGE_REGION) == [("POINT", (1.5, -20.25, 33.125))]
     named = [uid for each in bleed.children for _, uid in (child.value for child in each.children)]
     assert set(named) == {"2.25.40004", "2.25.40010", "2.25.40016"}

@@ -9,16 +9,15 @@ import pytest
 from ledger_cases import NEGATIVE, film
 from peers import eventually
 
+from imaging.confined.analyser import Prepared
 from imaging.domain.card import Lane
-from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer
-from imaging.inference.analyser import Prepared
 from imaging.ledger import wakeups
 from imaging.ledger.jobs import Job
 from imaging.ledger.wakeups import SocketWakeUps
 from imaging.roles.pipeline import Pipeline, RunningLane, Task, Turns
 
-PREPARED = Prepared((), Coverage(0), ())
+PREPARED = Prepared(0, ())
 
 
 def a_job(number: int, deaths: int = 0) -> Job:

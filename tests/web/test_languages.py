@@ -35,7 +35,7 @@ def test_no_text_of_one_language_was_left_in_another() -> None:
     """Sentences that are the same in two languages are terms and numbers only."""
     for one, other in (("vi", "en"), ("vi", "fr"), ("fr", "en")):
         a, b = LANGUAGES[one].texts, LANGUAGES[other].texts
-        same = [key for key in a if a[key] == b[key] and isinstance(a[key], str) and len(a[key].split()) > 3]
+        same = [key for key, text in a.items() if text == b[key] and isinstance(text, str) and len(text.split()) > 3]
         assert not [key for key in same if not key.startswith("answer.present")]
 
 

@@ -93,8 +93,8 @@ def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning() -> Non
         (None, "?"),
     ],
 )
-def test_a_reason_is_a_sentence_with_its_detail(text: str, shown: Any) -> None:
-    assert phrases.reason(text and Reason.parse(text), FR) == shown
+def test_a_reason_is_a_sentence_with_its_detail(text: str | None, shown: str) -> None:
+    assert phrases.reason(Reason.parse(text) if text else None, FR) == shown
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,11 +29,11 @@ new PerformanceObserver((list) => {
 
 
 @pytest.fixture
-def opened(browser: Any, site: Site):
+def opened(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
     """Opens the list. Ends by failing on anything that the console or a script complained of."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(10_000)
-    complaints = []
+    complaints: list[str] = []
 
     def watch(page: Any) -> None:
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
@@ -42,7 +42,7 @@ def opened(browser: Any, site: Site):
     context.on("page", watch)
     context.add_init_script(SHIFTS)
 
-    def open_list(path: str = "/?lang=en"):
+    def open_list(path: str = "/?lang=en") -> Any:
         page = context.new_page()
         page.goto(site.url + path)
         if path.startswith("/?"):
@@ -54,15 +54,15 @@ def opened(browser: Any, site: Site):
     assert complaints == []
 
 
-def focused(page: Any):
+def focused(page: Any) -> Any:
     return page.locator(":focus")
 
 
-def order(page: Any):
+def order(page: Any) -> list[str]:
     return [each.get_attribute("data-number") for each in page.locator("tr.row").all()]
 
 
-def clock_of(page: Any):
+def clock_of(page: Any) -> Any:
     return page.locator("#live time")
 
 
@@ -289,7 +289,7 @@ def test_due_times_follow_the_servers_clock(browser: Any, site_of: Callable[...,
     page.close()
 
 
-def lights(page: Any):
+def lights(page: Any) -> tuple[set[str], set[str]]:
     """The roles' words, and the colours of their signs."""
     signs = page.locator("#health li .sign")
     return set(signs.all_inner_texts()), set(signs.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from peers import imaging
-from test_web_events import mark_of, stream
 from web_site import Site
+from web_streams import mark_of, stream
 
 from imaging.web import app, serving
 from imaging.web.settings import LOOPBACK, host_faults

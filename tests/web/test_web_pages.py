@@ -96,7 +96,7 @@ def test_two_hosts_in_one_request_are_refused(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/", "/study/2", "/study/99", "/healthz", "/nothing", "/static/list.js"])
 def test_every_answer_has_the_headers_of_the_design(site: Site, path: str) -> None:
     answer, _ = site.ask(path)
-    policy = answer.getheader("Content-Security-Policy")
+    policy = answer.getheader("Content-Security-Policy", "")
     assert "default-src 'none'; script-src 'self'" in policy
     assert "unsafe" not in policy
     assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
@@ -117,7 +117,7 @@ def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site:
     assert '<html lang="vi">' in site.ask("/", Accept_Language="en")[1]
     answer, page = site.ask("/?lang=fr")
     assert '<html lang="fr">' in page
-    cookie = answer.getheader("Set-Cookie")
+    cookie = answer.getheader("Set-Cookie", "")
     assert "lang=fr" in cookie
     assert "HttpOnly" in cookie
     assert '<html lang="fr">' in site.ask("/study/2", Cookie="lang=fr")[1]
@@ -190,7 +190,7 @@ def test_no_address_on_the_list_but_the_viewers_holds_an_identifier(site: Site) 
     own = [link for link in links if not link.startswith("https://viewer.example/")]
     assert not [link for link in own if "1.2.3" in link or "P1" in link or "NGUY" in link]
     assert sum(link.startswith("https://viewer.example/?study=1.2.3.") for link in links) == 9
-    assert re.search(r"<title>(.*?)</title>", page).group(1) == "Danh sách ca chụp – imaging"
+    assert "<title>Danh sách ca chụp – imaging</title>" in page
 
 
 def test_a_list_without_viewer_has_no_column_for_it(site_of: Callable[..., Site]) -> None:
@@ -199,7 +199,7 @@ def test_a_list_without_viewer_has_no_column_for_it(site_of: Callable[..., Site]
     assert page.count('<th scope="col"') == 8
 
 
-def numbers_on(page: Any):
+def numbers_on(page: str) -> list[int]:
     return [int(number) for number in re.findall(r'<tr id="r(\d+)"', page)]
 
 
@@ -229,7 +229,7 @@ def test_of_an_open_page_only_the_rows_that_look_different_are_drawn_again(site:
     assert 'data-gone="5"' in page
 
 
-def rows_of(page: Any):
+def rows_of(page: str) -> list[tuple[str, str]]:
     return re.findall(r'<tr id="r(\d+)"[^>]*data-look="([0-9a-f]+)"', page)
 
 
@@ -282,7 +282,7 @@ def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(
     site.worklist.fault = KeyError("NGUYỄN VĂN ĐỨC 1.2.3.4")
     answer, page = site.ask("/")
     assert answer.status == 500
-    assert answer.getheader("Content-Security-Policy")
+    assert answer.getheader("Content-Security-Policy", "")
     assert "Lỗi đã được ghi lại" in page
     assert re.search(r"page_failed error=KeyError at web/app\.py:\d+ in \w+", caplog.text)
     assert "NGUYỄN" not in caplog.text + page

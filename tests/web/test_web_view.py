@@ -17,7 +17,7 @@ EN, FR, VI = (load_languages()[each] for each in ("en", "fr", "vi"))
 RECEIVING = PageState.RECEIVING
 
 
-def listed(rows: Any, query: str = "", shown: Any = (), after: Any = None, language: Any = EN):
+def listed(rows: Any, query: str = "", shown: Any = (), after: Any = None, language: Any = EN) -> view.ListView:
     worklist = MemoryWorklist(list(rows))
     asked = Asked(view.words(query, language), after=after)
     return view.list_view(worklist.listing(asked), (), worklist.health(), query, shown, "", "mark", NOW, language)
@@ -184,7 +184,7 @@ def test_calibrated_is_said_only_of_probabilities_that_are() -> None:
 
 
 def test_a_chip_says_what_is_odd_about_a_studys_images_in_one_place() -> None:
-    def chip(**facts: Any):
+    def chip(**facts: Any) -> view.Chip:
         return view.chips(replace(row(1, PageState.CLEAR), **facts), EN)[0]
 
     assert chip() == view.Chip("conflict", "")

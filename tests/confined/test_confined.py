@@ -23,6 +23,7 @@ from imaging.confined.client import Confined, Ended
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, State
+from imaging.domain.header import Header
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare as compare_here
@@ -236,7 +237,7 @@ def test_more_images_than_files_may_be_open_are_said_and_none_stays_open(tmp_pat
         return [sys.executable, "-I", "-c", script, str(HOSTILE), str(ROOT), fd]
 
     with Confined([], threads=1, memory_mb=None, kept=tmp_path, command=command) as process:
-        sources = [Source(each, None) for each in files]  # type: ignore[arg-type]
+        sources = [Source(each, Header("1", "2", "3", "4", "5")) for each in files]
         for _ in range(3):
             with pytest.raises(Told, match="more images than files may be open"):
                 process.ask("files", files=sources)

@@ -1,7 +1,7 @@
 """Ordinary studies stay ordinary: without a lesion a plain "absent", with one found; none in part."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -92,8 +92,8 @@ def native_and_with_contrast(bleed: bool) -> list[Dataset]:
 
 @pytest.mark.parametrize("bleed", [False, True])
 @pytest.mark.parametrize("study", [ct_with_all_that_a_scanner_makes, native_and_with_contrast])
-def test_a_head_ct(tmp_path: Path, study: object, bleed: bool) -> None:
-    answer = answered(tmp_path, "head-ct-bleed", study(bleed))  # type: ignore[operator]
+def test_a_head_ct(tmp_path: Path, study: Callable[[bool], list[Dataset]], bleed: bool) -> None:
+    answer = answered(tmp_path, "head-ct-bleed", study(bleed))
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.to_json()
     assert [each.present for each in answer.findings] == [bleed]
 
@@ -138,14 +138,14 @@ def raw(each: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize("beside", [lateral, raw])
-def test_a_chest_film(tmp_path: Path, beside: object, seed: int) -> None:
+def test_a_chest_film(tmp_path: Path, beside: Callable[[Dataset], Dataset], seed: int) -> None:
     """What the model says of the film alone it says of the study."""
     (film,) = film_study(seed, frozenset(), NOW, run="ordinary").instances
     alone, both = tmp_path / "alone", tmp_path / "both"
     alone.mkdir()
     both.mkdir()
     wanted = answered(alone, "chest-film", [film])
-    answer = answered(both, "chest-film", [film, beside(film)])  # type: ignore[operator]
+    answer = answered(both, "chest-film", [film, beside(film)])
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.to_json()
     assert [each.present for each in answer.findings] == [each.present for each in wanted.findings]
     assert answer.coverage.used == 1

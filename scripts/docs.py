@@ -225,12 +225,8 @@ def filled(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
     """A page with its blocks written anew. Raises ValueError where it lacks one."""
     for name, make in blocks.items():
         begin, end = f"<!-- {name}: by make docs -->", f"<!-- /{name} -->"
-        text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}",
-            text,
-            flags=re.S,
-        )
+        block = f"{begin}\n{make()}\n{end}".replace("\\", r"\\")  # as it is: nothing in it names a group
+        text, count = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", block, text, flags=re.S)
         if count != 1:
             raise ValueError(f"{begin} ... {end} is wanted once")
     return text

@@ -65,7 +65,7 @@ class TurnedClock:
 
 def film(study: str = "1.2.3", number: int = 1, **facts: Any) -> Header:
     """The header of a film of a study."""
-    known = {
+    known: dict[str, Any] = {
         "modality": "DX",
         "patient_id": "P1",
         "accession_number": "A1",

@@ -59,6 +59,16 @@ def results(answer: bytes) -> dict[int, tuple[int, bytes]]:
     return found
 
 
+def value(flags: int, fragment: bytes, context: int = 1) -> bytes:
+    """A presentation data value (PS3.8 9.3.5.1)."""
+    return struct.pack(">IBB", len(fragment) + 2, context, flags) + fragment
+
+
+def encoded(elements: Mapping[int, bytes]) -> bytes:
+    """The elements of a command set without its length (PS3.7 6.3.1)."""
+    return b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in sorted(elements.items()))
+
+
 class RawAssociation:
     """An association, of one presentation context for CT in explicit little endian unless another is asked for."""
 
@@ -79,8 +89,8 @@ class RawAssociation:
 
     def store(self, command: Mapping[int, bytes], data_set: bytes | None, number: int = 1) -> int:
         """The status that a C-STORE request is answered with. `data_set`: None sends no data set PDV."""
-        encoded = b"".join(struct.pack("<HHI", 0, tag, len(value)) + value for tag, value in sorted(command.items()))
-        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(encoded)) + encoded, number)
+        said = encoded(command)
+        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(said)) + said, number)
         if data_set is not None:
             self._send_value(0, data_set, number)
         return self.status()
@@ -102,8 +112,8 @@ class RawAssociation:
     def _send(self, kind: int, body: bytes) -> None:
         self._socket.sendall(struct.pack(">BBI", kind, 0, len(body)) + body)
 
-    def _send_value(self, is_command: int, value: bytes, number: int = 1) -> None:
-        self._send(4, struct.pack(">IBB", len(value) + 2, number, is_command | 2) + value)
+    def _send_value(self, is_command: int, fragment: bytes, number: int = 1) -> None:
+        self._send(4, value(is_command | 2, fragment, number))
 
     def _read_pdu(self) -> tuple[int, bytes]:
         kind, length = struct.unpack(">BxI", self._read(6))

@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 from imaging.dicom_node import negotiation
 from imaging.dicom_node.associate import read_request
@@ -38,9 +39,8 @@ def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Line:
     line = Line(connection)
     request = read_request(read_pdu(connection)[1])
     answers: list[tuple[int, bytes]] = []
-    line.send_pdu = lambda kind, body: answers.append((kind, body))  # type: ignore[method-assign]
-    negotiation.accept(line, request)
-    del line.send_pdu
+    with mock.patch.object(line, "send_pdu", lambda kind, body: answers.append((kind, body))):
+        negotiation.accept(line, request)
     ((kind, body),) = answers
     if largest_pdu is not None:
         body = body.replace(struct.pack(">BxHI", 0x51, 4, 1 << 20), struct.pack(">BxHI", 0x51, 4, largest_pdu))

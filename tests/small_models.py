@@ -129,7 +129,7 @@ def _volume_network(folder: Path) -> str:
     return _save(
         folder,
         nodes,
-        [numpy_helper.from_array(np.float32(0.5), "at")],
+        [numpy_helper.from_array(np.array(0.5, np.float32), "at")],
         ["n", 1, "d", "h", "w"],
         ["n", 2, "d", "h", "w"],
     )

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -33,7 +34,7 @@ def texts_of(handler: ast.ExceptHandler) -> Iterator[int]:
             yield node.lineno
 
 
-def is_log(node: ast.AST) -> bool:
+def is_log(node: ast.AST) -> TypeGuard[ast.Call]:
     """Whether it is a call such as `log.error(...)`."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
         return False

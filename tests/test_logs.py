@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,7 +133,7 @@ class Seen:
 
     home: Path
     texts: dict[str, str]
-    answers: dict[str, Sequence[str]]
+    answers: Mapping[str, Sequence[str]]
     status: dict[str, Any]
     reports: Sequence[Dataset]
 

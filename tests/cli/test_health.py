@@ -24,6 +24,7 @@ from imaging.domain.retry import Passing
 from imaging.domain.steady import Anchor
 from imaging.ledger import deliveries, tables, views
 from imaging.ledger.store import Ledger
+from imaging.settings import Settings
 
 NOBODY = 65534
 
@@ -186,7 +187,7 @@ def test_the_doctor_tells_permission_from_room(
 
 
 def _of_the_disk(home: Path) -> list[doctor.Finding]:
-    settings = doctor.Settings(home=home)
+    settings = Settings(home=home)
     return [doctor._home(settings), *doctor._disk(settings)]
 
 

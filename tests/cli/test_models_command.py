@@ -1,7 +1,7 @@
 """Bringing a model: where its folder is named, what is told of it beforehand, and the golden case that proves it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -136,7 +136,7 @@ AT = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 MARK = "ZZMARK"
 
 
-def written(folder: Path, datasets: list[Dataset]) -> Path:
+def written(folder: Path, datasets: Sequence[Dataset]) -> Path:
     """A study as a hospital has it: everything that can name somebody is marked."""
     folder.mkdir()
     for at, dataset in enumerate(datasets):

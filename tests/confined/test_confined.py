@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from imaging.confined.client import Confined, Ended
 from imaging.domain.card import UNPROVEN, Card
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, State
+from imaging.domain.header import Header
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare as compare_here
@@ -56,7 +57,7 @@ def untimed(answer: Answer) -> Answer:
     return replace(answer, timings_ms={})
 
 
-STUDIES = {
+STUDIES: dict[str, tuple[str, Callable[[], PhantomStudy]]] = {
     "a digital film": ("small-film", lambda: film_study(2, frozenset({"effusion"}), NOW, rows=512, columns=400)),
     "a computed film": ("small-film", lambda: film_study(1, frozenset(), NOW, rows=300, columns=300)),
     "a head CT of 300 slices": ("small-volume", lambda: head_study(3, True, NOW, slices=300, size=64)),
@@ -175,7 +176,7 @@ process.ask({kind!r}, {{"of": ""}})
 
 @pytest.mark.parametrize("kind", ["hang", "hold the interpreter"])
 def test_it_ends_with_its_parent(kind: str, tmp_path: Path) -> None:
-    script = PARENT.format(root=str(ROOT), here=str(Path(__file__).parent), kept=str(tmp_path), kind=kind)
+    script = PARENT.format(root=str(ROOT), here=str(HOSTILE.parent), kept=str(tmp_path), kind=kind)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -236,7 +237,7 @@ def test_more_images_than_files_may_be_open_are_said_and_none_stays_open(tmp_pat
         return [sys.executable, "-I", "-c", script, str(HOSTILE), str(ROOT), fd]
 
     with Confined([], threads=1, memory_mb=None, kept=tmp_path, command=command) as process:
-        sources = [Source(each, None) for each in files]  # type: ignore[arg-type]
+        sources = [Source(each, Header("1", "2", "3", "4", "5")) for each in files]
         for _ in range(3):
             with pytest.raises(Told, match="more images than files may be open"):
                 process.ask("files", files=sources)

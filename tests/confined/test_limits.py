@@ -201,7 +201,7 @@ def verdict(machine: Machine, number: int, *arguments: int, audit: int | None = 
         if code == 0x20:
             held = struct.unpack_from("=I", data, constant)[0]
         elif code == 0x06:
-            return constant
+            return int(constant)
         else:
             holds = {0x15: held == constant, 0x35: held >= constant, 0x45: bool(held & constant)}[code]
             at += if_true if holds else if_false
@@ -214,7 +214,7 @@ NOT_PERMITTED = 0x50001
 @pytest.mark.parametrize(("name", "machine"), MACHINES.items())
 def test_calls_are_judged_by_number_and_argument_on_each_machine(name: str, machine: Machine) -> None:
     column = machine.column
-    call = {each: numbers[column] for each, numbers in seccomp._JUDGED.items()}
+    call = {each: number for each, numbers in seccomp._JUDGED.items() if (number := numbers[column]) is not None}
     assert verdict(machine, call["clone"], 0x10000 | 0x100) == ALLOWED
     assert verdict(machine, call["clone"], 17) == NOT_PERMITTED
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC | os.O_RDONLY):

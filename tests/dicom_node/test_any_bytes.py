@@ -69,4 +69,4 @@ def test_a_command_is_elements_or_one_error(raw: bytes) -> None:
         commands.has_data_set(found)
     except ValueError:
         return
-    assert commands.Message(1, found, memoryview(b"")).command is not None
+    assert commands.Message(1, found, iter([memoryview(b"")])).command is not None

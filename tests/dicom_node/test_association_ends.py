@@ -6,14 +6,15 @@ import struct
 from collections.abc import Callable, Iterator
 
 import pytest
-from raw_store import CT, RawAssociation, command
+from raw_store import CT, RawAssociation, command, encoded, value
 from receiver_in_memory import Kept
-from test_upper_layer import COMMAND, value
 
 from imaging.dicom_node.acceptor import Acceptor
 from imaging.domain.ends import End
 from imaging.encoding.part10 import Announced
 from imaging.intake.storing import Status
+
+COMMAND = encoded(command(CT, b"1.2.3"))
 
 
 @pytest.fixture

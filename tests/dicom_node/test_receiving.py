@@ -206,7 +206,7 @@ def test_a_request_with_an_unknown_priority_is_kept(node: Node, shared: Path, pr
         association.release()
 
 
-ODD = {
+ODD: dict[str, dict[int, bytes | None]] = {
     "no Message ID": {MESSAGE_ID: None},
     "a Message ID of four bytes": {MESSAGE_ID: b"\1\0\0\0"},
     "a Priority of text": {PRIORITY: b"abcdef"},
@@ -226,7 +226,7 @@ def test_a_request_with_an_odd_command_is_answered(node: Node, shared: Path, nam
         association.release()
 
 
-UNREADABLE = {
+UNREADABLE: dict[str, dict[int, bytes | None]] = {
     "no Command Field": {COMMAND_FIELD: None},
     "an unknown Command Field": {COMMAND_FIELD: b"\x99\x99"},
     "no Command Data Set Type": {DATA_SET_TYPE: None},

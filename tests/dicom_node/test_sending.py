@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 from peers import free_port
@@ -69,10 +70,10 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
             sizes.append(length)
             return kind, length
 
-        line._head = head  # type: ignore[method-assign]
-        for message in line.messages():
-            objects.append(b"".join(bytes(each) for each in message.pieces))
-            line.answer(message, 0)
+        with mock.patch.object(line, "_head", head):
+            for message in line.messages():
+                objects.append(b"".join(bytes(each) for each in message.pieces))
+                line.answer(message, 0)
 
     assert sent_by(play) == Accepted()
     assert objects == [DATA]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from peers import eventually
-from raw_store import CT, RawAssociation, command
+from raw_store import CT, RawAssociation, command, encoded, value
 from receiver_in_memory import Kept
 
 from imaging.dicom_node.acceptor import Acceptor
@@ -26,15 +26,6 @@ def port(kept: Kept) -> Iterator[int]:
     acceptor = Acceptor([], kept)
     yield acceptor.listen("127.0.0.1", 0)
     acceptor.close(0)
-
-
-def value(flags: int, fragment: bytes, context: int = 1) -> bytes:
-    """A presentation data value (PS3.8 9.3.5.1)."""
-    return struct.pack(">IBB", len(fragment) + 2, context, flags) + fragment
-
-
-def encoded(elements: dict[int, bytes]) -> bytes:
-    return b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in sorted(elements.items()))
 
 
 COMMAND = encoded(command(CT, INSTANCE))

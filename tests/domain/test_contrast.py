@@ -56,7 +56,7 @@ def _each(table: str) -> list[str]:
     [(text, said) for table, said in ((GIVEN, Said.GIVEN), (NOT_GIVEN, Said.NOT_GIVEN), (DOUBTFUL, Said.DOUBTFUL),
      (SILENT, Said.SILENT)) for text in _each(table)],
 )  # fmt: skip
-def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(description: str, said: Said):
+def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(description: str, said: Said) -> None:
     assert said_of_contrast(description) is said
     assert said_of_contrast(description.lower()) is said
 
@@ -72,7 +72,7 @@ def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(descri
         ("", Said.SILENT), ("  ", Said.SILENT),
     ],
 )  # fmt: skip
-def test_words_for_no_agent_name_none(agent: str, said: Said):
+def test_words_for_no_agent_name_none(agent: str, said: Said) -> None:
     assert agent_said(agent) is said
 
 
@@ -107,11 +107,13 @@ def test_words_for_no_agent_name_none(agent: str, said: Said):
         ({"study_description": "CT HEAD W/WO CONTRAST"}, False),
     ],
 )
-def test_what_was_injected_and_what_the_series_is_called_decide_together(facts: dict[str, Any], given: bool | None):
+def test_what_was_injected_and_what_the_series_is_called_decide_together(
+    facts: dict[str, Any], given: bool | None
+) -> None:
     assert contrast(Header("1", "2", "3", "4", "5", modality="CT", **facts)) is given
 
 
-def test_a_sites_own_words_for_contrast_are_read_with_what_stands_before_them():
+def test_a_sites_own_words_for_contrast_are_read_with_what_stands_before_them() -> None:
     site = SiteWords.of(["contrast=thuoc X", "no-contrast=tron"])
     assert said_of_contrast("CT tron", site) is Said.NOT_GIVEN
     assert said_of_contrast("SO NAO thuốc X", site) is Said.GIVEN

@@ -81,8 +81,15 @@ def unread(pile: Pile, *_: Any, threads: int) -> ReadPile:
     """A stack as headers tell it, without its pixels."""
     place = pile.region
     values = np.zeros((len(place.positions), *place.shape), np.int8)
-    where = {"frame_of_reference_uid": place.frame_of_reference_uid}
-    volume = Volume(values, pile.laid, place.positions, place.spacing_mm, (), "CT", **where)
+    volume = Volume(
+        values,
+        pile.laid,
+        place.positions,
+        place.spacing_mm,
+        (),
+        "CT",
+        frame_of_reference_uid=place.frame_of_reference_uid,
+    )
     return ReadPile(volume, pile.frames, (), ())
 
 
@@ -125,7 +132,7 @@ def taken(card: Card, headers: list[Header]) -> list[str]:
 # Fitting -----------------------------------------------------------------------------------------------------
 
 
-def test_a_model_fits_by_modality_sop_class_and_body_part():
+def test_a_model_fits_by_modality_sop_class_and_body_part() -> None:
     assert fits(CHEST_CARD, [film("1")])
     assert not fits(CHEST_CARD, series("s", range(3)))
     assert not fits(CHEST_CARD, [film("1", body_part_examined="KNEE")])
@@ -134,11 +141,11 @@ def test_a_model_fits_by_modality_sop_class_and_body_part():
 
 
 @pytest.mark.parametrize("part", ["", "CHESTPA AP", "  chest "])
-def test_an_absent_or_doubtful_body_part_fits_and_is_the_gates_matter(part: str):
+def test_an_absent_or_doubtful_body_part_fits_and_is_the_gates_matter(part: str) -> None:
     assert fits(CHEST_CARD, [film("1", body_part_examined=part)])
 
 
-def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
+def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped() -> None:
     assert reason(CHEST_CARD, [film("1", body_part_examined="")]) == "body-part"
     assert reason(CHEST_CARD, [film("1", view_position="")]) == "view"
 
@@ -161,47 +168,47 @@ def test_doubt_refuses_as_long_as_no_check_on_pixels_is_shipped():
         ({"patient_age": "6T"}, "age"),
     ],
 )
-def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any], why: str):
+def test_a_film_that_fails_a_gate_gives_that_gates_reason(changes: dict[str, Any], why: str) -> None:
     assert reason(CHEST_CARD, [film("1", **changes)]) == why
 
 
-def test_front_and_back_in_the_plane_are_ordinary_in_a_mammogram():
+def test_front_and_back_in_the_plane_are_ordinary_in_a_mammogram() -> None:
     breast = FilmInput("breast", ("MG",), (), (Gate("ViewPosition", any=("MLO",)),))
     mlo = film("1", modality="MG", view_position="MLO", patient_orientation=("A", "FR"))
     assert judge(breast, mlo).scope is Scope.IN
 
 
-def test_a_missing_age_passes_where_the_card_says_so():
+def test_a_missing_age_passes_where_the_card_says_so() -> None:
     assert taken(CHEST_CARD, [film("1", patient_age="")]) == ["1"]
 
 
-def test_each_frontal_film_is_taken_and_laterals_are_left():
+def test_each_frontal_film_is_taken_and_laterals_are_left() -> None:
     assert taken(CHEST_CARD, [film("2"), film("3", view_position="LL"), film("1")]) == ["1", "2"]
 
 
-def test_of_several_refused_films_the_one_that_came_furthest_speaks():
+def test_of_several_refused_films_the_one_that_came_furthest_speaks() -> None:
     assert reason(CHEST_CARD, [film("1", quality_control_image="YES"), film("2", patient_age="004Y")]) == "age"
 
 
-def test_two_patients_in_one_study_are_refused_but_an_empty_id_contradicts_nobody():
+def test_two_patients_in_one_study_are_refused_but_an_empty_id_contradicts_nobody() -> None:
     assert reason(CHEST_CARD, [film("1"), film("2", patient_id="P2")]) == "mixed-patients"
     assert taken(CHEST_CARD, [film("1"), film("2", patient_id="")]) == ["1", "2"]
 
 
-def test_an_issuer_that_only_some_images_give_makes_no_second_patient():
+def test_an_issuer_that_only_some_images_give_makes_no_second_patient() -> None:
     assert taken(CHEST_CARD, [film("1", issuer_of_patient_id="HANOI"), film("2")]) == ["1", "2"]
     assert reason(CHEST_CARD, [film("1", issuer_of_patient_id="HANOI"), film("2", issuer_of_patient_id="HUE")]) == (
         "mixed-patients"
     )
 
 
-def test_two_names_in_one_study_are_refused_where_an_id_is_missing():
+def test_two_names_in_one_study_are_refused_where_an_id_is_missing() -> None:
     named = film("1", patient_name="Nguyễn^An")
     assert taken(CHEST_CARD, [named, film("2", patient_name="Trần^Bình")]) == ["1", "2"]
     assert reason(CHEST_CARD, [named, film("2", patient_id="", patient_name="Trần^Bình")]) == "mixed-patients"
 
 
-def test_what_does_not_fit_at_all_says_in_what():
+def test_what_does_not_fit_at_all_says_in_what() -> None:
     assert reason(CHEST_CARD, series("s", range(3))) == "modality"
     assert reason(CHEST_CARD, [film("1", body_part_examined="KNEE")]) == "body-part"
     assert reason(CHEST_CARD, [replace(film("1"), sop_class_uid=CT)]) == "sop-class"
@@ -229,7 +236,7 @@ def test_what_does_not_fit_at_all_says_in_what():
 )
 def test_what_is_plainly_another_view_or_region_is_out_of_scope_and_what_is_not_understood_is_missing(
     changes: dict[str, Any], is_out: bool, why: str
-):
+) -> None:
     said = judge(FILM, film("1", **changes))
     assert (said.scope is Scope.OUT, str(said.reason)) == (is_out, why)
 
@@ -247,11 +254,11 @@ def test_what_is_plainly_another_view_or_region_is_out_of_scope_and_what_is_not_
         {"patient_age": "42"},
     ],
 )
-def test_a_film_is_taken_as_its_site_writes_it(changes: dict[str, Any]):
+def test_a_film_is_taken_as_its_site_writes_it(changes: dict[str, Any]) -> None:
     assert taken(CHEST_CARD, [film("1", **changes)]) == ["1"]
 
 
-def test_a_sites_words_decide_of_each_question_that_a_card_asks():
+def test_a_sites_words_decide_of_each_question_that_a_card_asks() -> None:
     site = SiteWords.of(["CHEST=tp", "PA=phim thang", "no-contrast=tron", "contrast=thuoc X"])
     chest, head = (card(replace(each, site=site)) for each in (FILM, HEAD))
     written = film("1", body_part_examined="TP", view_position="Phim thẳng")
@@ -276,7 +283,7 @@ def test_a_sites_words_decide_of_each_question_that_a_card_asks():
         (("DERIVED", "SECONDARY", "SCREEN SAVE"), "capture"),
     ],
 )
-def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: tuple[str, ...], why: str):
+def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: tuple[str, ...], why: str) -> None:
     slices = series("s", range(0, 50, 5), image_type=image_type)
     assert judge(HEAD, slices[0]) == Verdict(Scope.OUT, Reason(why))
     assert reason(HEAD_CARD, slices) == why
@@ -293,12 +300,12 @@ def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: 
 )
 def test_derived_alone_puts_nothing_out_of_scope_and_the_place_of_a_reformat_decides(
     image_type: tuple[str, ...], why: Reason | None
-):
+) -> None:
     said = judge(HEAD, series("s", [0], image_type=image_type)[0])
     assert said == Verdict(Scope.MISSING if why else Scope.IN, why)
 
 
-def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is_an_original():
+def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is_an_original() -> None:
     capture = replace(series("s", [0])[0], sop_class_uid="1.2.840.10008.5.1.4.1.1.7")
     assert judge(HEAD, capture) == Verdict(Scope.OUT, Reason("capture"))
     raw = replace(film("1"), sop_class_uid=f"{DX}.1")
@@ -309,7 +316,7 @@ def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is
     assert judge(HEAD, lossy[0]).scope is Scope.IN
 
 
-def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing_rather_than_out_of_scope():
+def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing_rather_than_out_of_scope() -> None:
     head = series("s", range(0, 50, 5))
     other = [
         replace(head[0], body_part_examined="NECK"),
@@ -325,7 +332,7 @@ def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing
     assert verdicts(HEAD_CARD, [*neck, *head[4:]])[neck[0].sop_instance_uid].scope is Scope.OUT
 
 
-def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_marked():
+def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_marked() -> None:
     native = series("n", range(0, 50, 5), study_description="CT HEAD W CONTRAST")
     given_ = series("g", range(0, 50, 5), study_description="CT HEAD W CONTRAST", contrast_bolus_agent="Iohexol")
     assert reason(HEAD_CARD, native) == "contrast"
@@ -337,7 +344,7 @@ def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_mar
     assert {said[each.sop_instance_uid].scope for each in doubtful} == {Scope.MISSING}
 
 
-def test_an_agent_that_is_none_is_an_absent_one_to_a_gate():
+def test_an_agent_that_is_none_is_an_absent_one_to_a_gate() -> None:
     asked = replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),))
     scopes = [
         judge(asked, each).scope
@@ -350,7 +357,7 @@ def test_an_agent_that_is_none_is_an_absent_one_to_a_gate():
 # Series ------------------------------------------------------------------------------------------------------
 
 
-def test_slices_come_in_the_order_of_their_positions():
+def test_slices_come_in_the_order_of_their_positions() -> None:
     slices = series("s", [15, 0, 5, 20, 10])
     assert taken(HEAD_CARD, slices) == ["s.1", "s.2", "s.4", "s.0", "s.3"]
 
@@ -375,21 +382,23 @@ def test_slices_come_in_the_order_of_their_positions():
         (range(0, 50, 5), {"image_orientation": (1.0, 0.0, 0.0, 0.5, 0.9, 0.0)}, "orientation-invalid"),
     ],
 )
-def test_a_series_that_is_no_volume_for_the_card_gives_the_reason(along: Any, changes: dict[str, Any], why: str):
+def test_a_series_that_is_no_volume_for_the_card_gives_the_reason(
+    along: Any, changes: dict[str, Any], why: str
+) -> None:
     assert reason(HEAD_CARD, series("s", along, **changes)) == why
 
 
-def test_uneven_slices_pass_up_to_the_cards_gap():
+def test_uneven_slices_pass_up_to_the_cards_gap() -> None:
     assert len(taken(HEAD_CARD, series("s", [0, 4, 8, 9.1, 16, 23, 30]))) == 7
 
 
-def test_without_contrast_is_not_with_contrast():
+def test_without_contrast_is_not_with_contrast() -> None:
     assert not contrast(series("s", [0], series_description="Head WITHOUT contrast")[0])
     assert not contrast(series("s", [0], contrast_bolus_agent="NONE")[0])
     assert not contrast(series("s", [0], series_description="HEAD+CSPINE")[0])
 
 
-def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none():
+def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none() -> None:
     axial, stray = series("s", range(0, 50, 5)), series("t", [0], image_orientation=SAGITTAL)
     together = [*axial, *(replace(each, series_instance_uid="s") for each in stray)]
     assert taken(HEAD_CARD, together) == [header.sop_instance_uid for header in axial]
@@ -398,20 +407,20 @@ def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none(
     assert reason(HEAD_CARD, mixed) == "too-few-slices: 4"
 
 
-def test_two_frames_of_reference_are_two_acquisitions_and_never_one_volume():
+def test_two_frames_of_reference_are_two_acquisitions_and_never_one_volume() -> None:
     halves = series("s", range(0, 25, 5)), series("t", range(25, 50, 5), frame_of_reference_uid="1.8")
     together = [replace(header, series_instance_uid="s") for half in halves for header in half]
     assert len(taken(HEAD_CARD, together)) == 10
     assert reason(HEAD_CARD, [*together[:4], *together[5:9]]) == "too-few-slices: 4"
 
 
-def test_positions_that_wander_from_a_line_are_refused():
+def test_positions_that_wander_from_a_line_are_refused() -> None:
     slices = series("s", range(0, 50, 5))
     slices[4] = replace(slices[4], image_position=(7.0, 0.0, 20.0))
     assert reason(HEAD_CARD, slices) == "positions"
 
 
-def test_of_several_series_the_preferred_one_is_taken():
+def test_of_several_series_the_preferred_one_is_taken() -> None:
     soft, thin, bone = (
         series("soft", range(0, 100, 5), series_number=2),
         series("thin", np.arange(0, 100, 3), series_number=3),
@@ -422,7 +431,7 @@ def test_of_several_series_the_preferred_one_is_taken():
     assert taken(HEAD_CARD, [*bone])[0].startswith("bone")
 
 
-def test_alike_series_are_ranked_by_slices_then_series_number_then_uid():
+def test_alike_series_are_ranked_by_slices_then_series_number_then_uid() -> None:
     one, two = series("b", range(0, 100, 5), series_number=4), series("a", range(0, 100, 5), series_number=9)
     longer = series("c", range(0, 120, 5), series_number=20)
     assert taken(HEAD_CARD, [*one, *two])[0].startswith("b")
@@ -431,7 +440,7 @@ def test_alike_series_are_ranked_by_slices_then_series_number_then_uid():
     assert taken(HEAD_CARD, [*one, *same])[0].startswith("a")
 
 
-def test_what_cannot_fit_into_the_cards_memory_is_refused_before_it_is_read():
+def test_what_cannot_fit_into_the_cards_memory_is_refused_before_it_is_read() -> None:
     head = series("1", range(20), rows=1024, columns=1024)  # 40 MiB at two bytes a value
     films = [film(uid, rows=4096, columns=4096) for uid in ("1", "2")]  # 32 MiB each
     for model, study, enough_mb in ((HEAD_CARD, head, 40), (CHEST_CARD, films, 32)):
@@ -441,7 +450,7 @@ def test_what_cannot_fit_into_the_cards_memory_is_refused_before_it_is_read():
         assert fits(tight, study)
 
 
-def test_a_role_that_nobody_plays_is_named():
+def test_a_role_that_nobody_plays_is_named() -> None:
     both = card(replace(HEAD, role="ct"), replace(HEAD, role="mr", modality=("MR",), sop_class_uids=(MR,)))
     assert reason(both, series("s", range(0, 50, 5))) == "input-missing: mr"
 
@@ -449,7 +458,7 @@ def test_a_role_that_nobody_plays_is_named():
 # Revisions ---------------------------------------------------------------------------------------------------
 
 
-def test_a_revision_is_what_the_model_takes_else_all_that_it_considered():
+def test_a_revision_is_what_the_model_takes_else_all_that_it_considered() -> None:
     assert in_scope(CHEST_CARD, [film("1"), film("2", view_position="LL")]) == {"1"}
     assert in_scope(CHEST_CARD, [film("2", view_position="LL"), *series("s", [0])]) == {"2"}
 
@@ -464,7 +473,7 @@ HEADERS = [
 
 @settings(deadline=None)  # machines are shared
 @given(st.sets(st.sampled_from(HEADERS), max_size=len(HEADERS)), st.data())
-def test_order_and_repetition_of_instances_change_nothing(some: set[Header], data: st.DataObject):
+def test_order_and_repetition_of_instances_change_nothing(some: set[Header], data: st.DataObject) -> None:
     headers = sorted(some, key=lambda header: header.sop_instance_uid)
     repeated = data.draw(st.lists(st.sampled_from(headers), max_size=5)) if headers else []
     again = data.draw(st.permutations([*headers, *repeated]))
@@ -476,7 +485,7 @@ def test_order_and_repetition_of_instances_change_nothing(some: set[Header], dat
 
 @settings(deadline=None)  # machines are shared
 @given(st.sets(st.sampled_from(HEADERS)))
-def test_what_is_taken_fits_and_what_does_not_fit_has_a_reason(some: set[Header]):
+def test_what_is_taken_fits_and_what_does_not_fit_has_a_reason(some: set[Header]) -> None:
     for each in (CHEST_CARD, HEAD_CARD):
         selected = select(each, list(some))
         if not isinstance(selected, Reason):

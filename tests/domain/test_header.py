@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,9 @@ def test_an_empty_patient_id_is_not_a_key() -> None:
 def test_an_identifier_or_issuer_that_is_left_out_contradicts_nobody(
     patients: list[tuple[str, str]], is_one: bool
 ) -> None:
-    headers = [Header(*"12345", patient_id=value, issuer_of_patient_id=issuer) for value, issuer in patients]
+    headers = [
+        Header("1", "2", "3", "4", "5", patient_id=value, issuer_of_patient_id=issuer) for value, issuer in patients
+    ]
     assert same_patient(headers) == is_one
 
 
@@ -95,21 +98,22 @@ def test_an_age_that_is_not_understood_passes_no_bound_but_the_dates_decide(said
     header = Header("1", "2", "3", "4", "5", patient_age=said)
     assert age_at(header) is NOT_UNDERSTOOD
     born = replace(header, patient_birth_date="2000.01.01", study_date="2020-01-01")
-    assert age_at(born) == (pytest.approx(20, abs=0.01),)
+    assert age_at(born) == pytest.approx((20,), abs=0.01)
 
 
 def test_an_age_with_several_readings_has_them_all_and_the_dates_decide() -> None:
     header = Header("1", "2", "3", "4", "5", patient_age="30t")
     assert age_at(header) == pytest.approx((30, 2.5, 30 / 52.18))
     born = replace(header, patient_birth_date="20230701", study_date="20260101")
-    assert age_at(born) == (pytest.approx(2.5, abs=0.01),)
+    assert age_at(born) == pytest.approx((2.5,), abs=0.01)
 
 
 @pytest.mark.parametrize("date", ["study_date", "series_date", "acquisition_date", "content_date"])
 def test_an_age_is_taken_from_the_birth_date_and_whichever_date_the_examination_has(date: str) -> None:
-    header = Header("1", "2", "3", "4", "5", patient_birth_date="20000101", **{date: "20200101"})
-    assert age_at(header) == (pytest.approx(20, abs=0.01),)
-    assert age_at(replace(header, patient_age="999Y")) == (pytest.approx(20, abs=0.01),)
+    dates: dict[str, Any] = {"patient_birth_date": "20000101", date: "20200101"}
+    header = Header("1", "2", "3", "4", "5", **dates)
+    assert age_at(header) == pytest.approx((20,), abs=0.01)
+    assert age_at(replace(header, patient_age="999Y")) == pytest.approx((20,), abs=0.01)
 
 
 def test_a_birth_date_that_names_no_day_gives_the_youngest_and_the_oldest_age() -> None:
@@ -156,6 +160,8 @@ def test_no_date_fails(said: str) -> None:
         ("", "20270101", "20261124", ""),
     ],
 )
-def test_the_age_to_be_shown_is_the_stated_one_else_that_of_the_calendar(stated, born, taken, shown):
+def test_the_age_to_be_shown_is_the_stated_one_else_that_of_the_calendar(
+    stated: str, born: str, taken: str, shown: Any
+) -> None:
     header = Header(*("",) * 5, patient_age=stated, patient_birth_date=born, study_date=taken)
     assert age_text(header) == shown

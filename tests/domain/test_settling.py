@@ -3,6 +3,7 @@
 import itertools
 import random
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ def signals(draw: st.DrawFn) -> Signals:
     return Signals(first, last, ended, revised, is_volume, has_gap, cut_tick=cut, paces=(pace,))
 
 
-def slices(*positions: float, modality: str = "CT", series: str = "1.2", **facts: object) -> list[Header]:
+def slices(*positions: float, modality: str = "CT", series: str = "1.2", **facts: Any) -> list[Header]:
     return [
         Header(
             "1.2.840.10008.5.1.4.1.1.2",
@@ -40,7 +41,7 @@ def slices(*positions: float, modality: str = "CT", series: str = "1.2", **facts
             image_position=(0.0, 0.0, position),
             image_orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
             has_pixels=True,
-            **facts,  # type: ignore[arg-type]
+            **facts,
         )
         for at, position in enumerate(positions)
     ]

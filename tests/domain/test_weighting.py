@@ -35,12 +35,12 @@ def mr(description: str = "", **facts: Any) -> Header:
         ({"echo_time": 0.07, "repetition_time": 5.0, "scanning_sequence": ("GR",)}, (0.07, 5, None)),
     ],
 )
-def test_times_are_taken_for_seconds_where_they_cannot_be_milliseconds(facts: dict[str, Any], in_ms: Any):
+def test_times_are_taken_for_seconds_where_they_cannot_be_milliseconds(facts: dict[str, Any], in_ms: Any) -> None:
     said = times(mr(**facts))
     assert (said.echo, said.repetition, said.inversion) == pytest.approx(in_ms)
 
 
-def test_a_gate_asks_of_the_times_in_milliseconds():
+def test_a_gate_asks_of_the_times_in_milliseconds() -> None:
     asked = VolumeInput("mr", ("MR",), gates=(Gate("EchoTime", min=80), Gate("RepetitionTime", min=4000)))
     assert gate(asked, mr(echo_time=0.09, repetition_time=4.5)) is None
     assert gate(asked, mr(echo_time=0.02, repetition_time=4.5)) is not None
@@ -59,11 +59,11 @@ def test_a_gate_asks_of_the_times_in_milliseconds():
         ("t1_fl2d_sag", {"t1"}), ("SWI", {"other"}), ("3D TOF", {"other"}), ("sT2W", {"t2"}), ("brain", set()),
     ],
 )  # fmt: skip
-def test_words_name_weightings_in_three_languages(description: str, said: set[str]):
+def test_words_name_weightings_in_three_languages(description: str, said: set[str]) -> None:
     assert named(description) == said
 
 
-def test_a_sites_own_words_name_a_weighting():
+def test_a_sites_own_words_name_a_weighting() -> None:
     assert named("xung Z", SiteWords.of(["flair=xung Z"])) == {"flair"}
 
 
@@ -85,7 +85,9 @@ def test_a_sites_own_words_name_a_weighting():
         ({}, "", ""),
     ],
 )  # fmt: skip
-def test_the_weighting_is_told_by_times_then_by_the_description(facts: dict[str, Any], description: str, said: str):
+def test_the_weighting_is_told_by_times_then_by_the_description(
+    facts: dict[str, Any], description: str, said: str
+) -> None:
     assert weighting(mr(description, **facts)) == said
 
 
@@ -126,12 +128,12 @@ def test_the_weighting_is_told_by_times_then_by_the_description(facts: dict[str,
 )  # fmt: skip
 def test_an_image_is_out_of_scope_only_where_its_weighting_is_excluded(
     wanted: str, facts: dict[str, Any], description: str, scope: Scope
-):
+) -> None:
     asked = VolumeInput("mr", ("MR",), weighting=wanted)
     assert judge(asked, mr(description, **facts)).scope is scope
 
 
-def test_a_diffusion_image_is_never_t2():
+def test_a_diffusion_image_is_never_t2() -> None:
     for facts in (
         {"scanning_sequence": ("EP",)},
         {"diffusion_b_value": 800.0},

@@ -43,7 +43,7 @@ PIECES = [
         ("C-SPINE", {"SPINE"}), ("UNKNOWN", set()), ("", set()),
     ],
 )  # fmt: skip
-def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text: str, parts: set[str]):
+def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text: str, parts: set[str]) -> None:
     assert body_parts(text) == parts
 
 
@@ -57,11 +57,11 @@ def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text:
         ("PA/LAT", {"PA", "LATERAL"}), ("??", set()), ("", set()),
     ],
 )  # fmt: skip
-def test_views_are_read_as_they_are_written(text: str, said: set[str]):
+def test_views_are_read_as_they_are_written(text: str, said: set[str]) -> None:
     assert views(text) == said
 
 
-def test_frontal_is_pa_or_ap_and_lateral_is_of_either_side():
+def test_frontal_is_pa_or_ap_and_lateral_is_of_either_side() -> None:
     assert meant_views({"FRONTAL"}) == {"PA", "AP"}
     assert meant_views({"LATERAL", "PA"}) == {"LL", "RL", "PA"}
 
@@ -73,11 +73,11 @@ def test_frontal_is_pa_or_ap_and_lateral_is_of_either_side():
         ("19000101", ""), ("1900.01.01", ""), ("00000000", ""), ("2020", ""), ("20201301", ""), ("02/03/2020", ""),
     ],
 )  # fmt: skip
-def test_dates_are_read_with_their_marks_and_a_placeholder_is_none(text: str, date: str):
+def test_dates_are_read_with_their_marks_and_a_placeholder_is_none(text: str, date: str) -> None:
     assert plain_date(text) == date
 
 
-def test_a_date_that_names_a_year_or_a_month_has_its_first_and_last_day():
+def test_a_date_that_names_a_year_or_a_month_has_its_first_and_last_day() -> None:
     assert [days("2020")[end] - days("20200101")[0] for end in (0, 1)] == [0, 365]
     assert days("2020.02")[1] - days("2020.02")[0] == 28
     assert len(days("02/03/2020")) == 2
@@ -98,18 +98,18 @@ SITE = SiteWords.of(
         ("", "part", ""),
     ],
 )  # fmt: skip
-def test_a_sites_words_are_read_whole_whatever_their_case_and_marks(text: str, kind: str, read: str):
+def test_a_sites_words_are_read_whole_whatever_their_case_and_marks(text: str, kind: str, read: str) -> None:
     assert SITE.applied(text, kind) == read
 
 
 @pytest.mark.parametrize("entry", ["CHEST", "=ngực", "CHEST=", "CHEST=--", "NGUC=ngực", "lateral view=x"])
-def test_a_site_word_that_cannot_be_understood_says_the_form_wanted(entry: str):
+def test_a_site_word_that_cannot_be_understood_says_the_form_wanted(entry: str) -> None:
     with pytest.raises(ValueError, match=r"MEANING=WORDS|is wanted"):
         SiteWords.of([entry])
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
-def test_no_text_whatever_fails_or_is_read_in_two_ways(text: str):
+def test_no_text_whatever_fails_or_is_read_in_two_ways(text: str) -> None:
     """Case, and space at the ends, change nothing."""
     for read in (body_parts, views, named, said_of_contrast, agent_said):
         assert read(text) == read(f" {text} ")

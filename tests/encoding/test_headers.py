@@ -5,6 +5,7 @@ import csv
 import struct
 import time
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -225,7 +226,7 @@ def test_a_code_that_nobody_knows_is_read_by_its_meaning() -> None:
     assert (header.view_code, header.region_code, header.contrast_agent_code) == ("left lateral", "Hand", "Iopromide")
 
 
-def group(**macros: dict[str, object]) -> Dataset:
+def group(**macros: Mapping[str, object]) -> Dataset:
     """A functional group with these macros."""
     made = Dataset()
     for name, values in macros.items():
@@ -244,7 +245,7 @@ def enhanced(shared: Dataset, frames: list[Dataset], **top: object) -> Header:
     return header_of(image)
 
 
-FLAIR = {
+FLAIR: dict[str, dict[str, object]] = {
     "MRTimingAndRelatedParametersSequence": {"RepetitionTime": 9000},
     "MREchoSequence": {"EffectiveEchoTime": 120.0},
     "MRModifierSequence": {"InversionRecovery": "YES", "InversionTimes": [2500.0]},

@@ -46,7 +46,11 @@ def changed(images: Sequence[Dataset], change: Callable[[Dataset], object]) -> l
 
 
 def put(**elements: object) -> Callable[[Dataset], object]:
-    return lambda image: [setattr(image, keyword, value) for keyword, value in elements.items()]
+    def change(image: Dataset) -> None:
+        for keyword, value in elements.items():
+            setattr(image, keyword, value)
+
+    return change
 
 
 def lossless(image: Dataset) -> None:

@@ -71,7 +71,7 @@ def in_two_series(number: int, each: Dataset) -> None:
 
 
 @pytest.mark.parametrize("change", [turned, numbered, timed, in_two_series])
-def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(tmp_path: Path, change: Change):
+def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(tmp_path: Path, change: Change) -> None:
     whole = answered(tmp_path / "whole", head())
     slices = head()
     for number, each in enumerate(slices):
@@ -84,7 +84,7 @@ def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(tmp_path: Path
     assert found.measurements[0].value == pytest.approx(wanted.measurements[0].value, rel=0.05)
 
 
-def test_a_place_that_two_stacks_share_counts_once(tmp_path: Path):
+def test_a_place_that_two_stacks_share_counts_once(tmp_path: Path) -> None:
     (wanted,) = answered(tmp_path / "whole", head()).findings
     shared = again([head()[LOW]], SeriesInstanceUID=head()[0].SeriesInstanceUID, AcquisitionNumber=1)
     slices = head()
@@ -95,12 +95,12 @@ def test_a_place_that_two_stacks_share_counts_once(tmp_path: Path):
     assert not answer.is_in_part
 
 
-def test_another_kernel_adds_nothing_and_is_counted(tmp_path: Path):
+def test_another_kernel_adds_nothing_and_is_counted(tmp_path: Path) -> None:
     answer = answered(tmp_path / "s", [*head(), *again(head(), ConvolutionKernel="H70s", SeriesNumber="3")])
     assert (answer.coverage.used, answer.coverage.redundant, answer.is_in_part) == (40, {"same-place": 40}, False)
 
 
-def test_a_second_acquisition_is_analysed_as_well_and_its_volume_never_added(tmp_path: Path):
+def test_a_second_acquisition_is_analysed_as_well_and_its_volume_never_added(tmp_path: Path) -> None:
     (wanted,) = answered(tmp_path / "whole", head()).findings
     first, second = head(), again(head(), AcquisitionNumber="2", AcquisitionTime="113000")
     for each in first:
@@ -110,7 +110,7 @@ def test_a_second_acquisition_is_analysed_as_well_and_its_volume_never_added(tmp
     assert answer.findings[0].measurements[0].value == pytest.approx(wanted.measurements[0].value, rel=0.01)
 
 
-def test_without_its_lower_slices_readable_nothing_is_called_absent(tmp_path: Path):
+def test_without_its_lower_slices_readable_nothing_is_called_absent(tmp_path: Path) -> None:
     slices = head()
     for each in slices[:LOW]:
         each.PixelData = each.PixelData[: len(each.PixelData) // 4]
@@ -131,7 +131,7 @@ def test_without_its_lower_slices_readable_nothing_is_called_absent(tmp_path: Pa
 )
 def test_where_its_lower_slices_are_written_otherwise_nothing_is_called_absent(
     tmp_path: Path, keyword: str, value: str, why: str
-):
+) -> None:
     slices = head()
     for each in slices[:LOW]:
         setattr(each, keyword, value)
@@ -141,7 +141,7 @@ def test_where_its_lower_slices_are_written_otherwise_nothing_is_called_absent(
     assert answer.coverage.missing.keys() == {why}
 
 
-def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path):
+def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path) -> None:
     bad = again(head(), SeriesNumber="1")
     for each in bad:
         each.PixelData = each.PixelData[:1000]
@@ -150,7 +150,7 @@ def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path):
     assert answer.coverage.redundant == {"same-place": 40}
 
 
-def test_two_reconstructions_that_nothing_tells_apart_are_refused(tmp_path: Path):
+def test_two_reconstructions_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     other = again(head())
     for each in other:
         each.SeriesInstanceUID = head()[0].SeriesInstanceUID

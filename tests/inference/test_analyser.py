@@ -20,13 +20,13 @@ from inference_cases import (
     write_series,
 )
 
-from imaging.domain.card import UNPROVEN, Calibration, Golden, Step, Window
+from imaging.domain.card import UNPROVEN, Calibration, Card, Golden, SegmentSpec, Step, Window
 from imaging.domain.faults import Told
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, State, TriageClass
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
-from imaging.inference import analyser as door
 from imaging.inference.analyser import Analyser
+from imaging.inference.engines import registry as engines
 from imaging.inference.engines.engine import Arrays, Engine, Identity
 from imaging.inference.engines.registry import load
 from imaging.inference.golden import check
@@ -39,7 +39,7 @@ def films(tmp_path: Path) -> list[Source]:
     return [write_film(tmp_path / f"film{n}.dcm", draw.integers(0, 4096, (60 + n, 50))) for n in range(6)]
 
 
-def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: list[Source]):
+def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: list[Source]) -> None:
     outcome = Analyser(film_card(tmp_path / "model")).analyse(films[:1])
     assert outcome.state is State.ANALYSED
     one, two = outcome.findings
@@ -56,7 +56,7 @@ def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: l
     assert set(outcome.timings_ms) == {"read", "prepare", "infer", "decode"}
 
 
-def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[Source]):
+def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[Source]) -> None:
     analyser = Analyser(film_card(tmp_path / "model"))
     studies = [films[:1], films[1:3], films[3:6]]
     alone = [answer(analyser.analyse(study)) for study in studies]
@@ -64,7 +64,7 @@ def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[So
     assert together == alone
 
 
-def test_a_study_of_several_films_has_the_largest_probability_and_names_those_that_reach_it(tmp_path: Path):
+def test_a_study_of_several_films_has_the_largest_probability_and_names_those_that_reach_it(tmp_path: Path) -> None:
     dark, grey = (
         np.random.default_rng(1).integers(0, 100, (64, 64)),
         np.random.default_rng(2).integers(0, 4096, (64, 64)),
@@ -100,8 +100,8 @@ class Failing:
 
 def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     tmp_path: Path, films: list[Source], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(door.engines, "load", lambda card, threads: Failing())
+) -> None:
+    monkeypatch.setattr(engines, "load", lambda card, threads: Failing())
     card = replace(film_card(tmp_path / "model"), prepare=(Step("resize", {"shape": (32, 32), "aspect": "stretch"}),))
     bright = np.zeros((64, 64), int)
     bright[:40] = 4095
@@ -114,7 +114,7 @@ def test_a_bad_film_fails_alone_and_memory_is_found_by_halving(
     assert "NGUYEN" not in outcomes[1].fault
 
 
-def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: list[Source]):
+def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: list[Source]) -> None:
     card = film_card(tmp_path / "model")
     sha256 = write_film_network(tmp_path / "model", factor=float("nan"))
     outcome = Analyser(replace(card, engine=replace(card.engine, sha256=sha256))).analyse(films[:1])
@@ -123,7 +123,7 @@ def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: 
     assert outcome.fault == "the network's output y has values that are no numbers (NaN or infinite)"
 
 
-def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, films: list[Source]):
+def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, films: list[Source]) -> None:
     analyser = Analyser(film_card(tmp_path / "model"))
     blank = write_film(tmp_path / "blank.dcm", np.full((64, 64), 5))
     outcome = analyser.analyse([blank])
@@ -137,7 +137,7 @@ def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, f
     assert beside.images == (films[0].ref,)
 
 
-def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, films: list[Source]):
+def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, films: list[Source]) -> None:
     card = film_card(tmp_path / "model")
     card = replace(card, engine=replace(card.engine, inputs={"film": "image"}))
     outcome = Analyser(card).analyse(films[:1])
@@ -148,7 +148,7 @@ def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, f
         Analyser(card).warm()
 
 
-def test_platt_scaling_moves_the_probability_and_keeps_the_score(tmp_path: Path, films: list[Source]):
+def test_platt_scaling_moves_the_probability_and_keeps_the_score(tmp_path: Path, films: list[Source]) -> None:
     card = film_card(tmp_path / "model")
     first = replace(card.findings[0], calibration=Calibration("platt", a=0.5, b=-1.0))
     finding = Analyser(replace(card, findings=(first,))).analyse(films[:1]).findings[0]
@@ -156,7 +156,7 @@ def test_platt_scaling_moves_the_probability_and_keeps_the_score(tmp_path: Path,
     assert finding.probability == pytest.approx(1 / (1 + np.exp(-(0.5 * 1.0 - 1.0))), abs=1e-4)
 
 
-def test_what_the_card_says_of_a_finding_goes_with_the_answer_through_json(tmp_path: Path, films: list[Source]):
+def test_what_the_card_says_of_a_finding_goes_with_the_answer_through_json(tmp_path: Path, films: list[Source]) -> None:
     card = film_card(tmp_path / "model")
     first = replace(card.findings[0], calibration=Calibration("platt", a=0.5, b=-1.0))
     weak = {"finding": "two", "auc": 0.6, "ci95": [0.5, 0.7]}
@@ -185,7 +185,7 @@ def test_what_the_card_says_of_a_finding_goes_with_the_answer_through_json(tmp_p
 )
 def test_a_finding_is_near_chance_where_an_evidence_does_not_exclude_it(
     tmp_path: Path, evidence: dict[str, Any], is_near: bool
-):
+) -> None:
     card = film_card(tmp_path / "model")
     good = {"finding": "one", "auc": 0.95, "ci95": [0.9, 0.99]}
     card = replace(card, evidence=(good, {"finding": "one", **evidence}))
@@ -208,7 +208,7 @@ def head_series(folder: Path, bleed: bool) -> list[Source]:
     return write_series(folder, head(bleed), np.arange(20) * 3.0, spacing=(1.0, 1.0), start=(-10.0, -20.0, 5.0))
 
 
-def test_a_segment_is_measured_where_it_lies_in_the_patient(tmp_path: Path):
+def test_a_segment_is_measured_where_it_lies_in_the_patient(tmp_path: Path) -> None:
     sources = head_series(tmp_path / "s", bleed=True)
     outcome = Analyser(volume_card(tmp_path / "model")).analyse(sources)
     (finding,) = outcome.findings
@@ -231,7 +231,7 @@ def test_a_segment_is_measured_where_it_lies_in_the_patient(tmp_path: Path):
     assert outcome.facts["prepared_mm"] == "2x1x1"
 
 
-def test_a_card_in_the_order_right_anterior_superior_finds_the_same(tmp_path: Path):
+def test_a_card_in_the_order_right_anterior_superior_finds_the_same(tmp_path: Path) -> None:
     sources = head_series(tmp_path / "s", bleed=True)
     card = volume_card(tmp_path / "model")
     steps = (Step("orient", {"to": "RAS"}), Step("resample", {"spacing": (1.0, 1.0, 2.0)}), card.prepare[2])
@@ -243,20 +243,22 @@ def test_a_card_in_the_order_right_anterior_superior_finds_the_same(tmp_path: Pa
     assert other.findings[0].measurements == one.findings[0].measurements
 
 
-def test_a_clean_volume_has_an_absent_finding_without_measurements(tmp_path: Path):
+def test_a_clean_volume_has_an_absent_finding_without_measurements(tmp_path: Path) -> None:
     outcome = Analyser(volume_card(tmp_path / "model")).analyse(head_series(tmp_path / "s", bleed=False))
     (finding,) = outcome.findings
     assert (finding.present, finding.probability, finding.measurements) == (False, 0.0, ())
     assert outcome.flag is None
 
 
-def test_components_that_are_too_small_are_dropped(tmp_path: Path):
+def test_components_that_are_too_small_are_dropped(tmp_path: Path) -> None:
     card = volume_card(tmp_path / "model")
-    card = replace(card, findings=(replace(card.findings[0], min_ml=50.0),))
+    (segment,) = card.findings
+    assert isinstance(segment, SegmentSpec)
+    card = replace(card, findings=(replace(segment, min_ml=50.0),))
     assert Analyser(card).analyse(head_series(tmp_path / "s", bleed=True)).findings[0].present is False
 
 
-def test_the_same_input_gives_the_same_answer_in_any_order(tmp_path: Path):
+def test_the_same_input_gives_the_same_answer_in_any_order(tmp_path: Path) -> None:
     sources = head_series(tmp_path / "s", bleed=True)
     card = volume_card(tmp_path / "model")
     answers = {
@@ -265,7 +267,7 @@ def test_the_same_input_gives_the_same_answer_in_any_order(tmp_path: Path):
     assert len(answers) == 1
 
 
-def test_a_window_of_patches_gives_what_the_whole_volume_gives(tmp_path: Path):
+def test_a_window_of_patches_gives_what_the_whole_volume_gives(tmp_path: Path) -> None:
     sources = head_series(tmp_path / "s", bleed=True)
     card = volume_card(tmp_path / "model")
     whole = replace(card, engine=replace(card.engine, window=None))
@@ -277,7 +279,7 @@ def test_a_window_of_patches_gives_what_the_whole_volume_gives(tmp_path: Path):
     assert patched.probability == pytest.approx(at_once.probability, abs=1e-5)
 
 
-def test_an_engine_that_lacks_memory_is_the_machines_trouble_and_no_failure(tmp_path: Path):
+def test_an_engine_that_lacks_memory_is_the_machines_trouble_and_no_failure(tmp_path: Path) -> None:
     sources = head_series(tmp_path / "s", bleed=True)
     card = volume_card(tmp_path / "model")
     fine = (Step("orient", {"to": "SAR"}), Step("resample", {"spacing": (1.0, 0.1, 0.1)}), card.prepare[2])
@@ -290,7 +292,7 @@ def test_an_engine_that_lacks_memory_is_the_machines_trouble_and_no_failure(tmp_
     assert (outcome.state, outcome.why) == (State.NOT_ANALYSED, "memory")
 
 
-def test_the_real_head_runs_through_a_whole_model(tmp_path: Path):
+def test_the_real_head_runs_through_a_whole_model(tmp_path: Path) -> None:
     card = volume_card(tmp_path / "model")
     card = replace(card, engine=replace(card.engine, window=Window((40, 128, 128))))
     outcome = Analyser(card, threads=2).analyse(sources_in(shared("ct/ge_head_human")))
@@ -302,7 +304,7 @@ def test_the_real_head_runs_through_a_whole_model(tmp_path: Path):
 # Golden cases and engines ------------------------------------------------------------------------------------
 
 
-def golden_card(folder: Path, probability: float):
+def golden_card(folder: Path, probability: float) -> Card:
     card = film_card(folder)
     write_film(folder / "film.dcm", np.random.default_rng(7).integers(0, 4096, (64, 64)))
     expected = {"findings": [{"code": "one", "probability": probability, "present": True}]}
@@ -310,14 +312,14 @@ def golden_card(folder: Path, probability: float):
     return replace(card, golden=Golden("film.dcm", "expected.json", 1e-3))
 
 
-def test_a_golden_case_passes_where_the_known_answer_comes_out(tmp_path: Path):
+def test_a_golden_case_passes_where_the_known_answer_comes_out(tmp_path: Path) -> None:
     assert check(golden_card(tmp_path / "right", 0.731059)).passed
     wrong = check(golden_card(tmp_path / "wrong", 0.9))
     assert not wrong.passed
     assert "one: probability is 0.731" in wrong.faults[0]
 
 
-def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path):
+def test_a_golden_case_says_what_keeps_it_from_running(tmp_path: Path) -> None:
     card = golden_card(tmp_path / "model", 0.7)
     assert check(replace(card, golden=None)).faults == (UNPROVEN,)
     (tmp_path / "model" / "expected.json").write_text('{"findings": [{"code": "one", "present": "NGUYEN^VAN"}]}')
@@ -334,7 +336,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     return load(film_card(tmp_path / "model"), 1)
 
 
-def test_an_engine_gives_a_row_per_input_and_the_same_one_each_time(engine: Engine):
+def test_an_engine_gives_a_row_per_input_and_the_same_one_each_time(engine: Engine) -> None:
     batch = np.random.default_rng(1).normal(size=(3, 1, 32, 32)).astype(np.float32)
     first = engine.run({"x": batch})["y"]
     assert first.shape == (3, 2)
@@ -344,7 +346,7 @@ def test_an_engine_gives_a_row_per_input_and_the_same_one_each_time(engine: Engi
     engine.close()
 
 
-def test_a_network_of_a_fixed_batch_size_takes_any_number_of_films(tmp_path: Path):
+def test_a_network_of_a_fixed_batch_size_takes_any_number_of_films(tmp_path: Path) -> None:
     card = film_card(tmp_path / "model")
     batch = np.random.default_rng(1).normal(size=(5, 1, 32, 32)).astype(np.float32)
     free = load(card, 1).run({"x": batch})["y"]
@@ -353,7 +355,7 @@ def test_a_network_of_a_fixed_batch_size_takes_any_number_of_films(tmp_path: Pat
     assert np.allclose(load(fixed, 1).run({"x": batch})["y"], free, atol=1e-6)
 
 
-def test_several_threads_may_use_one_analyser(tmp_path: Path, films: list[Source]):
+def test_several_threads_may_use_one_analyser(tmp_path: Path, films: list[Source]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     analyser = Analyser(film_card(tmp_path / "model"))

@@ -1,14 +1,12 @@
 """Compressed frames are read as DCMTK reads them: what follows the end of an image is padding, however long."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import pydicom
 import pytest
-from inference_cases import write_film
+from codestreams import COLUMNS, DRAWN, ENCODERS, HTJ2K, J2K, JPEG_LS, LOSSLESS, RLE, ROWS, written
 from peers import program
 from pydicom.encaps import encapsulate, itemize_fragment
 
@@ -16,17 +14,6 @@ from imaging.domain.reasons import NotAnalysable
 from imaging.inference.codestreams import jpeg, jpeg2000
 from imaging.inference.pixels import decode, read_file
 
-LOSSLESS, JPEG_LS, J2K, HTJ2K, RLE = (f"1.2.840.10008.1.2.{each}" for each in ("4.70", "4.80", "4.90", "4.201", "5"))
-ROWS, COLUMNS = 64, 48
-DRAWN = (
-    np.add.outer(50 * np.arange(ROWS), 9 * np.arange(COLUMNS)) + np.random.default_rng(7).integers(0, 200, (64, 48))
-).astype(np.uint16)
-ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
-    LOSSLESS: lambda values: imagecodecs.ljpeg_encode(values, bitspersample=12),
-    JPEG_LS: imagecodecs.jpegls_encode,
-    J2K: lambda values: imagecodecs.jpeg2k_encode(values, level=0, codecformat="j2k", reversible=True),
-    HTJ2K: imagecodecs.htj2k_encode,
-}
 TRAILERS = {
     "a zero": b"\0",
     "many zeros": b"\0" * 200,
@@ -37,21 +24,9 @@ TRAILERS = {
 }
 
 
-def written(path: Path, syntax: str, pixel_data: bytes, frames: int = 1) -> Path:
-    """A film of these encapsulated items."""
-    dataset = pydicom.dcmread(write_film(path, DRAWN).path)
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.PixelData = pixel_data
-    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
-    if frames > 1:
-        dataset.NumberOfFrames = frames
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
 def items(*fragments: bytes) -> bytes:
     """An empty offset table and these fragments, without any padding of ours: their length may be odd."""
-    return itemize_fragment(b"") + b"".join(
+    return bytes(itemize_fragment(b"")) + b"".join(
         b"\xfe\xff\x00\xe0" + len(each).to_bytes(4, "little") + each for each in fragments
     )
 
@@ -66,7 +41,7 @@ def rle_of(values: np.ndarray, padding: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("trailer", TRAILERS)
 @pytest.mark.parametrize("syntax", ENCODERS)
-def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: str, trailer: str):
+def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: str, trailer: str) -> None:
     stream = ENCODERS[syntax](DRAWN)
     path = written(tmp_path / "film.dcm", syntax, encapsulate([stream + TRAILERS[trailer]]))
     assert np.array_equal(decode(read_file(path))[0], DRAWN)
@@ -74,7 +49,7 @@ def test_what_follows_the_end_of_an_image_is_left_out(tmp_path: Path, syntax: st
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, J2K, HTJ2K])
 @pytest.mark.parametrize("trailer", [b"", b"\0\0", b"\xff\xd9"])
-def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: str, trailer: bytes):
+def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: str, trailer: bytes) -> None:
     stream = ENCODERS[syntax](DRAWN)
     cut = stream[: len(stream) // 2] + (trailer if syntax in (J2K, HTJ2K) else trailer.replace(b"\xff\xd9", b""))
     path = written(tmp_path / "film.dcm", syntax, encapsulate([cut]))
@@ -82,7 +57,7 @@ def test_half_a_stream_is_not_whole_whatever_follows_it(tmp_path: Path, syntax: 
         decode(read_file(path))
 
 
-def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header():
+def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header() -> None:
     comment = b"\xff\xfe\x00\x06\xff\xd9\xff\xd9"
     stream = ENCODERS[LOSSLESS](DRAWN)
     found = jpeg(stream[:2] + comment + stream[2:] + b"\0\xff\xd9")
@@ -97,7 +72,7 @@ def test_the_end_is_that_of_the_stream_not_one_that_stands_in_its_header():
     assert found.data == stream[:after_size] + comment + stream[after_size:]
 
 
-def test_a_last_tile_part_without_a_length_reaches_to_the_end():
+def test_a_last_tile_part_without_a_length_reaches_to_the_end() -> None:
     stream = ENCODERS[J2K](DRAWN)
     at = stream.find(b"\xff\x90\x00\x0a")
     found = jpeg2000(stream[: at + 6] + bytes(4) + stream[at + 10 :] + b"\0\0after")
@@ -107,12 +82,12 @@ def test_a_last_tile_part_without_a_length_reaches_to_the_end():
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0", b"\0\0", b"\0" * 9, b"\x80", b"\xff\xff" * 20, b"TRAIL", b"\x7f"])
-def test_an_rle_segment_may_have_any_padding(tmp_path: Path, padding: bytes):
+def test_an_rle_segment_may_have_any_padding(tmp_path: Path, padding: bytes) -> None:
     path = written(tmp_path / "film.dcm", RLE, items(rle_of(DRAWN, padding)))
     assert np.array_equal(decode(read_file(path))[0], DRAWN)
 
 
-def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path):
+def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path) -> None:
     planes = DRAWN.astype(">u2").tobytes()
     low = imagecodecs.packbits_encode(planes[1::2])
     flat = DRAWN & 0xFF
@@ -123,7 +98,7 @@ def test_an_rle_run_that_is_longer_than_the_image_is_cut(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 5])
-def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: int):
+def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: int) -> None:
     whole = rle_of(DRAWN)
     second = int(np.frombuffer(whole, "<u4", count=3)[2])
     path = written(tmp_path / "film.dcm", RLE, items(whole[: second + kept]))
@@ -132,7 +107,7 @@ def test_an_rle_segment_that_is_too_short_is_no_picture(tmp_path: Path, kept: in
 
 
 @pytest.mark.parametrize("syntax", [LOSSLESS, JPEG_LS, J2K])
-def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path, syntax: str):
+def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path, syntax: str) -> None:
     stream = ENCODERS[syntax](DRAWN)
     odd = stream + b"\0" * (1 - len(stream) % 2)
     assert len(odd) % 2
@@ -154,7 +129,7 @@ def test_fragments_may_be_odd_many_and_begin_frames_by_themselves(tmp_path: Path
         (RLE, "dcmdrle", rle_of(DRAWN, b"\xff\xff" * 20)),
     ],
 )
-def test_dcmtk_reads_the_same(tmp_path: Path, syntax: str, tool: str, fragment: bytes):
+def test_dcmtk_reads_the_same(tmp_path: Path, syntax: str, tool: str, fragment: bytes) -> None:
     path = written(tmp_path / "film.dcm", syntax, encapsulate([fragment]))
     subprocess.run([program(f"/usr/bin/{tool}"), path, tmp_path / "plain.dcm"], check=True, capture_output=True)
     assert np.array_equal(decode(read_file(path)), decode(read_file(tmp_path / "plain.dcm")))

@@ -55,11 +55,19 @@ def judged(drawn: dict[str, Dataset], tmp_path: Path) -> Callable[..., Judgement
 
 
 def put(**elements: object) -> Change:
-    return lambda image: [setattr(image, keyword, value) for keyword, value in elements.items()]
+    def change(image: Dataset) -> None:
+        for keyword, value in elements.items():
+            setattr(image, keyword, value)
+
+    return change
 
 
 def without(*keywords: str) -> Change:
-    return lambda image: [delattr(image, keyword) for keyword in keywords]
+    def change(image: Dataset) -> None:
+        for keyword in keywords:
+            delattr(image, keyword)
+
+    return change
 
 
 def with_values(image: Dataset, values: np.ndarray) -> Dataset:
@@ -114,6 +122,11 @@ def one_pixel(image: Dataset) -> None:
 
 def flipped(image: Dataset) -> None:
     image.PixelData = image.pixel_array[:, ::-1].copy().tobytes()
+
+
+def flipped_and_lossy(image: Dataset) -> None:
+    flipped(image)
+    lossy(image)
 
 
 def cut(image: Dataset) -> None:
@@ -211,8 +224,8 @@ def test_what_the_first_lacks_the_second_mends_and_what_the_second_lacks_contrad
         ("slice", put(RescaleIntercept="-1000")),
         ("slice", put(ImageOrientationPatient=["-1", "0", "0", "0", "1", "0"])),
         ("film", cut),
-        ("film", lambda image: (flipped(image), lossy(image))),
-        ("slice", lambda image: (flipped(image), lossy(image))),
+        ("film", flipped_and_lossy),
+        ("slice", flipped_and_lossy),
     ],
     ids=lambda each: getattr(each, "__name__", str(each)),
 )

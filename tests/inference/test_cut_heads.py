@@ -7,7 +7,6 @@ so that it can be read; in the others some images cannot be analysed.
 import copy
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK
+from cut_heads import Head, Way, across, doubled, each_slice, named, reformatted, tilted
 from inference_cases import source_of
 from pydicom.dataset import Dataset
 
@@ -31,14 +30,6 @@ NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 SLICES = 32
 SEEDS = (15, 13, 17, 21, 23, 22)
 """Bleeds of 2 to 42 ml: subarachnoid, epidural, intraparenchymal, low and high in the head."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A head's slices from below, and where its bleed lies: the first slice and the one after the last."""
-
-    slices: list[Dataset]
-    bleed: tuple[int, int]
 
 
 @cache
@@ -66,41 +57,6 @@ def answered(slices: list[Dataset]) -> Answer:
         return _analyser().analyse([source_of(path) for path in sorted(Path(folder).glob("*.dcm"))])
 
 
-Way = Callable[[Head], list[Dataset]]
-
-
-def each_slice(**values: Any) -> Way:
-    """Sets elements, by value or by a function of the slice's number and the slice."""
-
-    def change(head: Head) -> list[Dataset]:
-        for number, each in enumerate(head.slices):
-            for keyword, value in values.items():
-                setattr(each, keyword, value(number, each) if callable(value) else value)
-        return head.slices
-
-    return change
-
-
-def named(each: Dataset, part: str) -> Dataset:
-    """The same image as another object."""
-    each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = f"{each.SOPInstanceUID}.{part}"
-    return each
-
-
-def doubled(part: str, **values: Any) -> Way:
-    """The head, and once more as another series."""
-
-    def change(head: Head) -> list[Dataset]:
-        again = [named(copy.deepcopy(each), part) for each in head.slices]
-        for number, each in enumerate(again):
-            each.SeriesInstanceUID += f".{part}"
-            for keyword, value in values.items():
-                setattr(each, keyword, value(number, each) if callable(value) else value)
-        return [*head.slices, *again]
-
-    return change
-
-
 def positions(text: Callable[[float], str]) -> Way:
     return each_slice(ImagePositionPatient=lambda _, each: [text(float(value)) for value in each.ImagePositionPatient])
 
@@ -108,76 +64,6 @@ def positions(text: Callable[[float], str]) -> Way:
 def jittered(mm: float) -> Way:
     chance = np.random.default_rng(19)
     return positions(lambda value: f"{value + chance.uniform(-mm, mm):.6f}")
-
-
-def tilted(degrees: float, at: float) -> Way:
-    """The slices below `at` (a share of the head) cut anew along planes tilted about the patient's left-right axis."""
-
-    def change(head: Head) -> list[Dataset]:
-        image = _image(head.slices)
-        limit = int(at * SLICES)
-        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        row, column = np.array([1.0, 0, 0]), np.array([0, c, s])
-        for each in head.slices[:limit]:
-            centre = np.array([float(value) for value in each.ImagePositionPatient]) + _across(each) / 2
-            start = centre - (row * _across(each)[0] + column * _across(each)[1]) / 2
-            _put(each, _cut(image, start, row, column, each), start, row, column)
-        return head.slices
-
-    return change
-
-
-def reformatted(row: tuple[float, ...], column: tuple[float, ...], step: float) -> Way:
-    """The whole head cut anew along other planes, `step` mm apart."""
-
-    def change(head: Head) -> list[Dataset]:
-        image = _image(head.slices)
-        a, b = np.array(row), np.array(column)
-        size = np.array(image.GetSize()) * np.array(image.GetSpacing())
-        origin = np.array(image.GetOrigin())
-        middle, normal = origin + (size - np.array(image.GetSpacing())) / 2, np.cross(a, b)
-        length = float(abs(normal) @ size)
-        made = []
-        for number, along in enumerate(np.arange(-length / 2 + step / 2, length / 2, step)):
-            each = named(copy.deepcopy(head.slices[0]), str(number))
-            start = middle + normal * along - (a + b) * (_across(each)[0] / 2)
-            _put(each, _cut(image, start, a, b, each), start, a, b)
-            each.InstanceNumber = str(number + 1)
-            each.SliceThickness = f"{step:g}"
-            made.append(each)
-        return made
-
-    return change
-
-
-def _image(slices: list[Dataset]) -> SimpleITK.Image:
-    image = SimpleITK.GetImageFromArray(np.stack([each.pixel_array.astype(np.float32) for each in slices]))
-    step = float(slices[1].ImagePositionPatient[2]) - float(slices[0].ImagePositionPatient[2])
-    image.SetOrigin([float(value) for value in slices[0].ImagePositionPatient])
-    image.SetSpacing([float(slices[0].PixelSpacing[1]), float(slices[0].PixelSpacing[0]), step])
-    return image
-
-
-def _across(each: Dataset) -> np.ndarray:
-    """From the first voxel to the last, along x and y."""
-    return np.array([each.Columns - 1, each.Rows - 1, 0]) * float(each.PixelSpacing[0])
-
-
-def _cut(image: SimpleITK.Image, start: np.ndarray, row: np.ndarray, column: np.ndarray, each: Dataset) -> np.ndarray:
-    taken = SimpleITK.ResampleImageFilter()
-    taken.SetInterpolator(SimpleITK.sitkLinear)
-    taken.SetDefaultPixelValue(24)  # air
-    taken.SetSize([each.Columns, each.Rows, 1])
-    taken.SetOutputSpacing([float(each.PixelSpacing[1]), float(each.PixelSpacing[0]), 1.0])
-    taken.SetOutputOrigin(start.tolist())
-    taken.SetOutputDirection(np.column_stack([row, column, np.cross(row, column)]).ravel().tolist())
-    return np.round(SimpleITK.GetArrayFromImage(taken.Execute(image))[0]).clip(0, 4095).astype("<u2")
-
-
-def _put(each: Dataset, values: np.ndarray, start: np.ndarray, row: np.ndarray, column: np.ndarray) -> None:
-    each.PixelData = values.tobytes()
-    each.ImagePositionPatient = [f"{value:.4f}" for value in start]
-    each.ImageOrientationPatient = [f"{value:.6f}" for value in (*row, *column)]
 
 
 def lower(share: float, **values: Any) -> Way:
@@ -214,7 +100,7 @@ def upside_down(head: Head) -> list[Dataset]:
     for number, each in enumerate(head.slices):
         each.InstanceNumber = str(SLICES - number)
         each.PixelData = np.ascontiguousarray(each.pixel_array[::-1, ::-1]).tobytes()
-        start = np.array([float(value) for value in each.ImagePositionPatient]) + _across(each)
+        start = np.array([float(value) for value in each.ImagePositionPatient]) + across(each)
         each.ImagePositionPatient = [f"{value:.4f}" for value in start]
         each.ImageOrientationPatient = ["-1", "0", "0", "0", "-1", "0"]
     return head.slices
@@ -392,20 +278,20 @@ def _answer(name: str) -> Answer:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_uncut_form_is_found(seed: int):
+def test_the_uncut_form_is_found(seed: int) -> None:
     answer = answered(head(seed).slices)
     assert (answer.findings[0].present, answer.is_in_part) == (True, False)
 
 
 @pytest.mark.parametrize("name", MISSING)
-def test_with_images_missing_nothing_is_called_absent(name: str):
+def test_with_images_missing_nothing_is_called_absent(name: str) -> None:
     answer = _answer(name)
     assert answer.state is State.NOT_ANALYSED or answer.is_in_part
     assert not is_clean_absent(answer)
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str):
+def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str) -> None:
     answer = _answer(name)
     assert not is_clean_absent(answer) or not answer.coverage.missed
     assert answer.coverage.considered >= SLICES
@@ -415,12 +301,12 @@ def test_a_head_that_was_sent_whole_is_analysed_whole_or_says_why_not(name: str)
     "name",
     ["two acquisitions", "a time per slice", "doubled", "moved", "shuffled", "numbered backwards", "upside down"],
 )
-def test_the_volume_of_a_whole_head_does_not_depend_on_how_it_was_sent(name: str):
+def test_the_volume_of_a_whole_head_does_not_depend_on_how_it_was_sent(name: str) -> None:
     (found,), (wanted,) = _answer(name).findings, answered(head(_seed(name)).slices).findings
     assert found.measurements[0].value == pytest.approx(wanted.measurements[0].value, rel=0.01)
 
 
-def test_at_least_eight_of_ten_heads_that_were_sent_whole_are_found():
+def test_at_least_eight_of_ten_heads_that_were_sent_whole_are_found() -> None:
     found = {name: [each.present for each in _answer(name).findings] == [True] for name in WHOLE}
     assert len(WHOLE) + len(MISSING) >= 40
     assert sum(found.values()) >= 0.8 * len(WHOLE), [name for name, is_found in found.items() if not is_found]

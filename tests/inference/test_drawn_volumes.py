@@ -4,8 +4,9 @@ Within 1 % where the stack is whole. Where stacks meet at an angle, or slices ch
 place counts once to within half a voxel, and a straight line between slices 4 mm apart cuts off the ball's curve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ AXES = {
 
 
 def drawn(
-    folder: Path, axes: str, along: Sequence[float], spacing: tuple[float, float] = (0.9, 0.7), **elements: object
+    folder: Path, axes: str, along: Sequence[float], spacing: tuple[float, float] = (0.9, 0.7), **elements: Any
 ) -> list[Source]:
     """Slices through the ball: 80 HU within, water around, air beyond; its surface lies where 40 HU do."""
     orientation = [float(f"{each:.6f}") for each in AXES[axes]]
@@ -57,7 +58,7 @@ def even(step: float) -> list[float]:
     return [float(each) for each in np.arange(-HALF, HALF, step)]
 
 
-def one_stack(axes: str, step: float):
+def one_stack(axes: str, step: float) -> Callable[[Path], list[Source]]:
     return lambda folder: drawn(folder, axes, even(step))
 
 
@@ -76,7 +77,7 @@ def in_two_stacks(folder: Path) -> list[Source]:
 
 def twice(folder: Path) -> list[Source]:
     first = drawn(folder / "a", "axial", even(2.5), AcquisitionNumber="1", AcquisitionTime="090000")
-    later = {"SeriesInstanceUID": "1.2.3.2", "AcquisitionNumber": "2", "AcquisitionTime": "100000"}
+    later: dict[str, Any] = {"SeriesInstanceUID": "1.2.3.2", "AcquisitionNumber": "2", "AcquisitionTime": "100000"}
     return [*first, *drawn(folder / "b", "axial", even(2.5), **later)]
 
 
@@ -104,7 +105,7 @@ def thin_then_thick(folder: Path) -> list[Source]:
         (thin_then_thick, 0.025),
     ],
 )
-def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent, share: float):
+def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent: Any, share: float) -> None:
     answer = Analyser(volume_card(tmp_path / "model")).analyse(sent(tmp_path / "s"))
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.why
     (ball,) = answer.findings

@@ -30,7 +30,8 @@ def prepare_film(film: Film, steps: Sequence[Step]) -> Tensor:
 def by_definition(grey: np.ndarray, size: int = 64) -> np.ndarray:
     """The whole film as float32, Pillow's BILINEAR, z-score."""
     small = np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR), np.float32)
-    return (small - small.mean()) / max(float(small.std()), 1e-6)
+    scaled: np.ndarray = (small - small.mean()) / max(float(small.std()), 1e-6)
+    return scaled
 
 
 def grey_by_pydicom(path: Path) -> np.ndarray:
@@ -41,7 +42,7 @@ def grey_by_pydicom(path: Path) -> np.ndarray:
     return (values.max() - values if inverted else values).astype(np.float32)
 
 
-def test_real_films_are_prepared_within_a_thousandth_of_the_definition():
+def test_real_films_are_prepared_within_a_thousandth_of_the_definition() -> None:
     for path in sorted((shared("cxr") / "dicom").glob("*.dcm")):
         got = prepare_film(read_film(read_file(path)), STRETCH)
         wanted = by_definition(grey_by_pydicom(path))
@@ -50,7 +51,7 @@ def test_real_films_are_prepared_within_a_thousandth_of_the_definition():
         assert np.abs(got[0] - wanted).max() < 1e-3, path.name
 
 
-def test_films_of_other_transfer_syntaxes_and_tables_agree_too():
+def test_films_of_other_transfer_syntaxes_and_tables_agree_too() -> None:
     names = ("02_explicit_le_cr_mono1_12bit", "53_voi_lut_sequence", "54_modality_lut", "51_overlay_in_pixel_bits")
     for name in names:
         path = shared("transfer_syntaxes") / f"{name}.dcm"
@@ -59,14 +60,14 @@ def test_films_of_other_transfer_syntaxes_and_tables_agree_too():
 
 
 @pytest.mark.parametrize("shape", [(200, 170), (64, 64), (300, 90), (40, 50), (2000, 1700)])
-def test_shrinking_by_lines_is_pillows_bilinear(tmp_path: Path, shape: tuple[int, int]):
+def test_shrinking_by_lines_is_pillows_bilinear(tmp_path: Path, shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 4096, shape)
     film = read_film(read_file(write_film(tmp_path / "film.dcm", pixels).path))
     whole = Image.fromarray(film.grey()).resize((48, 56), Image.Resampling.BILINEAR)
     assert np.abs(film.shrink(56, 48) - np.asarray(whole)).max() < 1e-5
 
 
-def test_a_window_clips_before_the_film_is_shrunk(tmp_path: Path):
+def test_a_window_clips_before_the_film_is_shrunk(tmp_path: Path) -> None:
     pixels = np.random.default_rng(2).integers(0, 4096, (100, 100))
     path = write_film(tmp_path / "film.dcm", pixels, WindowCenter=1000, WindowWidth=400).path
     grey = np.clip((pixels - 999.5) / 399 + 0.5, 0, 1).astype(np.float32)
@@ -74,7 +75,7 @@ def test_a_window_clips_before_the_film_is_shrunk(tmp_path: Path):
     assert np.abs(prepare_film(read_film(read_file(path)), STRETCH)[0] - by_definition(grey)).max() < 1e-3
 
 
-def test_window_functions_are_those_of_the_standard(tmp_path: Path):
+def test_window_functions_are_those_of_the_standard(tmp_path: Path) -> None:
     pixels = np.tile(np.arange(0, 4096, 64), (64, 1))
     exact = write_film(tmp_path / "e.dcm", pixels, WindowCenter=2000, WindowWidth=1000, VOILUTFunction="LINEAR_EXACT")
     wanted = np.clip((pixels - 2000) / 1000 + 0.5, 0, 1)
@@ -85,7 +86,7 @@ def test_window_functions_are_those_of_the_standard(tmp_path: Path):
     )
 
 
-def test_monochrome1_is_the_same_film_the_other_way_round(tmp_path: Path):
+def test_monochrome1_is_the_same_film_the_other_way_round(tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 4096, (80, 80))
     usual = write_film(tmp_path / "2.dcm", pixels)
     other = write_film(tmp_path / "1.dcm", 4095 - pixels, PhotometricInterpretation="MONOCHROME1")
@@ -93,20 +94,20 @@ def test_monochrome1_is_the_same_film_the_other_way_round(tmp_path: Path):
     assert np.abs(one - two).max() < 1e-4
 
 
-def test_a_film_for_processing_keeps_its_values_whatever_window_it_carries(tmp_path: Path):
+def test_a_film_for_processing_keeps_its_values_whatever_window_it_carries(tmp_path: Path) -> None:
     pixels = np.random.default_rng(4).integers(0, 4096, (80, 80))
     raw = "1.2.840.10008.5.1.4.1.1.1.1.1"
     path = write_film(tmp_path / "raw.dcm", pixels, WindowCenter=10, WindowWidth=5, SOPClassUID=raw).path
     assert np.abs(read_film(read_file(path)).grey() - pixels / 4095).max() < 1e-6
 
 
-def test_a_window_that_is_none_changes_nothing(tmp_path: Path):
+def test_a_window_that_is_none_changes_nothing(tmp_path: Path) -> None:
     pixels = np.random.default_rng(5).integers(0, 4096, (80, 80))
     path = write_film(tmp_path / "film.dcm", pixels, WindowCenter=[10, 20], WindowWidth=[0, 3]).path
     assert np.abs(read_film(read_file(path)).grey() - pixels / 4095).max() < 1e-6
 
 
-def test_padding_keeps_the_aspect_and_is_as_dark_as_the_darkest(tmp_path: Path):
+def test_padding_keeps_the_aspect_and_is_as_dark_as_the_darkest(tmp_path: Path) -> None:
     pixels = np.full((200, 100), 3000)
     pixels[50:150, 20:80] = 1000
     film = read_film(read_file(write_film(tmp_path / "film.dcm", pixels).path))
@@ -125,14 +126,16 @@ def test_padding_keeps_the_aspect_and_is_as_dark_as_the_darkest(tmp_path: Path):
         (np.arange(4096).reshape(1, 4096), {}, "pixels-unreadable: 1 x 4096"),
     ],
 )
-def test_what_is_no_film_is_refused(tmp_path: Path, pixels: np.ndarray, elements: dict[str, object], reason: str):
+def test_what_is_no_film_is_refused(
+    tmp_path: Path, pixels: np.ndarray, elements: dict[str, object], reason: str
+) -> None:
     path = write_film(tmp_path / "film.dcm", pixels, **elements).path
     with pytest.raises(NotAnalysable) as refused:
         read_film(read_file(path))
     assert str(refused.value) == reason
 
 
-def test_steps_for_values_do_what_they_say(tmp_path: Path):
+def test_steps_for_values_do_what_they_say(tmp_path: Path) -> None:
     pixels = np.random.default_rng(6).integers(0, 4096, (64, 64))
     film = read_film(read_file(write_film(tmp_path / "film.dcm", pixels).path))
     steps = (
@@ -167,7 +170,7 @@ LYING = {
                                                                      "VOILUTFunction": "SIGMOID"}])  # fmt: skip
 def test_a_film_that_lies_otherwise_is_prepared_as_the_upright_one(
     tmp_path: Path, said: tuple[str, str], steps: tuple[Step, ...], elements: dict[str, object]
-):
+) -> None:
     upright = np.random.default_rng(8).integers(0, 2000, (150, 110))
     upright[20:60, 10:30] = 7
     path = padded(tmp_path / "upright.dcm", upright, **elements)
@@ -215,7 +218,7 @@ def collimated(value: int) -> np.ndarray:
         {"RescaleSlope": -1, "RescaleIntercept": 4095},
     ],
 )
-def test_padding_is_black_whatever_is_stored_there(tmp_path: Path, value: int, elements: dict[str, object]):
+def test_padding_is_black_whatever_is_stored_there(tmp_path: Path, value: int, elements: dict[str, object]) -> None:
     pixels = collimated(value)
     pixels[INSIDE][pixels[INSIDE] == value] += 1
     film = read_film(read_file(padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=value, **elements)))
@@ -230,7 +233,9 @@ def test_padding_is_black_whatever_is_stored_there(tmp_path: Path, value: int, e
 
 @pytest.mark.parametrize("value", [0, 4095])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_what_is_white_or_black_behind_the_padding_makes_no_difference(tmp_path: Path, value: int, photometric: str):
+def test_what_is_white_or_black_behind_the_padding_makes_no_difference(
+    tmp_path: Path, value: int, photometric: str
+) -> None:
     kind = {"PhotometricInterpretation": photometric}
     got = prepare_film(
         read_film(read_file(padded(tmp_path / "a.dcm", collimated(value), PixelPaddingValue=value, **kind))), STRETCH
@@ -241,7 +246,7 @@ def test_what_is_white_or_black_behind_the_padding_makes_no_difference(tmp_path:
     assert np.abs(got - other).max() < 1e-5
 
 
-def test_a_padding_range_is_padding_as_a_whole(tmp_path: Path):
+def test_a_padding_range_is_padding_as_a_whole(tmp_path: Path) -> None:
     pixels = collimated(4095)
     pixels[:, :10] = 4000
     path = padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=4095, PixelPaddingRangeLimit=3900)
@@ -250,7 +255,7 @@ def test_a_padding_range_is_padding_as_a_whole(tmp_path: Path):
     assert np.allclose(grey[INSIDE], CHEST[INSIDE] / 4095, atol=1e-6)
 
 
-def test_padding_counts_in_no_statistics(tmp_path: Path):
+def test_padding_counts_in_no_statistics(tmp_path: Path) -> None:
     film = read_film(read_file(padded(tmp_path / "film.dcm", collimated(4095), PixelPaddingValue=4095)))
     grey = CHEST[INSIDE] / 4095
     scored = prepare_film(film, (Step("zscore", {}),))[0]
@@ -267,7 +272,7 @@ def test_padding_counts_in_no_statistics(tmp_path: Path):
     assert np.abs(nonzero[0]).max() == 0
 
 
-def test_torchvisions_usual_preparation_is_four_steps(tmp_path: Path):
+def test_torchvisions_usual_preparation_is_four_steps(tmp_path: Path) -> None:
     """Resize(64), CenterCrop(56), three channels, Normalize with each channel's mean and deviation; by Pillow here."""
     pixels = np.random.default_rng(1).integers(0, 4096, (200, 160))
     film = read_film(read_file(write_film(tmp_path / "film.dcm", pixels).path))
@@ -283,7 +288,7 @@ def test_torchvisions_usual_preparation_is_four_steps(tmp_path: Path):
     assert np.abs(prepare_film(film, steps) - wanted).max() < 1e-5
 
 
-def test_a_film_that_is_cropped_keeps_its_padding_out_of_statistics(tmp_path: Path):
+def test_a_film_that_is_cropped_keeps_its_padding_out_of_statistics(tmp_path: Path) -> None:
     film = read_film(read_file(padded(tmp_path / "film.dcm", collimated(4095), PixelPaddingValue=4095)))
     crop = Step("crop-centre", {"shape": (40, 48)})
     scored = prepare_film(film, (crop, Step("zscore", {})))[0]
@@ -297,21 +302,21 @@ def test_a_film_that_is_cropped_keeps_its_padding_out_of_statistics(tmp_path: Pa
     assert np.allclose(scored, (whole[rows, columns] - inside.mean()) / inside.std(), atol=1e-4)
 
 
-def test_a_padding_value_that_does_not_occur_changes_nothing(tmp_path: Path):
+def test_a_padding_value_that_does_not_occur_changes_nothing(tmp_path: Path) -> None:
     plain = prepare_film(read_film(read_file(padded(tmp_path / "a.dcm", CHEST))), STRETCH)
     other = prepare_film(read_film(read_file(padded(tmp_path / "b.dcm", CHEST, PixelPaddingValue=0))), STRETCH)
     assert np.array_equal(plain, other)
 
 
 @pytest.mark.parametrize("limit", [None, 4095])
-def test_a_film_of_padding_alone_is_blank(tmp_path: Path, limit: int | None):
+def test_a_film_of_padding_alone_is_blank(tmp_path: Path, limit: int | None) -> None:
     pixels = collimated(0) if limit else np.where(CHEST > 2000, 3000, 0)
     elements = {"PixelPaddingRangeLimit": limit} if limit else {}
     with pytest.raises(NotAnalysable, match="pixels-blank"):
         read_film(read_file(padded(tmp_path / "film.dcm", pixels, PixelPaddingValue=0, **elements)))
 
 
-def test_a_signed_film_knows_its_padding_by_an_unsigned_value(tmp_path: Path):
+def test_a_signed_film_knows_its_padding_by_an_unsigned_value(tmp_path: Path) -> None:
     pixels = collimated(0) - 2048
     path = padded(
         tmp_path / "film.dcm",

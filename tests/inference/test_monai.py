@@ -1,5 +1,7 @@
 """MONAI as the oracle of the sliding window; only where `imaging[monai]` is installed, which CI does without."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -19,12 +21,14 @@ def uneven(patches: Tensor) -> Tensor:
 @pytest.mark.parametrize("blend", ["gaussian", "constant"])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.625])
 @pytest.mark.parametrize("shape", [(24, 40, 33), (17, 16, 50), (16, 16, 16)])
-def test_a_volume_in_patches_is_what_monai_makes_of_it(shape: tuple[int, int, int], overlap: float, blend: str) -> None:
+def test_a_volume_in_patches_is_what_monai_makes_of_it(
+    shape: tuple[int, int, int], overlap: float, blend: Literal["gaussian", "constant"]
+) -> None:
     import torch
     from monai.inferers import sliding_window_inference
 
     values = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
-    window = Window((16, 16, 16), overlap, blend, batch=3)  # type: ignore[arg-type]
+    window = Window((16, 16, 16), overlap, blend, batch=3)
     ours, patches = slide(lambda arrays: {"y": uneven(arrays["x"])}, {"x": values}, window)
     theirs = sliding_window_inference(
         torch.from_numpy(values)[None],

@@ -1,17 +1,17 @@
 """Ordinary studies stay ordinary: without a lesion a plain "absent", with one found; none in part."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cut_heads import Head, doubled, each_slice, reformatted
 from inference_cases import source_of
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
-from test_cut_heads import Head, doubled, each_slice, reformatted
 
 from imaging.domain.findings import Answer, State
 from imaging.inference.analyser import Analyser
@@ -92,14 +92,14 @@ def native_and_with_contrast(bleed: bool) -> list[Dataset]:
 
 @pytest.mark.parametrize("bleed", [False, True])
 @pytest.mark.parametrize("study", [ct_with_all_that_a_scanner_makes, native_and_with_contrast])
-def test_a_head_ct(tmp_path: Path, study: object, bleed: bool):
-    answer = answered(tmp_path, "head-ct-bleed", study(bleed))  # type: ignore[operator]
+def test_a_head_ct(tmp_path: Path, study: Callable[[bool], list[Dataset]], bleed: bool) -> None:
+    answer = answered(tmp_path, "head-ct-bleed", study(bleed))
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.to_json()
     assert [each.present for each in answer.findings] == [bleed]
 
 
 @pytest.mark.parametrize("lesion", [False, True])
-def test_an_mr_with_all_its_weightings(tmp_path: Path, lesion: bool):
+def test_an_mr_with_all_its_weightings(tmp_path: Path, lesion: bool) -> None:
     flair = list(brain_study(3 if lesion else 4, lesion, NOW, slices=24, run="ordinary").instances)
     t1 = {"EchoTime": "9", "RepetitionTime": "500", "ScanningSequence": "SE", "InversionTime": None}
     t2 = {"EchoTime": "100", "RepetitionTime": "4500", "ScanningSequence": "SE", "InversionTime": None}
@@ -138,20 +138,20 @@ def raw(each: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("seed", [4, 5])
 @pytest.mark.parametrize("beside", [lateral, raw])
-def test_a_chest_film(tmp_path: Path, beside: object, seed: int):
+def test_a_chest_film(tmp_path: Path, beside: Callable[[Dataset], Dataset], seed: int) -> None:
     """What the model says of the film alone it says of the study."""
     (film,) = film_study(seed, frozenset(), NOW, run="ordinary").instances
     alone, both = tmp_path / "alone", tmp_path / "both"
     alone.mkdir()
     both.mkdir()
     wanted = answered(alone, "chest-film", [film])
-    answer = answered(both, "chest-film", [film, beside(film)])  # type: ignore[operator]
+    answer = answered(both, "chest-film", [film, beside(film)])
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.to_json()
     assert [each.present for each in answer.findings] == [each.present for each in wanted.findings]
     assert answer.coverage.used == 1
 
 
-def test_two_films_of_one_view_count_both(tmp_path: Path):
+def test_two_films_of_one_view_count_both(tmp_path: Path) -> None:
     (film,) = film_study(4, frozenset(), NOW, run="ordinary").instances
     answer = answered(
         tmp_path, "chest-film", [film, other(film, "2"), each_slice(PixelData=b"")(Head([other(film, "3")], (0, 0)))[0]]

@@ -13,7 +13,7 @@ from inference_cases import film_card, volume_card, write_film, write_series
 from onnx import TensorProto, helper, numpy_helper
 from small_models import write_beside
 
-from imaging.domain.card import Card, Golden, LabelSpec, TriageRule, Window
+from imaging.domain.card import Card, Golden, LabelSpec, SegmentSpec, TriageRule, Window
 from imaging.domain.codes import Code
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, State, TriageClass
@@ -66,7 +66,9 @@ def fault(card: Card, given: Sequence[int] = FILM) -> str:
     ],
     ids=["map", "pooled", "no channels", "a number", "another batch"],
 )
-def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_map(tmp_path: Path, nodes: list[Any]):
+def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_map(
+    tmp_path: Path, nodes: list[Any]
+) -> None:
     card = network(film(tmp_path), nodes)
     said = fault(card)
     assert said.startswith("the network's output y is (")
@@ -92,7 +94,7 @@ def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_ma
 @pytest.mark.parametrize("window", [None, Window((8, 16, 16), batch=2)])
 def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
     tmp_path: Path, nodes: list[Any], window: Window | None
-):
+) -> None:
     card = volume_card(tmp_path / "model")
     card = replace(
         card,
@@ -109,7 +111,7 @@ def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
     assert (answer.state, answer.findings) == (State.FAILED, ())
 
 
-def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_path: Path):
+def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_path: Path) -> None:
     card = network(film(tmp_path), [*POOLED, helper.make_node("Identity", ["flat"], ["y"])])
     assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].shape == (1, 1)
     second = replace(card, findings=(replace(card.findings[0], channel=1),))
@@ -118,7 +120,7 @@ def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_pat
     assert "(1, 1), where (1, at least 2) is wanted" in fault(softmax)
 
 
-def test_a_batch_is_answered_row_by_row(tmp_path: Path):
+def test_a_batch_is_answered_row_by_row(tmp_path: Path) -> None:
     card = film(tmp_path)
     assert shape_fault(card, "y", (3, 1, 32, 32), (3, 1)) == ""
     assert "(1, 1), where (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
@@ -126,13 +128,13 @@ def test_a_batch_is_answered_row_by_row(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["half", "whole numbers"])
-def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str):
+def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str) -> None:
     to = TensorProto.FLOAT16 if kind == "half" else TensorProto.INT64
     card = network(film(tmp_path), [*POOLED, helper.make_node("Cast", ["flat"], ["y"], to=to)])
     assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].dtype == np.float32
 
 
-def test_an_output_that_is_no_tensor_is_said(tmp_path: Path):
+def test_an_output_that_is_no_tensor_is_said(tmp_path: Path) -> None:
     card = network(film(tmp_path), [helper.make_node("SequenceConstruct", ["x"], ["y"])])
     assert fault(card) == "the network's output y is no tensor of numbers"
 
@@ -147,7 +149,7 @@ def answered(card: Card, folder: Path) -> Answer:
 
 
 @pytest.mark.parametrize("value", [-9.0, -0.001, 1.001, 9.0])
-def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float):
+def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float) -> None:
     nodes = [*POOLED, helper.make_node("Mul", ["flat", "nothing"], ["gone"]),
              helper.make_node("Add", ["gone", "value"], ["y"])]  # fmt: skip
     weights = {"nothing": np.float32(0), "value": np.float32(value)}
@@ -159,7 +161,7 @@ def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float)
 
 
 @pytest.mark.parametrize(("value", "share"), [(-0.00005, 0.0), (1.00005, 1.0), (0.25, 0.25)])
-def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, share: float):
+def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, share: float) -> None:
     nodes = [*POOLED, helper.make_node("Mul", ["flat", "nothing"], ["gone"]),
              helper.make_node("Add", ["gone", "value"], ["y"])]  # fmt: skip
     weights = {"nothing": np.float32(0), "value": np.float32(value)}
@@ -169,7 +171,7 @@ def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, s
 
 @pytest.mark.parametrize("activation", ["sigmoid", "none"])
 @pytest.mark.parametrize("divided", ["NaN", "infinite"])
-def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided: str):
+def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided: str) -> None:
     one = "nothing" if divided == "NaN" else "one"
     nodes = [*POOLED, helper.make_node("Div", [one, "nothing"], ["odd"]),
              helper.make_node("Add", ["flat", "odd"], ["y"])]  # fmt: skip
@@ -193,25 +195,25 @@ def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided
 )
 def test_what_cannot_be_loaded_is_said_in_the_runtimes_words(
     tmp_path: Path, nodes: list[Any], options: dict[str, Any], words: list[str]
-):
+) -> None:
     said = fault(network(film(tmp_path), nodes, **options))
     assert said.startswith("the network cannot be loaded: ")
     assert words[0] in said
     assert "/" not in said.replace("inputs/outputs", "")  # no place on this machine, or on the runtime's maker's
 
 
-def test_what_is_no_onnx_file_is_said_in_the_runtimes_words(tmp_path: Path):
+def test_what_is_no_onnx_file_is_said_in_the_runtimes_words(tmp_path: Path) -> None:
     card = film(tmp_path)
     (card.folder / "model.onnx").write_bytes(b"weights")
     card = replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
     assert "Protobuf parsing failed" in fault(card)
 
 
-def test_an_input_of_another_size_is_said_with_both_shapes(tmp_path: Path):
+def test_an_input_of_another_size_is_said_with_both_shapes(tmp_path: Path) -> None:
     assert "index: 2 Got: 48 Expected: 32" in fault(film(tmp_path), [1, 1, 48, 32])
 
 
-def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     add = network(film(tmp_path), [helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.zeros(5, np.float32)})
     assert "5 by 32" in fault(add)
     nodes = [
@@ -229,7 +231,7 @@ def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytes
 # What is loaded ----------------------------------------------------------------------------------------------
 
 
-def test_weights_beside_the_file_answer_with_it_and_stand_in_the_digest(tmp_path: Path):
+def test_weights_beside_the_file_answer_with_it_and_stand_in_the_digest(tmp_path: Path) -> None:
     pixels = np.arange(64 * 64).reshape(64, 64) % 4096
     source = write_film(tmp_path / "film.dcm", pixels)
     answers = []
@@ -241,7 +243,7 @@ def test_weights_beside_the_file_answer_with_it_and_stand_in_the_digest(tmp_path
     assert answers[0].facts["weights"] != answers[1].facts["weights"]
 
 
-def test_a_kept_model_is_loaded_from_its_copy_whatever_becomes_of_its_folder(tmp_path: Path):
+def test_a_kept_model_is_loaded_from_its_copy_whatever_becomes_of_its_folder(tmp_path: Path) -> None:
     source = write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)
     kept = Copies(tmp_path / "home").kept(read_card(write_beside(tmp_path / "model", -3.0)))
     before = Analyser(kept).analyse([source])
@@ -251,7 +253,7 @@ def test_a_kept_model_is_loaded_from_its_copy_whatever_becomes_of_its_folder(tmp
     assert Analyser(kept).analyse([source]).findings == before.findings
 
 
-def test_weights_that_change_after_the_card_was_read_are_never_loaded(tmp_path: Path):
+def test_weights_that_change_after_the_card_was_read_are_never_loaded(tmp_path: Path) -> None:
     card = read_card(write_beside(tmp_path / "model", -3.0))
     write_beside(tmp_path / "model", 3.0)
     assert fault(card).startswith("model.bin has changed since its card was read")
@@ -259,7 +261,7 @@ def test_weights_that_change_after_the_card_was_read_are_never_loaded(tmp_path: 
     assert fault(card) == "the weights cannot be copied to a temporary folder: No such file or directory"
 
 
-def test_a_golden_case_is_run_again_for_whatever_makes_the_answer_and_for_the_case_itself(tmp_path: Path):
+def test_a_golden_case_is_run_again_for_whatever_makes_the_answer_and_for_the_case_itself(tmp_path: Path) -> None:
     card = read_card(write_beside(tmp_path / "model"))
     write_film(tmp_path / "model" / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)
     (tmp_path / "model" / "expected.json").write_text(json.dumps({"findings": []}))
@@ -289,7 +291,9 @@ def test_a_golden_case_is_run_again_for_whatever_makes_the_answer_and_for_the_ca
         (TriageRule("1386000", 0.0, TriageClass.STAT), TriageClass.STAT),
     ],
 )
-def test_a_rule_by_volume_flags_what_is_large_enough(tmp_path: Path, rule: TriageRule, flag: TriageClass | None):
+def test_a_rule_by_volume_flags_what_is_large_enough(
+    tmp_path: Path, rule: TriageRule, flag: TriageClass | None
+) -> None:
     values = np.zeros((12, 40, 40))
     values[3:9, 10:30, 10:30] = 70
     card = volume_card(tmp_path / "model", triage=(rule,))
@@ -299,11 +303,13 @@ def test_a_rule_by_volume_flags_what_is_large_enough(tmp_path: Path, rule: Triag
     assert answer.facts["triage"] == (rule.text if flag else "no rule applies")
 
 
-def test_a_segment_without_probability_is_flagged_by_its_volume_and_never_by_probability(tmp_path: Path):
+def test_a_segment_without_probability_is_flagged_by_its_volume_and_never_by_probability(tmp_path: Path) -> None:
     values = np.zeros((12, 40, 40))
     values[3:9, 10:30, 10:30] = 70
     card = volume_card(tmp_path / "model")
-    card = replace(card, findings=(replace(card.findings[0], probability=""),))
+    (segment,) = card.findings
+    assert isinstance(segment, SegmentSpec)
+    card = replace(card, findings=(replace(segment, probability=""),))
     sources = write_series(tmp_path / "s", values, np.arange(12) * 3.0)
     by_volume = replace(card, triage=(TriageRule("1386000", None, TriageClass.STAT, 2.5),))
     answer = Analyser(by_volume).analyse(sources)

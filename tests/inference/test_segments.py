@@ -33,7 +33,7 @@ def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     chance = np.random.default_rng(seed)
     values = np.zeros(shape, np.float32)
     index = np.indices(shape)
-    for at in [(0, 0, 0), *(chance.integers(0, shape) for _ in range(4))]:
+    for at in [np.zeros(len(shape), int), *(chance.integers(0, shape) for _ in range(4))]:
         far = sum((axis - place) ** 2 for axis, place in zip(index, at, strict=True)) ** 0.5
         values = np.maximum(values, np.where(far <= chance.uniform(1, 5), chance.uniform(0.5, 1), 0))
     return values.astype(np.float32)

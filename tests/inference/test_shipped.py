@@ -20,7 +20,7 @@ def analysed(model: str, sources: list[Source]) -> Answer:
 
 
 @pytest.mark.parametrize("model", sorted(SHIPPED))
-def test_the_golden_case_passes(model: str):
+def test_the_golden_case_passes(model: str) -> None:
     result = check(SHIPPED[model])
     assert result.passed, result.faults
 
@@ -34,7 +34,7 @@ def test_the_golden_case_passes(model: str):
         ("brain-mr-lesion", "mr/phantom_brain/normal", False),
     ],
 )
-def test_drawn_lesions_are_found_where_they_were_drawn(model: str, study: str, truth: bool):
+def test_drawn_lesions_are_found_where_they_were_drawn(model: str, study: str, truth: bool) -> None:
     import json
 
     import numpy as np
@@ -48,7 +48,7 @@ def test_drawn_lesions_are_found_where_they_were_drawn(model: str, study: str, t
         assert np.linalg.norm(np.subtract(outcome.findings[0].centre_mm, drawn["centre_mm"])) < 15
 
 
-def test_the_chest_model_answers_each_film_or_says_why_not():
+def test_the_chest_model_answers_each_film_or_says_why_not() -> None:
     ends = {}
     for path in sorted((shared("cxr") / "dicom").glob("*.dcm")):
         outcome = analysed("chest-film", [source_of(path)])
@@ -57,6 +57,6 @@ def test_the_chest_model_answers_each_film_or_says_why_not():
     assert set(ends.values()) == {"analysed"}
 
 
-def test_the_real_brain_without_flair_is_refused_by_its_sequence():
+def test_the_real_brain_without_flair_is_refused_by_its_sequence() -> None:
     outcome = analysed("brain-mr-lesion", sources_in(shared("mr/t1_sagittal_siemens")))
     assert (outcome.state, outcome.why) == (State.NOT_ANALYSED, "sequence: t1")

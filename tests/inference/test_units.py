@@ -73,7 +73,9 @@ def reason(sources: list[Source]) -> str:
         (1, -40000.5, False, 16),
     ],
 )
-def test_rescale_of_any_size_gives_the_values(tmp_path: Path, slope: float, intercept: float, signed: bool, bits: int):
+def test_rescale_of_any_size_gives_the_values(
+    tmp_path: Path, slope: float, intercept: float, signed: bool, bits: int
+) -> None:
     volume = read(stored_as(tmp_path / "s", HEAD, slope, intercept, signed=signed, bits=bits))
     assert np.abs(volume.values - HEAD).max() <= slope**2 / 2 + 0.5 * (slope != round(slope) or intercept % 1 != 0)
     if slope in (1, -1) and intercept == round(intercept):
@@ -81,7 +83,7 @@ def test_rescale_of_any_size_gives_the_values(tmp_path: Path, slope: float, inte
         assert np.array_equal(volume.values, HEAD)
 
 
-def test_values_beyond_int16_are_kept(tmp_path: Path):
+def test_values_beyond_int16_are_kept(tmp_path: Path) -> None:
     metal = HEAD.copy()
     metal[1, :3] = 50_000
     volume = read(stored_as(tmp_path / "s", metal, 1, -1024, signed=False))
@@ -89,7 +91,7 @@ def test_values_beyond_int16_are_kept(tmp_path: Path):
     assert volume.values.dtype == np.float32
 
 
-def test_an_inverted_mr_of_sixteen_bits_is_inverted_not_wrapped(tmp_path: Path):
+def test_an_inverted_mr_of_sixteen_bits_is_inverted_not_wrapped(tmp_path: Path) -> None:
     values = HEAD + 1000
     sources = stored_as(
         tmp_path / "s", 65535 - values, 1, 0, signed=False, modality="MR", PhotometricInterpretation="MONOCHROME1"
@@ -98,13 +100,13 @@ def test_an_inverted_mr_of_sixteen_bits_is_inverted_not_wrapped(tmp_path: Path):
 
 
 @pytest.mark.parametrize("said", ["HU", "hu", " HU ", "Hu", "", "HU_MOD", None])
-def test_hounsfield_units_are_known_as_sites_write_them(tmp_path: Path, said: str | None):
+def test_hounsfield_units_are_known_as_sites_write_them(tmp_path: Path, said: str | None) -> None:
     sources = stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=said)
     assert np.array_equal(read(sources).values, HEAD)
 
 
 @pytest.mark.parametrize("said", ["US", "MGML", "OD"])
-def test_other_units_are_not_hounsfield_units(tmp_path: Path, said: str):
+def test_other_units_are_not_hounsfield_units(tmp_path: Path, said: str) -> None:
     assert reason(stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=said)) == "units-unknown"
 
 
@@ -112,27 +114,27 @@ def test_other_units_are_not_hounsfield_units(tmp_path: Path, said: str):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_ct_without_air_that_begins_at_0_is_in_units_nobody_knows(tmp_path: Path, signed: bool):
+def test_a_ct_without_air_that_begins_at_0_is_in_units_nobody_knows(tmp_path: Path, signed: bool) -> None:
     forgotten = HEAD - HEAD.min()
     assert reason(stored_as(tmp_path / "s", forgotten, 1, 0, signed=signed)) == "units-unknown"
     assert reason(stored_as(tmp_path / "t", forgotten, 0.5, 0, signed=signed)) == "units-unknown"
 
 
 @pytest.mark.parametrize("least", [12, 1, -24])
-def test_so_is_one_that_begins_a_little_beside_0_where_nothing_was_taken_off(tmp_path: Path, least: int):
+def test_so_is_one_that_begins_a_little_beside_0_where_nothing_was_taken_off(tmp_path: Path, least: int) -> None:
     forgotten = HEAD - HEAD.min() + least
     assert reason(stored_as(tmp_path / "s", forgotten, 1, 0, signed=True)) == "units-unknown"
 
 
 @pytest.mark.parametrize("padding", [0, -2000])
-def test_padding_is_no_air(tmp_path: Path, padding: int):
+def test_padding_is_no_air(tmp_path: Path, padding: int) -> None:
     forgotten = HEAD - HEAD.min() + 1
     forgotten[:, :, :2] = 0
     forgotten[:, :2] = padding
     assert reason(stored_as(tmp_path / "s", forgotten, 1, 0, signed=True, PixelPaddingValue=padding)) == "units-unknown"
 
 
-def test_it_is_asked_of_the_stack_not_of_a_slice(tmp_path: Path):
+def test_it_is_asked_of_the_stack_not_of_a_slice(tmp_path: Path) -> None:
     head = HEAD.copy()
     head[1:] = np.abs(head[1:])
     head[1:, 0, 0] = 0
@@ -140,19 +142,19 @@ def test_it_is_asked_of_the_stack_not_of_a_slice(tmp_path: Path):
 
 
 @pytest.mark.parametrize("least", [-150, 1, -199])
-def test_a_narrow_field_of_view_without_air_is_in_hounsfield_units(tmp_path: Path, least: int):
+def test_a_narrow_field_of_view_without_air_is_in_hounsfield_units(tmp_path: Path, least: int) -> None:
     tissue = np.maximum(HEAD, least)
     assert np.array_equal(read(stored_as(tmp_path / "s", tissue, 1, -1024, signed=False)).values, tissue)
 
 
-def test_an_mr_may_begin_at_0(tmp_path: Path):
+def test_an_mr_may_begin_at_0(tmp_path: Path) -> None:
     values = HEAD - HEAD.min()
     assert np.array_equal(
         read(stored_as(tmp_path / "s", values, 1, 0, signed=False, modality="MR"), "MR").values, values
     )
 
 
-def test_frames_of_one_object_are_asked_together(tmp_path: Path):
+def test_frames_of_one_object_are_asked_together(tmp_path: Path) -> None:
     dataset = pydicom.dcmread(shared("transfer_syntaxes") / "56_enhanced_ct_per_frame_rescale.dcm")
     stored = dataset.pixel_array.copy()
     stored[0, 0, 0] = 0
@@ -193,7 +195,7 @@ TWELVE = {signed: Layout(1, 1, 1, 16, 12, signed) for signed in (True, False)}
 )
 def test_padding_is_what_can_be_stored_whatever_its_vr_says(
     layout: Layout, value: Any, limit: int | None, wanted: tuple[int, int] | None
-):
+) -> None:
     dataset = pydicom.Dataset()
     for keyword, said in (("PixelPaddingValue", value), ("PixelPaddingRangeLimit", limit)):
         if said is not None:
@@ -201,7 +203,7 @@ def test_padding_is_what_can_be_stored_whatever_its_vr_says(
     assert padding_of(dataset, layout) == wanted
 
 
-def test_a_padding_range_of_a_ct_becomes_air_and_counts_in_no_minimum(tmp_path: Path):
+def test_a_padding_range_of_a_ct_becomes_air_and_counts_in_no_minimum(tmp_path: Path) -> None:
     values = HEAD.copy()
     values[:, 0] = -1900
     values[:, 1] = -1500

@@ -43,7 +43,8 @@ def on_ras(image: SimpleITK.Image, spacing: tuple[float, float, float], outside:
         image.GetDirection(),
         outside,
     )
-    return SimpleITK.GetArrayFromImage(done).T  # (x, y, z): right, anterior, superior
+    turned: np.ndarray = SimpleITK.GetArrayFromImage(done).T  # (x, y, z): right, anterior, superior
+    return turned
 
 
 REGULAR = ("ct/phantom_head/bleed", "mr/phantom_brain/lesion", "mr/t1_sagittal_siemens", "mr/epi_axial_ge")
@@ -51,7 +52,7 @@ REGULAR = ("ct/phantom_head/bleed", "mr/phantom_brain/lesion", "mr/t1_sagittal_s
 
 @pytest.mark.parametrize("name", REGULAR)
 @pytest.mark.parametrize("spacing", [(1.0, 1.5, 2.0), (2.0, 2.0, 4.0)])
-def test_a_regular_series_is_resampled_as_simpleitk_does_it(name: str, spacing: tuple[float, float, float]):
+def test_a_regular_series_is_resampled_as_simpleitk_does_it(name: str, spacing: tuple[float, float, float]) -> None:
     folder = shared(name)
     volume = read_volume(sources_in(folder), VolumeInput("any", ("CT", "MR"), max_gap_mm=8.0))
     steps = (Step("orient", {"to": "RAS"}), Step("resample", {"spacing": spacing, "mode": "linear"}))
@@ -63,7 +64,7 @@ def test_a_regular_series_is_resampled_as_simpleitk_does_it(name: str, spacing: 
     assert (np.abs(got - wanted) > 2e-4 * scale).mean() < 1e-3
 
 
-def test_values_and_places_are_those_that_simpleitk_reads(tmp_path: Path):
+def test_values_and_places_are_those_that_simpleitk_reads(tmp_path: Path) -> None:
     values = noise(6, 20, 30)
     sources = write_series(tmp_path / "s", values, np.arange(6) * 2.5, orientation=CORONAL)
     volume = read_volume(sources, ANY)
@@ -74,7 +75,7 @@ def test_values_and_places_are_those_that_simpleitk_reads(tmp_path: Path):
         assert np.allclose(volume.to_patient(np.array([index]))[0], place, atol=1e-4)
 
 
-def test_order_of_files_changes_nothing(tmp_path: Path):
+def test_order_of_files_changes_nothing(tmp_path: Path) -> None:
     sources = write_series(tmp_path / "s", noise(5, 16, 16), np.arange(5) * 3.0)
     one, two = read_volume(sources, ANY), read_volume(sources[::-1], ANY)
     assert np.array_equal(one.values, two.values)
@@ -83,11 +84,14 @@ def test_order_of_files_changes_nothing(tmp_path: Path):
 
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, CORONAL, (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)])
 @pytest.mark.parametrize("to", ["RAS", "SAR", "LPI"])
-def test_after_orient_the_index_grows_where_its_letters_say(tmp_path: Path, orientation: tuple[float, ...], to: str):
+def test_after_orient_the_index_grows_where_its_letters_say(
+    tmp_path: Path, orientation: tuple[float, ...], to: str
+) -> None:
     volume = read_volume(
         write_series(tmp_path / "s", noise(7, 12, 15), np.arange(7) * 1.5, orientation=orientation), ANY
     )
     prepared = prepare(volume.array, (Step("orient", {"to": to}),))
+    assert prepared.grid is not None
     origin, *ends = prepared.grid.to_patient(np.concatenate(([[0, 0, 0]], np.eye(3))))
     steps = [end - origin for end in ends]
     grows = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "S": (2, 1), "I": (2, -1)}  # in LPS
@@ -102,7 +106,7 @@ def test_after_orient_the_index_grows_where_its_letters_say(tmp_path: Path, orie
         assert prepared.values[0][tuple(at)] == volume.values[index]
 
 
-def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path):
+def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path) -> None:
     tilt = np.radians(20)
     orientation = (1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(-np.sin(tilt)))
     along = np.arange(24) * 4.0
@@ -121,7 +125,7 @@ def test_a_tilted_stack_keeps_its_shear_and_resampling_undoes_it(tmp_path: Path)
     assert np.allclose(np.ptp(seen[:, 0]), 24, atol=1.6)
 
 
-def test_the_real_tilted_uneven_head_is_a_volume(tmp_path: Path):
+def test_the_real_tilted_uneven_head_is_a_volume(tmp_path: Path) -> None:
     sources = sources_in(shared("ct/ge_head_human"))
     volume = read_volume(sources, VolumeInput("ct", ("CT",), max_gap_mm=7.5), threads=2)
     assert volume.values.shape == (28, 512, 512)
@@ -131,12 +135,13 @@ def test_the_real_tilted_uneven_head_is_a_volume(tmp_path: Path):
     assert volume.values.min() == -1024  # padding of -1500
     for at, image in enumerate(volume.images):
         header = next(s.header for s in sources if s.header.sop_instance_uid == image.sop_instance_uid)
+        assert header.image_position is not None
         assert np.allclose(volume.to_patient(np.array([[at, 0, 0]]))[0], header.image_position)
     with pytest.raises(NotAnalysable, match=r"gap: 7.0 mm"):
         read_volume(sources, VolumeInput("ct", ("CT",), max_gap_mm=6.0))
 
 
-def test_uneven_slices_are_interpolated_where_they_truly_lie(tmp_path: Path):
+def test_uneven_slices_are_interpolated_where_they_truly_lie(tmp_path: Path) -> None:
     along = np.array([0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 9.0])  # 1 mm, then 2 mm
     values = np.broadcast_to((along * 10)[:, None, None], (7, 16, 16))
     volume = read_volume(write_series(tmp_path / "s", values + np.eye(16), along), ANY)
@@ -146,7 +151,7 @@ def test_uneven_slices_are_interpolated_where_they_truly_lie(tmp_path: Path):
     assert np.allclose(column, np.arange(0, 9.25, 0.5) * 10, atol=1e-3)
 
 
-def test_missing_slices_are_refused_by_number_or_interpolated_as_the_card_says(tmp_path: Path):
+def test_missing_slices_are_refused_by_number_or_interpolated_as_the_card_says(tmp_path: Path) -> None:
     along = np.delete(np.arange(20.0), [8, 9, 10])
     sources = write_series(tmp_path / "s", noise(17, 16, 16), along)
     with pytest.raises(NotAnalysable, match="slices-missing: 3"):
@@ -156,7 +161,7 @@ def test_missing_slices_are_refused_by_number_or_interpolated_as_the_card_says(t
     assert volume.grid().shape[0] == 20
 
 
-def test_one_slice_twice_is_taken_once_if_its_pixels_are_the_same(tmp_path: Path):
+def test_one_slice_twice_is_taken_once_if_its_pixels_are_the_same(tmp_path: Path) -> None:
     values = noise(6, 16, 16)
     twice = write_series(tmp_path / "s", values[[0, 1, 2, 2, 3, 4, 5]], [0, 1, 2, 2, 3, 4, 5])
     volume = read_volume(twice, ANY)
@@ -167,20 +172,20 @@ def test_one_slice_twice_is_taken_once_if_its_pixels_are_the_same(tmp_path: Path
         read_volume(other, ANY)
 
 
-def test_two_echoes_at_one_place_are_told_apart(tmp_path: Path):
+def test_two_echoes_at_one_place_are_told_apart(tmp_path: Path) -> None:
     first = write_series(tmp_path / "a", noise(5, 16, 16), np.arange(5.0), modality="MR", EchoTime="20")
     second = write_series(tmp_path / "b", noise(5, 16, 16) + 1, np.arange(5.0), modality="MR", EchoTime="80")
     volume = read_volume([*second, *first], VolumeInput("mr", ("MR",)))
     assert np.array_equal(volume.values, noise(5, 16, 16))
 
 
-def test_a_sagittal_localizer_in_front_is_left_out(tmp_path: Path):
+def test_a_sagittal_localizer_in_front_is_left_out(tmp_path: Path) -> None:
     stray = write_series(tmp_path / "a", noise(1, 16, 16), [0.0], orientation=SAGITTAL)
     axial = write_series(tmp_path / "b", noise(9, 16, 16), np.arange(9.0))
     assert len(read_volume([*stray, *axial], ANY).images) == 9
 
 
-def test_each_slice_has_its_own_slope_and_padding_becomes_air(tmp_path: Path):
+def test_each_slice_has_its_own_slope_and_padding_becomes_air(tmp_path: Path) -> None:
     values = noise(4, 16, 16)
     sources = write_series(tmp_path / "s", values, np.arange(4.0), PixelPaddingValue=3000)
     dataset = pydicom.dcmread(sources[2].path)
@@ -196,7 +201,7 @@ def test_each_slice_has_its_own_slope_and_padding_becomes_air(tmp_path: Path):
     assert np.allclose(volume.values[1], values[1])
 
 
-def test_enhanced_frames_have_their_own_place_and_slope():
+def test_enhanced_frames_have_their_own_place_and_slope() -> None:
     source = source_of(shared("transfer_syntaxes") / "56_enhanced_ct_per_frame_rescale.dcm")
     volume = read_volume([source], ANY)
     dataset = pydicom.dcmread(source.path)
@@ -208,12 +213,12 @@ def test_enhanced_frames_have_their_own_place_and_slope():
         assert np.allclose(volume.values[at], np.maximum(wanted, -1024), atol=1e-3)
 
 
-def test_an_enhanced_series_of_two_kinds_of_frames_gives_one_of_them():
+def test_an_enhanced_series_of_two_kinds_of_frames_gives_one_of_them() -> None:
     volume = read_volume(sources_in(shared("mr/enhanced_phantom_philips")), VolumeInput("mr", ("MR",)))
     assert volume.values.shape == (32, 64, 64)
 
 
-def test_a_mask_returns_to_within_half_a_voxel(tmp_path: Path):
+def test_a_mask_returns_to_within_half_a_voxel(tmp_path: Path) -> None:
     volume = read_volume(write_series(tmp_path / "s", noise(12, 40, 50), np.arange(12) * 3.0), ANY)
     mask = np.zeros(volume.values.shape, bool)
     mask[4:8, 10:22, 20:35] = True
@@ -227,7 +232,7 @@ def test_a_mask_returns_to_within_half_a_voxel(tmp_path: Path):
     assert back.sum() == pytest.approx(mask.sum(), rel=0.1)
 
 
-def test_malformed_geometry_ends_with_a_reason_or_a_volume():
+def test_malformed_geometry_ends_with_a_reason_or_a_volume() -> None:
     folder = shared("malformed") / "geometry"
     series: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.dcm")):
@@ -254,17 +259,18 @@ def test_malformed_geometry_ends_with_a_reason_or_a_volume():
     assert ends["g24"] in ("positions-repeated", "too-few-slices")
 
 
-def test_a_volume_of_another_class_keeps_its_padding_at_zero(tmp_path: Path):
+def test_a_volume_of_another_class_keeps_its_padding_at_zero(tmp_path: Path) -> None:
     sources = write_series(tmp_path / "s", noise(4, 16, 16), np.arange(4.0), modality="MR")
     assert sources[0].header.sop_class_uid == MR
     assert read_volume(sources, VolumeInput("mr", ("MR",))).outside == 0.0
 
 
-def test_shapes_can_be_cropped_and_padded(tmp_path: Path):
+def test_shapes_can_be_cropped_and_padded(tmp_path: Path) -> None:
     volume = read_volume(write_series(tmp_path / "s", noise(9, 20, 31), np.arange(9.0)), ANY)
     cropped = prepare(volume.array, (Step("crop-centre", {"shape": (5, 50, 11)}),))
     assert cropped.values.shape == (1, 5, 20, 11)
     assert np.array_equal(cropped.values[0], volume.values[2:7, :, 10:21])
+    assert cropped.grid is not None
     assert np.allclose(cropped.grid.origin, volume.to_patient(np.array([[2, 0, 10]]))[0], atol=1e-6)
     padded = prepare(volume.array, (Step("pad-multiple", {"of": 8}),))
     assert padded.values.shape == (1, 16, 24, 32)

@@ -17,7 +17,9 @@ def doubled(arrays: Arrays) -> Arrays:
 
 @settings(deadline=None)  # machines are shared
 @given(st.tuples(SIDE, SIDE, SIDE), st.tuples(SIDE, SIDE, SIDE), st.sampled_from([0.0, 0.25, 0.5]), st.integers(1, 4))
-def test_a_pointwise_network_gives_the_same_by_patches(shape, roi, overlap, batch):
+def test_a_pointwise_network_gives_the_same_by_patches(
+    shape: tuple[int, int, int], roi: tuple[int, int, int], overlap: float, batch: int
+) -> None:
     values = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
     outputs, patches = slide(doubled, {"x": values}, Window(roi, overlap, batch=batch))
     assert patches >= 1
@@ -26,7 +28,7 @@ def test_a_pointwise_network_gives_the_same_by_patches(shape, roi, overlap, batc
 
 @settings(deadline=None)  # machines are shared
 @given(st.tuples(SIDE, SIDE, SIDE), st.sampled_from([0.0, 0.25, 0.625]))
-def test_patches_cover_all_and_end_with_the_volume(roi, overlap):
+def test_patches_cover_all_and_end_with_the_volume(roi: tuple[int, int, int], overlap: float) -> None:
     shape = tuple(span + extra for span, extra in zip(roi, (0, 3, 17), strict=True))
     seen = np.zeros(shape, int)
     for place in places(shape, Window(roi, overlap)):
@@ -35,7 +37,7 @@ def test_patches_cover_all_and_end_with_the_volume(roi, overlap):
     assert seen.min() >= 1
 
 
-def test_overlap_and_padding_are_as_the_card_says():
+def test_overlap_and_padding_are_as_the_card_says() -> None:
     assert len(places((96, 96, 96), Window((48, 48, 48), 0.0))) == 8
     assert len(places((84, 48, 48), Window((48, 48, 48), 0.25))) == 2
     seen = []
@@ -48,7 +50,7 @@ def test_overlap_and_padding_are_as_the_card_says():
     assert (seen[0][0, 0, :, :, 2:] == -3).all()  # padded with the least value
 
 
-def test_several_inputs_are_cut_alike_and_each_output_is_blended_by_itself():
+def test_several_inputs_are_cut_alike_and_each_output_is_blended_by_itself() -> None:
     def both(arrays: Arrays) -> Arrays:
         return {"sum": arrays["a"] + arrays["b"], "b": arrays["b"]}
 
@@ -58,7 +60,7 @@ def test_several_inputs_are_cut_alike_and_each_output_is_blended_by_itself():
     assert np.allclose(outputs["b"], other, atol=1e-5)
 
 
-def test_weights_fall_from_the_middle_and_never_vanish():
+def test_weights_fall_from_the_middle_and_never_vanish() -> None:
     weight = importance(Window((16, 16, 16)))
     assert weight.max() == weight[7, 7, 7]
     assert weight.min() >= np.float32(1e-3)

@@ -46,10 +46,11 @@ class PostgreSQL:
 
     def start(self) -> None:
         settings = ["fsync=off", "listen_addresses=", f"unix_socket_directories={self._folder}"]
-        command = [self._programs / "postgres", "-D", self._data, *(word for each in settings for word in ("-c", each))]
+        options = [word for each in settings for word in ("-c", each)]
+        command: list[str | Path] = [self._programs / "postgres", "-D", self._data, *options]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen([*self._as_user, *command], stdout=log, stderr=log, cwd="/")
-        is_up = [self._programs / "pg_isready", "-h", self._folder, "-U", "tests"]
+        is_up: list[str | Path] = [self._programs / "pg_isready", "-h", self._folder, "-U", "tests"]
         eventually(lambda: subprocess.run(is_up, capture_output=True).returncode == 0, what="PostgreSQL's start")
 
     def _run(self, *command: object) -> None:

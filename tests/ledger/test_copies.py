@@ -99,8 +99,8 @@ def test_bytes_that_were_replaced_and_come_again_change_nothing(ledger: Ledger) 
     receive(ledger, film(), "first")
     receive(ledger, film(view_position="PA"), "mended")
     assert judge(ledger, Kind.CORRECTION)
-    for digest, facts in (("first", {}), ("mended", {"view_position": "PA"})):
-        receive(ledger, film(**facts), digest)
+    for digest, view in (("first", ""), ("mended", "PA")):
+        receive(ledger, film(view_position=view), digest)
         assert copies.claim(ledger, "worker-0:1") is None
     assert [each["digest"] for each in rows(ledger, tables.instance)] == ["mended"]
 
@@ -178,7 +178,8 @@ def test_a_conflict_puts_in_doubt_what_was_not_found_and_stops_nothing(ledger: L
     assert (told["results"][-1]["findings"][0]["present"], told["results"][-1]["conflicts"]) == (None, 1)
     force(ledger, tables.study, state="receiving")
     seen = candidate(ledger, study_id)
-    assert (seen.doubt, seen.doubtful, seen.doubts) == ("", {1}, {(MODEL, "1"): frozenset()})
+    assert (seen.doubt, seen.doubtful) == ("", frozenset({1}))
+    assert seen.doubts == {(MODEL, "1"): frozenset[int]()}
     assert settling.settle(ledger, seen, "conflict found", [NewJob(MODEL, "1", frozenset({1}), frozenset({1}))], "")
     assert lease_one(ledger).doubtful == {film().sop_instance_uid}
     assert candidate(ledger, study_id).doubts == {(MODEL, "1"): frozenset({1})}

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ledger_cases import TurnedClock, film, receive, rows, settle
@@ -29,7 +30,10 @@ def end(ledger: Ledger, number: int, how: End, stored: int = 1) -> None:
 
 
 def a_slice(number: int) -> Header:
-    place = {"image_position": (0.0, 0.0, 5.0 * number), "image_orientation": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)}
+    place: dict[str, Any] = {
+        "image_position": (0.0, 0.0, 5.0 * number),
+        "image_orientation": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    }
     return film(number=number, modality="CT", **place)
 
 

@@ -228,7 +228,7 @@ def test_a_study_is_awaited_no_more_once_both_associations_that_sent_of_it_have_
 def test_an_image_that_comes_while_its_study_is_removed_begins_it_anew(nodes: Nodes, clock: TurnedClock) -> None:
     study_id = ended(nodes.one, clock)
     removed, again = nodes.overlap(
-        lambda: retention.remove(nodes.one, study_id, clock.now(), [].append),
+        lambda: retention.remove(nodes.one, study_id, clock.now(), list[str]().append),
         lambda: receive(nodes.other, film(number=2)).study_id,
     )
     (study,) = rows(nodes.one, tables.study)
@@ -239,7 +239,7 @@ def test_a_study_of_which_an_image_is_just_written_down_is_not_removed(nodes: No
     study_id = ended(nodes.one, clock)
     assert nodes.overlap(
         lambda: receive(nodes.one, film(number=2)).study_id,
-        lambda: retention.remove(nodes.other, study_id, clock.now(), [].append),
+        lambda: retention.remove(nodes.other, study_id, clock.now(), list[str]().append),
     ) == (study_id, False)
     assert len(rows(nodes.one, tables.instance)) == 2
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from ledger_cases import (
@@ -27,7 +28,7 @@ from ledger_cases import (
     rows,
     settle,
 )
-from sqlalchemy import update
+from sqlalchemy import Column, Table, update
 from sqlalchemy.exc import IntegrityError
 
 from imaging.domain.findings import TriageClass
@@ -149,11 +150,12 @@ def test_a_job_whose_answer_could_not_be_written_comes_back_without_a_death(ledg
 @pytest.mark.parametrize("column", ["instances", "header of an image", "header of a study"])
 def test_a_job_that_cannot_be_read_fails_alone_and_the_next_one_is_leased(ledger: Ledger, column: str) -> None:
     broken, other = queued(ledger, "1.2.1"), queued(ledger, "1.2.2")
-    table, of_study, values = {
+    kinds: dict[str, tuple[Table, Column[Any], dict[str, Any]]] = {
         "instances": (tables.job, tables.job.c.study_id, {"instances": "none"}),
         "header of an image": (tables.instance, tables.instance.c.study_id, {"header": {"shoe_size": 42}}),
         "header of a study": (tables.study, tables.study.c.id, {"header": {"shoe_size": 42}}),
-    }[column]
+    }
+    table, of_study, values = kinds[column]
     with ledger.write() as connection:
         connection.execute(update(table).where(of_study == broken).values(values))
     assert lease_one(ledger).study_id == other

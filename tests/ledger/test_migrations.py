@@ -117,7 +117,7 @@ def test_a_kill_inside_a_migration_leaves_the_old_schema(tmp_path: Path) -> None
         with ledger.write() as connection:
             config = migrate.configuration()
             config.attributes["connection"] = connection
-            migrate.command.upgrade(config, "head")
+            command.upgrade(config, "head")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

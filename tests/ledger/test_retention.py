@@ -107,7 +107,7 @@ def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: 
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
     receive(ledger, film())
-    assert not retention.remove(ledger, study_id, before, [].append)
+    assert not retention.remove(ledger, study_id, before, list[str]().append)
 
 
 def test_what_is_received_again_while_it_is_removed_is_kept_anew(
@@ -133,7 +133,9 @@ def meanwhile(
 ) -> bool:
     """Whether a study is removed that another process is just changing; on PostgreSQL the removal waits for it."""
     removed: list[bool] = []
-    removal = threading.Thread(target=lambda: removed.append(retention.remove(ledger, study_id, before, [].append)))
+    removal = threading.Thread(
+        target=lambda: removed.append(retention.remove(ledger, study_id, before, list[str]().append))
+    )
     with other.write() as connection:
         act(connection)
         removal.start()
@@ -185,7 +187,7 @@ def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time
 def test_a_patient_of_whom_no_study_is_left_is_forgotten(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = ended(ledger, clock)
     receive(ledger, film("1.2.4", patient_id="P2"))
-    assert retention.remove(ledger, study_id, clock.now(), [].append)
+    assert retention.remove(ledger, study_id, clock.now(), list[str]().append)
     assert retention.remove_patients(ledger) == 1
     assert [each["value"] for each in rows(ledger, tables.patient)] == ["P2"]
 
@@ -200,7 +202,7 @@ def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_num
         numbers.append(job.result_number)
         jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
         clock.advance(60)
-        assert retention.remove(ledger, study_id, clock.now(), [].append)
+        assert retention.remove(ledger, study_id, clock.now(), list[str]().append)
     assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
     queued(ledger, "1.2.4")  # another study begins at one
     assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)

@@ -74,7 +74,7 @@ def ruled(text: str, when: str) -> str:
         (HEAD.replace('id = "head"', 'id = ""'), "(id-empty)"),
     ],
 )  # fmt: skip
-def test_a_card_that_cannot_mean_what_it_says_is_refused(tmp_path: Path, text: str, fault: str):
+def test_a_card_that_cannot_mean_what_it_says_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     said = faults(tmp_path, text)
     assert any(fault in line for line in said), said
 
@@ -87,16 +87,16 @@ def test_a_card_that_cannot_mean_what_it_says_is_refused(tmp_path: Path, text: s
         ('probability = ">=0.8"', TriageRule("1386000", 0.8, TriageClass.STAT)),
     ],
 )
-def test_a_rule_asks_by_volume_probability_or_both(tmp_path: Path, when: str, rule: TriageRule):
+def test_a_rule_asks_by_volume_probability_or_both(tmp_path: Path, when: str, rule: TriageRule) -> None:
     assert read_card(written(tmp_path / "head", ruled(HEAD, when))).triage == (rule,)
 
 
-def test_a_segment_without_probability_may_be_urgent_by_its_volume(tmp_path: Path):
+def test_a_segment_without_probability_may_be_urgent_by_its_volume(tmp_path: Path) -> None:
     card = read_card(written(tmp_path / "head", ruled(NO_PROBABILITY, 'volume_ml = ">=5"')))
     assert card.triage[0].text == "1386000 volume_ml >= 5: stat"
 
 
-def test_a_gate_that_only_some_of_the_modalities_have_may_pass_the_others(tmp_path: Path):
+def test_a_gate_that_only_some_of_the_modalities_have_may_pass_the_others(tmp_path: Path) -> None:
     gate = 'gate = [{tag = "EchoTime", min = 60, absent = "pass"}]\nslices'
     text = HEAD.replace('["CT"]', '["CT", "MR"]').replace("slices", gate, 1).replace(', "mean_hu"', "")
     text = text.replace('gate = [{tag = "BodyPartExamined", any = ["HEAD", "BRAIN"], absent = "doubt"}]\n', "")
@@ -115,7 +115,7 @@ def refused(folder: Path) -> str:
     return said
 
 
-def test_the_digest_covers_card_weights_and_what_the_weights_keep_outside(tmp_path: Path):
+def test_the_digest_covers_card_weights_and_what_the_weights_keep_outside(tmp_path: Path) -> None:
     model = write_beside(tmp_path / "model")
     card = read_card(model)
     assert card.engine.beside == (WeightsFile("model.bin", digest_of(model / "model.bin")),)
@@ -133,7 +133,7 @@ def test_the_digest_covers_card_weights_and_what_the_weights_keep_outside(tmp_pa
 
 
 @pytest.mark.parametrize("location", ["../model.bin", "inner/../../model.bin", "/tmp/model.bin", ""])
-def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str):
+def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str) -> None:
     model = write_beside(tmp_path / "model")
     (tmp_path / "model.bin").write_bytes((model / "model.bin").read_bytes())
     name_weights(model, "model.bin", location)
@@ -153,7 +153,7 @@ def name_weights(model: Path, old: str, new: str) -> None:
     card.write_text(card.read_text().replace(before, digest_of(model / "model.onnx")))
 
 
-def test_a_link_may_lead_to_weights_in_the_folder_and_not_out_of_it(tmp_path: Path):
+def test_a_link_may_lead_to_weights_in_the_folder_and_not_out_of_it(tmp_path: Path) -> None:
     model = write_beside(tmp_path / "model")
     (model / "blobs").mkdir()
     shutil.move(model / "model.bin", model / "blobs" / "0123")
@@ -166,7 +166,7 @@ def test_a_link_may_lead_to_weights_in_the_folder_and_not_out_of_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a folder", "an address in memory"])
-def test_weights_that_are_not_there_are_named(tmp_path: Path, kind: str):
+def test_weights_that_are_not_there_are_named(tmp_path: Path, kind: str) -> None:
     model = write_beside(tmp_path / "model")
     (model / "model.bin").unlink()
     if kind == "a folder":
@@ -177,7 +177,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path, kind: str):
     assert "which is no file there: copy it to its place beside model.onnx (external-missing)" in said
 
 
-def test_weights_in_a_folder_of_the_model_keep_their_place(tmp_path: Path):
+def test_weights_in_a_folder_of_the_model_keep_their_place(tmp_path: Path) -> None:
     model = write_beside(tmp_path / "model", location="data/model.bin")
     (model / "nets").mkdir()
     shutil.move(model / "model.onnx", model / "nets" / "model.onnx")

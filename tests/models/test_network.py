@@ -13,11 +13,14 @@ from imaging.domain.tables import CardError
 from imaging.models.network import Port, Signature, signature
 from imaging.models.reading import read_card
 
-FILM, FILM_LABELS = ["n", 1, 224, 224], ["n", 2]
-HEAD_IN, HEAD_OUT = ["n", 1, 96, 96, 48], ["n", 2, 96, 96, 48]
+Shape = Sequence[str | int | None]
+FILM: Shape = ["n", 1, 224, 224]
+FILM_LABELS: Shape = ["n", 2]
+HEAD_IN: Shape = ["n", 1, 96, 96, 48]
+HEAD_OUT: Shape = ["n", 2, 96, 96, 48]
 
 
-def network(given: Sequence[object] | None, made: Sequence[object] | None, kind: int = TensorProto.FLOAT) -> bytes:
+def network(given: Shape | None, made: Shape | None, kind: int = TensorProto.FLOAT) -> bytes:
     """A file that says this of x and y; what it does is nobody's matter here."""
     x, y = helper.make_tensor_value_info("x", kind, given), helper.make_tensor_value_info("y", kind, made)
     return bytes(helper.make_model(helper.make_graph([], "g", [x], [y])).SerializeToString())
@@ -79,7 +82,7 @@ CROPPED = changed(
     ],
 )  # fmt: skip
 def test_a_network_that_is_not_what_the_card_says_is_a_fault_in_words(
-    tmp_path: Path, card: str, given: Sequence[object], made: Sequence[object], fault: str
+    tmp_path: Path, card: str, given: Shape, made: Shape, fault: str
 ) -> None:
     (said,) = told(tmp_path, card, network(given, made))
     assert fault in said
@@ -102,7 +105,7 @@ def test_a_network_that_is_not_what_the_card_says_is_a_fault_in_words(
     ],
 )
 def test_what_a_network_leaves_open_is_no_fault(
-    tmp_path: Path, card: str, given: Sequence[object] | None, made: Sequence[object] | None
+    tmp_path: Path, card: str, given: Shape | None, made: Shape | None
 ) -> None:
     assert told(tmp_path, card, network(given, made)) == []
 

@@ -21,7 +21,7 @@ from imaging.preparation.registry import STEPS
 RESIZE = '[[prepare]]\ndo = "resize"'
 
 
-def test_a_film_card_is_read_as_it_stands(tmp_path: Path):
+def test_a_film_card_is_read_as_it_stands(tmp_path: Path) -> None:
     card = read_card(written(tmp_path / "chest-film", CHEST))
     assert (card.id, card.status, card.lane) == ("chest-film", "demonstration", Lane.FILMS)
     assert card.inputs[0].sop_class_uids == ("1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1")
@@ -35,7 +35,7 @@ def test_a_film_card_is_read_as_it_stands(tmp_path: Path):
     assert card.digest == hashlib.sha256((tmp_path / "chest-film" / "card.toml").read_bytes()).hexdigest()
 
 
-def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
+def test_a_volume_card_is_read_as_it_stands(tmp_path: Path) -> None:
     card = read_card(written(tmp_path / "head", HEAD))
     (head,) = card.inputs
     assert card.lane is Lane.VOLUMES
@@ -51,7 +51,7 @@ def test_a_volume_card_is_read_as_it_stands(tmp_path: Path):
     assert bleed.site is not None
 
 
-def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
+def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) -> None:
     text = (
         CHEST.replace("threshold = 0.31", "threshold = 1.4")
         .replace('do = "zscore"', 'do = "sharpen"')
@@ -107,13 +107,13 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path):
         ("card = 1", 'card = 1\nbundle = "spleen"', "MONAI bundles are not yet supported (bundle-unsupported)"),
     ],
 )  # fmt: skip
-def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str):
+def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str) -> None:
     assert old in CHEST
     said = faults(tmp_path, CHEST.replace(old, new))
     assert any(fault in line for line in said), said
 
 
-def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path):
+def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path) -> None:
     (said,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
     assert said.startswith("input[0].images = 'best': films are taken one by one")
     assert said.endswith("not yet supported (images-unsupported)")
@@ -124,14 +124,14 @@ def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path):
     ]
 
 
-def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path):
+def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path) -> None:
     assert "(not-readable)" in faults(tmp_path, "card = ")[0]
     assert "(not-readable)" in faults(tmp_path / "deep", f"card = {'[' * 5000}")[0]
     with pytest.raises(CardError, match="not-readable"):
         read_card(tmp_path / "nowhere")
 
 
-def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step():
+def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step() -> None:
     assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
     assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
     assert set(ENGINES) == {"onnx"}
@@ -139,7 +139,7 @@ def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each
     assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 
 
-def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):
+def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path) -> None:
     written(tmp_path / "models" / "good", CHEST)
     written(tmp_path / "models" / "bad", HEAD.replace("mask_at = 0.5", "mask_at = 5"))
     written(tmp_path / "models" / "ugly", CHEST.replace('file = "model.onnx"', 'file = "golden"'))
@@ -152,7 +152,7 @@ def test_a_bad_card_disables_that_model_alone_and_visibly(tmp_path: Path):
     assert catalogue.model("bad") is None
 
 
-def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path):
+def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path) -> None:
     for site in ("a", "b"):
         written(tmp_path / site / "model", CHEST)
     catalogue = load_models([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
@@ -161,13 +161,13 @@ def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path):
     assert "there is no such folder" in catalogue.disabled["c"]
 
 
-def test_a_models_own_folder_and_those_right_below_it_are_taken(tmp_path: Path):
+def test_a_models_own_folder_and_those_right_below_it_are_taken(tmp_path: Path) -> None:
     written(tmp_path / "site", CHEST)
     written(tmp_path / "site" / "head", HEAD)
     assert [card.id for card in load_models([tmp_path / "site"]).models] == ["chest-film", "head"]
 
 
-def test_no_disabled_model_hides_another_of_its_name(tmp_path: Path):
+def test_no_disabled_model_hides_another_of_its_name(tmp_path: Path) -> None:
     for site in ("a", "b"):
         written(tmp_path / site / "model", CHEST.replace("threshold = 0.31", "threshold = 1.4"))
         written(tmp_path / site / "nameless", CHEST.replace('id = "chest-film"', "id = 4"))
@@ -178,12 +178,12 @@ def test_no_disabled_model_hides_another_of_its_name(tmp_path: Path):
     assert list(catalogue.why_disabled("chest-film")) == names[::2]
 
 
-def test_the_shipped_models_can_all_be_served():
+def test_the_shipped_models_can_all_be_served() -> None:
     catalogue = load_models([shipped_folder()])
     assert catalogue.disabled == {}
 
 
-def test_a_model_is_synthetic_where_all_that_it_was_measured_on_is():
+def test_a_model_is_synthetic_where_all_that_it_was_measured_on_is() -> None:
     cards = {card.id: card for card in load_models([shipped_folder()]).models}
     assert [name for name, card in cards.items() if card.is_synthetic] == ["brain-mr-lesion", "head-ct-bleed"]
     assert not replace(cards["head-ct-bleed"], evidence=()).is_synthetic

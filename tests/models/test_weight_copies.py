@@ -29,7 +29,7 @@ def copies_in(home: Path) -> set[str]:
     return {each.name for each in home.iterdir() if each.is_dir()}
 
 
-def test_a_homes_copy_is_whole_and_read_only_and_made_once(tmp_path: Path, card: Card):
+def test_a_homes_copy_is_whole_and_read_only_and_made_once(tmp_path: Path, card: Card) -> None:
     copies = Copies(tmp_path / "home")
     kept = copies.kept(card).kept
     assert kept == tmp_path / "home" / card.digest
@@ -43,7 +43,7 @@ def test_a_homes_copy_is_whole_and_read_only_and_made_once(tmp_path: Path, card:
 
 
 @pytest.mark.parametrize("change", ["other bytes", "a file more", "a file less"])
-def test_a_copy_that_was_changed_is_made_anew(tmp_path: Path, card: Card, change: str):
+def test_a_copy_that_was_changed_is_made_anew(tmp_path: Path, card: Card, change: str) -> None:
     copies = Copies(tmp_path / "home")
     kept = copies.kept(card).kept
     assert kept is not None
@@ -62,7 +62,7 @@ def test_a_copy_that_was_changed_is_made_anew(tmp_path: Path, card: Card, change
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "data/model.bin"])
-def test_weights_that_changed_since_the_card_was_read_are_not_taken(tmp_path: Path, card: Card, name: str):
+def test_weights_that_changed_since_the_card_was_read_are_not_taken(tmp_path: Path, card: Card, name: str) -> None:
     (card.folder / name).write_bytes(b"other")
     with pytest.raises(Told, match=f"^{name} has changed since its card was read"):
         Copies(tmp_path / "home").kept(card)
@@ -71,7 +71,7 @@ def test_weights_that_changed_since_the_card_was_read_are_not_taken(tmp_path: Pa
         pass
 
 
-def test_what_no_card_has_any_more_goes_at_a_start_with_what_a_kill_left(tmp_path: Path, card: Card):
+def test_what_no_card_has_any_more_goes_at_a_start_with_what_a_kill_left(tmp_path: Path, card: Card) -> None:
     other = read_card(write_models(tmp_path / "models") / "small-film")
     first = Copies(tmp_path / "home")
     first.kept(card)
@@ -82,7 +82,7 @@ def test_what_no_card_has_any_more_goes_at_a_start_with_what_a_kill_left(tmp_pat
     assert copies_in(tmp_path / "home") == {other.digest}
 
 
-def test_a_sites_own_models_in_the_same_folder_are_let_alone(tmp_path: Path, card: Card):
+def test_a_sites_own_models_in_the_same_folder_are_let_alone(tmp_path: Path, card: Card) -> None:
     write_models(tmp_path / "home")
     write_beside(tmp_path / "home" / ("0" * 64))
     copies = Copies(tmp_path / "home")
@@ -92,7 +92,7 @@ def test_a_sites_own_models_in_the_same_folder_are_let_alone(tmp_path: Path, car
     assert [each.id for each in load_models([tmp_path / "home"]).models] == ["small-film", "small-volume"]
 
 
-def test_nothing_goes_while_another_worker_may_be_about_to_load_it(tmp_path: Path, card: Card):
+def test_nothing_goes_while_another_worker_may_be_about_to_load_it(tmp_path: Path, card: Card) -> None:
     running = Copies(tmp_path / "home")
     running.begin([card])
     running.kept(card)
@@ -100,7 +100,7 @@ def test_nothing_goes_while_another_worker_may_be_about_to_load_it(tmp_path: Pat
     assert copies_in(tmp_path / "home") == {card.digest}
 
 
-def test_workers_that_start_together_get_one_whole_copy(tmp_path: Path, card: Card):
+def test_workers_that_start_together_get_one_whole_copy(tmp_path: Path, card: Card) -> None:
     def start(_: int) -> Path | None:
         copies = Copies(tmp_path / "home")
         copies.begin([card])
@@ -111,7 +111,7 @@ def test_workers_that_start_together_get_one_whole_copy(tmp_path: Path, card: Ca
     assert copies_in(tmp_path / "home") == {card.digest}
 
 
-def test_who_has_no_home_loads_from_a_folder_that_is_gone_afterwards(tmp_path: Path, card: Card):
+def test_who_has_no_home_loads_from_a_folder_that_is_gone_afterwards(tmp_path: Path, card: Card) -> None:
     with copied(card) as folder:
         assert (folder / "data/model.bin").read_bytes() == (card.folder / "data/model.bin").read_bytes()
     assert not folder.exists()
@@ -122,7 +122,7 @@ def test_who_has_no_home_loads_from_a_folder_that_is_gone_afterwards(tmp_path: P
     assert folder.exists()
 
 
-def test_a_home_without_room_is_said(tmp_path: Path, card: Card):
+def test_a_home_without_room_is_said(tmp_path: Path, card: Card) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "lock").mkdir()
     with pytest.raises(Told, match=r"cannot be copied to .*: Is a directory"):

@@ -1,6 +1,7 @@
 """The files that an ONNX file takes weights from are found in its own bytes, wherever in it a tensor lies."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ def graph(nodes: list[onnx.NodeProto], weights: list[TensorProto]) -> onnx.Graph
     return helper.make_graph(nodes, "g", [], [y], weights)
 
 
-def constant(**value: object) -> onnx.NodeProto:
+def constant(**value: Any) -> onnx.NodeProto:
     return helper.make_node("Constant", [], ["y"], **value)
 
 
@@ -70,19 +71,21 @@ def in_sparse_weights() -> onnx.ModelProto:
     ],
     ids=["weights", "constant", "sparse constant", "sparse weights", "branch", "function", "training", "none"],
 )  # fmt: skip
-def test_weights_outside_are_found_wherever_a_tensor_lies(tmp_path: Path, model: onnx.ModelProto, found: tuple[str]):
+def test_weights_outside_are_found_wherever_a_tensor_lies(
+    tmp_path: Path, model: onnx.ModelProto, found: tuple[str]
+) -> None:
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert locations(tmp_path / "model.onnx") == found
 
 
-def test_a_place_noted_beside_a_tensors_own_data_is_not_where_it_lies(tmp_path: Path):
+def test_a_place_noted_beside_a_tensors_own_data_is_not_where_it_lies(tmp_path: Path) -> None:
     tensor = numpy_helper.from_array(np.zeros(2, np.float32), "w")
     tensor.external_data.add(key="location", value="old.bin")
     (tmp_path / "model.onnx").write_bytes(helper.make_model(graph([], [tensor])).SerializeToString())
     assert locations(tmp_path / "model.onnx") == ()
 
 
-def test_a_file_cut_anywhere_or_no_onnx_at_all_is_the_engines_to_refuse(tmp_path: Path):
+def test_a_file_cut_anywhere_or_no_onnx_at_all_is_the_engines_to_refuse(tmp_path: Path) -> None:
     whole = in_a_branch().SerializeToString()
     path = tmp_path / "model.onnx"
     for length in range(len(whole)):

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,7 @@ def test_findings_that_differ_in_anything_never_have_one_uid(one: Finding, other
             assert len(set(map(answering, answers))) == 2, field.name
 
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "header": replace(FILM, patient_name="Nguyễn^Khác"),
     "card": replace(REPORT.card, digest="decade"),
     "outcome": film(0.42, 0.2).outcome,

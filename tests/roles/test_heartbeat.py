@@ -157,5 +157,5 @@ def test_an_idle_worker_says_now_and_then_that_it_lives(open_ledger: Callable[[]
         clock.advance(BEAT_S)
         its.beat()
         said.add(rows(ledger, tables.worker)[0]["beat_tick"])
-        assert workers.served(ledger) == {"chest-film"}
+        assert workers.served(ledger) == frozenset({"chest-film"})
     assert len(said) == 10

@@ -71,7 +71,9 @@ def models(tmp_path: Path) -> Path:
 
 def held_mb(pid: int) -> int:
     """The process's own memory (PSS)."""
-    return int(re.search(r"Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())[1]) >> 10
+    found = re.search(r"Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    assert found is not None
+    return int(found[1]) >> 10
 
 
 def test_what_a_burst_of_associations_took_is_given_back(serve: Callable[..., Node], tmp_path: Path) -> None:

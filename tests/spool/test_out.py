@@ -2,8 +2,10 @@
 
 import errno
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,14 +38,18 @@ def test_data_is_synced_before_it_gets_its_name_and_the_names_once_for_all(
     spool: FolderSpool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    data_synced, folder_synced, renamed = os.fdatasync, os.fsync, Path.rename
 
-    def note(what: str) -> None:
-        done.append(what)
+    def noted(what: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(*given: Any) -> Any:
+            made = act(*given)
+            done.append(what)
+            return made
 
-    monkeypatch.setattr(os, "fdatasync", lambda fd: (data_synced(fd), note("data"))[0])
-    monkeypatch.setattr(os, "fsync", lambda fd: (folder_synced(fd), note("folder"))[0])
-    monkeypatch.setattr(Path, "rename", lambda path, to: (renamed(path, to), note("name"))[0])
+        return acted
+
+    monkeypatch.setattr(os, "fdatasync", noted("data", os.fdatasync))
+    monkeypatch.setattr(os, "fsync", noted("folder", os.fsync))
+    monkeypatch.setattr(Path, "rename", noted("name", Path.rename))
     spool.put([b"one", b"other"])
     assert done == ["data", "name", "data", "name", "folder"]
 

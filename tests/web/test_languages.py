@@ -15,14 +15,14 @@ LANGUAGES = load_languages()
 WEB = CATALOGUES.parent
 
 
-def test_the_languages_say_the_same_things_and_every_reason_has_a_sentence_and_a_cure():
+def test_the_languages_say_the_same_things_and_every_reason_has_a_sentence_and_a_cure() -> None:
     keys = [set(language.texts) for language in LANGUAGES.values()]
     assert keys[0] == keys[1] == keys[2]
     for language in LANGUAGES.values():
         assert all(language.say(f"reason.{code}") and language.say(f"mend.{code}") for code in REASONS)
 
 
-def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language():
+def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_each_language() -> None:
     cards = load_models([shipped_folder()]).models
     codes = {spec.code for card in cards for spec in card.findings} | {measure.code for measure in MEASURES.values()}
     assert len(codes) > 5
@@ -31,11 +31,11 @@ def test_each_finding_measurement_and_unit_of_the_shipped_models_is_named_in_eac
         assert [each.unit for each in MEASURES.values() if f"unit.{each.unit}" not in language.texts] == []
 
 
-def test_no_text_of_one_language_was_left_in_another():
+def test_no_text_of_one_language_was_left_in_another() -> None:
     """Sentences that are the same in two languages are terms and numbers only."""
     for one, other in (("vi", "en"), ("vi", "fr"), ("fr", "en")):
         a, b = LANGUAGES[one].texts, LANGUAGES[other].texts
-        same = [key for key in a if a[key] == b[key] and isinstance(a[key], str) and len(a[key].split()) > 3]
+        same = [key for key, text in a.items() if text == b[key] and isinstance(text, str) and len(text.split()) > 3]
         assert not [key for key in same if not key.startswith("answer.present")]
 
 
@@ -48,7 +48,9 @@ def test_no_text_of_one_language_was_left_in_another():
         ("en", 'gap = "the gap between slices is too large"', "", "en: reason.gap is missing"),
     ],
 )
-def test_a_catalogue_that_differs_stops_the_start_and_is_told_by_key(tmp_path, tag, old, new, fault):
+def test_a_catalogue_that_differs_stops_the_start_and_is_told_by_key(
+    tmp_path: Path, tag: str, old: str, new: str, fault: str
+) -> None:
     folder = Path(shutil.copytree(CATALOGUES, tmp_path / "catalogues"))
     text = (folder / f"{tag}.toml").read_text("utf-8")
     assert old in text
@@ -57,7 +59,7 @@ def test_a_catalogue_that_differs_stops_the_start_and_is_told_by_key(tmp_path, t
         load_languages(folder)
 
 
-def test_every_key_that_a_template_or_the_code_names_is_in_the_catalogues():
+def test_every_key_that_a_template_or_the_code_names_is_in_the_catalogues() -> None:
     source = "\n".join(path.read_text("utf-8") for path in [*WEB.rglob("*.html"), *WEB.glob("*.py")])
     named = set(re.findall(r'(?:say|say_or|count)\("([a-z_]+\.[A-Za-z_-]+)"', source))
     assert len(named) > 40
@@ -75,7 +77,7 @@ def test_every_key_that_a_template_or_the_code_names_is_in_the_catalogues():
         ("en", 3 * 1440, "3 days"),
     ],
 )
-def test_times_are_counted_as_a_reader_counts_them(tag, minutes, text):
+def test_times_are_counted_as_a_reader_counts_them(tag: str, minutes: float, text: str) -> None:
     assert LANGUAGES[tag].span(timedelta(minutes=minutes, seconds=30)) == text
 
 
@@ -87,5 +89,5 @@ def test_hours_in_vietnamese_are_what_the_cldr_of_the_day_calls_them() -> None:
 @pytest.mark.parametrize(
     ("tag", "n", "text"), [("en", 1, "1 study"), ("en", 2, "2 studies"), ("fr", 0, "0 examen"), ("vi", 3, "3 ca")]
 )
-def test_plurals_follow_the_languages_own_rule(tag, n, text):
+def test_plurals_follow_the_languages_own_rule(tag: str, n: int, text: str) -> None:
     assert LANGUAGES[tag].count("counts.studies", n) == text

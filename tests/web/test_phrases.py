@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, in_part, refused, row
@@ -25,18 +26,18 @@ EN, VI, FR = LANGUAGES["en"], LANGUAGES["vi"], LANGUAGES["fr"]
         ("", ""),
     ],
 )
-def test_names_are_shown_as_their_bearers_write_them_family_first(person_name, shown):
+def test_names_are_shown_as_their_bearers_write_them_family_first(person_name: str, shown: Any) -> None:
     assert phrases.native_name(person_name) == shown
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [("056Y", "56 tuổi"), ("003M", "3 tháng"), ("", ""), ("56", "56"), ("old", "old")]
 )
-def test_an_age_that_is_no_dicom_age_is_shown_as_it_came(value, shown):
+def test_an_age_that_is_no_dicom_age_is_shown_as_it_came(value: str, shown: Any) -> None:
     assert phrases.age(value, VI) == shown
 
 
-def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_normal():
+def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_normal() -> None:
     said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, False)), EN)
     assert [line.text for line in said] == ["chest-film 1.4 found no: pleural effusion, cardiomegaly"]
     for language, word in ((EN, "normal"), (VI, "bình thường"), (FR, "normal")):
@@ -46,7 +47,7 @@ def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_nor
         ).replace("bất thường", "")
 
 
-def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart():
+def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart() -> None:
     said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, True), finding(ABNORMAL, None)), VI)
     assert [(line.tone, line.text) for line in said] == [
         ("present", "Bóng tim to – chest-film 1.4"),
@@ -55,14 +56,14 @@ def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart
     ]
 
 
-def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_absent():
+def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_absent() -> None:
     said = [line.text for line in phrases.answer(in_part(), EN)]
     assert said[0].startswith("15 of 40 images not analysed: ")
     assert said[1].startswith("Could not tell: ")
     assert phrases.answer(in_part(), VI)[0].text.startswith("15 trên 40 ảnh chưa được phân tích: ")
 
 
-def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt():
+def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt() -> None:
     doubtful = analysed(finding(EFFUSION, False)).doubted(1)
     said = [line.text for line in phrases.answer(doubtful, EN)]
     assert said[0].startswith("1 image has a second, other content")
@@ -73,14 +74,14 @@ def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt():
 
 
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])
-def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result):
+def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result: Any) -> None:
     lines = phrases.answer(replace(result, triage=TriageClass.URGENT), EN)
     assert lines[0].text.startswith("The flag stands, though the latest answer has no finding – ")
     assert len(lines) == 2
     assert len(phrases.answer(replace(result, triage=None), EN)) == 1
 
 
-def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning():
+def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning() -> None:
     assert phrases.meaning(Code("SCT", "1", "Some new finding"), VI) == "Some new finding"
 
 
@@ -92,8 +93,8 @@ def test_a_code_that_no_catalogue_knows_is_shown_by_its_english_meaning():
         (None, "?"),
     ],
 )
-def test_a_reason_is_a_sentence_with_its_detail(text, shown):
-    assert phrases.reason(text and Reason.parse(text), FR) == shown
+def test_a_reason_is_a_sentence_with_its_detail(text: str | None, shown: str) -> None:
+    assert phrases.reason(Reason.parse(text) if text else None, FR) == shown
 
 
 @pytest.mark.parametrize(
@@ -107,29 +108,29 @@ def test_a_reason_is_a_sentence_with_its_detail(text, shown):
         (None, "Échec : une défaillance de ce système – chest-film 1.4"),
     ],
 )
-def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason, shown):
+def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason: Any, shown: Any) -> None:
     (line,) = phrases.answer(replace(failed(), fault=reason), FR)
     assert line.text.replace("\xa0", " ") == shown
 
 
-def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language():
+def test_a_measurement_has_its_name_number_and_unit_in_the_readers_language() -> None:
     attenuation = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 61.5, "[hnsf'U]")
     assert phrases.measurement(attenuation, FR) == "Atténuation 61,5 UH"
     assert phrases.measurement(Measurement(Code("X", "1", "Ratio"), 2, "{ratio}"), VI) == "Ratio 2 {ratio}"
 
 
-def test_a_flag_stands_before_another_models_trouble_and_both_are_said():
+def test_a_flag_stands_before_another_models_trouble_and_both_are_said() -> None:
     results = (refused("body-part", "bone-age"), failed(), analysed(finding(EFFUSION, True), flag=TriageClass.URGENT))
     assert [line.tone for line in phrases.answers(results, EN)] == ["present", "failed", "not_analysed"]
 
 
 @pytest.mark.parametrize("state", [PageState.RECEIVING, PageState.WAITING, PageState.ANALYSING])
-def test_a_state_under_way_is_said_in_a_sentence_beside_earlier_answers(state):
+def test_a_state_under_way_is_said_in_a_sentence_beside_earlier_answers(state: Any) -> None:
     shown = phrases.row_lines(row(1, state, analysed(finding(EFFUSION, False))), EN)
     assert [line.tone for line in shown] == ["absent", "under_way"]
 
 
-def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
+def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model() -> None:
     shown = phrases.row_lines(row(1, PageState.NOT_ANALYSED, reason=Reason("mixed-patients")), VI)
     assert [line.text for line in shown] == ["Không phân tích: một ca chụp chứa dữ liệu của nhiều bệnh nhân"]
 
@@ -142,5 +143,5 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model():
         (1, None, "none"),
     ],
 )
-def test_an_ordered_stat_stands_above_what_a_model_asks_for(band, flag, shown):
+def test_an_ordered_stat_stands_above_what_a_model_asks_for(band: int, flag: Any, shown: Any) -> None:
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown

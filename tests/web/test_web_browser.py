@@ -4,11 +4,13 @@
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from web_site import EFFUSION, HEALTH, NOW, analysed, finding, row, seven_states
+from web_site import EFFUSION, HEALTH, NOW, Site, analysed, finding, row, seven_states
 
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.findings import TriageClass
@@ -27,20 +29,20 @@ new PerformanceObserver((list) => {
 
 
 @pytest.fixture
-def opened(browser, site):
+def opened(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
     """Opens the list. Ends by failing on anything that the console or a script complained of."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(10_000)
-    complaints = []
+    complaints: list[str] = []
 
-    def watch(page):
+    def watch(page: Any) -> None:
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda fault: complaints.append(str(fault)))
 
     context.on("page", watch)
     context.add_init_script(SHIFTS)
 
-    def open_list(path="/?lang=en"):
+    def open_list(path: str = "/?lang=en") -> Any:
         page = context.new_page()
         page.goto(site.url + path)
         if path.startswith("/?"):
@@ -52,22 +54,22 @@ def opened(browser, site):
     assert complaints == []
 
 
-def focused(page):
+def focused(page: Any) -> Any:
     return page.locator(":focus")
 
 
-def order(page):
+def order(page: Any) -> list[str]:
     return [each.get_attribute("data-number") for each in page.locator("tr.row").all()]
 
 
-def clock_of(page):
+def clock_of(page: Any) -> Any:
     return page.locator("#live time")
 
 
 @pytest.mark.parametrize(
     ("lang", "title"), [("vi", "Danh sách ca chụp"), ("fr", "Liste de travail"), ("en", "Worklist")]
 )
-def test_each_language_draws_all_rows_whole(opened, lang, title):
+def test_each_language_draws_all_rows_whole(opened: Callable[..., Any], lang: str, title: str) -> None:
     page = opened(f"/?lang={lang}")
     assert page.locator("h1").inner_text() == title
     assert page.locator("tr.row").count() == 9
@@ -90,7 +92,9 @@ def test_each_language_draws_all_rows_whole(opened, lang, title):
 
 
 @pytest.mark.parametrize("width", [1280, 720, 390])
-def test_a_zoomed_or_narrow_page_needs_no_sideways_scrolling_and_shows_when_a_study_is_due(opened, width):
+def test_a_zoomed_or_narrow_page_needs_no_sideways_scrolling_and_shows_when_a_study_is_due(
+    opened: Callable[..., Any], width: int
+) -> None:
     page = opened("/?lang=vi")
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -100,7 +104,7 @@ def test_a_zoomed_or_narrow_page_needs_no_sideways_scrolling_and_shows_when_a_st
         assert box["x"] + box["width"] <= width
 
 
-def test_the_list_is_walked_and_opened_by_keys_alone(opened, site):
+def test_the_list_is_walked_and_opened_by_keys_alone(opened: Callable[..., Any], site: Site) -> None:
     page = opened()
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -120,7 +124,7 @@ def test_the_list_is_walked_and_opened_by_keys_alone(opened, site):
     page.locator("#r2:focus").wait_for()
 
 
-def test_enter_opens_the_viewer_of_the_row(opened, site):
+def test_enter_opens_the_viewer_of_the_row(opened: Callable[..., Any], site: Site) -> None:
     page = opened()
     page.context.route(
         "https://viewer.example/**", lambda route: route.fulfill(body="viewer", content_type="text/plain")
@@ -132,7 +136,7 @@ def test_enter_opens_the_viewer_of_the_row(opened, site):
     assert viewer.value.evaluate("document.referrer") == ""
 
 
-def test_letters_typed_into_the_search_are_letters_and_the_list_folds_their_marks(opened):
+def test_letters_typed_into_the_search_are_letters_and_the_list_folds_their_marks(opened: Callable[..., Any]) -> None:
     page = opened()
     page.keyboard.press("/")
     page.keyboard.type("đuc")
@@ -147,7 +151,7 @@ def test_letters_typed_into_the_search_are_letters_and_the_list_folds_their_mark
     assert len(order(page)) == 9
 
 
-def test_letter_keys_can_be_switched_off(opened):
+def test_letter_keys_can_be_switched_off(opened: Callable[..., Any]) -> None:
     page = opened()
     page.locator("#keys").click()
     page.locator("#letters").uncheck()
@@ -158,7 +162,7 @@ def test_letter_keys_can_be_switched_off(opened):
     assert not page.locator("#letters").is_checked()
 
 
-def test_values_change_in_place_and_nothing_moves_under_the_reader(opened, site):
+def test_values_change_in_place_and_nothing_moves_under_the_reader(opened: Callable[..., Any], site: Site) -> None:
     page = opened()
     for _ in range(4):
         page.keyboard.press("j")
@@ -189,7 +193,7 @@ def test_values_change_in_place_and_nothing_moves_under_the_reader(opened, site)
     assert order(page) == [str(number) for number in range(1, 10)]
 
 
-def test_new_studies_are_counted_and_placed_only_when_the_reader_asks(opened, site):
+def test_new_studies_are_counted_and_placed_only_when_the_reader_asks(opened: Callable[..., Any], site: Site) -> None:
     page = opened()
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -209,7 +213,9 @@ def test_new_studies_are_counted_and_placed_only_when_the_reader_asks(opened, si
     assert page.locator("#news").inner_text() == ""
 
 
-def test_a_list_of_several_pages_is_turned_by_buttons_and_hears_of_every_study(opened, site):
+def test_a_list_of_several_pages_is_turned_by_buttons_and_hears_of_every_study(
+    opened: Callable[..., Any], site: Site
+) -> None:
     stat = analysed(finding(EFFUSION, True), flag=TriageClass.STAT)
     site.worklist.listed = [row(number, PageState.CLEAR) for number in range(1, 603)]
     page = opened()
@@ -237,7 +243,7 @@ def test_a_list_of_several_pages_is_turned_by_buttons_and_hears_of_every_study(o
     assert focused(page).get_attribute("id") == "q"
 
 
-def test_a_list_of_several_pages_is_turned_without_script(browser, site):
+def test_a_list_of_several_pages_is_turned_without_script(browser: Any, site: Site) -> None:
     site.worklist.listed = [row(number, PageState.CLEAR) for number in range(1, 603)]
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -251,7 +257,7 @@ def test_a_list_of_several_pages_is_turned_without_script(browser, site):
     context.close()
 
 
-def test_a_hostile_name_that_arrives_live_stays_text(opened, site):
+def test_a_hostile_name_that_arrives_live_stays_text(opened: Callable[..., Any], site: Site) -> None:
     page = opened()
     site.worklist.change(1, patient_name="<script>alert(1)</script>", description="<img src=x onerror=alert(2)>")
     site.announce()
@@ -259,7 +265,7 @@ def test_a_hostile_name_that_arrives_live_stays_text(opened, site):
     assert page.locator("#r1 img, #r1 script").count() == 0
 
 
-def test_two_pages_of_a_browser_share_one_stream_and_both_stay_true(opened, site):
+def test_two_pages_of_a_browser_share_one_stream_and_both_stay_true(opened: Callable[..., Any], site: Site) -> None:
     first, second = opened(), opened()
     streams = "performance.getEntriesByType('resource').filter(e => e.name.includes('/events')).length"
     site.worklist.change(1, instances=4711)
@@ -273,7 +279,7 @@ def test_two_pages_of_a_browser_share_one_stream_and_both_stay_true(opened, site
     second.locator("#r1 .images", has_text="4,712").wait_for()
 
 
-def test_due_times_follow_the_servers_clock(browser, site_of):
+def test_due_times_follow_the_servers_clock(browser: Any, site_of: Callable[..., Site]) -> None:
     site = site_of(heartbeat_s=0.2)
     page = browser.new_page()
     page.goto(site.url + "/?lang=en")
@@ -283,7 +289,7 @@ def test_due_times_follow_the_servers_clock(browser, site_of):
     page.close()
 
 
-def lights(page):
+def lights(page: Any) -> tuple[set[str], set[str]]:
     """The roles' words, and the colours of their signs."""
     signs = page.locator("#health li .sign")
     return set(signs.all_inner_texts()), set(signs.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))
@@ -292,7 +298,9 @@ def lights(page):
 GREY = "rgb(160, 173, 186)"
 
 
-def test_ten_seconds_after_its_server_is_gone_a_page_says_so_and_every_light_is_grey(browser, site_of):
+def test_ten_seconds_after_its_server_is_gone_a_page_says_so_and_every_light_is_grey(
+    browser: Any, site_of: Callable[..., Site]
+) -> None:
     site = site_of()
     page = browser.new_page()
     page.clock.install()
@@ -312,7 +320,7 @@ def test_ten_seconds_after_its_server_is_gone_a_page_says_so_and_every_light_is_
     page.close()
 
 
-def test_the_lights_come_back_with_the_server(browser, site_of):
+def test_the_lights_come_back_with_the_server(browser: Any, site_of: Callable[..., Site]) -> None:
     site = site_of(heartbeat_s=0.2, stale_after_s=0.6)
     page = browser.new_page()
     page.goto(site.url + "/?lang=en")
@@ -327,7 +335,9 @@ def test_the_lights_come_back_with_the_server(browser, site_of):
     page.close()
 
 
-def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(opened, site):
+def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
+    opened: Callable[..., Any], site: Site
+) -> None:
     page = opened()
     site.worklist.alarms = [
         Alarm(Kind.DISK, why="3 MiB free, 2048 MiB are kept free"),
@@ -343,7 +353,7 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(opened,
     ]
 
 
-def test_the_list_can_be_read_and_filtered_without_script(browser, site):
+def test_the_list_can_be_read_and_filtered_without_script(browser: Any, site: Site) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(site.url + "/?lang=fr")

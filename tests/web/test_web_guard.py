@@ -3,17 +3,20 @@
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peers import imaging
-from test_web_events import mark_of, stream
+from web_site import Site
+from web_streams import mark_of, stream
 
 from imaging.web import app, serving
 from imaging.web.settings import LOOPBACK, host_faults
 
 
-def status_of(site, method: str, path: str, **headers: str) -> int:
+def status_of(site: Site, method: str, path: str, **headers: str) -> int:
     with contextlib.closing(site.connect()) as connection:
         connection.request(method, path, "q=", headers)
         return int(connection.getresponse().status)
@@ -32,7 +35,7 @@ def status_of(site, method: str, path: str, **headers: str) -> int:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/rows"])
-def test_a_form_of_another_site_is_refused(site, path, headers):
+def test_a_form_of_another_site_is_refused(site: Site, path: str, headers: dict[str, str]) -> None:
     assert status_of(site, "POST", path, **headers) == 403
 
 
@@ -47,21 +50,23 @@ def test_a_form_of_another_site_is_refused(site, path, headers):
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/rows"])
-def test_a_form_of_our_own_page_or_of_no_browser_is_answered(site, path, headers):
+def test_a_form_of_our_own_page_or_of_no_browser_is_answered(site: Site, path: str, headers: dict[str, str]) -> None:
     assert status_of(site, "POST", path, **headers) == 200
 
 
-def test_a_link_of_another_site_leads_to_the_pages(site):
+def test_a_link_of_another_site_leads_to_the_pages(site: Site) -> None:
     assert status_of(site, "GET", "/", **{"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}) == 200
 
 
-def test_a_configured_name_is_answered_and_no_other(site_of):
+def test_a_configured_name_is_answered_and_no_other(site_of: Callable[..., Site]) -> None:
     site = site_of(hosts=frozenset({*LOOPBACK, "worklist.hospital.example"}))
     assert status_of(site, "GET", "/", Host="Worklist.Hospital.example:8443") == 200
     assert status_of(site, "GET", "/", Host="other.hospital.example") == 421
 
 
-def test_the_page_answers_under_the_address_that_it_listens_on_and_under_its_settings_names(serve):
+def test_the_page_answers_under_the_address_that_it_listens_on_and_under_its_settings_names(
+    serve: Callable[..., Any],
+) -> None:
     options = ["--role", "web", "--web-host", "127.0.0.2", "--web-hosts", "Worklist.example", "--web-port", "0"]
     node = serve(*options)
     assert node.url.startswith("http://127.0.0.2:")
@@ -76,12 +81,12 @@ def test_the_page_answers_under_the_address_that_it_listens_on_and_under_its_set
 
 
 @pytest.mark.parametrize("name", ["worklist", "w.example", "10.0.0.7", "[fe80::1]"])
-def test_a_name_of_a_host_may_be_configured(name: str):
+def test_a_name_of_a_host_may_be_configured(name: str) -> None:
     assert host_faults(name) == []
 
 
 @pytest.mark.parametrize("name", ["", "http://w.example", "w.example:80", "w/x", "*", "a b", "fe80::1"])
-def test_what_is_no_name_of_a_host_is_refused_with_the_form_wanted(name: str, tmp_path: Path):
+def test_what_is_no_name_of_a_host_is_refused_with_the_form_wanted(name: str, tmp_path: Path) -> None:
     assert host_faults(name)
     if name == "w/x":
         done = imaging("serve", "--home", str(tmp_path), "--web-hosts", name)
@@ -89,7 +94,9 @@ def test_what_is_no_name_of_a_host_is_refused_with_the_form_wanted(name: str, tm
         assert "--web-hosts 'w/x' is no name of a host" in done.stderr
 
 
-def test_no_more_pages_hear_of_changes_than_may_be_open_and_one_that_ends_makes_room(site_of):
+def test_no_more_pages_hear_of_changes_than_may_be_open_and_one_that_ends_makes_room(
+    site_of: Callable[..., Site],
+) -> None:
     site = site_of(most_pages=2, heartbeat_s=0.05)
     mark = mark_of(site)
     with stream(site, mark) as first:
@@ -108,13 +115,13 @@ def test_no_more_pages_hear_of_changes_than_may_be_open_and_one_that_ends_makes_
         pytest.fail("no place became free")
 
 
-def status_of_stream(site, mark: str) -> int:
+def status_of_stream(site: Site, mark: str) -> int:
     with contextlib.closing(site.connect()) as connection:
         connection.request("GET", f"/events?since={mark}")
         return int(connection.getresponse().status)
 
 
-def test_a_connection_that_is_not_read_is_ended_by_the_kernel(site):
+def test_a_connection_that_is_not_read_is_ended_by_the_kernel(site: Site) -> None:
     with contextlib.closing(site.connect()) as connection:
         connection.request("GET", "/healthz")
         connection.getresponse().read()
@@ -134,7 +141,7 @@ def socket_with_peer(address: tuple[str, int]) -> socket.socket:
     raise AssertionError(f"nobody speaks to {address}")
 
 
-def test_a_form_that_does_not_arrive_is_given_up(site, monkeypatch: pytest.MonkeyPatch):
+def test_a_form_that_does_not_arrive_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "FORM_S", 0.1)
     with socket.create_connection(("127.0.0.1", site.port), 10) as connection:
         connection.sendall(b"POST /rows HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nq")

@@ -1,10 +1,12 @@
 """The pages over HTTP, from a real server."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from web_site import EFFUSION, analysed, finding, in_part, row, seven_states
+from web_site import EFFUSION, Site, analysed, finding, in_part, row, seven_states
 
 from imaging.domain.alarms import Alarm, Kind, RoleHealth
 from imaging.domain.findings import TriageClass
@@ -14,7 +16,7 @@ from imaging.web.app import LIMIT, screen_of
 HOSTILE = "<script>alert(1)</script>^\"onmouseover='x' {{7*7}} &amp;"
 
 
-def test_a_hostile_name_is_text_and_nothing_else(site):
+def test_a_hostile_name_is_text_and_nothing_else(site: Site) -> None:
     for path, form in (("/", None), ("/rows", {}), ("/study/1", None)):
         site.worklist.listed = [
             row(
@@ -45,18 +47,18 @@ def test_a_hostile_name_is_text_and_nothing_else(site):
     "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost@evil.example"]
 )
 @pytest.mark.parametrize("path", ["/", "/rows", "/study/1", "/events", "/healthz", "/static/list.js"])
-def test_another_host_is_refused_everywhere(site, host, path):
+def test_another_host_is_refused_everywhere(site: Site, host: str, path: str) -> None:
     answer, page = site.ask(path, Host=host)
     assert answer.status == 421
     assert "NGUYỄN" not in page
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "[::1]:80", "127.0.0.1"])
-def test_a_configured_host_is_answered_on_any_port(site, host):
+def test_a_configured_host_is_answered_on_any_port(site: Site, host: str) -> None:
     assert site.ask("/", Host=host)[0].status == 200
 
 
-def test_a_monitor_hears_what_the_head_of_the_page_shows(site):
+def test_a_monitor_hears_what_the_head_of_the_page_shows(site: Site) -> None:
     site.worklist.roles, site.worklist.alarms = [RoleHealth("node", "up")], []
     answer, said = site.ask("/healthz")
     assert (answer.status, said) == (200, "ok")
@@ -81,7 +83,7 @@ def test_a_monitor_hears_what_the_head_of_the_page_shows(site):
     assert "refuses images" in site.ask("/?lang=en")[1]
 
 
-def test_two_hosts_in_one_request_are_refused(site):
+def test_two_hosts_in_one_request_are_refused(site: Site) -> None:
     connection = site.connect()
     connection.putrequest("GET", "/", skip_host=True)
     connection.putheader("Host", "localhost")
@@ -92,9 +94,9 @@ def test_two_hosts_in_one_request_are_refused(site):
 
 
 @pytest.mark.parametrize("path", ["/", "/study/2", "/study/99", "/healthz", "/nothing", "/static/list.js"])
-def test_every_answer_has_the_headers_of_the_design(site, path):
+def test_every_answer_has_the_headers_of_the_design(site: Site, path: str) -> None:
     answer, _ = site.ask(path)
-    policy = answer.getheader("Content-Security-Policy")
+    policy = answer.getheader("Content-Security-Policy", "")
     assert "default-src 'none'; script-src 'self'" in policy
     assert "unsafe" not in policy
     assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
@@ -106,16 +108,16 @@ def test_every_answer_has_the_headers_of_the_design(site, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/study/2", "/study/99"])
-def test_a_page_has_no_inline_script_or_style(site, path):
+def test_a_page_has_no_inline_script_or_style(site: Site, path: str) -> None:
     _, page = site.ask(path)
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
 
 
-def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site):
+def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site: Site) -> None:
     assert '<html lang="vi">' in site.ask("/", Accept_Language="en")[1]
     answer, page = site.ask("/?lang=fr")
     assert '<html lang="fr">' in page
-    cookie = answer.getheader("Set-Cookie")
+    cookie = answer.getheader("Set-Cookie", "")
     assert "lang=fr" in cookie
     assert "HttpOnly" in cookie
     assert '<html lang="fr">' in site.ask("/study/2", Cookie="lang=fr")[1]
@@ -157,7 +159,7 @@ def test_the_language_is_vietnamese_until_the_reader_chooses_and_then_kept(site)
         ),
     ],
 )
-def test_each_state_has_a_word_and_a_shape_beside_its_colour(site, lang, words):
+def test_each_state_has_a_word_and_a_shape_beside_its_colour(site: Site, lang: str, words: Any) -> None:
     site.worklist.listed.append(row(10, PageState.IN_PART, in_part()))
     _, page = site.ask("/rows", form={"lang": lang})
     body = page.split("<tbody")[1]
@@ -167,14 +169,14 @@ def test_each_state_has_a_word_and_a_shape_beside_its_colour(site, lang, words):
         assert set(signs) == {words[list(PageState).index(state)]}, word
 
 
-def test_the_list_is_a_real_table(site):
+def test_the_list_is_a_real_table(site: Site) -> None:
     _, page = site.ask("/")
     assert page.count('<th scope="col"') == 9
     assert page.count('<th scope="row"') == 9
     assert "<caption>" in page
 
 
-def test_without_script_the_form_filters_and_no_name_enters_an_address(site):
+def test_without_script_the_form_filters_and_no_name_enters_an_address(site: Site) -> None:
     answer, page = site.ask("/", form={"q": "đức"})
     assert answer.status == 200
     assert re.findall(r'<tr id="r(\d+)"', page) == ["2", "4"]
@@ -182,26 +184,26 @@ def test_without_script_the_form_filters_and_no_name_enters_an_address(site):
     assert "bộ lọc ẩn 7 ca" in page
 
 
-def test_no_address_on_the_list_but_the_viewers_holds_an_identifier(site):
+def test_no_address_on_the_list_but_the_viewers_holds_an_identifier(site: Site) -> None:
     _, page = site.ask("/")
     links = [unquote(link) for link in re.findall(r'(?:href|src|action)="([^"]*)"', page)]
     own = [link for link in links if not link.startswith("https://viewer.example/")]
     assert not [link for link in own if "1.2.3" in link or "P1" in link or "NGUY" in link]
     assert sum(link.startswith("https://viewer.example/?study=1.2.3.") for link in links) == 9
-    assert re.search(r"<title>(.*?)</title>", page).group(1) == "Danh sách ca chụp – imaging"
+    assert "<title>Danh sách ca chụp – imaging</title>" in page
 
 
-def test_a_list_without_viewer_has_no_column_for_it(site_of):
+def test_a_list_without_viewer_has_no_column_for_it(site_of: Callable[..., Site]) -> None:
     _, page = site_of(viewer_url="").ask("/")
     assert "data-viewer" not in page
     assert page.count('<th scope="col"') == 8
 
 
-def numbers_on(page):
+def numbers_on(page: str) -> list[int]:
     return [int(number) for number in re.findall(r'<tr id="r(\d+)"', page)]
 
 
-def test_every_study_is_on_one_of_the_pages_and_flagged_ones_are_on_each(site):
+def test_every_study_is_on_one_of_the_pages_and_flagged_ones_are_on_each(site: Site) -> None:
     bleed = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
     flagged = [row(number, PageState.FLAGGED, bleed) for number in range(5000, 5000 + LIMIT + 1)]
     rest = [row(number, PageState.CLEAR) for number in range(1, LIMIT + 4)]
@@ -217,7 +219,7 @@ def test_every_study_is_on_one_of_the_pages_and_flagged_ones_are_on_each(site):
     assert numbers_on(site.ask("/", form={"page": "77"})[1]) == second
 
 
-def test_of_an_open_page_only_the_rows_that_look_different_are_drawn_again(site):
+def test_of_an_open_page_only_the_rows_that_look_different_are_drawn_again(site: Site) -> None:
     shown = ",".join(f"{number}.{look}" for number, look in rows_of(site.ask("/rows", form={})[1]))
     assert rows_of(site.ask("/rows", form={"shown": shown})[1]) == []
     site.worklist.change(4, instances=77)
@@ -227,11 +229,11 @@ def test_of_an_open_page_only_the_rows_that_look_different_are_drawn_again(site)
     assert 'data-gone="5"' in page
 
 
-def rows_of(page):
+def rows_of(page: str) -> list[tuple[str, str]]:
     return re.findall(r'<tr id="r(\d+)"[^>]*data-look="([0-9a-f]+)"', page)
 
 
-def test_a_row_that_a_filter_does_not_match_any_more_stays_true_on_the_screen(site):
+def test_a_row_that_a_filter_does_not_match_any_more_stays_true_on_the_screen(site: Site) -> None:
     page = site.ask("/rows", form={"q": "waiting", "lang": "en"})[1]
     assert [number for number, _ in rows_of(page)] == ["2", "7"]
     site.worklist.change(7, state=PageState.ANALYSING)
@@ -240,7 +242,7 @@ def test_a_row_that_a_filter_does_not_match_any_more_stays_true_on_the_screen(si
     assert "order changed" in page
 
 
-def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site):
+def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site: Site) -> None:
     answer, page = site.ask("/study/4?lang=fr")
     assert answer.status == 200
     for said in (
@@ -257,35 +259,37 @@ def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site):
     assert "<title>Examen n° 4 – imaging</title>" in page
 
 
-def test_each_row_has_a_study_page_in_each_language(site):
+def test_each_row_has_a_study_page_in_each_language(site: Site) -> None:
     for each in seven_states():
         for lang in ("vi", "fr", "en"):
             assert site.ask(f"/study/{each.number}?lang={lang}")[0].status == 200
 
 
-def test_a_study_that_is_not_there_is_said_kindly(site):
+def test_a_study_that_is_not_there_is_said_kindly(site: Site) -> None:
     answer, page = site.ask("/study/99?lang=en")
     assert answer.status == 404
     assert "There is no such study." in page
 
 
 @pytest.mark.parametrize("number", ["9" * 18, str(2**63), "9" * 20, "9" * 200])
-def test_a_number_too_long_for_any_study_is_not_found(site, number):
+def test_a_number_too_long_for_any_study_is_not_found(site: Site, number: int) -> None:
     assert site.ask(f"/study/{number}")[0].status == 404
 
 
-def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(site, caplog):
+def test_a_fault_of_ours_is_answered_and_recorded_without_patient_data(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
     site.worklist.fault = KeyError("NGUYỄN VĂN ĐỨC 1.2.3.4")
     answer, page = site.ask("/")
     assert answer.status == 500
-    assert answer.getheader("Content-Security-Policy")
+    assert answer.getheader("Content-Security-Policy", "")
     assert "Lỗi đã được ghi lại" in page
     assert re.search(r"page_failed error=KeyError at web/app\.py:\d+ in \w+", caplog.text)
     assert "NGUYỄN" not in caplog.text + page
     assert "1.2.3.4" not in caplog.text + page
 
 
-def test_no_log_holds_what_was_asked_for(site, caplog):
+def test_no_log_holds_what_was_asked_for(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     site.ask("/rows", form={"q": "Đức"})
     site.ask("/study/4?MARK=NGUYEN")
@@ -294,19 +298,19 @@ def test_no_log_holds_what_was_asked_for(site, caplog):
     assert "Đức" not in caplog.text
 
 
-def test_a_form_that_is_too_long_is_not_read(site):
+def test_a_form_that_is_too_long_is_not_read(site: Site) -> None:
     everything, some = site.ask("/rows", form={})[1], site.ask("/rows", form={"q": "Đức"})[1]
     answer, page = site.ask("/rows", form={"q": "Đức", "more": "x" * 300_000})
     assert answer.status == 200
     assert page.count("<tr") == everything.count("<tr") > some.count("<tr")
 
 
-def test_what_is_on_the_screen_is_read_as_numbers_or_not_at_all():
+def test_what_is_on_the_screen_is_read_as_numbers_or_not_at_all() -> None:
     assert screen_of("3.ab,1.,x.ab,-2.ab,٣.c,,2") == {3: "c", 1: "", 2: ""}
     assert screen_of("9" * 50) == {}
 
 
-def test_a_server_with_open_pages_ends_within_its_grace(site_of):
+def test_a_server_with_open_pages_ends_within_its_grace(site_of: Callable[..., Site]) -> None:
     site = site_of()
     connections = [site.connect() for _ in range(3)]
     for connection in connections:

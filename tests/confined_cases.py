@@ -9,7 +9,7 @@ from imaging.confined.client import Confined
 from imaging.domain.card import Card
 
 HOSTILE = Path(__file__).with_name("hostile.py")
-ROOT = HOSTILE.parents[2]
+ROOT = HOSTILE.parents[1]
 
 
 def hostile(kept: Path, without: Sequence[str] = (), cards: Sequence[Card] = (), **options: Any) -> Confined:

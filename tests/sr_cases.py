@@ -31,7 +31,7 @@ from imaging.results.report import Report
 from imaging.results.shape import shape_of
 from imaging.results.values import values_of
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[2] / "shared" / "data"
 AT = datetime(2025, 3, 1, 10, 20, 30, 125, timezone(timedelta(hours=7)))
 FILM_CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"

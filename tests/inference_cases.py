@@ -75,7 +75,7 @@ def write_film(path: Path, pixels: np.ndarray, **elements: Any) -> Source:
 def write_series(
     folder: Path,
     values: np.ndarray,
-    along: Sequence[float],
+    along: Sequence[float] | np.ndarray,
     *,
     orientation: Sequence[float] = AXIAL,
     step: Sequence[float] | None = None,
@@ -136,7 +136,7 @@ def _saved(dataset: Dataset, path: Path) -> Source:
 
 def sheared_box(
     orientation: Sequence[float],
-    along: Sequence[float],
+    along: Sequence[float] | np.ndarray,
     shape: tuple[int, int],
     spacing: tuple[float, float],
     centre: tuple[float, float, float],
@@ -176,7 +176,10 @@ def write_threshold_network(folder: Path, at: float = 0.5) -> str:
         helper.make_node("Neg", ["bleed"], ["clean"]),
         helper.make_node("Concat", ["clean", "bleed"], ["y"], axis=1),
     ]
-    weights = [numpy_helper.from_array(np.float32(at), "at"), numpy_helper.from_array(np.float32(8), "steep")]
+    weights = [
+        numpy_helper.from_array(np.array(at, np.float32), "at"),
+        numpy_helper.from_array(np.array(8, np.float32), "steep"),
+    ]
     return _save_network(folder, nodes, weights, ["n", 1, "d", "h", "w"], ["n", 2, "d", "h", "w"])
 
 

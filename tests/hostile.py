@@ -137,7 +137,7 @@ def answer(request: Mapping[str, Any], files: Sequence[int]) -> Mapping[str, Any
 if "landlock" in WITHOUT or "all" in WITHOUT:
     landlock.version = lambda: 0
 if "seccomp" in WITHOUT or "all" in WITHOUT:
-    seccomp.MACHINES = {}
+    seccomp.MACHINES = {}  # type: ignore[misc]  # a constant; so a machine lacks the filter
 if "namespace" in WITHOUT or "all" in WITHOUT:
     limits._leave_network = lambda: False
 sys.exit(process.run(CONTROL, begin))

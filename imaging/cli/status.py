@@ -13,9 +13,9 @@ from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.peers import in_words
 from imaging.domain.room import Room
-from imaging.ledger import views
+from imaging.ledger import status, stories
 from imaging.ledger.store import is_begun
-from imaging.ledger.views import NUMBERED
+from imaging.ledger.stories import NUMBERED
 from imaging.roles.health import health_of
 from imaging.roles.locks import running_roles
 from imaging.settings import Settings
@@ -42,10 +42,10 @@ def run(asked: Asked) -> int:
         return _never_served(found, asked)
     ledger = ledger_of(asked)
     if asked.study:
-        return _study(views.story(ledger, asked.study), asked)
+        return _study(stories.named(ledger, asked.study), asked)
     if row is not None:
-        return _study(views.story_of_row(ledger, *row), asked)
-    said = views.status(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
+        return _study(stories.of_row(ledger, *row), asked)
+    said = status.of(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
     health = health_of(ledger, found.home, _reserve_bytes(found), found.longest_wait_s)
     is_alarmed = _tell(said, list(health.alarms), asked)
     return is_alarmed if asked.check else 0

@@ -23,8 +23,9 @@ from imaging.domain.settling import Patience
 from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
 from imaging.intake.grouped import Grouped
-from imaging.ledger import receiving
-from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger import recording
+from imaging.ledger.instances import Receipt
+from imaging.ledger.recording import Recorded
 from imaging.ledger.store import Ledger
 from imaging.spool import FolderSpool, Incoming, SpoolFull
 from imaging.spool.folder import key_of
@@ -159,7 +160,7 @@ class Storing:
 
     def _record(self, receipts: Sequence[Receipt]) -> list[Recorded | Exception]:
         self._spool.sync_names()
-        results = receiving.record(self._ledger, receipts, self._patience)
+        results = recording.record(self._ledger, receipts, self._patience)
         crash.point("recorded")
         return results
 

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 from imaging.domain.header import Header, same_patient
 from imaging.domain.states import DeliveryState
 from imaging.ledger import studies, tables, wakeups, whose
-from imaging.ledger.apart import UNDECIDED
+from imaging.ledger.anew import look_again, supersede
+from imaging.ledger.apart import OTHER_CONTENT, SHARED, count_conflicts
 from imaging.ledger.places import forget, judge_anew, put, put_aside
-from imaging.ledger.receiving import OTHER_CONTENT, SHARED, count_conflicts, look_again, supersede
 from imaging.ledger.store import Ledger
+from imaging.ledger.undecided import UNDECIDED
 
 NOT_OPEN: Final = "no open conflict has this number"
 NOTHING_TO_USE: Final = (

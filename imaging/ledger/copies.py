@@ -15,7 +15,9 @@ from imaging.domain.same_image import Judgement, Kind, of_study
 from imaging.domain.settling import CONTRADICTED, CORRECTED, JUDGED, READABLE, VOLUME_MODALITIES
 from imaging.domain.states import STUDY, StudyEvent, StudyState
 from imaging.ledger import places, studies, tables, wakeups, whose
-from imaging.ledger.receiving import OTHER_CONTENT, Receipt, supersede
+from imaging.ledger.anew import supersede
+from imaging.ledger.apart import OTHER_CONTENT
+from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0

@@ -12,7 +12,7 @@ from imaging.domain.artefacts import Kept
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
 from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
-from imaging.ledger.receiving import is_stopped
+from imaging.ledger.apart import is_stopped
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0

@@ -39,7 +39,7 @@ def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: ti
         now = ledger.clock.now()
         waits = oldest(connection, now, ledger.clock.tick())
         return Facts(
-            roles=_roles(connection, running),
+            roles=roles(connection, running),
             is_served=bool(running),
             room=room,
             clock=_clock(ledger, connection, now),
@@ -101,13 +101,8 @@ def _named_by_deliveries(connection: Connection) -> Iterator[str]:
         name = connection.scalar(select(func.min(destination)).where(destination > name))
 
 
-def roles(ledger: Ledger, running: Collection[str]) -> list[RoleHealth]:
+def roles(connection: Connection, running: Collection[str]) -> list[RoleHealth]:
     """What the supervisor last said of its children; those whose role does not run are stopped."""
-    with ledger.read() as connection:
-        return _roles(connection, running)
-
-
-def _roles(connection: Connection, running: Collection[str]) -> list[RoleHealth]:
     found = connection.execute(select(tables.role).order_by(tables.role.c.name)).all()
     return [_as_it_is(RoleHealth(each.name, each.state, each.error), running) for each in found]
 

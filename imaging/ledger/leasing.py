@@ -16,8 +16,8 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import JOB, JobEvent, JobState
 from imaging.ledger import jobs, tables, wakeups
+from imaging.ledger.apart import is_stopped
 from imaging.ledger.jobs import Job
-from imaging.ledger.receiving import is_stopped
 from imaging.ledger.store import Ledger
 from imaging.ledger.workers import LEASE_S
 

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from imaging.domain.header import Header
 from imaging.ledger import tables
-from imaging.ledger.receiving import OTHER_CONTENT, Receipt, add_instance, count_conflicts, note_shared
+from imaging.ledger.apart import OTHER_CONTENT, count_conflicts, note_shared
+from imaging.ledger.instances import Receipt, add_instance
 from imaging.ledger.store import Ledger
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, se
 
 from imaging.domain.states import ENDED, DeliveryState, StudyState
 from imaging.ledger import returned, studies, tables, wakeups
-from imaging.ledger.receiving import SHARED
+from imaging.ledger.apart import SHARED
 from imaging.ledger.store import Ledger
 
 FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)

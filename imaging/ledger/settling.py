@@ -15,7 +15,8 @@ from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
 from imaging.ledger import studies, tables, wakeups, whose
-from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
+from imaging.ledger.anew import supersede
+from imaging.ledger.apart import MIXED_PATIENTS, OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 GIVEN_UP: Final = "given up"

@@ -30,7 +30,7 @@ from imaging.cli.main import COMMANDS
 from imaging.domain.peers import Refused
 from imaging.domain.retry import Permanent
 from imaging.domain.steady import Anchor
-from imaging.ledger import associations, deliveries, jobs, migrate, tables, views
+from imaging.ledger import associations, deliveries, jobs, migrate, registry, tables
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.refusals import RefusalBook
@@ -462,7 +462,7 @@ def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said]
     said = "1 study is looked at for later-model, where it fits, when the node starts, which does not run\n"
     assert asked.out == f"0 deliveries and 0 jobs are tried again; {said}"
     assert run("replay", "--home", home, "--model", "chest-film", "--json").json["studies"] == 0
-    views.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
+    registry.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
     disabled = run("replay", "--home", home, "--model", "broken")
     assert (disabled.status, disabled.err) == (1, "imaging replay: broken is disabled: its golden case differs\n")
 
@@ -1111,8 +1111,8 @@ def test_what_the_settings_no_longer_name_is_not_told_of_once_the_home_is_served
 ) -> None:
     ledger = Ledger(home)
     for name in ("worker-0", "worker-1", "deliver"):
-        views.note_role(ledger, name, "down")
-    views.note_model(ledger, "an-older-model", "1", "")
+        registry.note_role(ledger, name, "down")
+    registry.note_model(ledger, "an-older-model", "1", "")
     ledger.close()
     node = serve("--role", "worker", "--models", str(models), home=home)
     said = node.status()

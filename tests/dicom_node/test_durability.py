@@ -29,7 +29,7 @@ from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split
 from imaging.intake.storing import Status, Storing
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 from imaging.phantoms.study import film_study
 from imaging.spool import FolderSpool
 

@@ -20,7 +20,7 @@ from imaging.domain.worklist import Asked, Row
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import split_part_10
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 Send = Callable[[str, int, bytes], str]
 KEPT = "0000"

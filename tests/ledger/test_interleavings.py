@@ -34,9 +34,9 @@ from imaging.domain.findings import TriageClass
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import CORRECTED, Patience
-from imaging.ledger import associations, conflicts, copies, jobs, receiving, retention, settling, tables, workers
+from imaging.ledger import associations, conflicts, copies, jobs, recording, retention, settling, tables, workers
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import Receipt
+from imaging.ledger.instances import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 
@@ -297,7 +297,7 @@ def test_where_two_nodes_wait_for_each_other_all_the_same_both_write_down_what_t
 
 def record(ledger: Ledger, *headers: Header) -> list[Any]:
     receipts = [Receipt(each, each.sop_instance_uid, 1000, None, "key", "apart") for each in headers]
-    return receiving.record(ledger, receipts, Patience())
+    return recording.record(ledger, receipts, Patience())
 
 
 def ended(ledger: Ledger, clock: TurnedClock) -> int:

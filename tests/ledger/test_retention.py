@@ -11,9 +11,10 @@ from sqlalchemy import Connection, text, update
 
 from imaging.domain.findings import Answer
 from imaging.domain.states import JobState
-from imaging.ledger import associations, jobs, receiving, retention, studies, tables
+from imaging.ledger import apart, associations, jobs, retention, studies, tables
+from imaging.ledger.apart import MIXED_PATIENTS
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import MIXED_PATIENTS, Receipt
+from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
 
 
@@ -151,7 +152,7 @@ def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
 
     def act(connection: Connection) -> None:
         mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
-        receiving._keep_apart(ledger, connection, mixed, study_id, MIXED_PATIENTS, "open")
+        apart.keep(ledger, connection, mixed, study_id, MIXED_PATIENTS, "open")
 
     assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
     assert len(rows(ledger, tables.conflict)) == 1

@@ -9,7 +9,7 @@ from imaging.domain.worklist import Asked
 from imaging.ledger import jobs, retention, tables
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 NOW = datetime(2036, 1, 1, 12, tzinfo=UTC)  # no build is of that day
 STEPS = [timedelta(hours=-3), timedelta(hours=3), timedelta(days=-800), timedelta(days=800)]

@@ -26,7 +26,7 @@ from imaging.cli import main
 from imaging.domain.card import UNPROVEN
 from imaging.domain.findings import Answer
 from imaging.domain.source import Source
-from imaging.ledger import leasing, migrate, tables, views, wakeups, workers
+from imaging.ledger import leasing, migrate, stories, tables, wakeups, workers
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
@@ -129,7 +129,7 @@ class Desk:
     def end(self, outcome: Answer) -> dict[str, Any]:
         """Ends the job so; the answer as the study's story tells it."""
         self.worker._conclude(self.task, outcome)
-        (story,) = views.story(self.ledger, "1.2.3")
+        (story,) = stories.named(self.ledger, "1.2.3")
         (result,) = story["results"]
         return dict(result)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
@@ -194,7 +194,7 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(_UNSENT)))
     connection.execute(update(peer).values(probe_tick=0.0))
-    connection.execute(delete(tables.worker))
+    connection.execute(update(tables.worker).values(beat_tick=now))  # whoever does not come back falls silent
 
 
 def _engine(url: str) -> Engine:

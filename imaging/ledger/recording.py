@@ -65,12 +65,13 @@ def _record_together(ledger: Ledger, receipts: Sequence[Receipt], patience: Pati
     """What is plain is written together, a statement for a table; the rest one by one. Raises where anything fails."""
     results: list[Recorded | Exception | None] = [None] * len(receipts)
     with ledger.write() as connection:
+        sources = _sources(connection, receipts)
         plain = _plain(connection, receipts)
-        for at, recorded in zip(plain, _record_plain(ledger, connection, plain, patience), strict=True):
+        for at, recorded in zip(plain, _record_plain(ledger, connection, plain, sources, patience), strict=True):
             results[at] = recorded
         for at, receipt in enumerate(receipts):
             if results[at] is None:
-                results[at] = _record(ledger, connection, receipt, patience)
+                results[at] = _record(ledger, connection, receipt, sources[receipt.association_id], patience)
         crash.point("record-not-committed")
     return [each for each in results if each is not None]
 
@@ -78,10 +79,12 @@ def _record_together(ledger: Ledger, receipts: Sequence[Receipt], patience: Pati
 def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
     results: list[Recorded | Exception] = []
     with ledger.write() as connection:
+        sources = _sources(connection, receipts)
         studies.locked_by_uid(connection, _study_uids(receipts))
         for receipt in receipts:
             try:
-                results.append(_record_alone(ledger, connection, receipt, patience))
+                source = sources[receipt.association_id]
+                results.append(_record_alone(ledger, connection, receipt, source, patience))
             except (OperationalError, MemoryError):
                 raise  # SQLite rolls back the whole transaction then, not to the savepoint
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
@@ -90,13 +93,20 @@ def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience
     return results
 
 
-def _record_alone(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
+def _sources(connection: Connection, receipts: Sequence[Receipt]) -> Mapping[int | None, Source]:
+    """Where the objects came from, before their studies are locked: in the order in which an end locks both."""
+    return arrivals.sources(connection, {each.association_id for each in receipts})
+
+
+def _record_alone(
+    ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, patience: Patience
+) -> Recorded:
     try:
         with connection.begin_nested():
-            return _record(ledger, connection, receipt, patience)
+            return _record(ledger, connection, receipt, source, patience)
     except IntegrityError:  # another node began the same study, or wrote down the same patient, just now
         with connection.begin_nested():
-            return _record(ledger, connection, receipt, patience)
+            return _record(ledger, connection, receipt, source, patience)
 
 
 def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tuple[Receipt, Any]]:
@@ -130,11 +140,14 @@ def _study_uids(receipts: Sequence[Receipt]) -> set[str]:
 
 
 def _record_plain(
-    ledger: Ledger, connection: Connection, plain: Mapping[int, tuple[Receipt, Any]], patience: Patience
+    ledger: Ledger,
+    connection: Connection,
+    plain: Mapping[int, tuple[Receipt, Any]],
+    sources: Mapping[int | None, Source],
+    patience: Patience,
 ) -> list[Recorded]:
     if not plain:
         return []
-    sources = arrivals.sources(connection, {each.association_id for each, _ in plain.values()})
     by_study: dict[str, list[Receipt]] = {}
     known = {}
     for receipt, study in plain.values():
@@ -160,7 +173,7 @@ def _record_plain(
     return results
 
 
-def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: Patience) -> Recorded:
+def _record(ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, patience: Patience) -> Recorded:
     header = receipt.header
     is_ours, of = returned.study_of(connection, header)
     if is_ours:
@@ -168,7 +181,6 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, patience: 
     study = studies.of_uid(connection, header.study_instance_uid)
     bearers = apart.bearers(connection, header.sop_instance_uid)
     known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
-    source = arrivals.source(connection, receipt.association_id)
     if known is not None:
         growth.touch(ledger, connection, study, receipt, source, patience)
         if known.digest == receipt.digest:

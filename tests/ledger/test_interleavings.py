@@ -225,6 +225,24 @@ def test_a_study_is_awaited_no_more_once_both_associations_that_sent_of_it_have_
     assert study["ended_tick"] == study["settle_tick"] == nodes.one.clock.tick()
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["the image", "the end"])
+def test_a_study_whose_first_image_is_written_down_while_its_association_ends_is_looked_at_at_once(
+    nodes: Nodes, is_first: bool
+) -> None:
+    number = associations.begin(nodes.one, "CT1", "IMAGING", "10.0.0.7", [])
+
+    def image(ledger: Ledger) -> None:
+        receive(ledger, film(), association=number)
+
+    def end(ledger: Ledger) -> None:
+        associations.end(ledger, number, RELEASED)
+
+    first, second = (image, end) if is_first else (end, image)
+    nodes.overlap(lambda: first(nodes.one), lambda: second(nodes.other))
+    (study,) = rows(nodes.one, tables.study)
+    assert (study["ended_tick"], study["settle_tick"]) == (nodes.one.clock.tick(),) * 2
+
+
 def test_an_image_that_comes_while_its_study_is_removed_begins_it_anew(nodes: Nodes, clock: TurnedClock) -> None:
     study_id = ended(nodes.one, clock)
     removed, again = nodes.overlap(

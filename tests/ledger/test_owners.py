@@ -6,7 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_cases import TurnedClock, answered, claim, delivery_states, film, job_states, lease_one, queued, receive, rows
+from ledger_cases import (
+    TurnedClock,
+    answered,
+    claim,
+    delivery_states,
+    film,
+    job_states,
+    lease_one,
+    queued,
+    receive,
+    rows,
+)
 
 from imaging.ledger import copies, jobs, tables, workers
 from imaging.ledger.store import Ledger
@@ -77,10 +88,10 @@ def test_no_start_forgets_another_hosts_worker_and_its_silence_does(
         names[host] = owner_of(tmp_path, "worker-0")
         workers.expect(ledger, [names[host]])
         workers.serve(ledger, names[host], [model])
-    assert workers.served(ledger) == {"first", "second"}
+    assert workers.served(ledger) == frozenset({"first", "second"})
     clock.advance(workers.GONE_S + 1)
     workers.beat(ledger, names["here"], owner(tmp_path, "worker-0"))
-    assert workers.served(ledger) == {"first"}
+    assert workers.served(ledger) == frozenset({"first"})
     workers.expect(ledger, [names["here"]])
     assert [each["name"] for each in rows(ledger, tables.worker)] == [names["here"]]
 
@@ -93,10 +104,10 @@ def test_after_a_boot_a_worker_is_waited_for_and_forgotten_once_it_is_silent(
         workers.serve(ledger, name, [f"model-of-{name}"])
     clock.reboot()
     ledger.begin_boot()
-    assert workers.served(ledger) == {"model-of-one", "model-of-other"}
+    assert workers.served(ledger) == frozenset({"model-of-one", "model-of-other"})
     clock.advance(workers.GONE_S + 1)
     workers.beat(ledger, "one", "one/1")
-    assert workers.served(ledger) == {"model-of-one"}
+    assert workers.served(ledger) == frozenset({"model-of-one"})
 
 
 @pytest.mark.parametrize("role", ["worker", "deliver"])

@@ -195,10 +195,13 @@ class _Supervisor:
             copies.give_back(self._ledger, held)
 
     def _sweep(self, ledger: Ledger) -> None:
-        """Removes files of results that a crash left without a row, where nobody writes any just now."""
+        """Removes files that a crash left without a row: what was purged, and results where nobody writes any."""
+        spool = FolderSpool(self._home / "spool")
+        if purged := retention.sweep(ledger, spool.remove):
+            log.info("purged_files_removed count=%d", purged)
         others = running_roles(self._home) - {child.role for child in self._children}
         if not others & {"worker", "deliver"}:
-            removed = FolderSpool(self._home / "spool").sweep(retention.result_keys(ledger))
+            removed = spool.sweep(retention.result_keys(ledger))
             if removed:
                 log.info("results_without_a_row_removed count=%d", removed)
 

@@ -13,7 +13,7 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience
-from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, recording, settling, tables, workers
+from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, recording, retention, settling, tables, workers
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import Job, NewObject
@@ -154,6 +154,13 @@ def answered(ledger: Ledger, study: str = "1.2.3", destinations: Sequence[str] =
 
 def claim(ledger: Ledger, destination: str = "PACS", owner: str = "deliver:PACS:1", limit: int = 16) -> list[Delivery]:
     return deliveries.claim(ledger, destination, owner, limit)[0]
+
+
+def discarded(ledger: Ledger) -> list[str]:
+    """The keys of the files that a purge deletes now."""
+    keys: list[str] = []
+    assert retention.sweep(ledger, keys.append) == len(keys)
+    return keys
 
 
 def rows(ledger: Ledger, table: Table) -> list[Mapping[str, Any]]:

@@ -133,7 +133,7 @@ class Storing:
                 part.write(piece)
             data = piece if len(piece) == size else part.view(len(head))
             header = read_header(data, what.transfer_syntax_uid, what.sop_class_uid, what.sop_instance_uid, what.sender)
-            self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
+            self._spool.make_folder(key_of(header, part.name))  # what cannot be had is found out before there is a row
             incoming = part.end()
         self._keep(header, digest.hexdigest(), incoming, association_id)
 
@@ -145,7 +145,8 @@ class Storing:
 
     def _keep(self, header: Header, digest: str, incoming: Incoming, association_id: int | None) -> None:
         header = header.judged_by(self._placeholders)
-        receipt = Receipt(header, digest, incoming.size, association_id, key_of(header), key_of(header, digest))
+        key, apart = (key_of(header, incoming.name, is_apart=each) for each in (False, True))
+        receipt = Receipt(header, digest, incoming.size, association_id, key, apart)
         try:
             recorded = self._recorded(receipt)
         except BaseException:

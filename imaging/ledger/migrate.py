@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from imaging import crash
 from imaging.ledger.store import Ledger, SchemaDiffers, Unusable
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The schema's version that this code works with; a test compares it with the newest migration."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

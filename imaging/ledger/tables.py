@@ -342,6 +342,9 @@ object_ = Table(
 
 `stands_for_id`: the object that this one is sent in place of, to who does not take that."""
 
+discarded = Table("discarded", metadata, Column("key", Text, primary_key=True))
+"""Spool keys of files whose rows are gone, until the files are gone as well."""
+
 delivery = Table(
     "delivery",
     metadata,

@@ -15,10 +15,11 @@ from peers import Node, Orthanc, eventually, program
 from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage
 from small_models import write_models
+from sqlalchemy import select
 from storage_peer import StoragePeer
 
 from imaging import crash
-from imaging.ledger import migrate, retention
+from imaging.ledger import migrate, retention, tables
 from imaging.ledger.store import Ledger
 
 POINTS = {
@@ -46,6 +47,7 @@ POINTS = {
 }
 """The points that a process passes with each study, in this order."""
 FALL_BACK = "fall-back-not-committed"
+PURGING = ("removal-not-committed", "removed", "files-deleted")
 COMPARING = ("judgement-not-committed", "judged")
 
 
@@ -159,6 +161,37 @@ def test_a_kill_while_a_copy_is_judged_leaves_one_judgement_and_one_newer_answer
         node.stop()
 
 
+@pytest.mark.parametrize("point", PURGING)
+def test_a_kill_inside_a_purge_leaves_files_to_delete_and_none_of_what_comes_again_is_deleted(
+    tmp_path: Path, point: str
+) -> None:
+    armed = tmp_path / "armed"
+    armed.mkdir()
+    options = ["--models", str(write_models(tmp_path / "models"))]
+    node = Node(tmp_path / "home", options)
+    try:
+        film = a_film(2, point)[1]
+        send_until_acknowledged(lambda: node.dicom_port, film)
+        eventually(node.at_rest, what="an end of the work")
+        (armed / point).touch()
+        purge = [sys.executable, "-m", "imaging", "purge", "--home", str(node.home), "--older-than", "0m"]
+        killed = subprocess.run(purge, env=os.environ | {crash.VARIABLE: str(armed)}, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        send_until_acknowledged(lambda: node.dicom_port, film)
+        eventually(node.at_rest, what="an end of the work")
+    finally:
+        node.stop()
+    Node(tmp_path / "home", options).stop()
+    ledger = Ledger(node.home)
+    with ledger.read() as connection:
+        named = set(connection.scalars(select(tables.instance.c.key))) | retention.result_keys(ledger)
+        assert connection.scalars(select(tables.discarded.c.key)).all() == []
+    ledger.close()
+    spool = node.home / "spool"
+    assert {str(each.relative_to(spool)) for each in spool.rglob("*") if each.is_file()} == named
+    assert len(named) == 2
+
+
 def mended(film: bytes) -> bytes:
     """The same film with another accession number."""
     image = dcmread(BytesIO(film))
@@ -176,7 +209,7 @@ def test_points_that_no_test_names_are_none() -> None:
         if line.strip().startswith("crash.point(")
     }
     passed = {point for points in POINTS.values() for point in points}
-    assert named == passed | {FALL_BACK, "migration-not-committed", *COMPARING}
+    assert named == passed | {FALL_BACK, "migration-not-committed", *COMPARING, *PURGING}
 
 
 def test_a_kill_inside_a_migration_leaves_an_empty_ledger_that_can_be_migrated(tmp_path: Path) -> None:

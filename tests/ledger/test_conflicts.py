@@ -15,6 +15,7 @@ from ledger_cases import (
     claim,
     decided,
     delivery_states,
+    discarded,
     film,
     job_states,
     judge,
@@ -274,8 +275,8 @@ def test_a_decided_study_is_removed_with_all_its_files(ledger: Ledger, clock: Tu
     settle(ledger, study_id)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     clock.advance(60)
-    gone: list[str] = []
-    assert retention.remove(ledger, study_id, clock.now(), gone.append)
+    assert retention.remove(ledger, study_id, clock.now())
+    gone = discarded(ledger)
     assert {"apart-b1", "apart-b2", "key-a1", "key-a2"} <= {*gone}
     assert rows(ledger, tables.conflict) == rows(ledger, tables.study) == []
 
@@ -355,9 +356,8 @@ def test_a_study_that_is_removed_takes_nothing_of_the_other(ledger: Ledger, cloc
     settle(ledger, one)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     clock.advance(60)
-    gone: list[str] = []
-    assert retention.remove(ledger, one, clock.now(), gone.append)
-    assert gone == ["key-one"]
+    assert retention.remove(ledger, one, clock.now())
+    assert discarded(ledger) == ["key-one"]
     assert undecided.listed(ledger) == []
     assert [each["study_id"] for each in rows(ledger, tables.instance)] == [other]
     assert [each.shared for each in LedgerWorklist(ledger).rows([other])] == [0]
@@ -419,12 +419,12 @@ def test_strays_are_removed_by_their_age_and_the_others_with_their_study(ledger:
     study_id = answered(ledger, destinations=[])
     receive(ledger, coerced(ledger, study_instance_uid="9.9", sop_instance_uid="9.9.1"), "stray")
     receive(ledger, coerced(ledger, patient_id="HOSP-P1"), "back")
-    gone: list[str] = []
-    assert retention.remove_strays(ledger, clock.now(), gone.append) == 0
+    assert retention.remove_strays(ledger, clock.now()) == 0
     clock.advance(60)
-    assert retention.remove_strays(ledger, clock.now(), gone.append) == 1
-    assert retention.remove(ledger, study_id, clock.now(), gone.append)
-    assert gone[:3] == ["apart-stray", "apart-back", "key-"]
+    assert retention.remove_strays(ledger, clock.now()) == 1
+    assert discarded(ledger) == ["apart-stray"]
+    assert retention.remove(ledger, study_id, clock.now())
+    assert discarded(ledger)[:2] == ["apart-back", "key-"]
     assert rows(ledger, tables.returned) == []
 
 

@@ -246,7 +246,7 @@ def test_a_study_whose_first_image_is_written_down_while_its_association_ends_is
 def test_an_image_that_comes_while_its_study_is_removed_begins_it_anew(nodes: Nodes, clock: TurnedClock) -> None:
     study_id = ended(nodes.one, clock)
     removed, again = nodes.overlap(
-        lambda: retention.remove(nodes.one, study_id, clock.now(), list[str]().append),
+        lambda: retention.remove(nodes.one, study_id, clock.now()),
         lambda: receive(nodes.other, film(number=2)).study_id,
     )
     (study,) = rows(nodes.one, tables.study)
@@ -257,7 +257,7 @@ def test_a_study_of_which_an_image_is_just_written_down_is_not_removed(nodes: No
     study_id = ended(nodes.one, clock)
     assert nodes.overlap(
         lambda: receive(nodes.one, film(number=2)).study_id,
-        lambda: retention.remove(nodes.other, study_id, clock.now(), list[str]().append),
+        lambda: retention.remove(nodes.other, study_id, clock.now()),
     ) == (study_id, False)
     assert len(rows(nodes.one, tables.instance)) == 2
 

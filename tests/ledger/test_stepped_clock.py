@@ -52,7 +52,7 @@ def test_what_came_before_the_clock_was_set_is_as_old_as_the_first_purge_after_i
     assert set_clock.now() > NOW
     month = timedelta(days=30)
     assert retention.removable(ledger, set_clock.now() - month) == []
-    assert not retention.remove(ledger, 1, set_clock.now() - month, lambda _: None)
+    assert not retention.remove(ledger, 1, set_clock.now() - month)
     retention.date_anew(ledger)
     assert retention.removable(ledger, set_clock.now() - month) == []
     set_clock.advance(31 * 24 * 3600)

@@ -48,7 +48,7 @@ def receive(ledger: Ledger, home: Path) -> None:
     header = read_header(request.data, request.transfer_syntax_uid)
     spool = FolderSpool(home / "spool")
     incoming = spool.write([part_10_head(header), request.data])
-    receipt = Receipt(header, "digest", incoming.size, None, key_of(header), key_of(header, "digest"))
+    receipt = Receipt(header, "digest", incoming.size, None, key_of(header, incoming.name), "")
     recording.record(ledger, [receipt], Patience())
     spool.link(incoming, receipt.key)
 

@@ -72,7 +72,7 @@ class LedgerWorklist:
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
-        return self._revision.now(), self._health().look, self._states.is_due()
+        return self._revision.now(), self._health().look, self._states.mark()
 
     def health(self) -> Health:
         return self._health()

@@ -21,8 +21,8 @@ from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
 from imaging.domain.peers import in_words
+from imaging.domain.states import ApartState
 from imaging.ledger import conflicts, undecided
-from imaging.ledger.apart import SHARED
 from imaging.ledger.store import Ledger
 from imaging.ledger.undecided import EVERY, UNDECIDED
 
@@ -70,7 +70,7 @@ def _list(ledger: Ledger, asked: Asked) -> int:
 
 def _act(ledger: Ledger, asked: Asked) -> int:
     numbers = [int(each) for each in asked.numbers]
-    notices = {each["id"] for each in undecided.listed(ledger) if each["state"] == SHARED}
+    notices = {each["id"] for each in undecided.listed(ledger) if each["state"] == ApartState.SHARED}
     if asked.what == "undo":
         whys = conflicts.undo(ledger, numbers)
     else:

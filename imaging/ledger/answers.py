@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 from imaging.domain.findings import Answer, State, why_of
 from imaging.domain.priority import most_urgent
 from imaging.domain.reasons import SUPERSEDED
-from imaging.domain.states import ENDED
+from imaging.domain.states import ENDED, ApartState
 from imaging.ledger import tables
 from imaging.ledger.apart import OTHER_CONTENT
 
@@ -58,7 +58,7 @@ def of_job(job: Any) -> Answer:
 def doubtful(connection: Connection, numbers: Sequence[int]) -> dict[int, frozenset[str]]:
     """By study the SOP Instance UIDs under which there is another content, on which nobody has decided."""
     table, found = tables.conflict, dict[int, set[str]]()
-    is_open = (table.c.state == "open") & (table.c.why == OTHER_CONTENT)
+    is_open = (table.c.state == ApartState.OPEN) & (table.c.why == OTHER_CONTENT)
     for some in in_parts(numbers):
         query = select(table.c.study_id, table.c.sop_instance_uid).where(table.c.study_id.in_(some), is_open)
         for each in connection.execute(query):

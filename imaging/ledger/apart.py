@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
+from imaging.domain.states import ApartState
 from imaging.ledger import tables
 from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
@@ -31,7 +32,7 @@ def bearers(connection: Connection, sop_instance_uid: str) -> Sequence[Any]:
     return connection.execute(_BEARERS, {"uid": sop_instance_uid}).all()
 
 
-def keep(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, why: str, state: str) -> str:
+def keep(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, why: str, state: ApartState) -> str:
     """Notes an object that must not take its UID's place, or not yet. Returns its key, of the row that is there."""
     table, study = tables.conflict, tables.study
     which = (table.c.study_id == study_id, table.c.sop_instance_uid == receipt.header.sop_instance_uid)
@@ -51,7 +52,7 @@ def keep(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int
                 received_at=ledger.clock.now(),
             )
         )
-        if state == "open":
+        if state == ApartState.OPEN:
             count_conflicts(connection, study_id, 1)
         if why == MIXED_PATIENTS:
             connection.execute(update(study).where(study.c.id == study_id).values(reason=MIXED_PATIENTS))
@@ -67,7 +68,7 @@ def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -
     for each in bearers(connection, sop_instance_uid):
         notice = (table.c.study_id == each.study_id) & (table.c.sop_instance_uid == sop_instance_uid)
         again = update(table).where(notice, table.c.why == SHARED)
-        if connection.execute(again.values(state=SHARED, decision=None, decided_at=None)).rowcount:
+        if connection.execute(again.values(state=ApartState.SHARED, decision=None, decided_at=None)).rowcount:
             continue
         row = {
             "study_id": each.study_id,
@@ -76,7 +77,7 @@ def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -
             "header": each.header,
             "association_id": each.association_id,
             "why": SHARED,
-            "state": SHARED,
+            "state": ApartState.SHARED,
             "received_at": ledger.clock.now(),
         }
         connection.execute(insert(table).values(row))
@@ -85,7 +86,7 @@ def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -
 def is_stopped(study_id: Any) -> Any:
     """Whether a study has an object of another patient, on which nobody has decided, in SQL."""
     table = tables.conflict
-    return exists().where(table.c.study_id == study_id, table.c.state == "open", table.c.why == MIXED_PATIENTS)
+    return exists().where(table.c.study_id == study_id, table.c.state == ApartState.OPEN, table.c.why == MIXED_PATIENTS)
 
 
 def count_conflicts(connection: Connection, study_id: int, more: int) -> None:

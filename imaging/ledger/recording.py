@@ -11,7 +11,7 @@ from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.own import may_be_ours
 from imaging.domain.settling import Patience
-from imaging.domain.states import StudyState
+from imaging.domain.states import ApartState, StudyState
 from imaging.ledger import anew, apart, arrivals, growth, returned, studies, tables, wakeups, whose
 from imaging.ledger.apart import MIXED_PATIENTS, SECOND_COPY
 from imaging.ledger.arrivals import Source
@@ -187,7 +187,7 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, source: So
             return Recorded(known.key, known.study_id)
     place = None if known is None else int(known.id)
     if study is not None and not whose.admits(connection, study, header, receipt.association_id, place):
-        key = apart.keep(ledger, connection, receipt, study.id, MIXED_PATIENTS, "open")
+        key = apart.keep(ledger, connection, receipt, study.id, MIXED_PATIENTS, ApartState.OPEN)
         return Recorded(key, study.id, MIXED_PATIENTS)
     if known is not None:
         return _keep_second(ledger, connection, receipt, known)
@@ -212,8 +212,10 @@ def _record(ledger: Ledger, connection: Connection, receipt: Receipt, source: So
 def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known: Any) -> Recorded:
     """Keeps apart an object under a UID of its study: what it is, a worker says once it has compared them."""
     if not receipt.header.has_pixels and not Header.from_json(known.header).has_pixels:
-        return Recorded(apart.keep(ledger, connection, receipt, known.study_id, "no image", "noted"), known.study_id)
-    key = apart.keep(ledger, connection, receipt, known.study_id, SECOND_COPY, "unjudged")
+        return Recorded(
+            apart.keep(ledger, connection, receipt, known.study_id, "no image", ApartState.NOTED), known.study_id
+        )
+    key = apart.keep(ledger, connection, receipt, known.study_id, SECOND_COPY, ApartState.UNJUDGED)
     return Recorded(key, known.study_id, is_unjudged=True)
 
 
@@ -235,7 +237,9 @@ def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Sour
     """
     table, study = tables.conflict, studies.of_uid(connection, study_uid)
     assert study is not None
-    waiting = select(table).where(table.c.study_id == study.id, table.c.state == "open", table.c.why == MIXED_PATIENTS)
+    waiting = select(table).where(
+        table.c.study_id == study.id, table.c.state == ApartState.OPEN, table.c.why == MIXED_PATIENTS
+    )
     left, before = list(connection.execute(waiting.order_by(table.c.id))), 0
     while len(left) != before:
         before = len(left)

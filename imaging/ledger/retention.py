@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select, update
 
 from imaging import crash
-from imaging.domain.states import ENDED, DeliveryState, StudyState
+from imaging.domain.states import UNCERTAIN, UNDONE, DeliveryState, StudyState
 from imaging.ledger import returned, studies, tables, wakeups
 from imaging.ledger.answers import in_parts
 from imaging.ledger.apart import SHARED
@@ -41,9 +41,9 @@ def _removable(before: datetime) -> Select[tuple[int]]:
         study.c.last_image_at < before,
         study.c.last_image_at >= FIRST_RELEASE,
         study.c.state == StudyState.SETTLED,
-        ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
+        ~exists().where(job.c.study_id == study.c.id, job.c.state.in_(UNDONE)),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
-        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(["open", "unjudged"])),
+        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(UNCERTAIN)),
         ~exists().where(tables.replay.c.study_id == study.c.id),
     )
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from imaging.domain.alarms import Outbox
-from imaging.domain.states import DeliveryState, JobState, StudyState
+from imaging.domain.states import ApartState, DeliveryState, JobState, StudyState
 from imaging.ledger import health, tables
 from imaging.ledger.as_json import time_json
 from imaging.ledger.store import Ledger
@@ -25,8 +25,8 @@ def of(ledger: Ledger, running: Collection[str] = ()) -> dict[str, Any]:
             "jobs": _counts(connection, tables.job.c.state, JobState),
             "deliveries": _counts(connection, tables.delivery.c.state, DeliveryState),
             "instances": sum(_count(connection, each) for each in (tables.instance, tables.returned)),
-            "conflicts": health.kept_apart(connection, "open"),
-            "unjudged": health.kept_apart(connection, "unjudged"),
+            "conflicts": health.kept_apart(connection, ApartState.OPEN),
+            "unjudged": health.kept_apart(connection, ApartState.UNJUDGED),
             "oldest_s": _oldest(health.oldest(connection, now, ledger.clock.tick()), outboxes),
             "dead_letters": _dead_letters(connection),
             "peers": _peers(connection, outboxes),

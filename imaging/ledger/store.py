@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from imaging.domain.states import DeliveryState
+from imaging.domain.states import UNSENT
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
@@ -175,9 +175,6 @@ _LAST: Final = [
 ]
 
 
-_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
-
-
 def _forget_ticks(connection: Connection, now: float) -> None:
     """Only in rows that wait for one: of a home of years those are few."""
     study, series, job, conflict = tables.study, tables.series, tables.job, tables.conflict
@@ -192,7 +189,7 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(job).values(lease_tick=BOOTED).where(job.c.lease_tick.is_not(None)))
     connection.execute(update(conflict).values(lease="", lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
-    connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(_UNSENT)))
+    connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(UNSENT)))
     connection.execute(update(peer).values(probe_tick=0.0))
     connection.execute(update(tables.worker).values(beat_tick=now))  # whoever does not come back falls silent
 

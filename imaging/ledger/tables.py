@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from imaging.domain.priority import ORDER
-from imaging.domain.states import DeliveryState, JobState, StudyState
+from imaging.domain.states import ApartState, DeliveryState, JobState, StudyState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -211,7 +211,7 @@ conflict = Table(
     Column("header", JSON, nullable=False),
     _text("why"),
     Column("state", Text, nullable=False),
-    _one_of("state", ("unjudged", "open", "noted", "shared", "used", "dropped")),
+    _one_of("state", ApartState),
     Column("received_at", Instant, nullable=False),
     _to("association", nullable=True),
     _text("judgement"),
@@ -227,11 +227,9 @@ conflict = Table(
 )
 """Objects kept apart: their UID has other bytes, or their study another patient.
 
-`unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
-one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
-another study as well. `judgement`: what the comparison found, in English. `lease`, `lease_tick`, `attempts`: of
-comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`:
-what was taken out for it."""
+A `shared` one is no object, so it has neither digest nor key. `judgement`: what the comparison found, in English.
+`lease`, `lease_tick`, `attempts`: of comparing. `decision`: the first of the numbers that a person decided with this
+one, at `decided_at`; `replaced_id`: what was taken out for it."""
 Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
 
 returned = Table(

@@ -7,12 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, select
 
 from imaging.domain.header import Header
+from imaging.domain.states import ApartState
 from imaging.ledger import tables
 from imaging.ledger.apart import SHARED
 from imaging.ledger.store import Ledger
 
-UNDECIDED: Final = ("open", SHARED)
-EVERY: Final = (*UNDECIDED, "used", "dropped")
+UNDECIDED: Final = (ApartState.OPEN, ApartState.SHARED)
+EVERY: Final = (*UNDECIDED, ApartState.USED, ApartState.DROPPED)
 
 
 def listed(ledger: Ledger, states: Iterable[str] = UNDECIDED) -> list[dict[str, Any]]:

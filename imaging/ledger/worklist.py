@@ -12,13 +12,13 @@ from imaging.domain.alarms import Health
 from imaging.domain.artefacts import REPORT
 from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.header import Header, age_text
-from imaging.domain.priority import ORDER, most_urgent
+from imaging.domain.priority import ORDER
 from imaging.domain.reasons import Reason
-from imaging.domain.states import ENDED, StudyState
+from imaging.domain.states import UNDONE, ApartState, StudyState
 from imaging.domain.worklist import Asked, Listing, PageState, Row, Word
 from imaging.ledger import tables
 from imaging.ledger.answers import doubtful, in_parts, is_answer, is_last_answer, latest
-from imaging.ledger.apart import MIXED_PATIENTS, SHARED, is_stopped
+from imaging.ledger.apart import MIXED_PATIENTS, is_stopped
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.page_state import counted, page_state
 from imaging.ledger.revision import Revision
@@ -131,7 +131,7 @@ def _studies(passes: ColumnElement[bool] | None = None) -> Select[Any]:
     `passes`: whether a study passes the filter, where it may not.
     """
     study = tables.study
-    names = ("id", "study_instance_uid", "state", "folded", "received_at", "due_at", "band", "reason")
+    names = ("id", "study_instance_uid", "state", "flag", "folded", "received_at", "due_at", "band", "reason")
     return select(
         *(study.c[name] for name in names),
         study.c.conflicts,
@@ -148,7 +148,7 @@ def _studies(passes: ColumnElement[bool] | None = None) -> Select[Any]:
 def _shared() -> ColumnElement[int]:
     """How many of a study's UIDs stand for an object of another study as well."""
     study, conflict = tables.study, tables.conflict
-    its = (conflict.c.study_id == study.c.id, conflict.c.state == SHARED)
+    its = (conflict.c.study_id == study.c.id, conflict.c.state == ApartState.SHARED)
     counted = select(func.count()).select_from(conflict).where(*its).correlate(study)
     return counted.scalar_subquery().label("shared")
 
@@ -189,7 +189,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
     """
     header = Header.from_json(json.loads(study.header))
     results = [each.doubted_for(doubtful) for each in latest(jobs)]
-    is_running = any(each.state not in ENDED for each in jobs)
+    is_running = any(each.state in UNDONE for each in jobs)
     if study.reason and not results:
         results = [Answer(State.NOT_ANALYSED, reason=Reason.parse(study.reason))]
     is_receiving = study.state == StudyState.RECEIVING
@@ -215,7 +215,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
         band=study.band,
         state=PageState(study.page_state),
         reason=Reason.parse(study.reason) if study.reason else next(iter(reasons), None),
-        flag=most_urgent(*(each.flag for each in results)),
+        flag=TriageClass(study.flag) if study.flag else None,
         results=tuple(replace(each, is_synthetic=each.model in synthetic) for each in results),
         instances=study.instances,
         conflicts=study.conflicts,

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Final
 
 from imaging.domain.artefacts import REPORT, Artefact
-from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.filled import verify_filled
@@ -51,6 +50,8 @@ def write_sr(report: Report) -> bytes:
 
 @lru_cache(maxsize=MOULDS_KEPT)
 def _mould(shape: Shape) -> Mould:
+    from imaging.results.document import document  # with it comes highdicom, which who sends reports has no need of
+
     marker = Marker()
     return Mould.cut(document(shape, marker), marker)
 

@@ -46,7 +46,7 @@ class Confined:
 
     `readable`: the cards whose files it may read. `kept`: the folder of copies of weights; without one it gets its own.
     `on_end`: called once, from any thread, when the process has ended without being asked to, before those who wait for
-    an answer hear of it. `command`: what starts it, by the number of its control socket.
+    an answer hear of it; it may be set later. `command`: what starts it, by the number of its control socket.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Confined:
         paths = [self._copies.absolute(), *(path for card in readable for path in _files(card))]
         limits = {"memory_mb": memory_mb, "threads": threads}
         self._told = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
-        self._on_end, self._command = on_end, command
+        self.on_end, self._command = on_end, command
         self._lock, self._telling = threading.Lock(), threading.Lock()
         self.starts = 0
         self._start()
@@ -189,7 +189,7 @@ class Confined:
         with self._telling:
             if not self._is_ending:
                 self._is_ending = True
-                self._on_end(how)
+                self.on_end(how)
         return Ended(how)
 
     def _how_ended(self) -> str:

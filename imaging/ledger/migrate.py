@@ -8,7 +8,8 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from imaging import crash
-from imaging.ledger.store import Ledger, SchemaDiffers, Unusable
+from imaging.ledger.store import Ledger
+from imaging.ledger.unusable import SchemaDiffers, Unusable
 
 if TYPE_CHECKING:  # a process that finds its schema in place, as almost all do, never loads it
     from alembic.config import Config

@@ -8,15 +8,19 @@ builds each document by highdicom with the study's values as well, and finds the
 or draws a UID.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from pydicom import Dataset
+
 from imaging.domain.artefacts import REPORT, Artefact
+from imaging.memory import importing
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.filled import verify_filled
 from imaging.results.kinds import Fallback, Kind
-from imaging.results.mould import Marker, Mould, Unlike
+from imaging.results.mould import Marker, Mould, Pen, Unlike
 from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.shape import Shape, shape_of
 from imaging.results.uids import series_of, uid_of
@@ -50,10 +54,16 @@ def write_sr(report: Report) -> bytes:
 
 @lru_cache(maxsize=MOULDS_KEPT)
 def _mould(shape: Shape) -> Mould:
-    from imaging.results.document import document  # with it comes highdicom, which who sends reports has no need of
-
     marker = Marker()
-    return Mould.cut(document(shape, marker), marker)
+    return Mould.cut(_builder()(shape, marker), marker)
+
+
+@lru_cache(1)
+def _builder() -> Callable[[Shape, Pen], Dataset]:
+    """With it comes highdicom, which who only sends reports has no need of."""
+    with importing():
+        from imaging.results.document import document
+    return document
 
 
 def _built(report: Report) -> Artefact:

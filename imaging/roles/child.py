@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from imaging.domain.faults import fingerprint
-from imaging.ledger.store import SchemaDiffers
+from imaging.ledger.unusable import SchemaDiffers
 from imaging.memory import importing
 
 MODULES: Final = {
     "node": "imaging.roles.node",
-    "worker": "imaging.roles.worker",
+    "worker": "imaging.roles.beginning",
     "deliver": "imaging.roles.deliver",
     "web": "imaging.roles.web",
 }

@@ -30,9 +30,11 @@ from imaging.ledger import leasing, migrate, tables, views, wakeups, workers
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
+from imaging.roles import beginning
+from imaging.roles.beginning import WorkerConfig
 from imaging.roles.owner import owner_of
 from imaging.roles.pipeline import Task
-from imaging.roles.worker import _PAUSES_S, Worker, WorkerConfig
+from imaging.roles.worker import _PAUSES_S, Worker
 from imaging.spool import FolderSpool
 
 GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
@@ -148,7 +150,7 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
         told = WorkerConfig("worker-0", str(tmp_path), "", [str(models)], [], 3000.0, 1, language)
-        worker = Worker(ledger, told)
+        worker = Worker(ledger, told, beginning.begin(told))
         begun.append(worker)
         (job,) = leasing.lease(ledger, worker._owner, Wanted({"small-film"}))
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
@@ -284,7 +286,7 @@ def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobo
         shutil.copytree(models, its)
         (its / lacks / "model.onnx").write_bytes(b"no network")
         told = WorkerConfig(name, str(home), "", [str(its)], [], 3000.0, 1, "en")
-        worker = Worker(ledger, told)
+        worker = Worker(ledger, told, beginning.begin(told))
         worker.serving.warm()
         stop = threading.Event()
         thread = threading.Thread(target=worker.work, args=(stop,))
@@ -459,7 +461,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
     def start() -> tuple[str, str]:
         """What a worker says of the model when it starts, and which copies there are then."""
         told = WorkerConfig("worker-0", str(home), "", [str(tmp_path / "models")], [], 3000.0, 1, "en")
-        worker = Worker(ledger, told)
+        worker = Worker(ledger, told, beginning.begin(told))
         worker.serving.warm()
         worker.close()
         (known,) = rows(ledger, tables.model)

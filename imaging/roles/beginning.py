@@ -1,0 +1,59 @@
+"""How a worker begins: the process that decodes and runs networks is started before the worker itself is loaded, so
+that each loads its libraries while the other does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imaging.confined.client import Confined
+from imaging.memory import importing
+from imaging.models.catalogue import Catalogue, load_models
+from imaging.results.report import Language
+from imaging.roles.child import Life
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is told. `destinations`: each name with the outcomes that it takes."""
+
+    name: str
+    home: str
+    database: str
+    models: Sequence[str]
+    destinations: Sequence[tuple[str, Sequence[str]]]
+    memory_mb: float
+    threads: int
+    language: Language
+    site_words: Sequence[str] = ()
+    ignore_patient_orientation: Sequence[str] = ()
+
+    @property
+    def copies(self) -> Path:
+        """The folder of copies of weights."""
+        return Path(self.home) / "models"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A worker's models, and the process that runs them."""
+
+    catalogue: Catalogue
+    confined: Confined
+
+
+def begin(told: WorkerConfig) -> Begun:
+    """Reads the models' cards and starts the process; it is not waited for."""
+    catalogue = load_models([Path(each) for each in told.models], told.site_words)
+    confined = Confined(catalogue.models, threads=told.threads, memory_mb=told.memory_mb, kept=told.copies)
+    return Begun(catalogue, confined)
+
+
+def run(config: Mapping[str, Any], life: Life) -> None:
+    """Works until it is told to stop."""
+    told = WorkerConfig(**config)
+    begun = begin(told)
+    with importing():
+        from imaging.roles import worker
+    worker.run(told, begun, life)

@@ -10,6 +10,7 @@ from typing import Any
 from imaging.confined.client import Confined
 from imaging.memory import importing
 from imaging.models.catalogue import Catalogue, load_models
+from imaging.models.copies import Copies
 from imaging.results.report import Language
 from imaging.roles.child import Life
 
@@ -29,25 +30,23 @@ class WorkerConfig:
     site_words: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
 
-    @property
-    def copies(self) -> Path:
-        """The folder of copies of weights."""
-        return Path(self.home) / "models"
-
 
 @dataclass(frozen=True)
 class Begun:
-    """A worker's models, and the process that runs them."""
+    """A worker's models, the copies of their weights, and the process that runs them."""
 
     catalogue: Catalogue
+    copies: Copies
     confined: Confined
 
 
 def begin(told: WorkerConfig) -> Begun:
     """Reads the models' cards and starts the process; it is not waited for."""
     catalogue = load_models([Path(each) for each in told.models], told.site_words)
-    confined = Confined(catalogue.models, threads=told.threads, memory_mb=told.memory_mb, kept=told.copies)
-    return Begun(catalogue, confined)
+    kept = Path(told.home) / "models"
+    copies = Copies(kept)  # first: the process may read what is there when it starts
+    confined = Confined(catalogue.models, threads=told.threads, memory_mb=told.memory_mb, kept=kept)
+    return Begun(catalogue, copies, confined)
 
 
 def run(config: Mapping[str, Any], life: Life) -> None:

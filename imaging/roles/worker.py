@@ -26,7 +26,6 @@ from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger, is_passing
 from imaging.memory import give_back_memory, memory_limit
-from imaging.models.copies import Copies
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Report
 from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
@@ -79,7 +78,7 @@ class Worker:
         self._error_file = home / "run" / f"{told.name}.error"
         self._confined = begun.confined
         self.serving = Serving(
-            ledger, name, begun.catalogue, Copies(told.copies), self._confined, told.site_words, told.language
+            ledger, name, begun.catalogue, begun.copies, self._confined, told.site_words, told.language
         )
         self._confined.on_end = self._die
         self._comparing = Comparing(ledger, self._spool, self._watch, self._owner, partial(compare, self._confined))

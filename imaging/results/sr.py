@@ -3,8 +3,8 @@
     report ── shape_of ──▶ Shape ── document(shape, Marker) ──▶ Mould, once per shape
        └───── values_of ──▶ {place: text} ─────────────────────── Mould.fill ──▶ bytes ── verify
 
-Building a document with highdicom takes 30 to 200 ms; filling and verifying one takes 1 to 2. A test builds each document
-with the study's values as well, and finds the same bytes. Nothing here reads a clock or draws a UID.
+Building a document with highdicom takes 30 to 200 ms; filling and verifying one takes 1 to 2. A test builds each
+document with the study's values as well, and finds the same bytes. Nothing here reads a clock or draws a UID.
 """
 
 from collections.abc import Callable

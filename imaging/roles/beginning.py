@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imaging.confined.client import Confined
+from imaging.domain.languages import Language
 from imaging.memory import importing
 from imaging.models.catalogue import Catalogue, load_models
 from imaging.models.copies import Copies
-from imaging.results.report import Language
 from imaging.roles.child import Life
 
 

@@ -19,7 +19,6 @@ from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
-from imaging.domain.languages import Language
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.ledger import jobs, leasing, migrate, wakeups

@@ -27,6 +27,7 @@ $(VENV)/.python:
 $(VENV)/.base: $(VENV)/.python pyproject.toml
 	@echo "installing imaging into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . >&2
+	@$(BIN)/python -m compileall -q imaging
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base

@@ -19,6 +19,7 @@ from imaging.domain.states import UNSENT
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
+from imaging.ledger.unusable import Unusable
 from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
@@ -29,14 +30,6 @@ BOOTED: Final = 0.0
 def is_begun(home: Path, url: str = "") -> bool:
     """Whether the home has a ledger, as far as its folder can tell: one with a URL of its own is taken to be there."""
     return bool(url) or (home / SQLITE_FILE).exists()
-
-
-class Unusable(Exception):
-    """The database cannot be used: a wrong URL, nobody who answers, no ledger; the text says which."""
-
-
-class SchemaDiffers(Unusable):
-    """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
 
 
 def is_passing(error: Exception) -> bool:

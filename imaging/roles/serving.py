@@ -98,10 +98,11 @@ class Serving:
         try:
             analyser = ConfinedAnalyser(self._confined, self.copies.kept(card), self._site_words)
             proof = analyser.proof()
-            analyser.warm()
+            has_passed = card.golden is not None and registry.has_passed(self._ledger, card.id, proof)
+            analyser.warm(is_proven=has_passed)
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
             return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}", ""
-        if card.golden is not None and not registry.has_passed(self._ledger, card.id, proof):
+        if card.golden is not None and not has_passed:
             faults = analyser.golden_faults()
             self._confined.restart_if_ended()
             if faults:

@@ -29,9 +29,11 @@ from imaging.ledger import leasing, migrate, stories, tables, wakeups, workers
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
+from imaging.roles import beginning
+from imaging.roles.beginning import WorkerConfig
 from imaging.roles.owner import owner_of
 from imaging.roles.pipeline import Task
-from imaging.roles.worker import _PAUSES_S, Worker, WorkerConfig
+from imaging.roles.worker import _PAUSES_S, Worker
 from imaging.spool import FolderSpool
 
 GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
@@ -102,6 +104,10 @@ def config_of(name: str, home: Path, models: Path, language: Any = "en") -> Work
     return WorkerConfig(name, str(home), "", [str(models)], [], 3000.0, 1, language)
 
 
+def a_worker(ledger: Ledger, told: WorkerConfig) -> Worker:
+    return Worker(ledger, told, beginning.begin(told))
+
+
 def send(node: Node, folder: Path, seed: int) -> str:
     """Sends one drawn film: a DX of an even seed, a CR of an odd one. Returns its Study Instance UID."""
     return send_study(node, folder, film_study(seed, frozenset(), datetime.now(UTC), str(folder), 256, 256))
@@ -154,7 +160,7 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
 
     def make(language: Any = "en", **facts: Any) -> Desk:
         queued(ledger, models=["small-film"], **facts)
-        worker = Worker(ledger, config_of("worker-0", tmp_path, models, language))
+        worker = a_worker(ledger, config_of("worker-0", tmp_path, models, language))
         begun.append(worker)
         (job,) = leasing.lease(ledger, worker._owner, Wanted({"small-film"}))
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
@@ -289,7 +295,7 @@ def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobo
         its = tmp_path / name
         shutil.copytree(models, its)
         (its / lacks / "model.onnx").write_bytes(b"no network")
-        worker = Worker(ledger, config_of(name, home, its))
+        worker = a_worker(ledger, config_of(name, home, its))
         worker.serving.warm()
         stop = threading.Event()
         thread = threading.Thread(target=worker.work, args=(stop,))
@@ -449,7 +455,7 @@ def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_
 
     def start() -> tuple[str, str]:
         """What a worker says of the model when it starts, and which copies there are then."""
-        worker = Worker(ledger, config_of("worker-0", home, tmp_path / "models"))
+        worker = a_worker(ledger, config_of("worker-0", home, tmp_path / "models"))
         worker.serving.warm()
         worker.close()
         (known,) = rows(ledger, tables.model)

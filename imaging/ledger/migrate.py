@@ -2,16 +2,16 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from imaging import crash
 from imaging.ledger.store import Ledger, SchemaDiffers, Unusable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD: Final = "0002"
 """The schema's version that this code works with; a test compares it with the newest migration."""
@@ -40,6 +40,9 @@ def migrate(ledger: Ledger) -> None:
     found = version(ledger)
     if found == HEAD:
         return
+    from alembic import command  # each process checks the schema; only one of a new home needs Alembic, which is slow
+    from alembic.script import ScriptDirectory
+
     config = configuration()
     known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
@@ -64,8 +67,10 @@ def _differs(found: str | None) -> str:
     )
 
 
-def configuration() -> Config:
+def configuration() -> "Config":
     """Alembic's configuration: the migrations lie in the package."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config

@@ -1,6 +1,7 @@
 """Real processes for tests: our node as a user starts it, and an Orthanc as the PACS."""
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
+
+from imaging.cli import main
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,9 +55,15 @@ def eventually(look: Callable[[], T | None], seconds: float = LONGEST_S, what: s
 
 
 def _ports() -> Iterator[int]:
-    """Those below the ones that the kernel gives to connections; two runs of the tests begin at different ones."""
+    """Those below the ones that the kernel gives to connections; two runs of the tests begin at different ones.
+
+    Each of pytest-xdist's processes has a range of its own.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    which = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    width = 12_000 // processes
     for number in itertools.count(os.getpid() * 37):
-        yield 20_000 + number % 12_000
+        yield 20_000 + which * width + number % width
 
 
 _PORTS = _ports()
@@ -102,8 +111,12 @@ class Node:
         self.url = facts.get("web", "")
 
     def status(self, *options: str) -> Any:
-        """`imaging status --json` of its home."""
-        return imaging_json("status", "--home", str(self.home), "--json", *options)
+        """`imaging status --json` of its home, asked in this process: it is asked again and again."""
+        said, complaint = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaint):
+            status = main(["status", "--home", str(self.home), "--json", *options])
+        assert status == 0, complaint.getvalue()
+        return json.loads(said.getvalue())
 
     def at_rest(self, *, with_deliveries: bool = True) -> Any:
         """Its status once nothing is received or analysed any more, and nothing waits to be sent; None before."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
+from said import Said
 
 from imaging.cli import main
 
@@ -111,12 +112,8 @@ class Node:
         self.url = facts.get("web", "")
 
     def status(self, *options: str) -> Any:
-        """`imaging status --json` of its home, asked in this process: it is asked again and again."""
-        said, complaint = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaint):
-            status = main(["status", "--home", str(self.home), "--json", *options])
-        assert status == 0, complaint.getvalue()
-        return json.loads(said.getvalue())
+        """`imaging status --json` of its home."""
+        return imaging_json("status", "--home", str(self.home), "--json", *options)
 
     def at_rest(self, *, with_deliveries: bool = True) -> Any:
         """Its status once nothing is received or analysed any more, and nothing waits to be sent; None before."""
@@ -155,11 +152,19 @@ def imaging(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+def asked(*arguments: str) -> Said:
+    """Runs a command in this process: in a fraction of the time, where it is not the process that is tested."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(arguments)
+    return Said(status, out.getvalue(), err.getvalue())
+
+
 def imaging_json(*arguments: str) -> Any:
     """A command's JSON; fails where it did not end well."""
-    done = imaging(*arguments)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    done = asked(*arguments)
+    assert done.status == 0, done.err
+    return done.json
 
 
 class Orthanc:

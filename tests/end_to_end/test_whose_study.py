@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from films import encoded, predecessors
-from peers import Node, eventually, imaging, imaging_json
+from peers import Node, asked, eventually, imaging_json
 from pydicom import Dataset
 from small_models import write_models
 from storage_peer import StoragePeer
@@ -51,7 +51,7 @@ class Site:
         return [dict(each) for each in found]
 
     def decide(self, *words: str) -> int:
-        return imaging("conflicts", *words, "--home", str(self.node.home)).returncode
+        return asked("conflicts", *words, "--home", str(self.node.home)).status
 
 
 @pytest.fixture

@@ -336,6 +336,7 @@ def models(tmp_path: Path) -> Path:
     return write_models(tmp_path / "models")
 
 
+@pytest.mark.alone
 def test_a_job_that_never_ends_is_timed_out_and_the_worker_is_back_within_five_seconds(
     serve: Callable[..., Node], models: Path, tmp_path: Path
 ) -> None:

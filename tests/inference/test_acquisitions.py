@@ -158,9 +158,9 @@ def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path) -> 
 
 
 def test_two_reconstructions_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
-    other = again(head())
+    slices, other = head(), again(head())
     for each in other:
-        each.SeriesInstanceUID = head()[0].SeriesInstanceUID
+        each.SeriesInstanceUID = slices[0].SeriesInstanceUID
         each.PixelData = np.roll(np.frombuffer(each.PixelData, "<u2"), 3).tobytes()
-    answer = answered(tmp_path / "s", [*head(), *other])
+    answer = answered(tmp_path / "s", [*slices, *other])
     assert (answer.state, answer.why) == (State.NOT_ANALYSED, "positions-repeated")

@@ -28,6 +28,7 @@ def test_what_settled_without_a_model_is_answered_once_it_is_there_and_asked_for
     node = serve(*told, str(models), home=node.home)
     eventually(lambda: pacs.stored, what="the report")
     assert [str(each.StudyInstanceUID) for each in pacs.stored] == [uid]
+    eventually(node.at_rest, what="rest")
     for which in (["--model", "small-film"], ["--study", uid]):
         said = imaging_json("replay", *place, *which, "--json")
         assert said["jobs"] == said["deliveries"] == 0

@@ -55,6 +55,11 @@ class Site:
         said = self.node.status()
         return not (said["studies"]["receiving"] or said["jobs"]["queued"] or said["jobs"]["leased"])
 
+    def waits_for_room(self) -> bool:
+        """Whether a report was refused, and waits to be tried again."""
+        said = self.node.status()
+        return said["deliveries"]["waiting"] == 1 and [each["state"] for each in said["peers"]] == ["down"]
+
     def conflicts(self) -> list[dict[str, Any]]:
         found = imaging_json("conflicts", "list", "--json", "--home", str(self.node.home))["conflicts"]
         return [dict(each) for each in found if each["id"] not in self.earlier]
@@ -118,7 +123,8 @@ def test_a_study_sent_again_whole_under_the_right_patient_is_reported_for_him_af
         [first.SOPInstanceUID],
     )
     assert site.conflicts() == []
-    assert site.decide("undo", str(two["id"])) == 1  # it was sent
+    eventually(site.node.at_rest, what="the node's note that it was sent")
+    assert site.decide("undo", str(two["id"])) == 1
 
 
 def test_a_decision_is_taken_back_before_anything_was_sent_of_it(site: Site) -> None:
@@ -129,7 +135,7 @@ def test_a_decision_is_taken_back_before_anything_was_sent_of_it(site: Site) -> 
     site.send(*(changed(each, PatientID="RIGHT-2") for each in wrong))
     (number, *_) = [str(each["id"]) for each in site.conflicts()]
     assert site.decide("use", number, "--all") == 0
-    eventually(lambda: site.node.status()["deliveries"]["waiting"] == 1, what="the report for RIGHT")
+    eventually(site.waits_for_room, what="the report for RIGHT-2, which the PACS had no room for")
     assert site.decide("undo", number) == 0
     assert site.node.status()["deliveries"]["waiting"] == 0
     assert site.decide("drop", number, "--all") == 0

@@ -403,8 +403,12 @@ def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again
         eventually(is_gone, 5, "the end of what ran the network")
 
     if killed != "the worker":
-        told = {each["name"]: each for each in node.status()["roles"]}
-        assert "was killed by signal 9" in told["worker-0"]["error"]
+
+        def is_told() -> bool:
+            told = {each["name"]: each for each in node.status()["roles"]}
+            return "was killed by signal 9" in told["worker-0"]["error"]
+
+        eventually(is_told, what="what is said of the worker")
     eventually(lambda: results(node, uid)["endless-film"]["state"] == "failed", 30, "giving up")
     assert results(node, uid)["endless-film"]["reason"] == "poison"
     assert results(node, uid)["small-film"]["state"] == "analysed"

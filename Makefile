@@ -45,7 +45,7 @@ test: $(VENV)/.test
 ifeq ($(strip $(ARGS)),)
 	@failed=0; \
 	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder || failed=1; \
-	$(BIN)/python -m pytest -m alone || failed=1; \
+	$(BIN)/python -m pytest -m alone $$(grep -rl --include='*.py' 'mark\.alone' tests) || failed=1; \
 	exit $$failed
 else
 	$(BIN)/python -m pytest $(ARGS)

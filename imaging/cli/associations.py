@@ -5,6 +5,7 @@ rejected or asked for what cannot be read stands here too. Associations for C-EC
 """
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -30,9 +31,9 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     is_number = asked.last.isdecimal() and int(asked.last)
     faults = [] if is_number else [f"--last {asked.last!r}: a number from 1 is wanted"]
-    ledger = ledger_of(asked, faults)
-    last = int(asked.last)
-    found, echoes = (associations.listed(ledger, last), []) if asked.all else _without_echoes(ledger, last)
+    with closing(ledger_of(asked, faults)) as ledger:
+        last = int(asked.last)
+        found, echoes = (associations.listed(ledger, last), []) if asked.all else _without_echoes(ledger, last)
     if asked.json:
         print(json.dumps({"associations": found, "echoes": [asdict(each) for each in echoes]}, indent=2))
     else:

@@ -17,6 +17,7 @@ neither, and `drop` takes the notice away.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
@@ -57,8 +58,8 @@ def run(asked: Asked) -> int:
     ]
     if asked.what in _DONE and not asked.numbers:
         faults.append(f"{asked.what}: say which, by number")
-    ledger = ledger_of(asked, faults)
-    return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
+    with closing(ledger_of(asked, faults)) as ledger:
+        return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
 
 
 def _list(ledger: Ledger, asked: Asked) -> int:

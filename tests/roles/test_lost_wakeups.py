@@ -26,6 +26,7 @@ from imaging.roles.child import LOOK_S
 from imaging.roles.outbox import keep
 from imaging.spool.folder import FolderSpool, key_of
 
+pytestmark = pytest.mark.alone
 SLACK_S = 2.0
 
 

@@ -171,7 +171,10 @@ def statuses() -> str:
     rows = [
         [f"0x{storing.SUCCESS:04X}", "stored: bytes and row are on disk"],
         [f"0x{storing.PROCESSING_FAILURE:04X}", "an error in imaging; the Error Comment has its type and location"],
-        [f"0x{storing.OUT_OF_RESOURCES:04X}", "the disk is at its reserve or cannot be written, or the ledger cannot be written, or the object is too large"],
+        [
+            f"0x{storing.OUT_OF_RESOURCES:04X}",
+            "the disk is at its reserve or cannot be written, or the ledger cannot be written, or the object is too large",
+        ],
         [f"0x{storing.MISMATCH:04X}", "a UID in the command differs from the one in the data set"],
         [
             f"0x{storing.CANNOT_UNDERSTAND:04X}",
@@ -191,7 +194,9 @@ def judgements() -> str:
         retry.NotTaken: "sent as Comprehensive SR if the peer accepts that, otherwise dead letter",
     }
     known = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000, 0xFE00)
-    return _table(["status", "result of the delivery"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known])
+    return _table(
+        ["status", "result of the delivery"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known]
+    )
 
 
 def syntaxes() -> str:

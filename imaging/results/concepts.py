@@ -66,14 +66,14 @@ NOT_A_DIAGNOSIS: Final[Mapping[str, Code]] = {
     "fr": _own("not-a-diagnosis", "Résultat d'IA : ni diagnostic ni dispositif médical"),
 }
 NEAR_CHANCE: Final[Mapping[str, Code]] = {
-    "en": _own("near-chance", "Near chance on the data that the model was measured on"),
-    "vi": _own("near-chance", "Gần như ngẫu nhiên trên dữ liệu đã dùng để đo mô hình"),
-    "fr": _own("near-chance", "Proche du hasard sur les données où le modèle fut mesuré"),
+    "en": _own("near-chance", "Near chance on the data used to evaluate the model"),
+    "vi": _own("near-chance", "Gần như ngẫu nhiên trên dữ liệu đánh giá mô hình"),
+    "fr": _own("near-chance", "Proche du hasard sur les données d'évaluation du modèle"),
 }
 UNPROVEN: Final[Mapping[str, Code]] = {
-    "en": _own("unproven", "Unproven model: no known case has come out as expected here"),
-    "vi": _own("unproven", "Mô hình chưa kiểm chứng: chưa có ca mẫu nào ra đúng kết quả"),
-    "fr": _own("unproven", "Modèle non éprouvé : aucun cas connu n'a donné son résultat"),
+    "en": _own("unproven", "Unproven model: no golden case has passed here"),
+    "vi": _own("unproven", "Mô hình chưa kiểm chứng: chưa có ca mẫu nào cho kết quả đúng"),
+    "fr": _own("unproven", "Modèle non éprouvé : aucun cas de référence n'a réussi ici"),
 }
 """Notices of a finding, in the words of each language."""
 

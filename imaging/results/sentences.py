@@ -9,14 +9,14 @@ MISSING: Final[Mapping[str, str]] = {
     "fr": "{missing} images sur {images} non analysées ({reasons}).",
 }
 IN_CONFLICT: Final[Mapping[str, str]] = {
-    "en": "Images with a second, other content, on which nobody has decided: {images}.",
-    "vi": "Số ảnh có nội dung thứ hai khác, chưa ai quyết định: {images}.",
-    "fr": "Images avec un second contenu, différent, dont personne n'a décidé : {images}.",
+    "en": "Images with a second, different version that is not decided on yet: {images}.",
+    "vi": "Số ảnh có phiên bản thứ hai khác, chưa được quyết định: {images}.",
+    "fr": "Images avec une seconde version, différente, en attente d'une décision : {images}.",
 }
 UNDETERMINED: Final[Mapping[str, str]] = {
-    "en": "What is not called present is undetermined.",
-    "vi": "Điều không ghi là có thì chưa xác định.",
-    "fr": "Ce qui n'est pas dit présent est indéterminé.",
+    "en": "Findings that are not reported as present are undetermined.",
+    "vi": "Dấu hiệu không được ghi là có thì chưa xác định.",
+    "fr": "Les signes qui ne sont pas rapportés comme présents sont indéterminés.",
 }
 """By language: why an answer does not speak for the whole study, and what that means (docs/models.md)."""
 

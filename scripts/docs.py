@@ -45,8 +45,8 @@ def configuration() -> str:
         "# Configuration",
         "",
         "Flags override the environment, which overrides the file. The file is TOML, given by `--config`; its keys are",
-        'the flags with underscores, at top level: `deliver_to = ["PACS=PACS@10.0.0.5:104"]`. In environment variables,',
-        "lists are separated by commas. An unknown key is an error, an unknown variable a warning.",
+        'the flags with underscores, at top level: `deliver_to = ["PACS=PACS@10.0.0.5:104"]`. In environment',
+        "variables, lists are separated by commas. An unknown key is an error, an unknown variable a warning.",
         "",
         "| flag | environment | form | default | meaning |",
         "|---|---|---|---|---|",
@@ -63,8 +63,8 @@ def configuration() -> str:
 def diagrams() -> str:
     """The state diagrams, drawn from the tables that the ledger applies."""
     parts = [
-        "# States\n\nEach transition is one UPDATE that names the state it expects; a process that finds another state drops\n"
-        "its work. Every change of a study locks its row first (`imaging.ledger.studies`).\n"
+        "# States\n\nEach transition is one UPDATE that names the state it expects; a process that finds another state\n"
+        "drops its work. Every change of a study locks its row first (`imaging.ledger.studies`).\n"
     ]
     for title, table in (("Study", states.STUDY), ("Job", states.JOB), ("Delivery", states.DELIVERY)):
         parts.append(_diagram(title, table))
@@ -173,7 +173,7 @@ def statuses() -> str:
         [f"0x{storing.PROCESSING_FAILURE:04X}", "an error in imaging; the Error Comment has its type and location"],
         [
             f"0x{storing.OUT_OF_RESOURCES:04X}",
-            "the disk is at its reserve or cannot be written, or the ledger cannot be written, or the object is too large",
+            "the disk is at its reserve, the disk or the ledger cannot be written, or the object is too large",
         ],
         [f"0x{storing.MISMATCH:04X}", "a UID in the command differs from the one in the data set"],
         [

@@ -177,8 +177,8 @@ def test_calibrated_is_said_only_of_probabilities_that_are() -> None:
         ([finding(EFFUSION, True, None)], ""),
         ([plain], "Probability: the model's own score, not calibrated; not a physician's estimate."),
         ([calibrated], "Probability: the model's own estimate after calibration, not a physician's."),
-        ([plain, calibrated], "Probability: the model's own score, calibrated for some findings only; not a physician's "
-                              "estimate."),
+        ([plain, calibrated], "Probability: the model's own score, calibrated for some findings only; "
+                              "not a physician's estimate."),
     ):  # fmt: skip
         assert view.answer_view(analysed(*findings), EN).probability_note == said
 

@@ -63,8 +63,8 @@ def configuration() -> str:
 def diagrams() -> str:
     """The state diagrams, drawn from the tables that the ledger applies."""
     parts = [
-        "# States\n\nEach transition is one UPDATE that names the state it expects; a process that finds another state\n"
-        "drops its work. Every change of a study locks its row first (`imaging.ledger.studies`).\n"
+        "# States\n\nEach transition is one UPDATE that names the state it expects; a process that finds another\n"
+        "state drops its work. Every change of a study locks its row first (`imaging.ledger.studies`).\n"
     ]
     for title, table in (("Study", states.STUDY), ("Job", states.JOB), ("Delivery", states.DELIVERY)):
         parts.append(_diagram(title, table))

@@ -55,7 +55,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a film and a file that is no DICOM."""
+    """A folder with a film and a file that is not DICOM."""
     folder = tmp_path_factory.mktemp("films")
     write(folder / "film.dcm", drawn())
     (folder / "readme.txt").write_text("no DICOM")
@@ -112,18 +112,18 @@ def test_all_faults_come_in_one_answer_each_with_the_form_wanted(run: Callable[.
     )
     assert said.status == 2
     for fault in (
-        "--dicom-prt: unknown; the nearest is --dicom-port",
-        "--dicom-port 'eleven' is no port; a number from 0",
-        "--web-port '70000' is no port",
+        "--dicom-prt: unknown; did you mean --dicom-port?",
+        "--dicom-port 'eleven' is not a port; expected a number from 0",
+        "--web-port '70000' is not a port",
         "--ae-title 'DISTRICT-HOSPITAL-1' has 19 characters",
         "--accept 'CT1' is not of the form AET@ADDRESS, such as CT1@10.0.0.7",
         "is not of the form NAME=AET@HOST:PORT",
         "is not of the form NAME=OUTCOME+OUTCOME",
         "--role 'all-of-it' is not one of all, node, worker, deliver, web",
-        "--workers '0' is no count",
-        "--film-quiet-s 'soon' is no number",
+        "--workers '0' is not a valid count",
+        "--film-quiet-s 'soon' is not a number",
         "--web-host '0.0.0.0' is beyond loopback",
-        "--language: LANG is wanted after it",
+        "--language: expected LANG after it",
     ):
         assert fault in said.err, said.err
     assert not (tmp_path / "home").exists()
@@ -133,13 +133,13 @@ def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Calla
     said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--web-host", "192.168.1.5")
     assert said.status == 2
     assert "--accept AET@ADDRESS for each" in said.err
-    assert "pages need accounts" in said.err
+    assert "requires accounts" in said.err
 
 
 def test_a_callers_address_is_one_ip_address(run: Callable[..., Said], tmp_path: Path) -> None:
     for address in ("10.0.0.0/8", "10.0.0.1:104", "pacs.example", "localhost"):
         said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--accept", f"CT1@{address}")
-        assert (said.status, f"has {address!r} for an address; one IP address is wanted" in said.err) == (2, True)
+        assert (said.status, f"has the address {address!r}; expected one IP address" in said.err) == (2, True)
 
 
 def test_every_address_of_loopback_is_on_loopback(run: Callable[..., Said], tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
 ) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text('dicom_host = "0.0.0.0"\naccept = []\n')
-    beyond = "is beyond loopback, where strangers are refused"
+    beyond = "is beyond loopback, where unknown callers are refused"
     assert beyond in run("status", "--config", file).err
     file.write_text('dicom_host = "0.0.0.0"\naccept = ["CT1@10.0.0.7"]\n')
     assert beyond not in run("status", "--config", file).err
@@ -164,8 +164,8 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
     ("url", "fault"),
     [
         ("/viewer?study={study_uid}", "must begin with https:"),
-        ("https://viewer/{uid}", "has {uid}; known are"),
-        ("https://[::1", "is no address"),
+        ("https://viewer/{uid}", "has {uid}; expected"),
+        ("https://[::1", "is not a URL"),
     ],
 )
 def test_a_viewers_address_that_cannot_be_used_is_said_before_anything_starts(
@@ -181,24 +181,24 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
     said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")
     assert said.status == 2
     assert "--deliver-to names PACS twice" in said.err
-    assert "--deliver-outcomes names PAC, which --deliver-to does not; the nearest is PACS" in said.err
+    assert "--deliver-outcomes names PAC, which --deliver-to does not; did you mean PACS?" in said.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "faults"),
     [
         (["send", "--to", "nobody", "--jsom"], ["--jsom", "PATH: name", "AET@HOST:PORT"]),
-        (["send", "/none", "--to"], ["--to: AET@HOST:PORT is wanted after it", "/none: there is no such"]),
+        (["send", "/none", "--to"], ["--to: expected AET@HOST:PORT after it", "/none: no such"]),
         (
             ["analyse", "/none", "--at", "noon", "--models", "/none", "--memory-mb", "much"],
-            ["/none: there is", "2026-11-24T", "--models /none", "--memory-mb 'much': a number of megabytes"],
+            ["/none: no such", "2026-11-24T", "--models /none", "--memory-mb 'much': expected a number of megabytes"],
         ),
         (
             ["simulate", "--studies", "0", "--kind", "foot", "--rate", "fast"],
-            ["--studies", "--kind", "--rate 'fast': a number from 0", "--output"],
+            ["--studies", "--kind", "--rate 'fast': expected a number of 0", "--output"],
         ),
-        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "nan"], ["--rate 'nan': a number from 0 on is wanted"]),
-        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "-1"], ["--rate '-1': a number from 0 on is wanted"]),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "nan"], ["--rate 'nan': expected a number of 0 or more"]),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "-1"], ["--rate '-1': expected a number of 0 or more"]),
         (["send", "/none", "--to", "A@127.0.0.1:1", "--ae-title", "DISTRICT-HOSPITAL-1"], ["19 characters"]),
         (
             ["purge", "--older-than", "a while", "--config", "/none.toml"],
@@ -207,20 +207,26 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (
             ["analyse", "/none", "--site-words", "NGUC=tp", "--site-words", "CHEST"],
             [
-                "--site-words 'NGUC=tp' has 'NGUC' for a meaning",
+                "--site-words 'NGUC=tp' has the meaning 'NGUC'",
                 "--site-words 'CHEST' is not of the form MEANING=WORDS",
             ],
         ),
-        (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["says two meanings of 'tp'"]),
-        (["associations", "--last", "²"], ["--last '²': a number from 1"]),
-        (["serve", "--connections-per-address", "0"], ["--connections-per-address '0' is no count; a number from 1"]),
-        (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
-        (["conflicts", "use"], ["use: say which"]),
-        (["status", "--study", ""], ["--study: a Study Instance UID or an accession number is wanted"]),
-        (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
-        (["replay", "--since", "soon", "--of", "A"], ["--since 'soon'", "--since: --model is", "--of OLD: one --to"]),
-        (["replay", "--now", "--model", "a"], ["--now: it goes with --to alone"]),
-        (["models", "tell", "nonsense"], ["'tell': list, show, check or golden", "'nonsense': no such model"]),
+        (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["gives two meanings for 'tp'"]),
+        (["associations", "--last", "²"], ["--last '²': expected a number of 1"]),
+        (
+            ["serve", "--connections-per-address", "0"],
+            ["--connections-per-address '0' is not a valid count; expected a number from 1"],
+        ),
+        (["conflicts", "settle", "one"], ["'settle': expected list, use, drop", "'one': expected a number"]),
+        (["conflicts", "use"], ["use: expected one or more numbers"]),
+        (["status", "--study", ""], ["--study: expected a Study Instance UID or an accession number"]),
+        (["replay", "--failed", "--to", "PACS"], ["--to and --failed: expected only one of them"]),
+        (
+            ["replay", "--since", "soon", "--of", "A"],
+            ["--since 'soon'", "--since: expected --model", "--of OLD: expected one --to"],
+        ),
+        (["replay", "--now", "--model", "a"], ["--now: can only be combined with --to"]),
+        (["models", "tell", "nonsense"], ["'tell': expected list, show, check or golden", "'nonsense': no such model"]),
     ],
     ids=lambda each: each[0],
 )
@@ -274,14 +280,14 @@ def test_a_file_with_faults_has_them_all_named_and_the_nearest_key_with_each(
     said = run("status", "--config", file)
     assert said.status == 2
     for fault in (
-        f"{file}: dicom_prt is no setting; the nearest is dicom_port",
-        f'{file}: accept: a list is wanted: ["AET@ADDRESS", ...]',
-        f"{file}: ae_title: one value of the form AET is wanted",
-        f"{file}: web_port 'eighty' is no port",
+        f"{file}: dicom_prt is not a setting; did you mean dicom_port?",
+        f'{file}: accept: expected a list: ["AET@ADDRESS", ...]',
+        f"{file}: ae_title: expected one value of the form AET",
+        f"{file}: web_port 'eighty' is not a port",
     ):
         assert fault in said.err
     file.write_text("dicom_port = \n")
-    assert f"{file}: is no TOML" in run("status", "--config", file).err
+    assert f"{file}: is not valid TOML" in run("status", "--config", file).err
 
 
 def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
@@ -302,7 +308,7 @@ def test_an_unknown_variable_is_a_warning(
     with caplog.at_level(logging.WARNING):
         assert run("status", "--home", home).status == 0
     assert "IMAGING_DICOM_PRT" in caplog.text
-    assert "the nearest is dicom_port" in caplog.text
+    assert "did you mean dicom_port" in caplog.text
 
 
 def test_a_variable_that_cannot_be_used_is_named(
@@ -310,7 +316,7 @@ def test_a_variable_that_cannot_be_used_is_named(
 ) -> None:
     monkeypatch.setenv("IMAGING_WEB_PORT", "eighty")
     said = run("status", "--home", home)
-    assert (said.status, "IMAGING_WEB_PORT 'eighty' is no port" in said.err) == (2, True)
+    assert (said.status, "IMAGING_WEB_PORT 'eighty' is not a port" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +355,7 @@ def test_the_status_tells_the_room_on_the_disk(run: Callable[..., Said], home: P
     told = run("status", "--home", home, "--config", file, "--json").json["disk"]
     assert told["free_mb"] == pytest.approx(shutil.disk_usage(home).free >> 20, abs=64)
     assert (told["reserve_mb"], told["is_full"]) == (3, False)
-    assert "MiB free, 3 kept free\n" in run("status", "--home", home, "--config", file).out
+    assert "MiB free, reserve 3\n" in run("status", "--home", home, "--config", file).out
 
 
 def test_the_status_in_words_names_dead_letters_peers_and_roles(
@@ -405,7 +411,7 @@ def test_echoes_are_counted_and_listed_only_where_that_is_asked_for(
         called(title, echo)
     called("MONITOR", ct)
     said = run("associations", "--home", home, "--last", "2")
-    assert "C-ECHO from MONITOR at 10.0.0.7: 3, the last 20" in said.out
+    assert "C-ECHO from MONITOR at 10.0.0.7: 3, the last one 20" in said.out
     assert "C-ECHO from CT1 at 10.0.0.7: 1," in said.out
     told = run("associations", "--home", home, "--last", "2", "--json").json
     assert [each["calling_ae_title"] for each in told["associations"]] == ["MONITOR", "CT1"]
@@ -429,11 +435,11 @@ def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said
     queued(ledger, "1.2.2")
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
     unknown = run("replay", "--home", home, "--to", "RIS")
-    assert (unknown.status, "there are: PACS" in unknown.err) == (2, True)
+    assert (unknown.status, "available: PACS" in unknown.err) == (2, True)
     assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0, "studies": 0}
     again = run("replay", "--home", home, "--study", "1.2.2", "--json").json
     assert again == {"deliveries": 0, "jobs": 1, "studies": 1}
-    assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are tried again\n"
+    assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are retried\n"
     assert run("replay", "--home", home, "--study", "9.9").status == 2
 
 
@@ -445,22 +451,20 @@ def test_a_destination_that_is_gone_gets_nothing_and_what_is_its_own_can_be_move
     deliveries.give_up(ledger, ["NEW"])
     deliveries.keep_peers(ledger, ["NEW"])
     said = run("replay", "--home", home).out
-    assert said.startswith("0 deliveries and 0 jobs are tried again; 2 stay for OLD, which no setting names: ")
+    assert said.startswith("0 deliveries and 0 jobs are retried; 2 remain for OLD, which is not configured: ")
     assert "`imaging replay --to NEW --of OLD`" in said
     wrong = run("replay", "--home", home, "--to", "NEW", "--of", "ODL")
-    assert (wrong.status, "there are: OLD" in wrong.err) == (2, True)
+    assert (wrong.status, "available: OLD" in wrong.err) == (2, True)
     moved = run("replay", "--home", home, "--to", "NEW", "--of", "OLD").out
-    assert moved == (
-        "1 deliveries and 0 jobs are tried again; 1 of OLD is not sent: NEW has, or will get, the same object\n"
-    )
+    assert moved == ("1 deliveries and 0 jobs are retried; 1 of OLD is not sent: NEW has or will get the same object\n")
     assert run("replay", "--home", home, "--now", "--json").json["deliveries"] == 2
 
 
 def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
     answered(ledger, "1.2.1")
     asked = run("replay", "--home", home, "--model", "later-model", "--since", "7d")
-    said = "1 study is looked at for later-model, where it fits, when the node starts, which does not run\n"
-    assert asked.out == f"0 deliveries and 0 jobs are tried again; {said}"
+    said = "1 study is queued for later-model, where it fits, when the node starts (it is not running)\n"
+    assert asked.out == f"0 deliveries and 0 jobs are retried; {said}"
     assert run("replay", "--home", home, "--model", "chest-film", "--json").json["studies"] == 0
     views.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
     disabled = run("replay", "--home", home, "--model", "broken")
@@ -494,7 +498,7 @@ def test_purge_removes_nothing_while_the_clock_cannot_be_believed(
     with ledger.write() as connection:
         connection.execute(update(tables.meta).where(tables.meta.c.key == "clock").values(value=ahead.to_json()))
     done = run("purge", "--home", home, "--older-than", "30d")
-    assert (done.status, "nothing is removed" in done.err, "clock" in done.err) == (1, True, True)
+    assert (done.status, "nothing is deleted" in done.err, "clock" in done.err) == (1, True, True)
     assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}
 
 
@@ -510,7 +514,7 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     said = run("conflicts", "drop", "4711", "--home", home)
     assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
     done = run("conflicts", "drop", found["id"], "--home", home)
-    assert (done.status, done.out) == (0, f"{found['id']}: left apart for good; the study is looked at again\n")
+    assert (done.status, done.out) == (0, f"{found['id']}: kept apart for good; the study is processed again\n")
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
 
 
@@ -523,15 +527,15 @@ def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
     refused = run("conflicts", "use", "1", "--home", home)
     assert (refused.status, "1: the study would name two patients" in refused.err) == (1, True)
     done = run("conflicts", "use", "1", "--all", "--home", home)
-    assert (done.status, done.out) == (0, "1: in its UID's place; the study is looked at again\n")
+    assert (done.status, done.out) == (0, "1: now used under its UID; the study is processed again\n")
     assert run("conflicts", "--home", home, "--json").json == {"conflicts": []}
     decided = run("conflicts", "list", "--all", "--home", home, "--json").json["conflicts"]
     assert [each["state"] for each in decided] == ["used", "used", "dropped", "dropped"]
     undone = run("conflicts", "undo", "2", "--home", home)
-    assert (undone.status, undone.out) == (0, "2: undecided again, with all that was decided in one with it\n")
+    assert (undone.status, undone.out) == (0, "2: undecided again, with everything that was decided together with it\n")
     assert len(run("conflicts", "--home", home, "--json").json["conflicts"]) == 2
     again = run("conflicts", "undo", "1", "3", "--home", home)
-    assert (again.status, again.err.count("nothing that a person decided has this number")) == (1, 2)
+    assert (again.status, again.err.count("no decided conflict has this number")) == (1, 2)
 
 
 def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
@@ -540,8 +544,8 @@ def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said]
     listed = run("conflicts", "--home", home).out
     assert ("also of P1" in listed, "also of P2" in listed) == (True, True)
     assert "nothing to use" in run("conflicts", "use", "1", "--home", home).err
-    assert "also stands for an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
-    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is taken away")
+    assert "is also the UID of an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
+    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is removed")
 
 
 def test_a_ledger_is_its_owners_alone_in_whichever_folder(run: Callable[..., Said], tmp_path: Path) -> None:
@@ -588,7 +592,7 @@ def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
 ) -> None:
     said = run("analyse", films, "--models", models, "--output", tmp_path / "out", "--json")
     assert said.status == 0
-    assert "1 files passed over" in said.err
+    assert "1 files skipped" in said.err
     assert said.json.keys() == {"studies"}
     (study,) = said.json["studies"]
     assert study.keys() == {"study_uid", "files", "results"}
@@ -779,7 +783,7 @@ def test_a_patient_renamed_later_is_reported_by_the_newest_name_whatever_the_fil
     assert str(dcmread(result["sr"]).PatientName) == "Nguyễn^An"
 
     again = run("analyse", tmp_path, "--models", models, "--json")
-    assert "1 reports of our own passed over" in again.err
+    assert "1 reports of our own skipped" in again.err
     assert [each["study_uid"] for each in again.json["studies"]] == [study["study_uid"]]
 
 
@@ -813,7 +817,7 @@ def test_two_studies_with_one_sop_instance_uid_are_analysed_each(
 def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:
     for command in (["analyse", "--models", models], ["send", "--to", "PACS@127.0.0.1:104"]):
         said = run(*command, films / "readme.txt")
-        assert (said.status, "nothing readable: 1 files are no DICOM" in said.err) == (2, True)
+        assert (said.status, "no readable files: 1 files are not DICOM" in said.err) == (2, True)
 
 
 def test_send_shows_its_progress_and_fails_where_anything_is_refused(run: Callable[..., Said], films: Path) -> None:
@@ -917,7 +921,7 @@ def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_an
     after = hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
     card = (model / "card.toml").read_text().replace("channel = 0", "channel = 1")
     (model / "card.toml").write_text(card.replace(before, after))
-    wanted = "the network's output y is (1, 1), where (1, at least 2) is wanted: (batch, channels)"
+    wanted = "the network's output y is (1, 1), expected (1, at least 2): (batch, channels)"
     checked = run("models", "check", "small-film", "--models", model)
     assert (checked.status, checked.out) == (1, f"small-film: {wanted}\n")
     said = run("analyse", films, "--models", model, "--json")
@@ -964,8 +968,8 @@ def test_where_no_model_is_every_command_has_been_asked_wrongly(
     place = {"analyse": [films], "models": []}.get(command[0], ["--home", tmp_path / "home"])
     said = run(*command, *place, "--models", tmp_path / "none", "--models", tmp_path / "empty", "--jsn")
     assert said.status == 2
-    assert f"--models {tmp_path / 'none'}: there is no such folder" in said.err
-    assert f"--models {tmp_path / 'empty'}: there is no card.toml" in said.err
+    assert f"--models {tmp_path / 'none'}: no such folder" in said.err
+    assert f"--models {tmp_path / 'empty'}: no card.toml" in said.err
     assert "--jsn: unknown" in said.err
     assert not (tmp_path / "home").exists()
 
@@ -981,7 +985,7 @@ def test_dicom_that_cannot_be_read_is_named_with_the_reason(
     beside = run("analyse", tmp_path, films, "--models", models, "--json")
     assert (beside.status, len(beside.json["studies"])) == (0, 1)
     assert f"{tmp_path / 'without.dcm'}: " in beside.err
-    assert "1 files passed over" in beside.err
+    assert "1 files skipped" in beside.err
 
 
 def test_the_time_that_is_given_is_the_reports_whatever_the_machines_zone(
@@ -1007,7 +1011,7 @@ def test_a_folder_for_reports_that_is_a_file_is_refused_beforehand(
     (tmp_path / "file").touch()
     said = run("analyse", films, "--output", tmp_path / "file", "--language", "de")
     assert said.status == 2
-    assert f"--output {tmp_path / 'file'}: is no folder" in said.err
+    assert f"--output {tmp_path / 'file'}: is not a folder" in said.err
     assert "--language 'de'" in said.err
 
 
@@ -1028,7 +1032,7 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     away = run(*options, "--deliver-to", f"PACS=PACS@127.0.0.1:{free_port()}", "--json")
     (wrong,) = [each for each in away.json["findings"] if not each["is_well"]]
     assert (away.status, wrong["what"]) == (1, "peer PACS")
-    assert wrong["mend"].startswith("is it on, is PACS@127.0.0.1:")
+    assert wrong["mend"].startswith("check that it is running, that PACS@127.0.0.1:")
     silent = DeafPort(drops=False)
     (wrong,) = [
         each
@@ -1046,25 +1050,25 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     found = run(*options, *twice, "--json").json["findings"]
     stranger.stop(wait=False)
     assert [each["mend"] for each in found if not each["is_well"]] == [
-        f"is {stranger.address} right, and does it know our AE title IMAGING?"
+        f"check that {stranger.address} is right and that it knows our AE title IMAGING"
     ] * 2
     assert [each["said"] for each in found if each["what"] == "peers"] == [
-        f"A, B are one address, {stranger.address}: what each of them takes goes there 2 times"
+        f"A, B have one address, {stranger.address}: common results are sent there 2 times"
     ]
     small = run(*options, "--worker-memory-mb", "300", "--json")
     (wrong,) = [each for each in small.json["findings"] if not each["is_well"]]
-    assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may take 300")
+    assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may use 300")
     peer = StoragePeer(sop_classes=()).start()
     (wrong,) = [
         each
         for each in run(*options, "--deliver-to", f"PACS={peer.address}", "--json").json["findings"]
         if not each["is_well"]
     ]
-    assert wrong["said"] == "answers C-ECHO, takes no report"
+    assert wrong["said"] == "answers C-ECHO, accepts no report"
     peer.sop_classes = ("1.2.840.10008.5.1.4.1.1.88.33",)
     peer.stop()
     peer.start()
-    assert "takes Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
+    assert "accepts Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
     peer.stop(wait=False)
     no_database = run(*options, "--database", "nonsense")
     assert (no_database.status, "mend --database" in no_database.out) == (1, True)
@@ -1091,10 +1095,10 @@ def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
     node = serve("--role", "web")
     port = int(node.url.rstrip("/").rpartition(":")[2])
     doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-port", port, "--json"]
-    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
+    assert of_the_port(run(*doctor)) == (True, "in use, while this home is being served")
     assert node.stop() == 0
     with socket.create_server(("127.0.0.1", port)):
-        assert of_the_port(run(*doctor)) == (False, "cannot be had: Address already in use")
+        assert of_the_port(run(*doctor)) == (False, "cannot listen: Address already in use")
 
 
 def of_the_port(said: Said) -> tuple[bool, str]:
@@ -1127,12 +1131,12 @@ def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pa
     assert node.ready_line == f"ready web={node.url}\n"
     second = run("serve", "--home", node.home, "--role", "web", "--web-port", "0")
     assert second.status == 1
-    assert f"{node.home} is served already: process {node.process.pid}" in second.err
+    assert f"{node.home} is already being served: process {node.process.pid}" in second.err
 
     port = node.url.rstrip("/").rpartition(":")[2]
     taken = imaging("serve", "--home", str(tmp_path / "other"), "--role", "web", "--web-port", port)
     assert (taken.returncode, taken.stdout) == (1, "")
-    assert f"--web-port {port} on 127.0.0.1 cannot be had" in taken.stderr
+    assert f"cannot listen on 127.0.0.1:{port} (--web-port): " in taken.stderr
 
     with urllib.request.urlopen(f"{node.url}events", timeout=10):
         began = time.monotonic()
@@ -1148,10 +1152,10 @@ def test_each_name_of_loopback_will_do_for_the_pages(serve: Callable[..., Node],
         assert answer.read() == b"ok"
     port = node.url.rstrip("/").rpartition(":")[2]
     doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-host", "::1", "--web-port", port, "--json"]
-    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
+    assert of_the_port(run(*doctor)) == (True, "in use, while this home is being served")
 
 
 def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said = run("serve", "--home", tmp_path / "file" / "home")
-    assert (said.status, "cannot be made" in said.err) == (1, True)
+    assert (said.status, "cannot be created" in said.err) == (1, True)

@@ -243,7 +243,7 @@ def test_a_byte_now_and_then_prolongs_no_request(
     assert sent > 2
     assert 0.4 < time.monotonic() - began < 3
     (row,) = eventually(lambda: kept.refused, 5, "the row")
-    assert (row.calling_ae_title, row.how) == ("LORIS", "aborted by us: the request was not whole after 0.5 s")
+    assert (row.calling_ae_title, row.how) == ("LORIS", "aborted by us: the request was not complete after 0.5 s")
 
 
 def test_a_port_that_is_looked_at_makes_no_row(listen: Callable[..., int], kept: Kept) -> None:

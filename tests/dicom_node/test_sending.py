@@ -152,7 +152,7 @@ def test_a_response_to_another_request_is_no_answer_and_the_association_is_abort
             next(messages)
         ends.append(str(ended.value))
 
-    why = "no answer to C-STORE: aborted by us: its response is of no request of ours"
+    why = "no answer to C-STORE: aborted by us: its response does not belong to any of our requests"
     assert sent_by(play) == Passing(why, was_sent=True)
     assert ends == ["aborted"]
 

@@ -72,7 +72,7 @@ def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_ma
     card = network(film(tmp_path), nodes)
     said = fault(card)
     assert said.startswith("the network's output y is (")
-    assert said.endswith("where (1, at least 1) is wanted: (batch, channels)")
+    assert said.endswith("expected (1, at least 1): (batch, channels)")
     answer = Analyser(card).analyse([write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)])
     assert (answer.state, answer.findings, answer.fault) == (State.FAILED, (), said)
     with pytest.raises(Told):
@@ -104,7 +104,7 @@ def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
     weights = {"axis": np.array([1]), "from": np.array([0]), "to": np.array([-1]), "along": np.array([2])}
     used = {name: value for name, value in weights.items() if any(name in each.input for each in nodes)}
     card = network(card, nodes, used)
-    assert "where (1, at least 1, 8, 16, 16) is wanted: (batch, channels, and the input's grid)" in fault(card, VOLUME)
+    assert "expected (1, at least 1, 8, 16, 16): (batch, channels, and the input's grid)" in fault(card, VOLUME)
     values = np.zeros((8, 24, 24))
     values[2:5, 8:16, 8:16] = 70
     answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(8) * 4.0))
@@ -136,7 +136,7 @@ def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str) -> None:
 
 def test_an_output_that_is_no_tensor_is_said(tmp_path: Path) -> None:
     card = network(film(tmp_path), [helper.make_node("SequenceConstruct", ["x"], ["y"])])
-    assert fault(card) == "the network's output y is no tensor of numbers"
+    assert fault(card) == "the network's output y is not a tensor of numbers"
 
 
 # Values ------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided
     weights = {"nothing": np.float32(0), **({"one": np.float32(1)} if one == "one" else {})}
     answer = answered(network(film(tmp_path, activation=activation), nodes, weights), tmp_path)
     assert (answer.state, answer.findings) == (State.FAILED, ())
-    assert answer.fault == "the network's output y has values that are no numbers (NaN or infinite)"
+    assert answer.fault == "the network's output y has values that are not numbers (NaN or infinite)"
 
 
 # The runtime's words -----------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def test_a_decision_of_which_a_report_was_sent_stays(ledger: Ledger, clock: Turn
     (claimed,) = claim(ledger)
     assert "being sent" in conflicts.undo(ledger, [1])[1]
     deliveries.conclude(ledger, claimed, Accepted(), 0.0, peer_is_down=False)
-    assert "was sent since" in conflicts.undo(ledger, [1])[1]
+    assert "has been sent since" in conflicts.undo(ledger, [1])[1]
     assert patients(ledger) == {"P2"}
 
 

@@ -33,7 +33,7 @@ def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_
     clock.advance(60)
     assert Settler(ledger, [], Patience()).look() == clock.tick() + LOOK_S
     assert {each["id"]: (each["state"], each["settle_why"]) for each in rows(ledger, tables.study)} == {
-        broken: ("receiving", "an error of ours; see the log"),
+        broken: ("receiving", "an error in imaging; see the log"),
         other: ("settled", "end of the association"),
     }
     ledger.close()

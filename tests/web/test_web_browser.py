@@ -340,7 +340,7 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
 ) -> None:
     page = opened()
     site.worklist.alarms = [
-        Alarm(Kind.DISK, why="3 MiB free, 2048 MiB are kept free"),
+        Alarm(Kind.DISK, why="3 MiB free, reserve 2048 MiB"),
         Alarm(Kind.DESTINATION, "PACS", 1200, "no connection: refused"),
     ]
     site.announce()
@@ -348,7 +348,7 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
     page.locator("#health li", has_text="Delivery cannot send").wait_for()
     said = page.locator("#health .alarms span").all_inner_texts()
     assert said == [
-        "Images are refused: the disk is full: 3 MiB free, 2048 MiB are kept free",
+        "Images are refused: the disk is full: 3 MiB free, reserve 2048 MiB",
         "PACS does not answer, reports waiting: 1,200: no connection: refused",
     ]
 

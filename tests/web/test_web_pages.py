@@ -64,13 +64,13 @@ def test_a_monitor_hears_what_the_head_of_the_page_shows(site: Site) -> None:
     assert (answer.status, said) == (200, "ok")
     assert '<p class="alarms" aria-label="Needs attention"></p>' in site.ask("/?lang=en")[1]
     site.worklist.alarms = [
-        Alarm(Kind.INODES, why="9 inodes free, 10 are kept free"),
+        Alarm(Kind.INODES, why="9 inodes free, reserve 10"),
         Alarm(Kind.DESTINATION, "PACS", 7, "no connection"),
     ]
     answer, said = site.ask("/healthz")
     assert answer.status == 503
     assert said.splitlines() == [
-        "objects are refused: 9 inodes free, 10 are kept free",
+        "objects are refused: 9 inodes free, reserve 10",
         "PACS is down, 7 waiting: no connection",
     ]
     for lang, words in (

@@ -67,7 +67,7 @@ class OnnxEngine:
         wanted = list(engine.inputs.values())
         if not {*wanted} <= {*shapes} or not {*engine.outputs} <= {*outputs}:
             has = f"{engine.file} has the input {', '.join(shapes)} and the output {', '.join(outputs)}"
-            wants = f"the card wants input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
+            wants = f"the card expects input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
             raise Told(f"{has}; {wants}")
         sizes = [shapes[name][0] for name in wanted if shapes[name]]
         return next((size for size in sizes if isinstance(size, int)), None)
@@ -91,7 +91,7 @@ class OnnxEngine:
             came = session.run(list(names), dict(arrays), self._run_options)
         for name, values in zip(names, came, strict=True):
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-                raise Told(f"the network's output {name} is no tensor of numbers")
+                raise Told(f"the network's output {name} is not a tensor of numbers")
             if fault := shape_fault(self._card, name, given, values.shape):
                 raise Told(fault)
         return {name: values.astype(np.float32, copy=False) for name, values in zip(names, came, strict=True)}

@@ -116,7 +116,8 @@ def _forbidden(path: Path) -> Finding:
         return Finding("home", False, f"{path} is on a file system that is mounted read-only", mend)
     status, us = path.stat(), _name(os.geteuid())
     owner = _name(status.st_uid)
-    said = f"no permission: {path} belongs to {owner} (mode {status.st_mode & 0o7777:04o}), and the user {us} cannot write it"
+    mode = f"{status.st_mode & 0o7777:04o}"
+    said = f"no permission: {path} belongs to {owner} (mode {mode}), and the user {us} cannot write it"
     return Finding("home", False, said, f"run this as {owner}, or `chown -R {us} {path}`")
 
 

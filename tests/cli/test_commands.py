@@ -1071,7 +1071,7 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     assert "accepts Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
     peer.stop(wait=False)
     no_database = run(*options, "--database", "nonsense")
-    assert (no_database.status, "mend --database" in no_database.out) == (1, True)
+    assert (no_database.status, "correct --database" in no_database.out) == (1, True)
 
 
 def test_the_doctor_changes_nothing(run: Callable[..., Said], tmp_path: Path, models: Path) -> None:

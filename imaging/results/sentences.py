@@ -3,25 +3,44 @@
 from collections.abc import Mapping
 from typing import Final
 
-MISSING: Final[Mapping[str, str]] = {
+from imaging.domain.languages import Language
+
+MISSING: Final[Mapping[Language, str]] = {
     "en": "{missing} of {images} images not analysed ({reasons}).",
     "vi": "{missing} trên {images} ảnh chưa được phân tích ({reasons}).",
     "fr": "{missing} images sur {images} non analysées ({reasons}).",
 }
-IN_CONFLICT: Final[Mapping[str, str]] = {
+IN_CONFLICT: Final[Mapping[Language, str]] = {
     "en": "Images with a second, different version that is not decided on yet: {images}.",
     "vi": "Số ảnh có phiên bản thứ hai khác, chưa được quyết định: {images}.",
     "fr": "Images avec une seconde version, différente, en attente d'une décision : {images}.",
 }
-UNDETERMINED: Final[Mapping[str, str]] = {
+UNDETERMINED: Final[Mapping[Language, str]] = {
     "en": "Findings that are not reported as present are undetermined.",
     "vi": "Dấu hiệu không được ghi là có thì chưa xác định.",
     "fr": "Les signes qui ne sont pas rapportés comme présents sont indéterminés.",
 }
 """By language: why an answer does not speak for the whole study, and what that means (docs/models.md)."""
 
+NOT_A_DIAGNOSIS: Final[Mapping[Language, str]] = {
+    "en": "AI result: not a diagnosis, not a medical device",
+    "vi": "Kết quả AI: không phải chẩn đoán, không phải thiết bị y tế",
+    "fr": "Résultat d'IA : ni diagnostic ni dispositif médical",
+}
+NEAR_CHANCE: Final[Mapping[Language, str]] = {
+    "en": "Near chance on the data used to evaluate the model",
+    "vi": "Gần như ngẫu nhiên trên dữ liệu đánh giá mô hình",
+    "fr": "Proche du hasard sur les données d'évaluation du modèle",
+}
+UNPROVEN: Final[Mapping[Language, str]] = {
+    "en": "Unproven model: no golden case has passed here",
+    "vi": "Mô hình chưa kiểm chứng: chưa có ca mẫu nào cho kết quả đúng",
+    "fr": "Modèle non éprouvé : aucun cas de référence n'a réussi ici",
+}
+"""By language: the notices of a report and of a finding; `imaging.results.concepts` makes codes of them."""
 
-def in_part(missing: Mapping[str, int], used: int, conflicts: int, language: str) -> str:
+
+def in_part(missing: Mapping[str, int], used: int, conflicts: int, language: Language) -> str:
     """The words of an answer that looked at `used` images and missed these, by reason, or saw some in conflict."""
     said = []
     if missing:

@@ -195,10 +195,10 @@ UNREADABLE = {
     "an end in a context": (
         request(ONE_CONTEXT, b"")[:-3],
         ("RAW", "IMAGING"),
-        "cannot be read: the presentation context item at byte 99",
+        "cannot be parsed: the presentation context item at byte 99",
     ),
-    "no context": (request(b""), ("RAW", "IMAGING"), "cannot be read: it has no presentation context item"),
-    "an end in a title": (request()[:22], ("RA", "IMAGING"), "cannot be read: it ends after 22 of the 68 bytes"),
+    "no context": (request(b""), ("RAW", "IMAGING"), "cannot be parsed: it has no presentation context item"),
+    "an end in a title": (request()[:22], ("RA", "IMAGING"), "cannot be parsed: it ends after 22 of the 68 bytes"),
 }
 
 

@@ -115,15 +115,15 @@ def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_pat
     card = network(film(tmp_path), [*POOLED, helper.make_node("Identity", ["flat"], ["y"])])
     assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].shape == (1, 1)
     second = replace(card, findings=(replace(card.findings[0], channel=1),))
-    assert "(1, 1), where (1, at least 2) is wanted" in fault(second)
+    assert "(1, 1), expected (1, at least 2)" in fault(second)
     softmax = replace(card, findings=(replace(card.findings[0], activation="softmax"),))
-    assert "(1, 1), where (1, at least 2) is wanted" in fault(softmax)
+    assert "(1, 1), expected (1, at least 2)" in fault(softmax)
 
 
 def test_a_batch_is_answered_row_by_row(tmp_path: Path) -> None:
     card = film(tmp_path)
     assert shape_fault(card, "y", (3, 1, 32, 32), (3, 1)) == ""
-    assert "(1, 1), where (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
+    assert "(1, 1), expected (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
     assert shape_fault(card, "y", (3, 1, 32, 32), (6, 1)) != ""
 
 
@@ -156,7 +156,7 @@ def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float)
     answer = answered(network(film(tmp_path, activation="none"), nodes, weights), tmp_path)
     assert (answer.state, answer.findings) == (State.FAILED, ())
     assert answer.fault is not None
-    assert 'has values outside 0..1, where the card says activation = "none"' in answer.fault
+    assert 'has values outside 0..1, but the card has activation = "none"' in answer.fault
     assert answered(network(film(tmp_path), nodes, weights), tmp_path).state is State.ANALYSED
 
 

@@ -58,7 +58,7 @@ def test_a_study_that_can_never_be_looked_at_is_answered_as_failed_and_can_be_as
     (study,), (job,) = rows(ledger, tables.study), rows(ledger, tables.job)
     assert (study["state"], study["settle_tick"], study["reason"]) == ("settled", None, "")
     assert (job["study_id"], job["model"], job["state"]) == (study_id, "small-film", "failed")  # of films no other is
-    assert job["reason"].startswith("the study could not be looked at: TypeError at domain/header.py")
+    assert job["reason"].startswith("the study could not be processed: TypeError at domain/header.py")
     assert settling.due_studies(ledger) == ([], None)
     assert jobs.replay(ledger) == 1
     ledger.close()

@@ -20,7 +20,7 @@ def test_what_settled_without_a_model_is_answered_once_it_is_there_and_asked_for
     eventually(lambda: node.status()["studies"]["settled"], what="the study without a model")
     place = ["--home", str(node.home)]
     unknown = asked("replay", *place, "--model", "small-film")
-    assert (unknown.status, "there are: small-volume" in unknown.err) == (2, True)
+    assert (unknown.status, "available: small-volume" in unknown.err) == (2, True)
     node.stop()
     queued = asked("replay", *place, "--model", "small-film", "--since", "1d")
     assert "1 study is queued for small-film, where it fits, when the node starts" in queued.out

@@ -46,7 +46,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     status = top.choice("status", ("demonstration", "research", "validated-here"))
     inputs = tuple(read_input(each) for each in top.tables("input"))
     if len(inputs) != 1:
-        top.fault("input", len(inputs), "one [[input]] is supported; several are not yet", "input-count")
+        top.fault("input", len(inputs), "only one [[input]] is supported yet", "input-count")
     engine, network = _engine(top.table("engine"), folder, [each.role for each in inputs])
     prepare = tuple(_step(each) for each in top.tables("prepare"))
     findings = tuple(read_finding(each) for each in top.tables("finding"))

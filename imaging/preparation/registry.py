@@ -8,6 +8,7 @@ import numpy as np
 from imaging.domain.card import Card, Step
 from imaging.preparation import (
     crop_centre,
+    crop_foreground,
     normalize,
     orient,
     pad_multiple,
@@ -33,6 +34,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "orient": orient.STEP,
     "resample": resample.STEP,
     "crop-centre": crop_centre.STEP,
+    "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
 }
 

@@ -1,0 +1,134 @@
+"""A bundle gives what MONAI's own reading of it gives: the same series, the same weights, the same masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundles import balance, digest, need_monai, parser, published, save_weights, write_card
+from inference_cases import write_series
+from numpy.typing import NDArray
+
+from imaging.domain.card import Card, SegmentSpec
+from imaging.domain.faults import Told
+from imaging.domain.findings import State
+from imaging.domain.measures import VOLUME
+from imaging.domain.source import Source
+from imaging.inference.analyser import Analyser
+from imaging.inference.decoders.segment import segment_of
+from imaging.inference.decoders.values import values_of
+from imaging.inference.prepared import StackItem
+from imaging.inference.running import through
+from imaging.models.reading import read_card
+from imaging.phantoms.head import draw_head
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+"""MONAI's own, of its deprecations."""
+
+Mask = NDArray[np.bool_]
+OBLIQUE = (0.9848077530, 0.1736481777, 0.0, -0.1736481777, 0.9848077530, 0.0)
+SPACING = (5.0, 0.9375, 0.9375)
+
+
+def drawn(folder: Path, modality: str = "CT") -> list[Source]:
+    """The middle of a drawn head, turned by ten degrees: two patches of the bundles that take 1.5 mm."""
+    values = draw_head(1, True, 24, 256).values[:, 68:188, 36:220]
+    values = values if modality == "CT" else np.clip(values + 1024, 0, None)
+    along = SPACING[0] * np.arange(len(values))
+    return write_series(folder, values, along, orientation=OBLIQUE, spacing=SPACING[1:], modality=modality)
+
+
+def monais_own(bundle: Path, series: Path, balanced: Sequence[float]) -> tuple[Any, NDArray[Any]]:
+    """MONAI's network, its weights saved, and the labels that it finds in the series, (column, row, slice)."""
+    import torch
+
+    torch.manual_seed(20)
+    torch.set_num_threads(2)
+    config = parser(bundle)
+    config["network_def"].pop("img_size", None)
+    config["preprocessing"]["transforms"][0]["reader"] = "PydicomReader"
+    after = config["postprocessing"]["transforms"]
+    config["postprocessing"]["transforms"] = [each for each in after if each["_target_"] != "SaveImaged"]
+    data = config.get_parsed_content("preprocessing")({"image": str(series)})
+    network = config.get_parsed_content("network_def")
+    image = data["image"][None].as_tensor()
+    balance(network, image[tuple(slice(0, 32 * (min(96, size) // 32) or size) for size in image.shape)], balanced)
+    with torch.inference_mode():
+        data["pred"] = config.get_parsed_content("inferer")(data["image"][None], network)[0]
+    labels = np.asarray(config.get_parsed_content("postprocessing")(data)["pred"])
+    return network, labels[..., ::-1]  # its reader sorts by Instance Number, which runs the wrong way here
+
+
+def ours(card: Card, sources: Sequence[Source]) -> dict[int, Mask]:
+    """By channel, the masks that are measured, (column, row, slice)."""
+    analyser = Analyser(card, threads=2)
+    prepared = analyser.prepare(sources)
+    (item,) = prepared.items
+    assert isinstance(item, StackItem)
+    (ran,) = through(analyser._loaded(), card, [item])
+    assert not isinstance(ran.outputs, Exception), ran.outputs
+    return {spec.channel: _mask(spec, ran.outputs["pred"], item) for spec in card.findings if _is_segment(spec)}
+
+
+def _is_segment(spec: Any) -> bool:
+    return isinstance(spec, SegmentSpec)
+
+
+def _mask(spec: Any, output: NDArray[Any], item: StackItem) -> Mask:
+    mask = np.zeros(item.volume.values.shape, np.bool_)
+    segment = segment_of(spec, values_of(spec, output), item)
+    if segment is not None:
+        box = tuple(slice(start, start + size) for start, size in zip(segment.first, segment.labels.shape, strict=True))
+        mask[box] = segment.labels > 0
+    return mask.transpose(2, 1, 0)
+
+
+def dice(one: Mask, other: Mask) -> float:
+    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
+
+
+def test_the_spleen_bundle_gives_monais_own_answer(tmp_path: Path) -> None:
+    need_monai()
+    sources = drawn(tmp_path / "series")
+    bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
+    network, theirs = monais_own(bundle, tmp_path / "series", [0.5, 0.5])
+    card = read_card(write_card(bundle, save_weights(bundle, network), ["spleen"]))
+    mask = ours(card, sources)[1]
+    spleen = theirs[0] == 1
+    assert 0.05 < spleen.mean() < 0.95
+    assert dice(np.roll(mask, 1, axis=0), spleen) < 0.9  # it has structure: a voxel beside its place is another mask
+    assert dice(mask, spleen) >= 0.99
+    answer = Analyser(card, threads=2).analyse(sources)
+    assert answer.state is State.ANALYSED, answer.why
+    volume = VOLUME.said(answer.findings[0])
+    assert volume == pytest.approx(float(spleen.sum()) * np.prod(SPACING) / 1000, rel=0.01)
+    assert answer.facts["engine"].startswith("torch 2.13")
+
+
+def test_weights_as_safetensors_give_the_same(tmp_path: Path) -> None:
+    need_monai()
+    import torch
+    from safetensors.torch import save_file
+
+    bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
+    torch.manual_seed(20)
+    network = parser(bundle).get_parsed_content("network_def")
+    given = {"image": np.random.default_rng(1).random((1, 1, 96, 96, 96), np.float32)}
+    model = write_card(bundle, save_weights(bundle, network), ["spleen"])
+    first = Analyser(read_card(model), threads=2)._loaded().run(given)["pred"]
+    (bundle / "models" / "model.pt").unlink()
+    save_file(network.state_dict(), bundle / "models" / "model.safetensors")
+    write_card(bundle, digest(bundle / "models" / "model.safetensors"), ["spleen"])
+    again = Analyser(read_card(model), threads=2)._loaded().run(given)["pred"]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
+    need_monai()
+    import torch
+
+    bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
+    card = read_card(write_card(bundle, save_weights(bundle, torch.nn.Linear(2, 2)), ["spleen"]))
+    with pytest.raises(Told, match=r"model\.pt does not fit UNet: .*Missing key"):
+        Analyser(card).warm()

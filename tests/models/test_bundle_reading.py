@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import digest, published, write_card
+from bundles import digest, need_monai, published, write_card
 from peers import ROOT
 
 from imaging.domain.card import Network, Window
@@ -102,7 +102,7 @@ def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path,
 
 
 def test_a_bundle_in_yaml_is_read_alike(tmp_path: Path) -> None:
-    pytest.importorskip("yaml")
+    need_monai()
     bundle, (fault,) = read(tmp_path, "pancreas_ct_dints_segmentation")
     assert bundle is None
     assert "dints_space._target_ = 'monai.networks.nets.TopologyInstance': must be plain values" in fault
@@ -277,7 +277,7 @@ def test_what_a_bundle_says_is_not_said_again_on_its_card(tmp_path: Path, before
 
 
 def test_a_changed_configuration_is_another_model(tmp_path: Path) -> None:
-    pytest.importorskip("monai")
+    need_monai()
     bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
     sha256 = weights(bundle / "models" / "model.pt", pickle.dumps({}, 2))
     model = write_card(bundle, sha256, ["spleen"])

@@ -1,9 +1,10 @@
 """MONAI bundles as they are published, with seeded weights: their configurations lie in the shared data."""
 
 import hashlib
+import json
 import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,14 @@ def need_monai() -> None:
 
     Where the extra `[test]` brings MONAI, its lack is one of a peer's: REQUIRE_PEERS=1 fails the test.
     """
-    absent = [name for name in ("torch", "monai", "safetensors", "yaml", "nibabel") if not find_spec(name)]
+    absent = [
+        name
+        for name in ("torch", "monai", "einops", "safetensors", "yaml", "nibabel", "skimage")
+        if not find_spec(name)
+    ]
     if absent:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        what = f"{', '.join(absent)}: pip install 'imaging[monai]' nibabel:"
+        what = f"{', '.join(absent)}: pip install 'imaging[monai]' nibabel scikit-image:"
         lacking(what) if any(each.startswith("monai") for each in extras["test"]) else pytest.skip(f"{what} is missing")
 
 
@@ -57,6 +62,14 @@ def published(name: str, folder: Path) -> Path:
         shutil.copy(file, configs / file.name)
     (configs / "logging.conf").write_text("[loggers]\nkeys=root\n[handlers]\nkeys=\nclass=os.system\n")
     return folder / name
+
+
+def changed(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    """Changes a bundle's configuration."""
+    file = bundle / "configs" / "inference.json"
+    said = json.loads(file.read_text())
+    edit(said)
+    file.write_text(json.dumps(said))
 
 
 def parser(bundle: Path) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundles import digest, need_monai, published, write_card
+from bundles import changed, digest, need_monai, published, write_card
 from peers import ROOT
 
 from imaging.domain.card import Network, Window
@@ -31,13 +31,6 @@ def read(folder: Path, name: str, edit: Edit | None = None) -> tuple[Bundle | No
     faults = Faults(folder / "card.toml")
     made = read_bundle(Table({"folder": name}, "engine", faults), folder)
     return made, [each.removeprefix(f"{folder}/") for each in faults.lines if "(engine-absent)" not in each]
-
-
-def changed(bundle: Path, edit: Edit) -> None:
-    file = bundle / "configs" / "inference.json"
-    said = json.loads(file.read_text())
-    edit(said)
-    file.write_text(json.dumps(said))
 
 
 def steps(bundle: Bundle | None) -> list[dict[str, Any]]:

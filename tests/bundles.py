@@ -101,7 +101,7 @@ def write_card(bundle: Path, sha256: str, channels: Sequence[int | str], body_pa
     """A card for a bundle in its folder's parent; the model's folder."""
     model = bundle.parent
     text = CARD.format(id=model.name, name=bundle.name, sha256=sha256, body_part=body_part)
-    text += "".join(FINDING.format(channel=each, value=f"label-{each}") for each in channels)
+    text += "".join(FINDING.format(channel=each, value=f"label-{each}"[:16]) for each in channels)
     (model / "card.toml").write_text(text)
     return model
 

@@ -67,6 +67,8 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
 
     Raises Told where no case can be made of it, and OSError. What was begun is taken back.
     """
+    if len(card.inputs) > 1:  # without texts, nothing tells which series plays which role
+        raise Told("takes several series, of which no golden case can be made yet")
     part = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=card.folder))
     try:
         first = _answered(analyse(sources))

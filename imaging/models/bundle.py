@@ -26,19 +26,21 @@ WEIGHTS: Final = ("models/model.pt", "models/model.safetensors")
 _MODALITIES: Final[Mapping[str, str]] = {"ct": "CT", "mr": "MR", "mri": "MR", "pt": "PT", "pet": "PT"}
 """Of metadata's free text, what it is in DICOM."""
 MOST_CHANNELS: Final = 10_000
+MOST_INPUTS: Final = 16
 
 
 @dataclass(frozen=True)
 class Bundle:
     """`config`: the file that says how it is run. `weights`: the file, from the model's folder; `files`: the
     configuration, with its digests. `told`: of the card's keys, those that the metadata answers where the card does
-    not. `labels`: output channels by their names.
+    not. `channels`: of the input, a series each. `labels`: output channels by their names.
     """
 
     config: Path
     weights: str
     files: tuple[WeightsFile, ...]
     network: Network
+    channels: int
     steps: tuple[Place, ...]
     window: Window | None
     outputs: Outputs
@@ -113,11 +115,12 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
 def _made(
     path: Path, config: Config, faults: Faults, file: str, files: Sequence[WeightsFile], told: Mapping[str, Any]
 ) -> Bundle | None:
-    built, steps, cut = network(config), preparation(config, faults), window(config, faults)
+    built = network(config)
+    channels = built.options.get("in_channels", 1)
+    if not isinstance(channels, int) or not 1 <= channels <= MOST_INPUTS:
+        raise Refused("network.in_channels", channels, f"must be 1 to {MOST_INPUTS}", "input-count")
+    steps, cut = preparation(config, faults, channels), window(config, faults)
     masks = outputs(config, faults)
-    if built.options.get("in_channels", 1) != 1:
-        rule = "takes several inputs: one is supported yet"
-        faults.add("network.in_channels", built.options["in_channels"], rule, "input-count")
     axes, wanted = built.options.get("spatial_dims", 3), 2 if cut is not None and cut.flat is not None else 3
     if axes != wanted:
         faults.add("network.spatial_dims", axes, f"must be {wanted} for this inferer", "network-dimensions")
@@ -131,6 +134,7 @@ def _made(
         weights=file,
         files=tuple(files),
         network=built,
+        channels=channels,
         steps=tuple(steps),
         window=cut,
         outputs=masks,

@@ -54,8 +54,8 @@ class Outputs:
 # Preparation -------------------------------------------------------------------------------------------------
 
 
-def preparation(config: Config, faults: Faults) -> list[Place]:
-    """The steps of a bundle's preprocessing. Raises Refused."""
+def preparation(config: Config, faults: Faults, channels: int = 1) -> list[Place]:
+    """The steps of a bundle's preprocessing, of so many channels. Raises Refused."""
     root = config.root("preprocessing")
     if root is None:
         raise Refused("preprocessing", None, "must be given", "preprocessing-absent")
@@ -66,6 +66,8 @@ def preparation(config: Config, faults: Faults) -> list[Place]:
             raise Refused(f"{node.place}.dtype", dtype, "must be float32 here", "dtype-unsupported")
         table = _arguments(config, node, faults, passing=_STEPS[kind].passing)
         _keys(table, IMAGE)
+        if channels > 1 and kind in _OF_CHANNELS and table.untaken("channel_wise") is not True:
+            table.fault("channel_wise", False, f"must be true: the {channels} channels are series", "channel-wise")
         done += [Place(said, node.place) for said in _STEPS[kind].steps(table)]
         table.done("argument-unknown", f"is no argument of {kind} that is understood here")
     if not any(each.said["do"] == "orient" for each in done):
@@ -207,6 +209,10 @@ def _foreground(table: Table) -> list[Said]:
     _only(table, "k_divisible", 1, [1, 1, 1])
     _only(table, "allow_smaller", True, False)
     return [{"do": "crop-foreground"}]
+
+
+_OF_CHANNELS: Final = ("ScaleIntensityd", "ScaleIntensityRangePercentilesd", "NormalizeIntensityd")
+"""What asks for statistics, which steps take of each channel by itself."""
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,11 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     status = top.choice("status", ("demonstration", "research", "validated-here"))
     modality = bundle.modality if bundle is not None else ()
     inputs = tuple(read_input(each, modality) for each in top.tables("input"))
-    if len(inputs) != 1:
-        top.fault("input", len(inputs), "one [[input]] is supported; several are not yet", "input-count")
+    wanted = bundle.channels if bundle is not None else 1
+    if len(inputs) != wanted and (bundle is not None or not is_bundle):
+        why = f"the bundle takes {wanted}, in their order" if is_bundle else "several are of bundles alone"
+        many = "one [[input]] is supported; " if wanted == 1 else ""
+        top.fault("input", len(inputs), many + why, "input-count")
     roles = [each.role for each in inputs]
     if is_bundle:
         engine, network = _bundle_engine(engine_said, folder, roles, bundle), None
@@ -149,7 +152,7 @@ def _bundle_engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bun
         kind="torch",
         file=bundle.weights if bundle is not None else "",
         sha256=sha256,
-        inputs=dict.fromkeys(roles, IMAGE),
+        inputs=dict.fromkeys(roles[:1], IMAGE),
         outputs=(PREDICTION,),
         precision=table.choice("precision", ("f32",), "f32"),
         memory_mb=table.whole("memory_mb", 1000, 1, 1_000_000),

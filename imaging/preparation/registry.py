@@ -50,8 +50,8 @@ def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
 
 
 def channels(card: Card) -> int:
-    """How many channels a card's steps make of the one that an image has."""
-    count = 1
+    """How many channels a card's steps make of the one that each of its images has."""
+    count = len(card.inputs)
     for step in card.prepare:
         after = STEPS[step.do].channels
         count = after(step.options) if after is not None else count

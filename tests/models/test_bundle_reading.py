@@ -1,7 +1,6 @@
 """Bundles are read as data: what can be run becomes what a card has, all else is refused by name, and nothing runs."""
 
 import io
-import json
 import pickle
 import subprocess
 import sys
@@ -77,13 +76,22 @@ def test_the_prostate_bundle_keeps_the_largest_component_of_its_labels(tmp_path:
     assert bundle.outputs == Outputs("none", "argmax", carried="mask", largest=frozenset({1, 2}))
 
 
+def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_their_merge(tmp_path: Path) -> None:
+    bundle, faults = read(tmp_path, "brats_mri_segmentation")
+    assert faults == []
+    assert bundle is not None
+    assert bundle.channels == 4
+    assert steps(bundle) == [{"do": "orient", "to": "column-row-slice"}, {"do": "zscore", "nonzero": True}]
+    assert bundle.outputs == Outputs("sigmoid", "threshold", 0.5, carried="values")
+    assert bundle.labels == {"Tumor core": 0, "Whole tumor": 1, "Enhancing tumor": 2}
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
         ("breast_density_classification", "network_def._target_ = 'TorchVisionFCModel': is no network"),
         ("lung_nodule_ct_detection", "feature_extractor = '$monai.apps.detection.networks.retinanet_network"),
         ("valve_landmarks", "network_def._target_ = 'scripts.valve_landmarks.PointRegressor': is no network"),
-        ("brats_mri_segmentation", "network.in_channels = 4: takes several inputs"),
     ],
 )
 def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path, name: str, told: str) -> None:

@@ -14,8 +14,8 @@ from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.prepared import Prepared, StackItem
 
-T2 = {"EchoTime": 100, "RepetitionTime": 5000, "ScanningSequence": "SE", "SeriesDescription": "T2"}
-FLAIR = {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500, "SeriesDescription": "FLAIR"}
+T2: dict[str, Any] = {"EchoTime": 100, "RepetitionTime": 5000, "ScanningSequence": "SE", "SeriesDescription": "T2"}
+FLAIR: dict[str, Any] = {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500, "SeriesDescription": "FLAIR"}
 TURNED = (0.9848077530, 0.1736481777, 0.0, -0.1736481777, 0.9848077530, 0.0)
 
 

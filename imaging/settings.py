@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
+from imaging.domain.languages import LANGUAGES, Language
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import (
     MOST_ASSOCIATIONS,
@@ -27,7 +28,7 @@ from imaging.domain.site_words import SiteWord, contradictions
 from imaging.domain.turning import ANYBODY
 from imaging.models.folders import ModelsFolder, folder_faults, to_serve
 from imaging.roles.machine_memory import LEAST_MB, MOST_MB, of_a_worker
-from imaging.web.settings import LANGUAGES, host_faults, viewer_faults
+from imaging.web.settings import host_faults, viewer_faults
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class Settings:
     viewer_url: str = _setting(
         _viewer, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
     )
-    language: str = _setting(
+    language: Language = _setting(
         _one_of(*LANGUAGES),
         "vi",
         "LANG",

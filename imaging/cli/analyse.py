@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
 from imaging.confined.client import Confined, Ended
@@ -21,7 +21,6 @@ from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyR
 from imaging.domain.patient import placeholder_words
 from imaging.memory import memory_limit
 from imaging.models.catalogue import load_models
-from imaging.results.report import Language
 from imaging.roles.analysis import Analysis, Collected, collect
 from imaging.roles.cores import cores
 from imaging.roles.machine_memory import MOST_MB, of_a_worker
@@ -91,7 +90,7 @@ def _analyse(asked: Asked, settings: Settings, at: datetime, memory_mb: float) -
     catalogue = load_models(settings.model_folders, settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    language, disbelieved = cast("Language", settings.language), frozenset(settings.ignore_patient_orientation)
+    language, disbelieved = settings.language, frozenset(settings.ignore_patient_orientation)
     with Confined(catalogue.models, threads=cores(), memory_mb=memory_mb) as confined:
         analysis = Analysis(catalogue, confined, at, asked.output, language, disbelieved, settings.site_words)
         results = _answers(analysis, collected, asked.output)

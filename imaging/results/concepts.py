@@ -9,7 +9,9 @@ from typing import Final
 
 from imaging.domain.codes import PRIVATE_SCHEME, Code
 from imaging.domain.findings import TriageClass
+from imaging.domain.languages import Language
 from imaging.domain.reasons import REASONS
+from imaging.results import sentences
 
 
 def _dcm(value: str, meaning: str) -> Code:
@@ -18,6 +20,10 @@ def _dcm(value: str, meaning: str) -> Code:
 
 def _own(value: str, meaning: str) -> Code:
     return Code(PRIVATE_SCHEME, value, meaning)
+
+
+def _own_in_words(value: str, meanings: Mapping[Language, str]) -> Mapping[Language, Code]:
+    return {language: _own(value, meaning) for language, meaning in meanings.items()}
 
 
 IMAGING_MEASUREMENT_REPORT: Final = _dcm("126000", "Imaging Measurement Report")
@@ -60,22 +66,10 @@ NOTICE: Final = _own("notice", "Notice")
 IN_PART: Final = _own("in-part", "Analysed in part")
 FAILED: Final = _own("failed", "Processing failed")
 
-NOT_A_DIAGNOSIS: Final[Mapping[str, Code]] = {
-    "en": _own("not-a-diagnosis", "AI result: not a diagnosis, not a medical device"),
-    "vi": _own("not-a-diagnosis", "Kết quả AI: không phải chẩn đoán, không phải thiết bị y tế"),
-    "fr": _own("not-a-diagnosis", "Résultat d'IA : ni diagnostic ni dispositif médical"),
-}
-NEAR_CHANCE: Final[Mapping[str, Code]] = {
-    "en": _own("near-chance", "Near chance on the data that the model was measured on"),
-    "vi": _own("near-chance", "Gần như ngẫu nhiên trên dữ liệu đã dùng để đo mô hình"),
-    "fr": _own("near-chance", "Proche du hasard sur les données où le modèle fut mesuré"),
-}
-UNPROVEN: Final[Mapping[str, Code]] = {
-    "en": _own("unproven", "Unproven model: no known case has come out as expected here"),
-    "vi": _own("unproven", "Mô hình chưa kiểm chứng: chưa có ca mẫu nào ra đúng kết quả"),
-    "fr": _own("unproven", "Modèle non éprouvé : aucun cas connu n'a donné son résultat"),
-}
-"""Notices of a finding, in the words of each language."""
+NOT_A_DIAGNOSIS: Final = _own_in_words("not-a-diagnosis", sentences.NOT_A_DIAGNOSIS)
+NEAR_CHANCE: Final = _own_in_words("near-chance", sentences.NEAR_CHANCE)
+UNPROVEN: Final = _own_in_words("unproven", sentences.UNPROVEN)
+"""Notices: the code is one, its meaning is in the words of each language."""
 
 PRESENT: Final = Code("SCT", "52101004", "Present")
 ABSENT: Final = Code("SCT", "272519000", "Absent")
@@ -94,7 +88,7 @@ PRIORITIES: Final[Mapping[TriageClass, Code]] = {
     TriageClass.NONE: Code("RADLEX", "RID50261", "Non-actionable"),
 }
 
-LANGUAGES: Final[Mapping[str, Code]] = {
+LANGUAGES: Final[Mapping[Language, Code]] = {
     "en": Code("RFC5646", "en", "English"),
     "vi": Code("RFC5646", "vi", "Vietnamese"),
     "fr": Code("RFC5646", "fr", "French"),

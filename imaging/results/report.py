@@ -6,15 +6,14 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 from imaging import __version__
 from imaging.domain.card import Card
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.header import Header
+from imaging.domain.languages import Language
 from imaging.domain.uids import is_usable
-
-Language = Literal["en", "vi", "fr"]
 
 
 class CannotReport(Exception):

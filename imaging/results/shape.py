@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from imaging.domain.card import Card
 from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, ImageRef
+from imaging.domain.languages import Language
 from imaging.domain.uids import is_usable
 from imaging.results import concepts
 from imaging.results.identity import line, readable
@@ -54,7 +55,7 @@ class Shape:
     algorithm: Algorithm
     is_analysed: bool
     is_in_part: bool
-    language: str
+    language: Language
     modality: str
     images: tuple[int, ...]
     groups: tuple[GroupShape, ...]

@@ -13,6 +13,7 @@ from imaging.domain.card import Card
 from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State, StudyResults
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header
+from imaging.domain.languages import Language
 from imaging.domain.own import is_ours
 from imaging.domain.patient import Seen, Words, are_together, newest
 from imaging.domain.reasons import Reason
@@ -23,7 +24,7 @@ from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import files_under, is_part_10, split_part_10
 from imaging.models.catalogue import Catalogue
 from imaging.results.registry import build
-from imaging.results.report import CannotReport, Language, Report
+from imaging.results.report import CannotReport, Report
 from imaging.roles.comparing import distinct
 
 

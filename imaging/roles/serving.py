@@ -12,12 +12,12 @@ from imaging.confined.analyser import ConfinedAnalyser
 from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import Told, fingerprint
+from imaging.domain.languages import Language
 from imaging.ledger import views, workers
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue
 from imaging.models.cautions import warnings
 from imaging.models.copies import Copies
-from imaging.results.report import Language
 from imaging.roles.analysis import rehearse, rehearse_report
 from imaging.roles.child import LOOK_S
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from imaging.domain.languages import Language
 from imaging.domain.ports import advice
 from imaging.ledger import migrate, wakeups
 from imaging.ledger.store import Ledger
@@ -30,7 +31,7 @@ class WebConfig:
     host: str
     port: int
     viewer_url: str
-    language: str
+    language: Language
     disk_reserve_bytes: int
     longest_wait_s: float
     hosts: Sequence[str]

@@ -20,6 +20,7 @@ from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
+from imaging.domain.languages import Language
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.ledger import jobs, leasing, migrate, wakeups
@@ -30,7 +31,7 @@ from imaging.memory import give_back_memory, memory_limit
 from imaging.models.catalogue import load_models
 from imaging.models.copies import Copies
 from imaging.results.registry import build
-from imaging.results.report import CannotReport, Language, Report
+from imaging.results.report import CannotReport, Report
 from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
 from imaging.roles.child import Life
 from imaging.roles.comparing import Comparing

@@ -21,9 +21,9 @@ from babel.units import format_unit
 from imaging.domain.alarms import Kind
 from imaging.domain.findings import State, TriageClass
 from imaging.domain.folding import fold
+from imaging.domain.languages import LANGUAGES
 from imaging.domain.reasons import REASONS
 from imaging.domain.worklist import PageState
-from imaging.web.settings import LANGUAGES
 
 CATALOGUES: Final = Path(__file__).parent / "catalogues"
 LOCALES: Final[Mapping[str, str]] = {"vi": "vi_VN", "fr": "fr_FR", "en": "en"}
@@ -122,7 +122,7 @@ def _unit(locale: Locale, n: int, unit: str) -> str:
 
 def load_languages(folder: Path = CATALOGUES) -> Mapping[str, Language]:
     """All languages. Raises CatalogueError, naming every fault at once, where one lacks what another says."""
-    languages = {tag: load(tag, folder) for tag in LANGUAGES}
+    languages: dict[str, Language] = {tag: load(tag, folder) for tag in LANGUAGES}
     faults = [fault for language in languages.values() for fault in faults_of(language, languages["en"])]
     if faults:
         raise CatalogueError("; ".join(faults))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from imaging.domain.languages import LANGUAGES, Language
+
 VIEWER_PLACEHOLDERS: Final = frozenset({"study_uid", "accession_number", "patient_id"})
 SCRIPT_SCHEMES: Final = frozenset({"", "javascript", "data", "vbscript", "blob", "file"})
-LANGUAGES: Final = ("vi", "fr", "en")
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 """The names of loopback, as a Host header has them."""
 
@@ -24,7 +25,7 @@ class WebSettings:
     """
 
     viewer_url: str = ""
-    language: str = "vi"
+    language: Language = "vi"
     heartbeat_s: float = 3.0
     stale_after_s: float = 10.0
     hosts: frozenset[str] = frozenset(LOOPBACK)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from films import a_film
 from peers import eventually
 
 from benchmarks.demo import as_table
@@ -48,12 +49,12 @@ def test_each_drawn_study_is_answered_once_and_told_beside_its_truth() -> None:
 
 
 def test_a_folder_of_files_is_sent_in_place_of_drawn_studies_and_ctrl_c_leaves_nothing_behind(
-    shared: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     data, scratch, said = tmp_path / "data", tmp_path / "scratch", tmp_path / "said"
     data.mkdir()
     scratch.mkdir()
-    (data / "film.dcm").write_bytes((shared / "cxr" / "dicom" / "dx01.dcm").read_bytes())
+    (data / "film.dcm").write_bytes(a_film(2, "demo")[1])
     (data / "notes.txt").write_text("no DICOM")
     with said.open("w") as lines, (tmp_path / "progress").open("w") as progress:
         command = [*DEMO, "--json", "--data", str(data)]

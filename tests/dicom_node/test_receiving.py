@@ -5,11 +5,12 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from films import a_film
+from films import a_film, encoded
 from peers import Node, eventually, imaging, imaging_json
 from raw_store import COMMAND_FIELD, CT, DATA_SET_TYPE, MESSAGE_ID, PRIORITY, RawAssociation, command
 from small_models import write_models
@@ -18,9 +19,10 @@ from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.worklist import Asked, Row
 from imaging.encoding.headers import read_header
-from imaging.encoding.part10 import split_part_10
+from imaging.encoding.part10 import StoreRequest, split_part_10
 from imaging.ledger.store import Ledger
 from imaging.ledger.views import LedgerWorklist
+from imaging.phantoms.study import head_study
 
 Send = Callable[[str, int, bytes], str]
 KEPT = "0000"
@@ -96,6 +98,13 @@ def sent(node: Node, send: Send, shared: Path, before: Row) -> list[Sent]:
 
     with ThreadPoolExecutor(4) as senders:
         return [each for group in senders.map(send_group, groups) for each in group]
+
+
+@pytest.fixture(scope="module")
+def control() -> StoreRequest:
+    """A drawn slice of a head with nothing wrong in it."""
+    image = head_study(1, bleed=False, now=datetime.now(UTC), run="receiving", slices=1, size=64).instances[0]
+    return split_part_10(encoded(image))
 
 
 def rows(node: Node) -> list[Row]:
@@ -175,9 +184,8 @@ UIDS = {
 @pytest.mark.parametrize("name", UIDS)
 @pytest.mark.parametrize("which", ["class", "instance", "both"])
 def test_a_request_whose_uids_are_none_is_answered_and_the_association_goes_on(
-    node: Node, shared: Path, name: str, which: str
+    node: Node, control: StoreRequest, name: str, which: str
 ) -> None:
-    control = split_part_10((shared / "malformed" / "control" / "c01_ct.dcm").read_bytes())
     right = CT, control.sop_instance_uid.encode()
     uid = UIDS[name]
     wrong = (uid if which != "instance" else right[0], uid if which != "class" else right[1])
@@ -198,8 +206,7 @@ def test_a_request_without_a_data_set_is_answered(node: Node, uid: bytes | None,
 
 
 @pytest.mark.parametrize("priority", [None, 3, 0xFFFF])
-def test_a_request_with_an_unknown_priority_is_kept(node: Node, shared: Path, priority: int | None) -> None:
-    control = split_part_10((shared / "malformed" / "control" / "c01_ct.dcm").read_bytes())
+def test_a_request_with_an_unknown_priority_is_kept(node: Node, control: StoreRequest, priority: int | None) -> None:
     with RawAssociation(node.dicom_port) as association:
         asked = command(CT, control.sop_instance_uid.encode(), priority=priority)
         assert association.store(asked, bytes(control.data)) == 0x0000
@@ -217,8 +224,7 @@ ODD: dict[str, dict[int, bytes | None]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_request_with_an_odd_command_is_answered(node: Node, shared: Path, name: str) -> None:
-    control = split_part_10((shared / "malformed" / "control" / "c01_ct.dcm").read_bytes())
+def test_a_request_with_an_odd_command_is_answered(node: Node, control: StoreRequest, name: str) -> None:
     said = command(CT, control.sop_instance_uid.encode()) | ODD[name]
     with RawAssociation(node.dicom_port) as association:
         odd = {tag: value for tag, value in said.items() if value is not None}
@@ -235,8 +241,9 @@ UNREADABLE: dict[str, dict[int, bytes | None]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_command_that_cannot_be_read_ends_its_own_association_alone(node: Node, shared: Path, name: str) -> None:
-    control = split_part_10((shared / "malformed" / "control" / "c01_ct.dcm").read_bytes())
+def test_a_command_that_cannot_be_read_ends_its_own_association_alone(
+    node: Node, control: StoreRequest, name: str
+) -> None:
     right = command(CT, control.sop_instance_uid.encode())
     said = {tag: value for tag, value in (right | UNREADABLE[name]).items() if value is not None}
     with RawAssociation(node.dicom_port) as other:

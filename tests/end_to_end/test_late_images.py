@@ -3,7 +3,7 @@
 import json
 import subprocess
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ def send_back(pacs: Orthanc, node: Node, instances: list[str]) -> dict[str, Any]
 
 
 def test_a_late_slice_makes_a_successor_and_the_whole_study_sent_back_makes_nothing(
-    serve: Callable[..., Node], pacs: Orthanc, shared: Path, tmp_path: Path
+    serve: Callable[..., Node], pacs: Orthanc, head_ct: Sequence[Path], tmp_path: Path
 ) -> None:
     node = serve("--deliver-to", f"PACS={pacs.address}", "--models", str(write_models(tmp_path / "models")), *SHORT)
-    slices = sorted((shared / "ct" / "ge_head_human").glob("*.dcm"))
-    late = slices.pop(len(slices) // 2)
+    slices = list(head_ct)
+    late = slices.pop()
 
     dcmsend(node.dicom_port, slices)
     (first,) = wait_for_reports(pacs, 1)

@@ -1,5 +1,8 @@
+from typing import cast
+
 import pytest
 
+from imaging.domain.languages import Language
 from imaging.web.settings import WebSettings
 
 
@@ -20,6 +23,6 @@ def test_a_viewer_address_that_would_run_as_script_or_is_none_is_refused(viewer_
 
 def test_all_faults_come_in_one_answer_with_their_keys() -> None:
     with pytest.raises(ValueError) as told:
-        WebSettings(viewer_url="https://v/{name}", language="de")
+        WebSettings(viewer_url="https://v/{name}", language=cast("Language", "de"))
     for key in ("has {name}", "language 'de'"):
         assert key in str(told.value)

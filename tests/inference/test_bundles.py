@@ -77,6 +77,7 @@ def monais_own(bundle: Path, series: Path | Sequence[Path], balanced: Sequence[f
 def ours(card: Card, sources: Sequence[Source]) -> dict[int, Mask]:
     """By channel, the masks that are measured, (column, row, slice)."""
     analyser = Analyser(card, threads=2)
+    analyser.warm()
     prepared = analyser.prepare(sources)
     (item,) = prepared.items
     assert isinstance(item, StackItem)

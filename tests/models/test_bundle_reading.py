@@ -1,6 +1,7 @@
 """Bundles are read as data: what can be run becomes what a card has, all else is refused by name, and nothing runs."""
 
 import io
+import json
 import pickle
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path,
 
 
 def test_a_bundle_in_yaml_is_read_alike(tmp_path: Path) -> None:
+    need_monai()
+    import yaml
+
+    said, _ = read(tmp_path, "spleen_ct_segmentation")
+    config = tmp_path / "again" / "spleen_ct_segmentation" / "configs" / "inference.json"
+    published("spleen_ct_segmentation", tmp_path / "again")
+    config.with_suffix(".yaml").write_text(yaml.safe_dump(json.loads(config.read_text())))
+    config.unlink()
+    faults = Faults(tmp_path / "card.toml")
+    again = read_bundle(Table({"folder": "spleen_ct_segmentation"}, "engine", faults), tmp_path / "again")
+    assert said is not None
+    assert again is not None
+    assert (again.steps, again.window, again.network) == (said.steps, said.window, said.network)
+
+
+def test_a_bundle_whose_network_was_searched_for_is_refused_by_what_it_needs(tmp_path: Path) -> None:
     need_monai()
     bundle, (fault,) = read(tmp_path, "pancreas_ct_dints_segmentation")
     assert bundle is None

@@ -31,10 +31,14 @@ TO_DEVICE: Final = re.compile(r"\$\s*(@[\w:#]+)\.to\(\s*(?:@[\w:#]+|'cpu'|\"cpu\
 
 
 class Refused(Exception):
-    """What cannot be read: `place`, as in `preprocessing.transforms[3].keys`, `value`, `rule` and the rule's `name`."""
+    """What cannot be read: `place`, as in `preprocessing.transforms[3].keys`, `value`, `rule` and the rule's `name`.
+
+    Of lists and tables no more is told than that they are such: in YAML a few lines hold one of any size.
+    """
 
     def __init__(self, place: str, value: object, rule: str, name: str) -> None:
-        self.place, self.value, self.rule, self.name = place, value, rule, name
+        self.value = value if _is_single(value) else type(value).__name__
+        self.place, self.rule, self.name = place, rule, name
         super().__init__(f"{place}: {rule}")
 
 
@@ -165,7 +169,7 @@ class Config:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OF_NUMBERS:
                 return _bounded(_OF_NUMBERS[type(op)](_number(worth(left)), _number(worth(right))))
             case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARED:
-                return _COMPARED[type(op)](worth(left), worth(right))
+                return _COMPARED[type(op)](_single(worth(left)), _single(worth(right)))
             case ast.BoolOp(op=ast.And(), values=parts):
                 return all(worth(each) for each in parts)
             case ast.BoolOp(op=ast.Or(), values=parts):
@@ -205,6 +209,16 @@ _COMPARED: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
 def _bounded(value: Any) -> Any:
     if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
         raise OverflowError
+    return value
+
+
+def _is_single(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _single(value: Any) -> Any:
+    if not _is_single(value):
+        raise TypeError("no text or number")
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from imaging.domain.card import Network, Window
 from imaging.domain.tables import Faults, Table
-from imaging.models.bundle_config import Config, Node, Refused
+from imaging.models.bundle_config import LONGEST, Config, Node, Refused
 from imaging.preparation.orient import COLUMN_FIRST
 
 Said = dict[str, Any]
@@ -331,7 +331,11 @@ def outputs(config: Config, faults: Faults) -> Outputs:
 def _merge(node: Node, made: Outputs) -> None:
     said = node.value.get("func")
     try:
-        is_known = isinstance(said, str) and ast.dump(ast.parse(said.removeprefix("$").strip())) == _MERGE
+        is_known = (
+            isinstance(said, str)
+            and len(said) <= LONGEST
+            and ast.dump(ast.parse(said.removeprefix("$").strip())) == _MERGE
+        )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         is_known = False
     if not is_known or made.pick != "threshold":

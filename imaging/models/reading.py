@@ -7,7 +7,7 @@ Unknown keys are faults: a key with a typing error must not silently leave a gat
 import re
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from imaging.domain.card import Card, Engine, FindingSpec, Golden, Step, Window, covering
@@ -146,8 +146,7 @@ def _bundle_engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bun
         try:
             hold_weights(path)
         except (NotWeights, OSError) as error:
-            name = PurePosixPath(bundle.weights).name if bundle is not None else ""
-            table.fault("folder", name, str(error), "weights-refused")
+            table.fault("file", bundle.weights if bundle is not None else "", str(error), "weights-refused")
     made = Engine(
         kind="torch",
         file=bundle.weights if bundle is not None else "",

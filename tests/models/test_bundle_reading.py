@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,32 @@ def test_a_bundle_whose_network_was_searched_for_is_refused_by_what_it_needs(tmp
     bundle, (fault,) = read(tmp_path, "pancreas_ct_dints_segmentation")
     assert bundle is None
     assert "dints_space._target_ = 'monai.networks.nets.TopologyInstance': must be plain values" in fault
+
+
+@pytest.mark.parametrize("use", ["channels: *j", "channels: $@a == @b", "dropout: $len(@a) + @a", "norm: $-@a"])
+@pytest.mark.timeout(20)
+def test_a_few_lines_of_yaml_that_hold_a_thousand_million_values_are_refused_at_once(tmp_path: Path, use: str) -> None:
+    need_monai()
+    published("spleen_ct_segmentation", tmp_path)
+    config = tmp_path / "spleen_ct_segmentation" / "configs" / "inference.json"
+    config.unlink()
+
+    def bomb(letters: str) -> str:
+        lines = [f"{letters[0]}: &{letters[0]} [x, x, x, x, x, x, x, x, x]"]
+        pairs = pairwise(letters)
+        lines += [f"{each}: &{each} [{', '.join([f'*{before}'] * 9)}]" for before, each in pairs]
+        return "\n".join(lines)
+
+    first, second = bomb("pqrstuvwxj"), bomb("klmnoyzABC")
+    text = (
+        f"{first}\n{second}\na: *j\nb: *C\nnetwork:\n  _target_: UNet\n  spatial_dims: 3\n  in_channels: 1\n  {use}\n"
+    )
+    config.with_suffix(".yaml").write_text(text)
+    faults = Faults(tmp_path / "card.toml")
+    assert read_bundle(Table({"folder": "spleen_ct_segmentation"}, "engine", faults), tmp_path) is None
+    (fault,) = faults.lines
+    assert "network." in fault
+    assert len(fault) < 1000
 
 
 def of_network(key: str, value: object) -> Edit:

@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import Card
+from imaging.domain.card import Card, Input
 from imaging.domain.coverage import Coverage
 from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, ImageRef, State, seen_in_part
 from imaging.domain.fitting import hold_study, in_scope, nothing_used, verdicts_of
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.triage import fired
@@ -109,9 +110,15 @@ class Analyser:
         return read(self.card, images, said, self._threads)
 
     def prepare_chosen(self, sources: Sequence[Source]) -> Prepared:
-        """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable."""
-        all_in = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
-        return read(self.card, sources, {each.role: all_in for each in self.card.inputs}, self._threads)
+        """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable.
+
+        Where the card has several inputs, each plays the role that its series' description names.
+        """
+        headers, inputs = [each.header for each in sources], self.card.inputs
+        said = {
+            each.role: {one.sop_instance_uid: _chosen(each, one, len(inputs)) for one in headers} for each in inputs
+        }
+        return read(self.card, sources, said, self._threads)
 
     @property
     def together(self) -> int:
@@ -196,3 +203,9 @@ class Analyser:
             role: np.zeros((count, *(known or (_ANY_SIDE,) * self.card.input(role).axes)), np.float32)
             for role in self.card.engine.inputs
         }
+
+
+def _chosen(card_input: Input, header: Header, count: int) -> Verdict:
+    """What a chosen image is to one of so many inputs."""
+    is_its = count == 1 or header.series_description == card_input.role
+    return Verdict(Scope.IN) if is_its else Verdict(Scope.OUT, Reason("sequence"))

@@ -2,6 +2,7 @@
 its rules can be fulfilled must not come out by a study that is never flagged.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -17,6 +18,8 @@ from imaging.preparation.registry import STEPS
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
 
+ROLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""Of several: golden cases have a folder for each."""
 SLICES: Final = frozenset({"CT", "MR", "PT"})
 """Modalities whose images are slices: of a place, with values of their own, and no films."""
 NEVER_HAVE: Final[Mapping[str, frozenset[str]]] = {
@@ -59,6 +62,8 @@ def contradictions(card: Card) -> Iterator[Fault]:
 def _roles_hold(card: Card) -> Iterator[Fault]:
     """Of several inputs, an image may suit but one: nobody says otherwise which of them it is."""
     for at, each in enumerate(card.inputs):
+        if len(card.inputs) > 1 and not ROLE.fullmatch(each.role):
+            yield f"input[{at}].role", each.role, f"of several inputs, must match {ROLE.pattern}", "role-form"
         for before in card.inputs[:at]:
             if each.role == before.role:
                 yield f"input[{at}].role", each.role, "another input has it", "role-repeated"

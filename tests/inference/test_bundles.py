@@ -13,12 +13,14 @@ from pydicom import dcmread
 
 from imaging.domain.card import Card, SegmentSpec
 from imaging.domain.faults import Told
-from imaging.domain.findings import State
+from imaging.domain.findings import Answer, State
 from imaging.domain.measures import VOLUME
 from imaging.domain.source import Source
+from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.decoders.segment import segment_of
 from imaging.inference.decoders.values import values_of
+from imaging.inference.golden_case import write_case
 from imaging.inference.prepared import StackItem
 from imaging.inference.running import through
 from imaging.models.reading import read_card
@@ -260,6 +262,16 @@ def test_four_series_give_monais_own_answer(tmp_path: Path) -> None:
     assert min(alike) >= 0.99, alike
     answer = Analyser(read).analyse([each for each in sources if each.path.parent.name != "flair"])
     assert answer.why == "input-missing: flair"
+
+    def analyse(sources: Sequence[Source], *, is_chosen: bool = False) -> Answer:
+        analyser = Analyser(read, threads=2)
+        prepared = analyser.prepared(sources, is_chosen=is_chosen)
+        return prepared if isinstance(prepared, Answer) else analyser.run([prepared])[0]
+
+    case = write_case(read, [source_of(each.path) for each in sources], analyse)
+    assert {each.parent.name for each in case.images} == set(BRATS)
+    assert len(case.images) == len(sources)
+    assert golden.check(read_card(card.parent), threads=2).faults == ()
 
 
 def test_weights_as_safetensors_give_the_same(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from imaging.domain.findings import Answer
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.inference.prepared import Prepared, StackItem
+from imaging.models.rules import contradictions
 
 T2: dict[str, Any] = {"EchoTime": 100, "RepetitionTime": 5000, "ScanningSequence": "SE", "SeriesDescription": "T2"}
 FLAIR: dict[str, Any] = {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500, "SeriesDescription": "FLAIR"}
@@ -67,6 +68,24 @@ def test_the_second_series_lies_on_the_grid_of_the_first_where_it_lies_in_the_pa
     assert np.abs(flair - t2)[inside].max() <= 2.0  # of values rounded to whole numbers
     assert (made.coverage.used, made.coverage.missing) == (23, {})
     assert len(made.images) == 23
+
+
+@pytest.mark.parametrize(
+    ("roles", "weightings", "fault"),
+    [
+        (("t2", "t2"), ("t2", "flair"), "role-repeated"),
+        (("a", "b"), ("t2", "t2"), "input-ambiguous"),
+        (("a", "b"), ("t2", ""), "input-ambiguous"),
+        (("a", "../b"), ("t2", "flair"), "role-form"),
+    ],
+)
+def test_series_that_nothing_tells_apart_are_faults_of_the_card(
+    tmp_path: Path, roles: tuple[str, str], weightings: tuple[str, str], fault: str
+) -> None:
+    inputs = tuple(VolumeInput(*each) for each in zip(roles, (("MR",), ("MR",)), strict=True))
+    told = tuple(replace(each, weighting=said) for each, said in zip(inputs, weightings, strict=True))
+    card = replace(card_of(tmp_path / "model"), inputs=told, findings=())
+    assert [name for *_, name in contradictions(card)] == [fault]
 
 
 def test_a_series_that_is_absent_is_named_by_its_role(tmp_path: Path) -> None:

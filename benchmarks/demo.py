@@ -29,7 +29,7 @@ from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import most_urgent
 from imaging.domain.retry import Accepted
-from imaging.ledger import views
+from imaging.ledger import stories
 from imaging.ledger.store import Ledger
 from imaging.models.folders import folder_faults
 from imaging.roles.analysis import collect
@@ -177,16 +177,16 @@ def _send(plan: Planned, node: Node) -> Sent:
 
 def _wait(sent: Sequence[Sent], pacs: Pacs, ledger: Ledger) -> dict[str, Any]:
     """Each study's story once its answers are there, or as far as it came within `ANSWER_S` seconds."""
-    until, stories = time.monotonic() + ANSWER_S, dict.fromkeys((each.plan.study_uid for each in sent), _NO_STORY)
+    until, told = time.monotonic() + ANSWER_S, dict.fromkeys((each.plan.study_uid for each in sent), _NO_STORY)
     while time.monotonic() < until:
-        for uid, story in stories.items():
+        for uid, story in told.items():
             if not _is_answered(story):
-                stories[uid] = next(iter(views.story(ledger, uid)), _NO_STORY)
-        left = [uid for uid, story in stories.items() if not _is_answered(story)]
+                told[uid] = next(iter(stories.named(ledger, uid)), _NO_STORY)
+        left = [uid for uid, story in told.items() if not _is_answered(story)]
         if not left:
             break
         pacs.wait(lambda: False, _LOOK_S)
-    return stories
+    return told
 
 
 _NO_STORY: Final[dict[str, Any]] = {"state": "unknown", "results": [], "deliveries": [], "reason": None}

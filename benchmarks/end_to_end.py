@@ -42,7 +42,7 @@ from benchmarks.sending import MODES, Sent, send_all
 from imaging.cli.asking import Asked, Parser, Wrong, add_json, amount, checked, refuse, table
 from imaging.domain.card import Card, Lane
 from imaging.domain.peers import Address
-from imaging.ledger import views
+from imaging.ledger import stories
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.folders import folder_faults, shipped_folder
@@ -267,7 +267,7 @@ def _stages(answered: Sequence[tuple[Sent, float]], ledger: Ledger) -> dict[str,
     """Mean milliseconds of each stage, in order."""
     total: Counter[str] = Counter()
     for sent, arrived in answered:
-        (story,) = views.story(ledger, sent.study_instance_uid)
+        (story,) = stories.named(ledger, sent.study_instance_uid)
         total.update(stages_of(story, sent.acknowledged, arrived))
     return {stage: round(spent / len(answered), 1) for stage, spent in total.items()}
 

@@ -32,7 +32,11 @@ def isolated(module: str, *arguments: str) -> list[str]:
 def _call(module: str, arguments: list[str]) -> int:
     import importlib
 
-    status: int = importlib.import_module(module).main(arguments)
+    from imaging.memory import importing
+
+    with importing():
+        called = importlib.import_module(module)
+    status: int = called.main(arguments)
     return status
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from imaging.domain.settling import Patience
-from imaging.ledger import copies, deliveries, jobs, migrate, retention, views, workers
+from imaging.ledger import copies, deliveries, jobs, migrate, registry, retention, workers
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
@@ -195,10 +195,13 @@ class _Supervisor:
             copies.give_back(self._ledger, held)
 
     def _sweep(self, ledger: Ledger) -> None:
-        """Removes files of results that a crash left without a row, where nobody writes any just now."""
+        """Removes files that a crash left without a row: what was purged, and results where nobody writes any."""
+        spool = FolderSpool(self._home / "spool")
+        if purged := retention.sweep(ledger, spool.remove):
+            log.info("purged_files_removed count=%d", purged)
         others = running_roles(self._home) - {child.role for child in self._children}
         if not others & {"worker", "deliver"}:
-            removed = FolderSpool(self._home / "spool").sweep(retention.result_keys(ledger))
+            removed = spool.sweep(retention.result_keys(ledger))
             if removed:
                 log.info("results_without_a_row_removed count=%d", removed)
 
@@ -221,7 +224,7 @@ class _Supervisor:
         """What earlier settings had of our roles: a worker too many, a destination that is named no more."""
         names = [child.name for child in self._children]
         roles = {child.role for child in self._children}
-        views.keep_roles(self._ledger, roles, names)
+        registry.keep_roles(self._ledger, roles, names)
         if "deliver" in roles:
             deliveries.keep_peers(self._ledger, self._destinations)
 
@@ -293,7 +296,7 @@ class _Supervisor:
         child.facts = dict(facts)
         if "port" in facts:
             child.config["port"] = facts["port"]  # a restarted one keeps the port that it was given
-        self._tell(partial(views.note_role, name=child.name, state="up"))
+        self._tell(partial(registry.note_role, name=child.name, state="up"))
         if not self._announced and all(each.is_ready for each in self._children):
             self._announced = True
             said = {key: value for each in self._children for key, value in each.facts.items() if key != "port"}
@@ -325,7 +328,7 @@ class _Supervisor:
             raise CannotServe(f"the role {child.name} does not start: {error}")
         wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
-        self._tell(partial(views.note_role, name=child.name, state=state, error=error))
+        self._tell(partial(registry.note_role, name=child.name, state=state, error=error))
         child.ready_by, child.start_at = None, time.monotonic() + wait
 
     def _drain(self) -> None:
@@ -345,7 +348,7 @@ class _Supervisor:
                 child.process.wait()
         self._tell(lambda _: self._return_claims(have_died=False))
         for child in self._children:
-            self._tell(partial(views.note_role, name=child.name, state="stopped"))
+            self._tell(partial(registry.note_role, name=child.name, state="stopped"))
 
     def _tell(self, note: Callable[[Ledger], object]) -> None:
         """Writes down what became of a child. A full disk must not end the supervisor; leases end of themselves."""

@@ -13,11 +13,12 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience
-from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, receiving, settling, tables, workers
+from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, recording, retention, settling, tables, workers
 from imaging.ledger.deliveries import Delivery
+from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import Job, NewObject
 from imaging.ledger.leasing import Wanted
-from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger.recording import Recorded
 from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
 
@@ -79,7 +80,7 @@ def film(study: str = "1.2.3", number: int = 1, **facts: Any) -> Header:
 def receive(ledger: Ledger, header: Header, digest: str = "", association: int | None = None) -> Recorded:
     """Gives an object its row, as the node does once it is in the spool."""
     receipt = Receipt(header, digest or header.sop_instance_uid, 1000, association, f"key-{digest}", f"apart-{digest}")
-    (done,) = receiving.record(ledger, [receipt], Patience())
+    (done,) = recording.record(ledger, [receipt], Patience())
     assert isinstance(done, Recorded), done
     return done
 
@@ -153,6 +154,13 @@ def answered(ledger: Ledger, study: str = "1.2.3", destinations: Sequence[str] =
 
 def claim(ledger: Ledger, destination: str = "PACS", owner: str = "deliver:PACS:1", limit: int = 16) -> list[Delivery]:
     return deliveries.claim(ledger, destination, owner, limit)[0]
+
+
+def discarded(ledger: Ledger) -> list[str]:
+    """The keys of the files that a purge deletes now."""
+    keys: list[str] = []
+    assert retention.sweep(ledger, keys.append) == len(keys)
+    return keys
 
 
 def rows(ledger: Ledger, table: Table) -> list[Mapping[str, Any]]:

@@ -100,12 +100,13 @@ probability = "max-component-mean"
 
 def write_models(folder: Path) -> Path:
     """A folder to serve by `--models`: `small-film` takes DX and CR, `small-volume` CT and MR."""
-    _write(folder / "small-film", FILM, 1, _film_network(folder / "small-film"))
-    _write(folder / "small-volume", VOLUME, 2, _volume_network(folder / "small-volume"))
+    write_card(folder / "small-film", FILM, 1, _film_network(folder / "small-film"))
+    write_card(folder / "small-volume", VOLUME, 2, _volume_network(folder / "small-volume"))
     return folder
 
 
-def _write(folder: Path, text: str, number: int, sha256: str) -> None:
+def write_card(folder: Path, text: str, number: int, sha256: str) -> None:
+    """Writes the card of a model whose network has that digest: `text` is FILM or VOLUME, or like them."""
     (folder / "card.toml").write_text(CARD.format(name=folder.name, number=number) + text.format(sha256=sha256))
 
 
@@ -116,7 +117,7 @@ def _film_network(folder: Path) -> str:
         helper.make_node("GlobalAveragePool", ["square"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["y"]),
     ]
-    return _save(folder, nodes, [], ["n", 1, 32, 32], ["n", 1])
+    return write_network(folder, nodes, [], ["n", 1, 32, 32], ["n", 1])
 
 
 def _volume_network(folder: Path) -> str:
@@ -126,7 +127,7 @@ def _volume_network(folder: Path) -> str:
         helper.make_node("Neg", ["over"], ["under"]),
         helper.make_node("Concat", ["under", "over"], ["y"], axis=1),
     ]
-    return _save(
+    return write_network(
         folder,
         nodes,
         [numpy_helper.from_array(np.array(0.5, np.float32), "at")],
@@ -135,7 +136,8 @@ def _volume_network(folder: Path) -> str:
     )
 
 
-def _save(folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any]) -> str:
+def write_network(folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any]) -> str:
+    """Writes a network of x of a shape to y of another. Returns its digest."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)]
     graph = helper.make_graph(nodes, "small", inputs, outputs, weights)
@@ -165,6 +167,6 @@ def write_beside(folder: Path, bias: float = -3.0, location: str = "model.bin") 
         each.data_location = TensorProto.EXTERNAL
         for key, value in (("location", location), ("offset", str(4 * at)), ("length", "4")):
             each.external_data.add(key=key, value=value)
-    sha256 = _save(folder, nodes, weights, ["n", 1, 32, 32], ["n", 1])
-    (folder / "card.toml").write_text(CARD.format(name=folder.name, number=4) + FILM.format(sha256=sha256))
+    sha256 = write_network(folder, nodes, weights, ["n", 1, 32, 32], ["n", 1])
+    write_card(folder, FILM, 4, sha256)
     return folder

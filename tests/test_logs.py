@@ -144,6 +144,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     write_failing_model(write_models(folder / "models"))
     taking, refusing, full = Peer(0x0000), Peer(0xC123), Peer(0xA700)
     options = [f"--models={folder / 'models'}", f"--deliver-to=DOWN=DOWN@127.0.0.1:{free_port()}"]
+    options.append("--revision-interval-s=1")
     for name, peer in (("TAKES", taking), ("REFUSES", refusing), ("FULL", full)):
         options.append(f"--deliver-to={name}={peer.address}")
     node = Node(folder / "home", options)
@@ -206,7 +207,7 @@ def at_rest(node: Node, answered: bool) -> None:
         tried = {each["name"] for each in said["peers"]} >= {"DOWN", "FULL"} and said["dead_letters"]
         return bool(tried and said["deliveries"]["delivered"] >= 5)
 
-    eventually(look, 90, "the end of the work")  # a study that was contradicted has its next revision after 60 s
+    eventually(look, what="the end of the work")
 
 
 def ask_pages(node: Node) -> None:

@@ -130,7 +130,7 @@ def test_what_is_started_isolated_is_this_very_package(tmp_path: Path) -> None:
     assert str(ROOT / "imaging" / "start.py") in command
     copy = tmp_path / "imaging"
     copy.mkdir()
-    for name in ("__init__.py", "start.py"):
+    for name in ("__init__.py", "start.py", "memory.py"):
         (copy / name).write_bytes((ROOT / "imaging" / name).read_bytes())
     (copy / "cli.py").write_text("def main(arguments):\n    print(__file__, *arguments)\n    return 3\n")
     command[command.index(str(ROOT / "imaging" / "start.py"))] = str(copy / "start.py")

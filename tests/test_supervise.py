@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ledger_cases import lease_one, queued, rows
 from peers import Node, eventually
+from small_models import write_models
 
 from imaging import supervise
 from imaging.ledger import migrate, tables
@@ -48,7 +49,7 @@ def test_a_role_that_never_gets_ready_is_ended_and_serve_gives_up_with_words(
 def test_a_role_that_the_machine_cannot_start_again_is_tried_again_and_the_others_go_on(
     serve: Callable[..., Node], tmp_path: Path
 ) -> None:
-    node = serve("--role", "all")
+    node = serve("--role", "all", "--models", str(write_models(tmp_path / "models")))
     before = node.children()
     soft, hard = resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (3, hard))  # no pipe can be made

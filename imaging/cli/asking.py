@@ -11,7 +11,8 @@ from typing import Any, NoReturn, TypeVar
 
 from imaging import settings
 from imaging.ledger import migrate
-from imaging.ledger.store import Ledger, Unusable, is_begun
+from imaging.ledger.store import Ledger, is_begun
+from imaging.ledger.unusable import Unusable
 from imaging.settings import SettingError, Settings, nearest
 
 Asked = argparse.Namespace

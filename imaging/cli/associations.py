@@ -5,13 +5,14 @@ rejected or asked for what cannot be read stands here too. Associations for C-EC
 """
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
 
 from imaging.cli.asking import Asked, Parser, add_home, add_json, ledger_of, table
 from imaging.domain.echoes import Echoes, folded, is_echo
 from imaging.domain.peers import in_words
-from imaging.ledger import views
+from imaging.ledger import associations
 from imaging.ledger.refusals import UNREAD
 from imaging.ledger.store import Ledger
 
@@ -30,9 +31,9 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     is_number = asked.last.isdecimal() and int(asked.last)
     faults = [] if is_number else [f"--last {asked.last!r}: a number from 1 is wanted"]
-    ledger = ledger_of(asked, faults)
-    last = int(asked.last)
-    found, echoes = (views.associations(ledger, last), []) if asked.all else _without_echoes(ledger, last)
+    with closing(ledger_of(asked, faults)) as ledger:
+        last = int(asked.last)
+        found, echoes = (associations.listed(ledger, last), []) if asked.all else _without_echoes(ledger, last)
     if asked.json:
         print(json.dumps({"associations": found, "echoes": [asdict(each) for each in echoes]}, indent=2))
     else:
@@ -46,7 +47,7 @@ def _without_echoes(ledger: Ledger, last: int) -> tuple[list[dict[str, Any]], li
     echoes: list[dict[str, Any]] = []
     before = None
     while len(kept) < last and len(kept) + len(echoes) < _LOOKED_AT:
-        page = views.associations(ledger, _AT_ONCE, before)
+        page = associations.listed(ledger, _AT_ONCE, before)
         for each in page:
             if len(kept) < last:
                 (echoes if is_echo(each) else kept).append(each)

@@ -17,14 +17,15 @@ neither, and `drop` takes the notice away.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
 from imaging.domain.peers import in_words
-from imaging.ledger import apart, conflicts
-from imaging.ledger.apart import EVERY, UNDECIDED
-from imaging.ledger.receiving import SHARED
+from imaging.domain.states import ApartState
+from imaging.ledger import conflicts, undecided
 from imaging.ledger.store import Ledger
+from imaging.ledger.undecided import EVERY, UNDECIDED
 
 _DONE = {
     "use": "in its UID's place; the study is looked at again",
@@ -57,12 +58,12 @@ def run(asked: Asked) -> int:
     ]
     if asked.what in _DONE and not asked.numbers:
         faults.append(f"{asked.what}: say which, by number")
-    ledger = ledger_of(asked, faults)
-    return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
+    with closing(ledger_of(asked, faults)) as ledger:
+        return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
 
 
 def _list(ledger: Ledger, asked: Asked) -> int:
-    listed = apart.listed(ledger, EVERY if asked.all else UNDECIDED)
+    listed = undecided.listed(ledger, EVERY if asked.all else UNDECIDED)
     found = [each | {"received_at": each["received_at"].isoformat()} for each in listed]
     print(json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if asked.json else _table(found))
     return 0
@@ -70,7 +71,7 @@ def _list(ledger: Ledger, asked: Asked) -> int:
 
 def _act(ledger: Ledger, asked: Asked) -> int:
     numbers = [int(each) for each in asked.numbers]
-    notices = {each["id"] for each in apart.listed(ledger) if each["state"] == SHARED}
+    notices = {each["id"] for each in undecided.listed(ledger) if each["state"] == ApartState.SHARED}
     if asked.what == "undo":
         whys = conflicts.undo(ledger, numbers)
     else:

@@ -34,7 +34,8 @@ from imaging.domain.ports import advice
 from imaging.domain.steady import ClockFacts
 from imaging.ledger import migrate
 from imaging.ledger.clock import BUILT
-from imaging.ledger.store import Ledger, Unusable, is_begun
+from imaging.ledger.store import Ledger, is_begun
+from imaging.ledger.unusable import Unusable
 from imaging.models.catalogue import load_models
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR

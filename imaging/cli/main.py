@@ -8,6 +8,7 @@ from typing import Final
 
 from imaging import __version__
 from imaging.cli.asking import Failed, Parser, Wrong
+from imaging.memory import importing
 from imaging.settings import nearest
 
 COMMANDS: Final = {
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = [said[1], "--help"]
     if not said or said[0] not in COMMANDS:
         return _without_command(said)
-    command = importlib.import_module(f"imaging.cli.{said[0]}")
+    with importing():
+        command = importlib.import_module(f"imaging.cli.{said[0]}")
     parser = Parser(prog=f"imaging {said[0]}", description=command.__doc__)
     command.options(parser)
     try:

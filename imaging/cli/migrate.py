@@ -2,7 +2,8 @@
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, settings_of
 from imaging.ledger import migrate
-from imaging.ledger.store import Ledger, Unusable
+from imaging.ledger.store import Ledger
+from imaging.ledger.unusable import Unusable
 
 
 def options(parser: Parser) -> None:

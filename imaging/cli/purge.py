@@ -10,12 +10,19 @@ imaging purge --older-than 30d
 
 import json
 import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, checked, ledger_of, period, settings_of
 from imaging.domain.alarms import alarms_of_clock
 from imaging.ledger import retention
 from imaging.ledger.health import clock_facts
+from imaging.ledger.store import Ledger
 from imaging.spool import FolderSpool
+
+_AT_ONCE: Final = 100
+"""Studies whose files are deleted together, after their rows."""
 
 
 def options(parser: Parser) -> None:
@@ -38,14 +45,22 @@ def run(asked: Asked) -> int:
     spool = FolderSpool(settings_of(asked).home / "spool")
     before = ledger.clock.now() - age
     studies = retention.removable(ledger, before)
-    removed = 0
-    for number, study in enumerate([] if asked.dry_run else studies, 1):
-        print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
-        removed += retention.remove(ledger, study, before, spool.remove)
-    if not asked.dry_run:
-        retention.remove_strays(ledger, before, spool.remove)
-        retention.remove_associations(ledger, before)
-        retention.remove_patients(ledger)
+    removed = 0 if asked.dry_run else _remove(ledger, spool, studies, before)
     said = {"removable": len(studies), "removed": removed}
     print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
     return 0
+
+
+def _remove(ledger: Ledger, spool: FolderSpool, studies: Sequence[int], before: datetime) -> int:
+    """Removes rows, then files, also those that an earlier purge left which was ended in between; says how many."""
+    removed = 0
+    for number, study in enumerate(studies, 1):
+        print(f"\r{number} of {len(studies)}", end="", file=sys.stderr)
+        removed += retention.remove(ledger, study, before)
+        if number % _AT_ONCE == 0:
+            retention.sweep(ledger, spool.remove)
+    retention.remove_strays(ledger, before)
+    retention.sweep(ledger, spool.remove)
+    retention.remove_associations(ledger, before)
+    retention.remove_patients(ledger)
+    return removed

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
-from imaging.ledger import deliveries, jobs, replays, views
+from imaging.ledger import deliveries, jobs, registry, replays, stories
 from imaging.ledger.store import Ledger
 from imaging.roles.locks import running_roles
 
@@ -82,10 +82,10 @@ def _contradictions(asked: Asked) -> list[str]:
 
 
 def _replay_study(ledger: Ledger, asked: Asked, done: _Done) -> None:
-    stories = views.story(ledger, asked.study)
-    if not stories:
+    found = stories.named(ledger, asked.study)
+    if not found:
         raise Wrong(f"no study has the Study Instance UID or accession number {asked.study!r}")
-    uids = [each["study_uid"] for each in stories]
+    uids = [each["study_uid"] for each in found]
     done.jobs = jobs.replay(ledger, uids)
     done.studies = replays.mark_studies(ledger, uids)
     if done.studies:
@@ -93,7 +93,7 @@ def _replay_study(ledger: Ledger, asked: Asked, done: _Done) -> None:
 
 
 def _replay_model(ledger: Ledger, asked: Asked, since: datetime | None, done: _Done) -> None:
-    known = replays.models(ledger)
+    known = registry.models(ledger)
     if known and asked.model not in known and _is_served(asked):
         raise Wrong(f"no model that is served is called {asked.model}; there are: {', '.join(known)}")
     if why := known.get(asked.model):

@@ -10,7 +10,7 @@ folder under --home; a home that exists is used as it is.
 import sys
 
 from imaging.cli.asking import Asked, Failed, Parser, add_settings, settings_of
-from imaging.ledger.store import Unusable
+from imaging.ledger.unusable import Unusable
 from imaging.roles.child import quiet_logging
 from imaging.supervise import CannotServe
 from imaging.supervise import serve as supervise

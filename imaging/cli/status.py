@@ -7,15 +7,16 @@ imaging status --row study=12           by a row number that a log prints
 """
 
 import json
+from contextlib import closing
 from typing import Any
 
 from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.peers import in_words
 from imaging.domain.room import Room
-from imaging.ledger import views
+from imaging.ledger import status, stories
 from imaging.ledger.store import is_begun
-from imaging.ledger.views import NUMBERED
+from imaging.ledger.stories import NUMBERED
 from imaging.roles.health import health_of
 from imaging.roles.locks import running_roles
 from imaging.settings import Settings
@@ -40,13 +41,13 @@ def run(asked: Asked) -> int:
     found = settings_of(asked, faults)
     if not is_begun(found.home, found.database):
         return _never_served(found, asked)
-    ledger = ledger_of(asked)
-    if asked.study:
-        return _study(views.story(ledger, asked.study), asked)
-    if row is not None:
-        return _study(views.story_of_row(ledger, *row), asked)
-    said = views.status(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
-    health = health_of(ledger, found.home, _reserve_bytes(found), found.longest_wait_s)
+    with closing(ledger_of(asked)) as ledger:
+        if asked.study:
+            return _study(stories.named(ledger, asked.study), asked)
+        if row is not None:
+            return _study(stories.of_row(ledger, *row), asked)
+        said = status.of(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
+        health = health_of(ledger, found.home, _reserve_bytes(found), found.longest_wait_s)
     is_alarmed = _tell(said, list(health.alarms), asked)
     return is_alarmed if asked.check else 0
 

@@ -40,9 +40,12 @@ class ConfinedAnalyser:
         self._confined, self._site_words = confined, list(site_words)
         self._opened_in, self._opening = 0, threading.Lock()
 
-    def warm(self) -> None:
-        """Loads the engine, runs it once, and learns how many studies had best be run at once. Raises Told."""
-        self.together = self._ask("warm", seconds=LOADING_S + self.card.engine.seconds)
+    def warm(self, *, is_proven: bool = False) -> None:
+        """Loads the engine, and learns how many studies had best be run at once. Raises Told.
+
+        It is run once as well, unless it `is_proven` that it runs: its golden case has come out with this very engine.
+        """
+        self.together = self._ask("warm", seconds=LOADING_S + self.card.engine.seconds, is_proven=is_proven)
 
     def proof(self) -> str:
         """What the golden case has to be run again for, if it changes. Raises Told."""

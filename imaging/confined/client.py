@@ -66,6 +66,7 @@ class Confined:
         self._told = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
         self._on_end, self._command = on_end, command
         self._lock, self._telling = threading.Lock(), threading.Lock()
+        self._how = ""
         self.starts = 0
         self._start()
 
@@ -80,7 +81,7 @@ class Confined:
         self.starts += 1
         self._confinement: Confinement | None = None
         self._free: list[socket.socket] = []
-        self._is_ending = False
+        self._is_ending, self._how = False, ""
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = _started(self._command(str(theirs.fileno())), theirs.fileno())
@@ -93,6 +94,13 @@ class Confined:
         if self._process.poll() is not None:
             self._end()
             self._start()
+
+    def call_at_end(self, on_end: Callable[[str], None]) -> None:
+        """Another `on_end`. Where the process has already ended without being asked to, it is called at once."""
+        with self._telling:
+            self._on_end = on_end
+            if self._how:
+                on_end(self._how)
 
     @property
     def confinement(self) -> Confinement:
@@ -189,6 +197,7 @@ class Confined:
         with self._telling:
             if not self._is_ending:
                 self._is_ending = True
+                self._how = how
                 self._on_end(how)
         return Ended(how)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from imaging.confined import messages
 from imaging.confined.limits import confine
+from imaging.memory import importing
 
 Answerer = Callable[[Mapping[str, Any], Sequence[int]], Mapping[str, Any]]
 """Answers one request with its open files. Called from several threads; its errors are told by their fingerprint."""
@@ -50,7 +51,8 @@ def run(control_fd: int, begin: Callable[[Mapping[str, Any]], Answerer]) -> int:
 
 def _answerer(told: Mapping[str, Any]) -> Answerer:
     """The libraries are loaded within the limits too."""
-    from imaging.confined.requests import Requests
+    with importing():
+        from imaging.confined.requests import Requests
 
     return Requests(told["threads"]).answer
 

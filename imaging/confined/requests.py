@@ -62,15 +62,16 @@ class Requests:
         self._models[request["model"]] = Analyser(replace(card, kept=Path(request["kept"])), self._threads)
 
     def warm(self, request: Said, _: Sequence[int]) -> int:
-        """Loads the engine and runs it once. Returns how many studies had best be run at once."""
+        """Loads the engine and runs it once, unless it is proven. Returns how many studies had best be run at once."""
         analyser = self._models[request["model"]]
         try:
-            analyser.warm()
+            if not request["is_proven"]:
+                analyser.warm()
+            return analyser.together
         except Exception as error:
             if isinstance(error, Told) or is_out_of_memory(error):
                 raise
             raise Told(f"its engine cannot be loaded: {fingerprint(error)}") from error
-        return analyser.together
 
     def proof(self, request: Said, _: Sequence[int]) -> str:
         """What the golden case has to be run again for, if it changes."""

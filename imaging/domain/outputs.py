@@ -1,8 +1,33 @@
 """Whether what a network gave can be what its card says, before anything is read out of it."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from imaging.domain.card import Card
+from imaging.domain.card import Card, FindingSpec, SegmentSpec
+
+_SHARES: Final = ("float32", "float16", "float64")
+_WHOLE: Final = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+
+def type_fault(card: Card, output: str, kind: str) -> str:
+    """What an output's element type should be, where this one (by numpy's name) cannot be read; empty where it can.
+
+    Logits and shares of 1 are floating numbers. A network that has decided already gives whole ones, of which no
+    probability can be told: a mask alone may be of them (0 and 1, `activation` "none"), if it is asked by its size.
+    """
+    findings = card.read_of(output)
+    if kind in _SHARES or (kind in _WHOLE and all(_is_mask(each) for each in findings)):
+        return ""
+    rule = f"{', '.join(_SHARES[:-1])} or {_SHARES[-1]} is wanted, as probabilities and logits are"
+    is_decided = kind in _WHOLE and all(isinstance(each, SegmentSpec) for each in findings)
+    return rule + (_OF_MASKS if is_decided else "")
+
+
+_OF_MASKS: Final = '; a mask of 0 and 1 goes with activation = "none", and without probability'
+
+
+def _is_mask(finding: FindingSpec) -> bool:
+    return isinstance(finding, SegmentSpec) and finding.activation == "none" and not finding.probability
 
 
 def shape_fault(card: Card, output: str, given: Sequence[int], came: Sequence[int]) -> str:

@@ -57,6 +57,22 @@ class DeliveryEvent(StrEnum):
     REPLAYED = "replayed"
 
 
+class ApartState(StrEnum):
+    """What becomes of an object that is kept apart; no table, since a person may take decisions back.
+
+    UNJUDGED: a worker is still to compare it with what has its UID. OPEN: a person is to decide. NOTED: the same image,
+    or the content that a newer one took the place of. SHARED is no object of its own: its UID stands for one of another
+    study as well. USED, DROPPED: decided so.
+    """
+
+    UNJUDGED = "unjudged"
+    OPEN = "open"
+    NOTED = "noted"
+    SHARED = "shared"
+    USED = "used"
+    DROPPED = "dropped"
+
+
 STUDY: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
     (StudyState.RECEIVING, StudyEvent.WHOLE): StudyState.SETTLED,
     (StudyState.SETTLED, StudyEvent.LATE_INSTANCE): StudyState.RECEIVING,
@@ -90,3 +106,9 @@ DELIVERY: Final[Mapping[tuple[DeliveryState, DeliveryEvent], DeliveryState]] = {
 
 ENDED: Final = frozenset({JobState.ANALYSED, JobState.NOT_ANALYSED, JobState.FAILED})
 """Job states that are an answer."""
+UNDONE: Final = frozenset(JobState) - ENDED
+"""Job states of which an answer is still to come."""
+UNCERTAIN: Final = frozenset({ApartState.UNJUDGED, ApartState.OPEN})
+"""States of what is kept apart that still may change what its study is answered with."""
+UNSENT: Final = frozenset({DeliveryState.WAITING, DeliveryState.SENDING})
+"""Delivery states in which an object is still to be delivered."""

@@ -6,15 +6,16 @@ is hung, the patient's left at the right and the feet below. Compound values cou
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from imaging.domain.header import Header
 from imaging.domain.peers import is_same_title
 
-T = TypeVar("T", bound=np.generic)
+if TYPE_CHECKING:  # who reads settings has no arrays
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T", bound="np.generic")
 
 _AXES: Final = {"L": "x", "R": "x", "A": "y", "P": "y", "H": "z", "F": "z"}
 ANYBODY: Final = "*"
@@ -32,7 +33,7 @@ class Turn:
     def __bool__(self) -> bool:
         return self != AS_IT_IS
 
-    def upright(self, stored: NDArray[T]) -> NDArray[T]:
+    def upright(self, stored: "NDArray[T]") -> "NDArray[T]":
         """A view of an array that is (rows, columns) as stored, as the film is to be seen."""
         turned = stored.T if self.is_transposed else stored
         return turned[:: -1 if self.reverses_rows else 1, :: -1 if self.reverses_columns else 1]

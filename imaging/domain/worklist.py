@@ -16,7 +16,7 @@ from imaging.domain.reasons import Reason
 
 class PageState(StrEnum):
     """The eight states of a study on the page: a flag before all, then what is still under way, then the most pressing
-    answer. The ledger tells which a study is in (`imaging.ledger.views`).
+    answer. The ledger tells which a study is in (`imaging.ledger.page_state`).
     """
 
     FLAGGED = "flagged"

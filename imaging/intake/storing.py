@@ -23,8 +23,9 @@ from imaging.domain.settling import Patience
 from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
 from imaging.intake.grouped import Grouped
-from imaging.ledger import receiving
-from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger import recording
+from imaging.ledger.instances import Receipt
+from imaging.ledger.recording import Recorded
 from imaging.ledger.store import Ledger
 from imaging.spool import FolderSpool, Incoming, SpoolFull
 from imaging.spool.folder import key_of
@@ -132,7 +133,7 @@ class Storing:
                 part.write(piece)
             data = piece if len(piece) == size else part.view(len(head))
             header = read_header(data, what.transfer_syntax_uid, what.sop_class_uid, what.sop_instance_uid, what.sender)
-            self._spool.make_folder(key_of(header))  # a name that cannot be had is found out before there is a row
+            self._spool.make_folder(key_of(header, part.name))  # what cannot be had is found out before there is a row
             incoming = part.end()
         self._keep(header, digest.hexdigest(), incoming, association_id)
 
@@ -144,7 +145,8 @@ class Storing:
 
     def _keep(self, header: Header, digest: str, incoming: Incoming, association_id: int | None) -> None:
         header = header.judged_by(self._placeholders)
-        receipt = Receipt(header, digest, incoming.size, association_id, key_of(header), key_of(header, digest))
+        key, apart = (key_of(header, incoming.name, is_apart=each) for each in (False, True))
+        receipt = Receipt(header, digest, incoming.size, association_id, key, apart)
         try:
             recorded = self._recorded(receipt)
         except BaseException:
@@ -159,7 +161,7 @@ class Storing:
 
     def _record(self, receipts: Sequence[Receipt]) -> list[Recorded | Exception]:
         self._spool.sync_names()
-        results = receiving.record(self._ledger, receipts, self._patience)
+        results = recording.record(self._ledger, receipts, self._patience)
         crash.point("recorded")
         return results
 

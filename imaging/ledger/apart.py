@@ -1,125 +1,95 @@
-"""The objects kept apart, as a person reads them who is to decide."""
+"""Objects that are kept apart, since their study has another patient or their UID another content."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from imaging.domain.header import Header
+from imaging.domain.states import ApartState
 from imaging.ledger import tables
-from imaging.ledger.receiving import SHARED
+from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
 
-UNDECIDED: Final = ("open", SHARED)
-EVERY: Final = (*UNDECIDED, "used", "dropped")
+MIXED_PATIENTS: Final = "mixed-patients"
+OTHER_CONTENT: Final = "conflict"
+SHARED: Final = "shared"
+SECOND_COPY: Final = "second copy"
+"""Why an object is kept apart: its study has another patient, its UID another content, or one not compared yet; or
+why its UID is noted: another study has it too."""
+# Built once: with each image it would be half of what a statement costs.
+_BEARERS: Final = select(
+    tables.instance.c.id,
+    tables.instance.c.digest,
+    tables.instance.c.key,
+    tables.instance.c.header,
+    tables.instance.c.study_id,
+    tables.instance.c.association_id,
+).where(tables.instance.c.sop_instance_uid == bindparam("uid"))
 
 
-def listed(ledger: Ledger, states: Iterable[str] = UNDECIDED) -> list[dict[str, Any]]:
-    """The objects kept apart: who sent them, and whose they and their studies are, so that a person can decide.
-
-    `differs`: what comparing it with the object under its UID found, in English. `first`, `second`: that object (None
-    where no other has its UID) and the one kept apart, described. Of a UID that two studies share there is one for
-    each, with the other studies and patients in `shared_with`.
-    """
-    query = _kept_apart().where(tables.conflict.c.state.in_(list(states)))
-    with ledger.read() as connection:
-        found = [dict(row._mapping) for row in connection.execute(query)]
-        for each in found:
-            number = each.pop("study_id")
-            each["shared_with"] = _others(connection, number, each) if each["why"] == SHARED else []
-    return [_both(each) | _patients(each.pop("header"), each.pop("study_header")) for each in found]
+def bearers(connection: Connection, sop_instance_uid: str) -> Sequence[Any]:
+    """The objects that have a UID: one for each study that it stands for something in."""
+    return connection.execute(_BEARERS, {"uid": sop_instance_uid}).all()
 
 
-def _kept_apart() -> Select[Any]:
-    table, study, association = tables.conflict, tables.study, tables.association
-    instance, first_from = tables.instance, tables.association.alias()
-    is_first = (instance.c.sop_instance_uid == table.c.sop_instance_uid) & (instance.c.study_id == table.c.study_id)
-    return (
-        select(
-            table.c.id,
-            table.c.state,
-            table.c.why,
-            table.c.sop_instance_uid,
-            table.c.received_at,
-            table.c.size,
-            table.c.header,
-            table.c.study_id,
-            table.c.decision,
-            study.c.study_instance_uid,
-            study.c.header.label("study_header"),
-            association.c.calling_ae_title,
-            association.c.address,
-            table.c.judgement.label("differs"),
-            instance.c.header.label("first_header"),
-            instance.c.size.label("first_size"),
-            instance.c.received_at.label("first_at"),
-            first_from.c.calling_ae_title.label("first_title"),
-            first_from.c.address.label("first_address"),
+def keep(ledger: Ledger, connection: Connection, receipt: Receipt, study_id: int, why: str, state: ApartState) -> str:
+    """Notes an object that must not take its UID's place, or not yet. Returns its key, of the row that is there."""
+    table, study = tables.conflict, tables.study
+    which = (table.c.study_id == study_id, table.c.sop_instance_uid == receipt.header.sop_instance_uid)
+    known: str | None = connection.scalar(select(table.c.key).where(*which, table.c.digest == receipt.digest))
+    if known is None:
+        connection.execute(
+            insert(table).values(
+                study_id=study_id,
+                sop_instance_uid=receipt.header.sop_instance_uid,
+                digest=receipt.digest,
+                key=receipt.apart,
+                size=receipt.size,
+                header=receipt.header.to_json(),
+                association_id=receipt.association_id,
+                why=why,
+                state=state,
+                received_at=ledger.clock.now(),
+            )
         )
-        .join(study, study.c.id == table.c.study_id)
-        .outerjoin(association, association.c.id == table.c.association_id)
-        .outerjoin(instance, is_first)
-        .outerjoin(first_from, first_from.c.id == instance.c.association_id)
-        .order_by(table.c.id)
-    )
+        if state == ApartState.OPEN:
+            count_conflicts(connection, study_id, 1)
+        if why == MIXED_PATIENTS:
+            connection.execute(update(study).where(study.c.id == study_id).values(reason=MIXED_PATIENTS))
+    return known or receipt.apart
 
 
-def _others(connection: Connection, study_id: int, notice: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The other studies in which the UID of a notice stands for an object, and whom they name."""
-    study, instance = tables.study, tables.instance
-    query = (
-        select(study.c.study_instance_uid, study.c.header)
-        .join(instance, instance.c.study_id == study.c.id)
-        .where(instance.c.sop_instance_uid == notice["sop_instance_uid"], study.c.id != study_id)
-        .order_by(study.c.id)
-    )
-    return [
-        {
-            "study_instance_uid": each.study_instance_uid,
-            "patient_id": each.header.get("patient_id", ""),
-            "patient_name": each.header.get("patient_name", ""),
+def note_shared(ledger: Ledger, connection: Connection, sop_instance_uid: str) -> None:
+    """Says at each study that this UID stands for an object of another study as well, also where a person knew of two.
+
+    Nothing waits for it: reports name images by study, series and instance.
+    """
+    table = tables.conflict
+    for each in bearers(connection, sop_instance_uid):
+        notice = (table.c.study_id == each.study_id) & (table.c.sop_instance_uid == sop_instance_uid)
+        again = update(table).where(notice, table.c.why == SHARED)
+        if connection.execute(again.values(state=ApartState.SHARED, decision=None, decided_at=None)).rowcount:
+            continue
+        row = {
+            "study_id": each.study_id,
+            "sop_instance_uid": sop_instance_uid,
+            "size": 0,
+            "header": each.header,
+            "association_id": each.association_id,
+            "why": SHARED,
+            "state": ApartState.SHARED,
+            "received_at": ledger.clock.now(),
         }
-        for each in connection.execute(query)
-    ]
+        connection.execute(insert(table).values(row))
 
 
-def _both(found: dict[str, Any]) -> dict[str, Any]:
-    """The row with both objects described; of a UID that studies share there is no second one here."""
-    names = ("first_header", "first_size", "first_at", "first_title", "first_address")
-    first = dict(zip(names, (found.pop(name) for name in names), strict=True))
-    found["first"] = _described(*first.values()) if first["first_header"] is not None else None
-    second = (found["header"], found["size"], found["received_at"], found["calling_ae_title"], found["address"])
-    found["second"] = _described(*second) if found["why"] != SHARED else None
-    return found
+def is_stopped(study_id: Any) -> Any:
+    """Whether a study has an object of another patient, on which nobody has decided, in SQL."""
+    table = tables.conflict
+    return exists().where(table.c.study_id == study_id, table.c.state == ApartState.OPEN, table.c.why == MIXED_PATIENTS)
 
 
-def _described(header: Any, size: int, received_at: datetime, title: str | None, address: str | None) -> dict[str, Any]:
-    """An object as a person tells it from another, without its patient. `size` in bytes."""
-    known = Header.from_json(header)
-    return {
-        "modality": known.modality,
-        "rows": known.rows,
-        "columns": known.columns,
-        "frames": known.number_of_frames,
-        "image_type": list(known.image_type),
-        "view_position": known.view_position,
-        "series_instance_uid": known.series_instance_uid,
-        "sop_class_uid": known.sop_class_uid,
-        "transfer_syntax_uid": known.transfer_syntax_uid,
-        "size": size,
-        "received_at": received_at.isoformat(timespec="milliseconds"),
-        "calling_ae_title": title,
-        "address": address,
-    }
-
-
-def _patients(header: Any, study_header: Any) -> dict[str, str]:
-    """Whose the object says that it is, and whose the study is shown to be."""
-    own, study = Header.from_json(header), Header.from_json(study_header)
-    return {
-        "patient_id": own.patient_id,
-        "patient_name": own.patient_name,
-        "study_patient_id": study.patient_id,
-        "study_patient_name": study.patient_name,
-    }
+def count_conflicts(connection: Connection, study_id: int, more: int) -> None:
+    """So many more of a study's objects, or fewer, wait for a person."""
+    study = tables.study
+    connection.execute(update(study).where(study.c.id == study_id).values(conflicts=study.c.conflicts + more))

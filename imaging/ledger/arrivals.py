@@ -15,13 +15,18 @@ NOBODY_KNOWN: Final = ""
 """The sender of what a crash left over: whoever sends of the study takes its place."""
 
 _association, _instance, _study, _series = tables.association, tables.instance, tables.study, tables.series
-_SOURCES: Final = select(
-    _association.c.id,
-    _association.c.calling_ae_title,
-    _association.c.address,
-    _association.c.ended_at,
-    _association.c.ended_as,
-).where(_association.c.id.in_(bindparam("numbers", expanding=True)))
+_SOURCES: Final = (
+    select(
+        _association.c.id,
+        _association.c.calling_ae_title,
+        _association.c.address,
+        _association.c.ended_at,
+        _association.c.ended_as,
+    )
+    .where(_association.c.id.in_(bindparam("numbers", expanding=True)))
+    .order_by(_association.c.id)
+    .with_for_update(read=True)
+)
 _BEFORE: Final = (
     select(_association.c.ended_as)
     .where(
@@ -74,13 +79,11 @@ class Source:
     is_cut: bool
 
 
-def source(connection: Connection, association_id: int | None) -> Source:
-    """Where an object of this association came from. None: a crash left it over."""
-    return sources(connection, {association_id})[association_id]
-
-
 def sources(connection: Connection, associations: Collection[int | None]) -> dict[int | None, Source]:
-    """Where the objects of each of these associations came from. None: a crash left them over."""
+    """Where the objects of each of these associations came from. None: a crash left them over.
+
+    None of them ends before this transaction does, so that its end finds the studies that begin here.
+    """
     numbers = sorted(each for each in associations if each is not None)
     found = {each.id: each for each in connection.execute(_SOURCES, {"numbers": numbers})} if numbers else {}
     return {each: _source(connection, found.get(each)) for each in associations}
@@ -132,8 +135,7 @@ def note_end(connection: Connection, numbers: Sequence[int], tick: float) -> Non
     """
     if not connection.execute(_WERE_SENT, {"numbers": list(numbers)}).all():
         return
-    for number in numbers:
-        whence = source(connection, number)
+    for whence in sources(connection, numbers).values():
         if whence.is_cut:
             _await(connection, whence, tick)
     connection.execute(_END, {"numbers": list(numbers), "ended_tick": tick, "settle_tick": tick})

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from imaging import crash
 from imaging.domain.ends import End
 from imaging.ledger import arrivals, tables, wakeups
+from imaging.ledger.as_json import row_json
 from imaging.ledger.store import Ledger
 
 _ADD: Final = insert(tables.association)
@@ -80,3 +81,17 @@ def _end(ledger: Ledger, connection: Connection, numbers: Sequence[int], ended: 
     }
     connection.execute(_END, row | {"numbers": list(numbers)})
     arrivals.note_end(connection, numbers, ledger.clock.tick())
+
+
+def listed(ledger: Ledger, last: int, before: int | None = None) -> list[dict[str, Any]]:
+    """The last associations, the newest first: who, from where, what was agreed on, how it ended.
+
+    `before`: the number of one; it and newer ones are left out.
+    """
+    association = tables.association
+    wanted = select(association).order_by(association.c.id.desc()).limit(last)
+    if before is not None:
+        wanted = wanted.where(association.c.id < before)
+    with ledger.read() as connection:
+        rows = connection.execute(wanted).all()
+    return [row_json(each) for each in rows]

@@ -7,12 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, exists, func, select, update
 
 from imaging.domain.header import Header, same_patient
-from imaging.domain.states import DeliveryState
+from imaging.domain.states import ApartState, DeliveryState
 from imaging.ledger import studies, tables, wakeups, whose
-from imaging.ledger.apart import UNDECIDED
+from imaging.ledger.anew import look_again, supersede
+from imaging.ledger.apart import OTHER_CONTENT, SHARED, count_conflicts
 from imaging.ledger.places import forget, judge_anew, put, put_aside
-from imaging.ledger.receiving import OTHER_CONTENT, SHARED, count_conflicts, look_again, supersede
 from imaging.ledger.store import Ledger
+from imaging.ledger.undecided import UNDECIDED
 
 NOT_OPEN: Final = "no open conflict has this number"
 NOTHING_TO_USE: Final = (
@@ -40,7 +41,9 @@ def decide(ledger: Ledger, numbers: Sequence[int], use: bool, *, and_alike: bool
         chosen = []
         for number in dict.fromkeys(numbers):
             found = _open(connection, number, and_alike=and_alike)
-            whys[number] = NOT_OPEN if not found else NOTHING_TO_USE if use and found[0].state == SHARED else ""
+            whys[number] = (
+                NOT_OPEN if not found else NOTHING_TO_USE if use and found[0].state == ApartState.SHARED else ""
+            )
             chosen += found if not whys[number] else []
         every = sorted({each.id: each for each in chosen}.values(), key=lambda each: (each.study_id, each.id))
         for study_id, group in groupby(every, lambda each: int(each.study_id)):
@@ -55,9 +58,11 @@ def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
     table = tables.conflict
     undecided = select(table).where(table.c.state.in_(UNDECIDED))
     first = connection.execute(undecided.where(table.c.id == number)).first()
-    if first is None or not and_alike or first.state == SHARED:
+    if first is None or not and_alike or first.state == ApartState.SHARED:
         return [] if first is None else [first]
-    of_study = undecided.where(table.c.study_id == first.study_id, table.c.state == "open", table.c.id != number)
+    of_study = undecided.where(
+        table.c.study_id == first.study_id, table.c.state == ApartState.OPEN, table.c.id != number
+    )
     said = Header.from_json(first.header)
     alike = [each for each in connection.execute(of_study) if same_patient([said, Header.from_json(each.header)])]
     return [first, *alike]
@@ -66,10 +71,14 @@ def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
 def _decide(ledger: Ledger, connection: Connection, study_id: int, chosen: Sequence[Any], *, use: bool) -> str:
     if use and (why := _why_not_used(connection, study_id, chosen)):
         return why
-    values = {"decision": chosen[0].id, "decided_at": ledger.clock.now(), "state": "used" if use else "dropped"}
+    values = {
+        "decision": chosen[0].id,
+        "decided_at": ledger.clock.now(),
+        "state": ApartState.USED if use else ApartState.DROPPED,
+    }
     for each in chosen:
         _note(connection, each.id, **values)
-    is_open = sum(each.state == "open" for each in chosen)
+    is_open = sum(each.state == ApartState.OPEN for each in chosen)
     if not is_open:
         return ""
     if use:
@@ -110,7 +119,7 @@ def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
     same = (instance.c.study_id == chosen.study_id) & (instance.c.sop_instance_uid == chosen.sop_instance_uid)
     before = connection.execute(select(instance).where(same)).first()
     if before is not None:
-        _note(connection, chosen.id, replaced_id=put_aside(connection, before, OTHER_CONTENT, "dropped"))
+        _note(connection, chosen.id, replaced_id=put_aside(connection, before, OTHER_CONTENT, ApartState.DROPPED))
         connection.execute(delete(instance).where(same))
     put(ledger, connection, chosen)
     judge_anew(connection, chosen)
@@ -139,13 +148,14 @@ def _undo(ledger: Ledger, connection: Connection, decision: int) -> str:
     if apart and (why := _why_not_undone(connection, apart)):
         return why
     for each in decided:
-        if each.state == "used":
+        if each.state == ApartState.USED:
             _take_out(ledger, connection, each)
-        _note(connection, each.id, state="open" if each in apart else SHARED, decision=None, decided_at=None)
+        state = ApartState.OPEN if each in apart else ApartState.SHARED
+        _note(connection, each.id, state=state, decision=None, decided_at=None)
     if apart:
         whose.tell_anew(connection, study_id)
         supersede(ledger, connection, study_id)
-        if any(each.state == "used" for each in apart):
+        if any(each.state == ApartState.USED for each in apart):
             _withdraw(connection, study_id, decided_at)
         count_conflicts(connection, study_id, len(apart))
         look_again(ledger, connection, study_id)
@@ -163,7 +173,7 @@ def _why_not_undone(connection: Connection, decided: Sequence[Any]) -> str:
         return BEING_SENT
     if connection.scalar(select(sent_since)):
         return WAS_SENT
-    used = {each.sop_instance_uid: each for each in decided if each.state == "used"}
+    used = {each.sop_instance_uid: each for each in decided if each.state == ApartState.USED}
     if not used:
         return ""
     instance = tables.instance

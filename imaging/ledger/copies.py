@@ -13,9 +13,11 @@ from imaging import crash
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind, of_study
 from imaging.domain.settling import CONTRADICTED, CORRECTED, JUDGED, READABLE, VOLUME_MODALITIES
-from imaging.domain.states import STUDY, StudyEvent, StudyState
+from imaging.domain.states import STUDY, ApartState, StudyEvent, StudyState
 from imaging.ledger import places, studies, tables, wakeups, whose
-from imaging.ledger.receiving import OTHER_CONTENT, Receipt, supersede
+from imaging.ledger.anew import supersede
+from imaging.ledger.apart import OTHER_CONTENT
+from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
@@ -60,7 +62,7 @@ def _unjudged() -> Select[Any]:
             (instance.c.sop_instance_uid == conflict.c.sop_instance_uid) & (instance.c.study_id == conflict.c.study_id),
         )
         .where(
-            conflict.c.state == "unjudged",
+            conflict.c.state == ApartState.UNJUDGED,
             or_(conflict.c.lease_tick.is_(None), conflict.c.lease_tick < bindparam("tick")),
         )
         .order_by(*tables.in_order(study), conflict.c.id)
@@ -73,7 +75,7 @@ _MODALITY: Final = func.coalesce(tables.conflict.c.header["modality"].as_string(
 _ANY: Final = _unjudged()
 _OF_VOLUMES: Final = _ANY.where(_MODALITY.in_(sorted(VOLUME_MODALITIES)))
 _OF_FILMS: Final = _ANY.where(_MODALITY.not_in(sorted(VOLUME_MODALITIES)))
-_IS_UNJUDGED: Final = select(tables.conflict.c.id).where(tables.conflict.c.state == "unjudged").limit(1)
+_IS_UNJUDGED: Final = select(tables.conflict.c.id).where(tables.conflict.c.state == ApartState.UNJUDGED).limit(1)
 
 
 def claim(ledger: Ledger, owner: str, are_volumes: bool | None = None) -> Pair | None:
@@ -108,12 +110,12 @@ def give_back(ledger: Ledger, owner: str) -> None:
     """
     conflict = tables.conflict
     with ledger.write() as connection:
-        held = (conflict.c.state == "unjudged") & conflict.c.lease.startswith(owner, autoescape=True)
+        held = (conflict.c.state == ApartState.UNJUDGED) & conflict.c.lease.startswith(owner, autoescape=True)
         connection.execute(update(conflict).where(held).values(lease="", lease_tick=None))
 
 
 def _is_open_to_judge(pair: Pair) -> Any:
-    return (tables.conflict.c.id == pair.number) & (tables.conflict.c.state == "unjudged")
+    return (tables.conflict.c.id == pair.number) & (tables.conflict.c.state == ApartState.UNJUDGED)
 
 
 def conclude(ledger: Ledger, pair: Pair, judged: Judgement) -> bool:
@@ -148,7 +150,12 @@ def conclude(ledger: Ledger, pair: Pair, judged: Judgement) -> bool:
     return True
 
 
-_STATES: Final = {Kind.SAME: "noted", Kind.CORRECTION: "used", Kind.READABLE: "used", Kind.CONFLICT: "open"}
+_STATES: Final = {
+    Kind.SAME: ApartState.NOTED,
+    Kind.CORRECTION: ApartState.USED,
+    Kind.READABLE: ApartState.USED,
+    Kind.CONFLICT: ApartState.OPEN,
+}
 _WHYS: Final = {
     Kind.SAME: "same image",
     Kind.CORRECTION: "correction",
@@ -162,7 +169,7 @@ def _take(ledger: Ledger, connection: Connection, chosen: Any, holder: Any, judg
     first, header = Header.from_json(holder.header), judged.header
     place = chosen if judged.takes_pixels else holder
     if judged.takes_pixels:
-        places.put_aside(connection, holder, "replaced", "noted")
+        places.put_aside(connection, holder, "replaced", ApartState.NOTED)
     receipt = Receipt(header, place.digest, place.size, place.association_id, place.key, place.key)
     places.take(ledger, connection, holder, receipt)
     supersede(ledger, connection, holder.study_id)  # what is queued is decided anew

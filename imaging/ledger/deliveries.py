@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from imaging import crash
 from imaging.domain.artefacts import Kept
 from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
-from imaging.domain.states import DELIVERY, DeliveryEvent, DeliveryState
+from imaging.domain.states import DELIVERY, UNSENT, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
-from imaging.ledger.receiving import is_stopped
+from imaging.ledger.apart import is_stopped
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
@@ -30,7 +30,7 @@ _IS_NEXT: Final = and_(
     ~exists().where(
         _EARLIER.c.study_id == tables.delivery.c.study_id,
         _EARLIER.c.destination == tables.delivery.c.destination,
-        _EARLIER.c.state.in_((DeliveryState.WAITING, DeliveryState.SENDING)),
+        _EARLIER.c.state.in_(UNSENT),
         _EARLIER.c.id < tables.delivery.c.id,
     ),
 )

@@ -9,14 +9,12 @@ from sqlalchemy import Connection, func, select
 
 from imaging.domain.alarms import Facts, Outbox, RoleHealth
 from imaging.domain.room import Room
-from imaging.domain.states import DeliveryState, JobState, StudyState
+from imaging.domain.states import UNDONE, UNSENT, ApartState, DeliveryState, StudyState
 from imaging.domain.steady import ClockFacts
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, newest
 
-_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
-_UNDONE: Final = (JobState.QUEUED, JobState.LEASED)
 _FIRST_RECEIVING: Final = select(func.min(tables.study.c.first_tick)).where(
     tables.study.c.state == StudyState.RECEIVING, tables.study.c.settle_tick.is_not(None)
 )
@@ -39,13 +37,13 @@ def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: ti
         now = ledger.clock.now()
         waits = oldest(connection, now, ledger.clock.tick())
         return Facts(
-            roles=_roles(connection, running),
+            roles=roles(connection, running),
             is_served=bool(running),
             room=room,
             clock=_clock(ledger, connection, now),
             outboxes=outboxes(connection, now),
             disabled=_disabled(connection),
-            conflicts=kept_apart(connection, "open"),
+            conflicts=kept_apart(connection, ApartState.OPEN),
             receiving=waits["receiving"] or timedelta(),
             analysis=waits["job"] or timedelta(),
             comparing=waits["unjudged"] or timedelta(),
@@ -57,9 +55,10 @@ def oldest(connection: Connection, now: datetime, tick: float) -> Mapping[str, t
     """How long the oldest study is being received, and the oldest job and copy waits; None: none does."""
     job, conflict = tables.job, tables.conflict
     first = connection.scalar(_FIRST_RECEIVING)
+    is_unjudged = conflict.c.state == ApartState.UNJUDGED
     since = {
-        "job": connection.scalar(select(func.min(job.c.queued_at)).where(job.c.state.in_(_UNDONE))),
-        "unjudged": connection.scalar(select(func.min(conflict.c.received_at)).where(conflict.c.state == "unjudged")),
+        "job": connection.scalar(select(func.min(job.c.queued_at)).where(job.c.state.in_(UNDONE))),
+        "unjudged": connection.scalar(select(func.min(conflict.c.received_at)).where(is_unjudged)),
     }
     ages = {name: None if at is None else now - at for name, at in since.items()}
     return {"receiving": None if first is None else timedelta(seconds=tick - first)} | ages
@@ -77,7 +76,7 @@ def _outbox(connection: Connection, name: str, peer: Any, now: datetime) -> Outb
     delivery = tables.delivery
     query = (
         select(delivery.c.state, func.count(), func.min(delivery.c.created_at))
-        .where(delivery.c.destination == name, delivery.c.state.in_((*_UNSENT, DeliveryState.DEAD)))
+        .where(delivery.c.destination == name, delivery.c.state.in_([*UNSENT, DeliveryState.DEAD]))
         .group_by(delivery.c.state)
     )
     found = {state: (count, first) for state, count, first in connection.execute(query)}
@@ -101,13 +100,8 @@ def _named_by_deliveries(connection: Connection) -> Iterator[str]:
         name = connection.scalar(select(func.min(destination)).where(destination > name))
 
 
-def roles(ledger: Ledger, running: Collection[str]) -> list[RoleHealth]:
+def roles(connection: Connection, running: Collection[str]) -> list[RoleHealth]:
     """What the supervisor last said of its children; those whose role does not run are stopped."""
-    with ledger.read() as connection:
-        return _roles(connection, running)
-
-
-def _roles(connection: Connection, running: Collection[str]) -> list[RoleHealth]:
     found = connection.execute(select(tables.role).order_by(tables.role.c.name)).all()
     return [_as_it_is(RoleHealth(each.name, each.state, each.error), running) for each in found]
 
@@ -122,7 +116,7 @@ def _disabled(connection: Connection) -> Mapping[str, str]:
     return {each.name: each.why for each in found}
 
 
-def kept_apart(connection: Connection, state: str) -> int:
+def kept_apart(connection: Connection, state: ApartState) -> int:
     """How many objects kept apart are in a state."""
     query = select(func.count()).select_from(tables.conflict).where(tables.conflict.c.state == state)
     return connection.scalar(query) or 0

@@ -16,7 +16,7 @@ from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
-from imaging.domain.states import JOB, DeliveryState, JobEvent, JobState
+from imaging.domain.states import JOB, UNDONE, DeliveryState, JobEvent, JobState
 from imaging.ledger import studies, tables, wakeups, whose
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import BOOTED, Ledger
@@ -199,7 +199,7 @@ def _raise_study(connection: Connection, row: Any, flag: TriageClass | None) -> 
     most = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
     connection.execute(update(study).where(study.c.id == row.id).values(flag=str(most), due_at=due_at))
     if due_at < row.due_at:
-        undone = (job.c.study_id == row.id) & job.c.state.in_([JobState.QUEUED, JobState.LEASED])
+        undone = (job.c.study_id == row.id) & job.c.state.in_(UNDONE)
         connection.execute(update(job).where(undone).values(due_at=due_at))
 
 

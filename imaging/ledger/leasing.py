@@ -14,10 +14,10 @@ from imaging.domain.faults import fingerprint
 from imaging.domain.findings import ImageRef
 from imaging.domain.header import Header
 from imaging.domain.reasons import SUPERSEDED
-from imaging.domain.states import JOB, JobEvent, JobState
+from imaging.domain.states import JOB, UNDONE, JobEvent, JobState
 from imaging.ledger import jobs, tables, wakeups
+from imaging.ledger.apart import is_stopped
 from imaging.ledger.jobs import Job
-from imaging.ledger.receiving import is_stopped
 from imaging.ledger.store import Ledger
 from imaging.ledger.workers import LEASE_S
 
@@ -42,7 +42,7 @@ _QUEUED: Final = (
             _OTHER_JOB.c.study_id == tables.job.c.study_id,
             _OTHER_JOB.c.model == tables.job.c.model,
             _OTHER_JOB.c.result_number < tables.job.c.result_number,
-            _OTHER_JOB.c.state.in_([JobState.QUEUED, JobState.LEASED]),
+            _OTHER_JOB.c.state.in_(UNDONE),
         ),
         ~is_stopped(tables.job.c.study_id),
     )

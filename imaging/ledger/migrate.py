@@ -2,18 +2,19 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from imaging import crash
-from imaging.ledger.store import Ledger, SchemaDiffers, Unusable
+from imaging.ledger.store import Ledger
+from imaging.ledger.unusable import SchemaDiffers, Unusable
 
-HEAD: Final = "0002"
+if TYPE_CHECKING:  # a process that finds its schema in place, as almost all do, never loads it
+    from alembic.config import Config
+
+HEAD: Final = "0003"
 """The schema's version that this code works with; a test compares it with the newest migration."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -40,6 +41,9 @@ def migrate(ledger: Ledger) -> None:
     found = version(ledger)
     if found == HEAD:
         return
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
     config = configuration()
     known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
@@ -64,8 +68,10 @@ def _differs(found: str | None) -> str:
     )
 
 
-def configuration() -> Config:
+def configuration() -> "Config":
     """Alembic's configuration: the migrations lie in the package."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config

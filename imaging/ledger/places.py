@@ -5,8 +5,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from imaging.domain.header import Header
+from imaging.domain.states import ApartState
 from imaging.ledger import tables
-from imaging.ledger.receiving import OTHER_CONTENT, Receipt, add_instance, count_conflicts, note_shared
+from imaging.ledger.apart import OTHER_CONTENT, count_conflicts, note_shared
+from imaging.ledger.instances import Receipt, add_instance
 from imaging.ledger.store import Ledger
 
 
@@ -21,7 +23,7 @@ def put(ledger: Ledger, connection: Connection, apart: Any) -> None:
         note_shared(ledger, connection, apart.sop_instance_uid)
 
 
-def put_aside(connection: Connection, before: Any, why: str, state: str) -> int:
+def put_aside(connection: Connection, before: Any, why: str, state: ApartState) -> int:
     """Keeps apart the object of an instance's row whose place another one takes. Returns the number of its new row."""
     table = tables.conflict
     names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
@@ -46,8 +48,8 @@ def judge_anew(connection: Connection, chosen: Any) -> None:
     """Other copies that contradicted the object which is gone may be what has its place now."""
     table = tables.conflict
     of_uid = (table.c.study_id == chosen.study_id) & (table.c.sop_instance_uid == chosen.sop_instance_uid)
-    again = update(table).where(of_uid, table.c.state == "open", table.c.why == OTHER_CONTENT)
-    count = connection.execute(again.values(state="unjudged", attempts=0)).rowcount
+    again = update(table).where(of_uid, table.c.state == ApartState.OPEN, table.c.why == OTHER_CONTENT)
+    count = connection.execute(again.values(state=ApartState.UNJUDGED, attempts=0)).rowcount
     count_conflicts(connection, chosen.study_id, -count)
 
 

@@ -11,7 +11,6 @@ from imaging.domain.priority import first_due
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import StudyState
 from imaging.ledger import studies, tables, wakeups
-from imaging.ledger.jobs import MODEL_DISABLED
 from imaging.ledger.settling import Candidate, NewJob, add_revision, is_as_seen
 from imaging.ledger.store import Ledger
 
@@ -104,11 +103,3 @@ def settle_again(ledger: Ledger, mark: Mark, candidate: Candidate, jobs: Sequenc
         add_revision(ledger, connection, mark.study_id, SIGNAL, jobs, due_at)
     ledger.wakeups.notify(wakeups.STUDY, wakeups.JOB)
     return True
-
-
-def models(ledger: Ledger) -> dict[str, str]:
-    """The models that workers know, by name, and why those are not served that are not."""
-    table = tables.model
-    with ledger.read() as connection:
-        found = connection.execute(select(table.c.name, table.c.is_served, table.c.why).order_by(table.c.name)).all()
-    return {each.name: "" if each.is_served else each.why or MODEL_DISABLED for each in found}

@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, select, update
 
-from imaging.domain.states import ENDED, DeliveryState, StudyState
+from imaging import crash
+from imaging.domain.states import UNCERTAIN, UNDONE, DeliveryState, StudyState
 from imaging.ledger import returned, studies, tables, wakeups
-from imaging.ledger.receiving import SHARED
+from imaging.ledger.answers import in_parts
+from imaging.ledger.apart import SHARED
 from imaging.ledger.store import Ledger
 
 FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,26 +41,23 @@ def _removable(before: datetime) -> Select[tuple[int]]:
         study.c.last_image_at < before,
         study.c.last_image_at >= FIRST_RELEASE,
         study.c.state == StudyState.SETTLED,
-        ~exists().where(job.c.study_id == study.c.id, job.c.state.not_in(list(ENDED))),
+        ~exists().where(job.c.study_id == study.c.id, job.c.state.in_(UNDONE)),
         ~exists().where(delivery.c.study_id == study.c.id, delivery.c.state != DeliveryState.DELIVERED),
-        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(["open", "unjudged"])),
+        ~exists().where(conflict.c.study_id == study.c.id, conflict.c.state.in_(UNCERTAIN)),
         ~exists().where(tables.replay.c.study_id == study.c.id),
     )
 
 
-def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[str], None]) -> bool:
-    """Removes a study's files and rows; False where it may not be removed any more.
+def remove(ledger: Ledger, study_id: int, before: datetime) -> bool:
+    """Removes a study's rows, and leaves its files to `sweep`; False where it may not be removed any more.
 
-    `unlink` is given the spool keys before the rows are gone for others: a crash leaves no file without a row, and an
-    object that is received again meanwhile gets its name after the old file went. The files of results go after their
-    rows, which nothing makes anew; what a crash leaves of them a start removes. The numbers of the last answers stay:
-    should the images come again, the next answer needs a UID of its own.
+    The numbers of the last answers stay: should the images come again, the next answer needs a UID of its own.
     """
     with ledger.write() as connection:
         study = studies.locked(connection, study_id)
         if study is None or connection.scalar(_removable(before).where(tables.study.c.id == study_id)) is None:
             return False
-        keys, results = _keys(connection, study), _results(connection, study_id)
+        _discard(connection, _keys(connection, study))
         shared = _shared(connection, study_id)
         _keep_numbers(connection, study)
         connection.execute(delete(tables.returned).where(returned.of_study(study)))
@@ -74,12 +73,34 @@ def remove(ledger: Ledger, study_id: int, before: datetime, unlink: Callable[[st
             connection.execute(delete(table).where(table.c.study_id == study_id))
         _end_sharing(connection, shared)
         connection.execute(delete(tables.study).where(tables.study.c.id == study_id))
-        for key in keys:
-            unlink(key)
-    for key in results:
-        unlink(key)
+        crash.point("removal-not-committed")
+    crash.point("removed")
     ledger.wakeups.notify(wakeups.STUDY)
     return True
+
+
+def sweep(ledger: Ledger, unlink: Callable[[str], None]) -> int:
+    """Has each file deleted whose rows are gone, also what a crash left; says how many.
+
+    `unlink` is given their spool keys, perhaps also of a file that is gone already. It needs no lock: what is received
+    again meanwhile lies under another key (`imaging.spool.folder.key_of`).
+    """
+    table = tables.discarded
+    with ledger.read() as connection:
+        keys = list(connection.scalars(select(table.c.key).order_by(table.c.key)))
+    for key in keys:
+        unlink(key)
+    crash.point("files-deleted")
+    if keys:
+        with ledger.write() as connection:
+            for some in in_parts(keys):
+                connection.execute(delete(table).where(table.c.key.in_(some)))
+    return len(keys)
+
+
+def _discard(connection: Connection, keys: Collection[str]) -> None:
+    if keys:
+        connection.execute(insert(tables.discarded), [{"key": key} for key in sorted(keys)])
 
 
 def remove_patients(ledger: Ledger) -> int:
@@ -99,12 +120,11 @@ def remove_associations(ledger: Ledger, before: datetime) -> int:
         return connection.execute(delete(table).where(table.c.ended_at < before, ~or_(*is_named))).rowcount
 
 
-def remove_strays(ledger: Ledger, before: datetime, unlink: Callable[[str], None]) -> int:
-    """Removes reports of ours that came back before then and belong to no study that is left."""
+def remove_strays(ledger: Ledger, before: datetime) -> int:
+    """Removes reports of ours that came back before then and belong to no study that is left, as `remove` does."""
     with ledger.write() as connection:
         keys = returned.remove_strays(connection, before)
-        for key in keys:
-            unlink(key)
+        _discard(connection, keys)
     return len(keys)
 
 
@@ -139,15 +159,9 @@ def result_keys(ledger: Ledger) -> set[str]:
         return set(connection.scalars(select(tables.object_.c.key)))
 
 
-def _results(connection: Connection, study_id: int) -> list[str]:
-    table = tables.object_
-    return list(connection.scalars(select(table.c.key).where(table.c.study_id == study_id).order_by(table.c.id)))
-
-
-def _keys(connection: Connection, study: Any) -> list[str]:
-    found: list[str] = []
+def _keys(connection: Connection, study: Any) -> set[str]:
+    found = set(connection.scalars(select(tables.returned.c.key).where(returned.of_study(study))))
     table: Any
-    for table in (tables.instance, tables.conflict):
-        found += connection.scalars(select(table.c.key).where(table.c.study_id == study.id))
-    found += connection.scalars(select(tables.returned.c.key).where(returned.of_study(study)))
-    return sorted(set(found) - {""})
+    for table in (tables.instance, tables.conflict, tables.object_):
+        found |= set(connection.scalars(select(table.c.key).where(table.c.study_id == study.id)))
+    return found - {""}

@@ -16,8 +16,10 @@ _REPORT: Final = (
     .with_for_update(of=tables.study)  # no purge takes it away meanwhile
 )
 _STUDY: Final = select(tables.study.c.id).where(tables.study.c.study_instance_uid == bindparam("uid")).with_for_update()
-_KNOWN: Final = select(tables.returned.c.key).where(
-    tables.returned.c.sop_instance_uid == bindparam("uid"), tables.returned.c.digest == bindparam("digest")
+_KNOWN: Final = (
+    select(tables.returned.c.key)
+    .where(tables.returned.c.sop_instance_uid == bindparam("uid"), tables.returned.c.digest == bindparam("digest"))
+    .with_for_update()  # no purge takes it away meanwhile
 )
 
 
@@ -71,6 +73,4 @@ def remove_strays(connection: Connection, before: Any) -> list[str]:
         table.c.study_id.is_(None),
         ~exists().where(study.c.study_instance_uid == table.c.study_instance_uid),
     )
-    keys = list(connection.scalars(select(table.c.key).where(*stray)))
-    connection.execute(delete(table).where(*stray))
-    return keys
+    return list(connection.scalars(delete(table).where(*stray).returning(table.c.key)))

@@ -13,9 +13,10 @@ from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
-from imaging.domain.states import STUDY, JobState, StudyEvent, StudyState
+from imaging.domain.states import STUDY, UNCERTAIN, ApartState, JobState, StudyEvent, StudyState
 from imaging.ledger import studies, tables, wakeups, whose
-from imaging.ledger.receiving import MIXED_PATIENTS, OTHER_CONTENT, supersede
+from imaging.ledger.anew import supersede
+from imaging.ledger.apart import MIXED_PATIENTS, OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 GIVEN_UP: Final = "given up"
@@ -45,7 +46,8 @@ _PACES: Final = (
     .order_by(tables.series.c.id)
 )
 _APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
-    tables.conflict.c.study_id == bindparam("study"), tables.conflict.c.state.in_(["open", "unjudged"])
+    tables.conflict.c.study_id == bindparam("study"),
+    tables.conflict.c.state.in_(UNCERTAIN),
 )
 _ASKED: Final = (
     select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
@@ -184,7 +186,7 @@ class _Apart:
 
 def _apart(connection: Connection, study: Any) -> _Apart:
     rows = connection.execute(_APART, {"study": study.id}).all()
-    is_open = [each for each in rows if each.state == "open"]
+    is_open = [each for each in rows if each.state == ApartState.OPEN]
     is_mixed = any(each.why == MIXED_PATIENTS for each in is_open)
     return _Apart(
         MIXED_PATIENTS if is_mixed or not is_one_patient(whose.named(study)) else "",

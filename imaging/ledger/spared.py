@@ -1,9 +1,13 @@
 """What is dear to find, such as a count over the whole ledger, is not found anew after each commit."""
 
+import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -15,44 +19,68 @@ CHEAP_S: Final = 0.1
 
 @dataclass(frozen=True)
 class _Found(Generic[T]):
-    """What was found for a revision. It may be found anew from `until` on."""
+    """What was found for a revision, in `took` seconds; it may be found anew from `until` on. `number` counts these."""
 
     value: T
+    number: int
     revision: object
+    took: float
     until: float
 
 
 class Spared(Generic[T]):
     """A value of the ledger's present revision, or of an earlier one while finding it again would take too much.
 
-    `cost`: seconds spent so far, by which is told how much finding it takes: of this thread, in which SQLite works. A
-    server of PostgreSQL works in its own time.
+    What is dear is found in a thread of its own (`begin` starts it), and nobody waits for it but whoever asks first. By
+    `clock`, in seconds, is told how long finding takes, whether this process works meanwhile or a database server.
     """
 
     def __init__(
         self,
         find: Callable[[], T],
         revision: Callable[[], object],
-        cost: Callable[[], float] = time.thread_time,
         clock: Callable[[], float] = time.monotonic,
+        begin: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start(),
     ) -> None:
-        self._find, self._revision, self._cost, self._clock = find, revision, cost, clock
+        self._find, self._revision, self._clock, self._begin = find, revision, clock, begin
         self._found: _Found[T] | None = None
+        self._finding = threading.Lock()
 
     def value(self) -> T:
+        """The value; where it is out of date and may be found again by now, finding it begins."""
+        return self._present().value
+
+    def mark(self) -> object:
+        """Differs from the one before once `value` gives another value; asking brings that about, as `value` does."""
+        return self._present().number
+
+    def _present(self) -> _Found[T]:
         revision = self._revision()  # before it is found: what changes meanwhile makes it be found once more
         found = self._found
-        if found is None or (found.revision != revision and self._clock() >= found.until):
-            found = self._found = self._anew(revision)
-        return found.value
+        if found is None:
+            return self._anew(revision)
+        if found.revision == revision or self._clock() < found.until:
+            return found
+        if found.took <= CHEAP_S:
+            return self._anew(revision)
+        if self._finding.acquire(blocking=False):
+            self._begin(lambda: self._aside(revision))
+        return self._found or found
 
-    def is_due(self) -> bool:
-        """Whether the value that was given last is out of date, and would be found anew."""
-        found = self._found
-        return found is not None and found.revision != self._revision() and self._clock() >= found.until
+    def _aside(self, revision: object) -> None:
+        try:
+            self._anew(revision)
+        except Exception as error:  # noqa: BLE001 (of a database that is away, say: the next who asks begins it again)
+            log.error("not_counted_anew error=%s", type(error).__name__)
+        finally:
+            self._finding.release()
 
     def _anew(self, revision: object) -> _Found[T]:
-        before = self._cost()
+        before = self._clock()
         value = self._find()
-        took = self._cost() - before
-        return _Found(value, revision, self._clock() + (took * (1 / SHARE - 1) if took > CHEAP_S else 0))
+        now = self._clock()
+        took = now - before
+        until = now + (took * (1 / SHARE - 1) if took > CHEAP_S else 0)
+        number = 1 if self._found is None else self._found.number + 1
+        self._found = found = _Found(value, number, revision, took, until)
+        return found

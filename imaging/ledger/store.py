@@ -11,14 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, delete, event, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from imaging.domain.states import DeliveryState
+from imaging.domain.states import UNSENT
 from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
+from imaging.ledger.unusable import Unusable
 from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
@@ -29,14 +30,6 @@ BOOTED: Final = 0.0
 def is_begun(home: Path, url: str = "") -> bool:
     """Whether the home has a ledger, as far as its folder can tell: one with a URL of its own is taken to be there."""
     return bool(url) or (home / SQLITE_FILE).exists()
-
-
-class Unusable(Exception):
-    """The database cannot be used: a wrong URL, nobody who answers, no ledger; the text says which."""
-
-
-class SchemaDiffers(Unusable):
-    """The database has another schema than this version; the supervisor or `imaging migrate` brings it up."""
 
 
 def is_passing(error: Exception) -> bool:
@@ -175,9 +168,6 @@ _LAST: Final = [
 ]
 
 
-_UNSENT: Final = (DeliveryState.WAITING, DeliveryState.SENDING)
-
-
 def _forget_ticks(connection: Connection, now: float) -> None:
     """Only in rows that wait for one: of a home of years those are few."""
     study, series, job, conflict = tables.study, tables.series, tables.job, tables.conflict
@@ -192,9 +182,9 @@ def _forget_ticks(connection: Connection, now: float) -> None:
     connection.execute(update(job).values(lease_tick=BOOTED).where(job.c.lease_tick.is_not(None)))
     connection.execute(update(conflict).values(lease="", lease_tick=None).where(conflict.c.lease_tick.is_not(None)))
     connection.execute(update(delivery).values(lease_tick=0.0).where(delivery.c.lease_tick.is_not(None)))
-    connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(_UNSENT)))
+    connection.execute(update(delivery).values(due_tick=0.0).where(delivery.c.state.in_(UNSENT)))
     connection.execute(update(peer).values(probe_tick=0.0))
-    connection.execute(delete(tables.worker))
+    connection.execute(update(tables.worker).values(beat_tick=now))  # whoever does not come back falls silent
 
 
 def _engine(url: str) -> Engine:

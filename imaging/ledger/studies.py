@@ -44,6 +44,11 @@ def lock(connection: Connection, numbers: Collection[int]) -> None:
         connection.execute(_SEVERAL, {"studies": sorted(numbers)})
 
 
+def of_uid(connection: Connection, study_uid: str) -> Any | None:
+    """What receiving asks of a study, locked; None where it has no row."""
+    return locked_by_uid(connection, {study_uid}).get(study_uid)
+
+
 def locked_by_uid(connection: Connection, uids: Collection[str]) -> dict[str, Any]:
     """What receiving asks of the studies of these UIDs, by UID; what has no row yet is left out."""
     found = connection.execute(_NAMED, {"uids": sorted(uids)})

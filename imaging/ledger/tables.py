@@ -14,7 +14,6 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     FromClause,
-    Index,
     Integer,
     MetaData,
     Table,
@@ -26,7 +25,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from imaging.domain.priority import ORDER
-from imaging.domain.states import DeliveryState, JobState, StudyState
+from imaging.domain.states import ApartState, DeliveryState, JobState, StudyState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -115,9 +114,6 @@ association = Table(
     sqlite_autoincrement=True,
 )
 """`ended_how`: in words; `ended_as`: a `domain.ends.End`, empty while it is open and where it was rejected."""
-_OPEN = association.c.ended_at.is_(None)
-Index("ix_association_open", association.c.id, sqlite_where=_OPEN, postgresql_where=_OPEN)
-Index("ix_association_sender", association.c.calling_ae_title, association.c.address, association.c.id)
 
 study = Table(
     "study",
@@ -159,10 +155,6 @@ are open; `corrections`: how many copies of its images brought newer attributes,
 `last_association`: the number of the one that last brought of it. `cut_by`: the senders that were cut off while they
 sent of it, each with the number of that association, until they come back; `cut_tick`: when the last of them was.
 `persons`: whom its objects name, each once, in the order in which they came (`imaging.ledger.whose`)."""
-_FLAGGED = study.c.flag.is_not(None)
-Index("ix_study_flagged", study.c.id, sqlite_where=_FLAGGED, postgresql_where=_FLAGGED)
-Index("ix_study_worklist", *in_order(study), study.c.study_instance_uid)
-Index("ix_study_settle_tick", study.c.settle_tick)
 
 series = Table(
     "series",
@@ -197,8 +189,6 @@ instance = Table(
 )
 """An object belongs to the study that it names: modalities whose UIDs start anew give one UID to two objects."""
 
-Index("ix_instance_association", instance.c.association_id, instance.c.study_id)
-
 conflict = Table(
     "conflict",
     metadata,
@@ -211,7 +201,7 @@ conflict = Table(
     Column("header", JSON, nullable=False),
     _text("why"),
     Column("state", Text, nullable=False),
-    _one_of("state", ("unjudged", "open", "noted", "shared", "used", "dropped")),
+    _one_of("state", ApartState),
     Column("received_at", Instant, nullable=False),
     _to("association", nullable=True),
     _text("judgement"),
@@ -227,12 +217,9 @@ conflict = Table(
 )
 """Objects kept apart: their UID has other bytes, or their study another patient.
 
-`unjudged`: a worker is still to compare it with what has its UID. `noted`: the same image, or the content that a newer
-one took the place of. `shared` is no object of its own, so it has neither digest nor key: the UID stands for one of
-another study as well. `judgement`: what the comparison found, in English. `lease`, `lease_tick`, `attempts`: of
-comparing. `decision`: the first of the numbers that a person decided with this one, at `decided_at`; `replaced_id`:
-what was taken out for it."""
-Index("ix_conflict_state", conflict.c.state, conflict.c.study_id)
+A `shared` one is no object, so it has neither digest nor key. `judgement`: what the comparison found, in English.
+`lease`, `lease_tick`, `attempts`: of comparing. `decision`: the first of the numbers that a person decided with this
+one, at `decided_at`; `replaced_id`: what was taken out for it."""
 
 returned = Table(
     "returned",
@@ -252,7 +239,6 @@ returned = Table(
 )
 """Reports of ours that a PACS sent back, under whatever identifiers. `study_id`: None where there was no such study;
 then they belong to the one whose UID they bear, should it begin."""
-Index("ix_returned_study_instance_uid", returned.c.study_instance_uid)
 
 revision = Table(
     "revision",
@@ -298,7 +284,6 @@ job = Table(
 `lease`: who works on it, and until which tick.
 
 `found`: the codes of the findings that are present, for the search. `in_part`: images were not analysed."""
-Index("ix_job_queue", job.c.state, *in_order(job), job.c.id)
 
 last_result = Table(
     "last_result",
@@ -342,6 +327,9 @@ object_ = Table(
 
 `stands_for_id`: the object that this one is sent in place of, to who does not take that."""
 
+discarded = Table("discarded", metadata, Column("key", Text, primary_key=True))
+"""Spool keys of files whose rows are gone, until the files are gone as well."""
+
 delivery = Table(
     "delivery",
     metadata,
@@ -363,8 +351,6 @@ delivery = Table(
     sqlite_autoincrement=True,
 )
 """`sent_object_id`: the object that an attempt may have brought there, though no success was heard of."""
-Index("ix_delivery_study", delivery.c.study_id, delivery.c.destination, delivery.c.state, delivery.c.id)
-Index("ix_delivery_outbox", delivery.c.destination, delivery.c.state, delivery.c.due_tick, delivery.c.id)
 
 peer = Table(
     "peer",

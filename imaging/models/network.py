@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imaging.domain.card import Card, Input
+from imaging.domain.outputs import type_fault
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
 from imaging.preparation.registry import channels, sizes
 from imaging.preparation.repeat_channels import MOST_CHANNELS
@@ -23,23 +24,26 @@ _GRAPH = 7
 _INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
 _TENSOR_NAME = 8
 """Of onnx.proto: numbers of fields of ModelProto, GraphProto and TensorProto."""
-_FLOAT: Final = 1
-_TYPES: Final[Mapping[int, str]] = {
-    1: "float32", 2: "uint8", 3: "int8", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
-    16: "bfloat16",
+_FLOAT: Final = "float32"
+_ELEMENTS: Final[Mapping[int, str]] = {
+    1: _FLOAT, 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
+    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16",
 }  # fmt: skip
+_TENSOR: Final = 1
+_OTHERS: Final[Mapping[int, str]] = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "optional"}
+"""By number: TensorProto.DataType, and what TypeProto has beside a tensor."""
 _LARGEST: Final = 1 << 31
 """Of a size; what is greater is a negative number, which some exporters write for "any"."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output. `kind`: its element type, 0 where it is not stated or no tensor. `shape`: None where it is
-    not stated; a size of None is open.
+    """An input or output. `kind`: its element type, or what it is if no tensor; empty where that is not stated.
+    `shape`: None where it is not stated; a size of None is open.
     """
 
     name: str
-    kind: int
+    kind: str
     shape: tuple[int | None, ...] | None
 
     def __str__(self) -> str:
@@ -82,11 +86,13 @@ def _port(data: mmap.mmap, at: Span) -> Port:
     # ValueInfoProto: 1 name, 2 type; TypeProto: 1 tensor; Tensor: 1 element type, 2 shape; TensorShapeProto: 1 sizes
     name = _text(data, at, 1)
     kind_of = _only(data, at, 2)
-    tensor = _only(data, kind_of, 1) if kind_of else None
+    tensor = _only(data, kind_of, _TENSOR) if kind_of else None
     if tensor is None:
-        return Port(name, 0, None)
-    kind = next((first for number, wire, first, _ in fields(data, *tensor) if (number, wire) == (1, VARINT)), 0)
+        numbers = [number for number, *_ in fields(data, *kind_of)] if kind_of else []
+        return Port(name, next((_OTHERS[each] for each in numbers if each in _OTHERS), ""), None)
+    said = next((first for number, wire, first, _ in fields(data, *tensor) if (number, wire) == (1, VARINT)), 0)
     shape = _only(data, tensor, 2)
+    kind = _ELEMENTS.get(said, f"type {said}") if said else ""
     return Port(name, kind, None if shape is None else tuple(_size(data, each) for each in _messages(data, shape, 1)))
 
 
@@ -145,9 +151,9 @@ _WANTED: Final = {2: "(batch, channels, rows, columns)", 3: "(batch, channels, a
 
 
 def _input_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]:
-    if given.kind not in (0, _FLOAT):
-        kind = _TYPES.get(given.kind, f"type {given.kind}")
-        yield "engine.input", given.name, f"is {kind} in {card.engine.file}: float32 is wanted", "input-type"
+    if given.kind not in ("", _FLOAT):
+        rule = f"is {given.kind} in {card.engine.file}: {_FLOAT} is wanted"
+        yield "engine.input", given.name, rule, "input-type"
     if given.shape is None:
         return
     wanted = _WANTED[card_input.axes]
@@ -191,6 +197,8 @@ _VARY: Final = {
 
 def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault]:
     """`given`: the first input, whose grid a map has."""
+    if made.kind and (wanted := type_fault(card, made.name, made.kind)):
+        yield "engine.output", made.name, f"is {made.kind} in {card.engine.file}: {wanted}", "output-type"
     if made.shape is None:
         return
     findings = [(at, each) for at, each in enumerate(card.findings) if card.output_of(each) == made.name]

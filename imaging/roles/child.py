@@ -21,11 +21,12 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from imaging.domain.faults import fingerprint
-from imaging.ledger.store import SchemaDiffers
+from imaging.ledger.unusable import SchemaDiffers
+from imaging.memory import importing
 
 MODULES: Final = {
     "node": "imaging.roles.node",
-    "worker": "imaging.roles.worker",
+    "worker": "imaging.roles.beginning",
     "deliver": "imaging.roles.deliver",
     "web": "imaging.roles.web",
 }
@@ -66,7 +67,8 @@ def main(arguments: list[str]) -> None:
     threading.excepthook = partial(_thread_died, error_file)
     status = 0
     try:
-        module: Role = importlib.import_module(MODULES[name])
+        with importing():
+            module: Role = importlib.import_module(MODULES[name])
         module.run(told, life)
     except (CannotRun, SchemaDiffers) as error:
         error_file.write_text(str(error))

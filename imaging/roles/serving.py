@@ -13,7 +13,7 @@ from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import Told, fingerprint
 from imaging.domain.languages import Language
-from imaging.ledger import views, workers
+from imaging.ledger import registry, workers
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import Catalogue
 from imaging.models.cautions import warnings
@@ -53,7 +53,7 @@ class Serving:
         A model whose golden case does not hold here is disabled, visibly.
         """
         every, disabled = self.catalogue.models, self.catalogue.disabled
-        views.keep_models(self._ledger, [*(card.id for card in every), *disabled])
+        registry.keep_models(self._ledger, [*(card.id for card in every), *disabled])
         elsewhere = workers.served(self._ledger, besides=self._name) or frozenset()
         for name, why in disabled.items():
             self._disable(name, "", why, elsewhere)
@@ -81,7 +81,7 @@ class Serving:
             self._disable(card.id, card.version, why, elsewhere, is_synthetic=card.is_synthetic)
         else:
             unproven = UNPROVEN if card.golden is None else ""
-            views.note_model(
+            registry.note_model(
                 self._ledger, card.id, card.version, proof, unproven, is_served=True, is_synthetic=card.is_synthetic
             )
 
@@ -91,17 +91,18 @@ class Serving:
         """What another worker serves is served, whatever is wrong here."""
         is_elsewhere = model in elsewhere
         told = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
-        views.note_model(self._ledger, model, version, "", told, is_served=is_elsewhere, is_synthetic=is_synthetic)
+        registry.note_model(self._ledger, model, version, "", told, is_served=is_elsewhere, is_synthetic=is_synthetic)
 
     def _why_not(self, card: Card) -> tuple[str, str]:
         """Why a model cannot be served, empty where it can, and its analyser is warm; and what proves it."""
         try:
             analyser = ConfinedAnalyser(self._confined, self.copies.kept(card), self._site_words)
             proof = analyser.proof()
-            analyser.warm()
+            has_passed = card.golden is not None and registry.has_passed(self._ledger, card.id, proof)
+            analyser.warm(is_proven=has_passed)
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
             return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}", ""
-        if card.golden is not None and not views.has_passed(self._ledger, card.id, proof):
+        if card.golden is not None and not has_passed:
             faults = analyser.golden_faults()
             self._confined.restart_if_ended()
             if faults:

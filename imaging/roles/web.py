@@ -12,8 +12,8 @@ from imaging.domain.languages import Language
 from imaging.domain.ports import advice
 from imaging.ledger import migrate, wakeups
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
 from imaging.ledger.wakeups import Listener
+from imaging.ledger.worklist import LedgerWorklist
 from imaging.roles.child import LOOK_S, CannotRun, Life
 from imaging.roles.health import Watched
 from imaging.web.app import create_app

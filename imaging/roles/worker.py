@@ -8,19 +8,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from imaging.confined.analyser import Prepared, compare
-from imaging.confined.client import Confined
 from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
-from imaging.domain.languages import Language
 from imaging.domain.source import Source
 from imaging.domain.turning import believed
 from imaging.ledger import jobs, leasing, migrate, wakeups
@@ -28,11 +26,10 @@ from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger, is_passing
 from imaging.memory import give_back_memory, memory_limit
-from imaging.models.catalogue import load_models
-from imaging.models.copies import Copies
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Report
 from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
+from imaging.roles.beginning import Begun, WorkerConfig
 from imaging.roles.child import Life
 from imaging.roles.comparing import Comparing
 from imaging.roles.heartbeat import Heartbeat
@@ -49,29 +46,12 @@ _PAUSES_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0, 8.0)
 """Between tries of writing an answer down: a disk that is full, or a database that is away, may be back soon."""
 
 
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What a worker is told. `destinations`: each name with the outcomes that it takes."""
-
-    name: str
-    home: str
-    database: str
-    models: Sequence[str]
-    destinations: Sequence[tuple[str, Sequence[str]]]
-    memory_mb: float
-    threads: int
-    language: Language
-    site_words: Sequence[str] = ()
-    ignore_patient_orientation: Sequence[str] = ()
-
-
-def run(config: Mapping[str, Any], life: Life) -> None:
+def run(told: WorkerConfig, begun: Begun, life: Life) -> None:
     """Works until it is told to stop."""
-    told = WorkerConfig(**config)
     ledger = Ledger(Path(told.home), told.database)
     migrate.check(ledger)
     with memory_limit(told.memory_mb):
-        worker = Worker(ledger, told)
+        worker = Worker(ledger, told, begun)
         worker.heartbeat.start()
         worker.serving.warm()
         worker.serving.say_how_confined()
@@ -86,7 +66,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
 class Worker:
     """One worker with its models warm: what is done in the lanes of its pipeline."""
 
-    def __init__(self, ledger: Ledger, told: WorkerConfig) -> None:
+    def __init__(self, ledger: Ledger, told: WorkerConfig, begun: Begun) -> None:
         home = Path(told.home)
         self._ledger, self._spool = ledger, FolderSpool(home / "spool")
         self._installation = ledger.installation()
@@ -96,17 +76,11 @@ class Worker:
         self._disbelieved = frozenset(told.ignore_patient_orientation)
         self._watch = Watch(home / "run", told.name, self._time_out)
         self._error_file = home / "run" / f"{told.name}.error"
-        catalogue = load_models([Path(each) for each in told.models], told.site_words)
-        self._confined = Confined(
-            catalogue.models,
-            threads=told.threads,
-            memory_mb=told.memory_mb,
-            kept=home / "models",
-            on_end=self._die,
-        )
+        self._confined = begun.confined
         self.serving = Serving(
-            ledger, name, catalogue, Copies(home / "models"), self._confined, told.site_words, told.language
+            ledger, name, begun.catalogue, begun.copies, self._confined, told.site_words, told.language
         )
+        self._confined.call_at_end(self._die)
         self._comparing = Comparing(ledger, self._spool, self._watch, self._owner, partial(compare, self._confined))
         self._tasks: dict[int, Task] = {}
         self._held: set[int] = set()

@@ -30,18 +30,23 @@ class Incoming:
     path: Path
     size: int
 
+    @property
+    def name(self) -> str:
+        """Its own name, drawn when it came."""
+        return self.path.stem
 
-def key_of(header: Header, digest: str = "") -> str:
-    """Where an instance lies, relative to the spool: names from digests, never from text of the wire.
 
-    With `digest` it is the key of an object that is kept apart, since another holds its UID.
+def key_of(header: Header, name: str, *, is_apart: bool = False) -> str:
+    """Where an object lies, relative to the spool; `is_apart`: where it is kept apart, since another holds its UID.
+
+    The parts of a key are digests and chance, never text of the wire. `name`: that of the object under `incoming/`,
+    so that no key is ever used twice: a file may be deleted once its row is gone, whatever comes again meanwhile.
     """
     study, series, instance = (
         hashlib.sha256(uid.encode()).hexdigest()[:32]
         for uid in (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
     )
-    folder = "apart" if digest else "studies"
-    return f"{folder}/{study[:2]}/{study}/{series[:16]}/{instance}{'-' + digest[:16] if digest else ''}.dcm"
+    return f"{'apart' if is_apart else 'studies'}/{study[:2]}/{study}/{series[:16]}/{instance}-{name[:16]}.dcm"
 
 
 MOST_SPARE_INODES: Final = 10_000
@@ -191,10 +196,14 @@ class FolderSpool:
 
 
 class Part:
-    """An object that is being written; as a context manager it is dropped at the end, unless it was ended."""
+    """An object that is being written; as a context manager it is dropped at the end, unless it was ended.
+
+    `name`: its own, drawn when it came.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path: Path | None = path
+        self.name = path.stem
         self._size = 0
         with refused_by_the_disk():
             self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)

@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 from imaging.cli import doctor
 from imaging.domain.retry import Passing
 from imaging.domain.steady import Anchor
-from imaging.ledger import deliveries, tables, views
+from imaging.ledger import deliveries, registry, tables
 from imaging.ledger.store import Ledger
 from imaging.settings import Settings
 
@@ -221,8 +221,8 @@ def test_the_units_capability_is_in_the_manual() -> None:
 
 
 def test_what_the_models_lack_is_an_alarm_too(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
-    views.note_model(ledger, "chest-film", "1", "", "its golden case differs", is_served=False)
-    views.note_role(ledger, "worker-0", "up")
+    registry.note_model(ledger, "chest-film", "1", "", "its golden case differs", is_served=False)
+    registry.note_role(ledger, "worker-0", "up")
     assert run("status", "--home", home, "--check").out == (
         "nothing serves this home\nthe model chest-film is disabled: its golden case differs\n"
     )

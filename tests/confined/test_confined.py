@@ -154,6 +154,15 @@ def test_who_asks_when_it_is_killed_hears_how_it_ended_and_it_can_be_started_ane
     assert len(ended) == 1  # an end that is asked for is none
 
 
+def test_who_begins_to_listen_after_its_end_hears_of_it_at_once(tmp_path: Path) -> None:
+    ended: list[str] = []
+    with hostile(tmp_path) as process:
+        with pytest.raises(Ended):
+            attack(process, "die")
+        process.call_at_end(ended.append)
+        assert ended == ["the process that decodes pixels and runs networks was killed by signal 6"]
+
+
 @pytest.mark.parametrize("kind", ["hang", "hold the interpreter"])
 def test_what_takes_longer_than_it_may_is_ended(kind: str, tmp_path: Path) -> None:
     with hostile(tmp_path) as process:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from films import encoded
-from peers import Node, eventually, imaging, imaging_json, program
+from peers import Node, asked, eventually, imaging_json, program
 from pydicom import Dataset
 from small_models import write_models
 from sqlalchemy import text
@@ -29,7 +29,7 @@ from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split
 from imaging.intake.storing import Status, Storing
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 from imaging.phantoms.study import film_study
 from imaging.spool import FolderSpool
 
@@ -253,7 +253,7 @@ def test_other_pixels_under_a_uid_are_kept_apart_and_the_first_are_analysed_in_d
     assert send(node, other) == [KEPT]
     assert len(conflicts(node, image)) == 1
 
-    assert imaging("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).returncode == 0
+    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, lambda row: is_answered(row) and not row.conflicts and not is_undetermined(row))
     assert conflicts(node, image) == []
     assert send(node, other, image) == [KEPT, KEPT]
@@ -265,9 +265,9 @@ def test_an_object_that_is_dropped_leaves_the_first_one_to_be_analysed(node: Nod
     assert send(node, image, with_other_pixels("dropped")) == [KEPT, KEPT]
     row(node, image, lambda row: row.conflicts == 1 and is_undetermined(row))
     (conflict,) = conflicts(node, image)
-    assert imaging("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).returncode == 0
+    assert asked("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, lambda row: is_answered(row) and not row.conflicts and not is_undetermined(row))
-    assert imaging("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).returncode == 1
+    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 1
 
 
 def test_an_object_used_in_place_of_an_analysed_one_makes_a_new_answer(node: Node) -> None:
@@ -277,7 +277,7 @@ def test_an_object_used_in_place_of_an_analysed_one_makes_a_new_answer(node: Nod
     assert send(node, with_other_pixels("used")) == [KEPT]
     row(node, image, lambda row: row.conflicts == 1)
     (conflict,) = conflicts(node, image)
-    assert imaging("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).returncode == 0
+    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
     eventually(lambda: len(story(node, image)["results"]) >= 2, what="the second answer")
 
 
@@ -311,7 +311,7 @@ def test_two_patients_in_one_study_are_not_analysed(node: Node) -> None:
     known = row(node, image, lambda row: bool(row.reason))
     assert (str(known.reason), known.patient_id, is_answered(known)) == ("mixed-patients", "P1", False)
     (conflict,) = conflicts(node, image)
-    assert imaging("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).returncode == 0
+    assert asked("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, is_answered)
 
 

@@ -21,7 +21,7 @@ from imaging.domain.worklist import Asked, Row
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import StoreRequest, split_part_10
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 from imaging.phantoms.study import head_study
 
 Send = Callable[[str, int, bytes], str]
@@ -274,10 +274,14 @@ def test_a_stranger_is_rejected_and_stands_among_the_associations(serve: Callabl
 
 def test_a_context_that_is_refused_is_told_with_its_reason(node: Node) -> None:
     find = "1.2.840.10008.5.1.4.1.2.2.1"
-    modality = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "MODALITY")
+    modality = Sender(Address("IMAGING", "127.0.0.1", node.dicom_port), "FINDER")
     modality.propose([(find, "1.2.840.10008.1.2.1"), (CT.decode(), "1.2.840.10008.1.2.4.50")])
     modality.close()
-    (row,) = associations(node, 1)
+
+    def last() -> list[dict[str, Any]]:
+        return [each for each in associations(node, 1) if each["calling_ae_title"] == "FINDER"]
+
+    (row,) = eventually(last, what="the association's row")
     told = {(each["abstract_syntax"], each["result"], each.get("why")) for each in row["contexts"]}
     assert told == {(find, "refused", "abstract syntax not supported"), (CT.decode(), "accepted", None)}
     said = imaging("associations", "--last", "1", "--home", str(node.home))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from films import a_film, send_until_acknowledged
-from peers import Node, eventually, imaging, imaging_json
+from peers import Node, asked, eventually, imaging_json
 from small_models import write_models
 from storage_peer import StoragePeer
 
@@ -19,15 +19,16 @@ def test_what_settled_without_a_model_is_answered_once_it_is_there_and_asked_for
     send_until_acknowledged(lambda: node.dicom_port, data)
     eventually(lambda: node.status()["studies"]["settled"], what="the study without a model")
     place = ["--home", str(node.home)]
-    unknown = imaging("replay", *place, "--model", "small-film")
-    assert (unknown.returncode, "there are: small-volume" in unknown.stderr) == (2, True)
+    unknown = asked("replay", *place, "--model", "small-film")
+    assert (unknown.status, "there are: small-volume" in unknown.err) == (2, True)
     node.stop()
-    asked = imaging("replay", *place, "--model", "small-film", "--since", "1d")
-    assert "1 study is looked at for small-film, where it fits, when the node starts" in asked.stdout
+    queued = asked("replay", *place, "--model", "small-film", "--since", "1d")
+    assert "1 study is looked at for small-film, where it fits, when the node starts" in queued.out
 
     node = serve(*told, str(models), home=node.home)
     eventually(lambda: pacs.stored, what="the report")
     assert [str(each.StudyInstanceUID) for each in pacs.stored] == [uid]
+    eventually(node.at_rest, what="rest")
     for which in (["--model", "small-film"], ["--study", uid]):
         said = imaging_json("replay", *place, *which, "--json")
         assert said["jobs"] == said["deliveries"] == 0

@@ -15,10 +15,11 @@ from peers import Node, Orthanc, eventually, program
 from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage
 from small_models import write_models
+from sqlalchemy import select
 from storage_peer import StoragePeer
 
 from imaging import crash
-from imaging.ledger import migrate, retention
+from imaging.ledger import migrate, retention, tables
 from imaging.ledger.store import Ledger
 
 POINTS = {
@@ -46,6 +47,7 @@ POINTS = {
 }
 """The points that a process passes with each study, in this order."""
 FALL_BACK = "fall-back-not-committed"
+PURGING = ("removal-not-committed", "removed", "files-deleted")
 COMPARING = ("judgement-not-committed", "judged")
 
 
@@ -62,6 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     armed.mkdir()
     pacs = Orthanc(program("/usr/sbin/Orthanc"), folder / "orthanc")
     options = ["--models", str(write_models(folder / "models")), "--deliver-to", f"PACS={pacs.address}"]
+    options += ["--revision-interval-s", "0.1"]
     node = Node(folder / "home", options, {crash.VARIABLE: str(armed)})
     yield Site(node, pacs, armed)
     node.stop()
@@ -90,25 +93,26 @@ def test_after_all_those_kills_nothing_waits(site: Site) -> None:
     assert list((site.node.home / "spool" / "incoming").iterdir()) == []
 
 
-@pytest.mark.parametrize("point", ["result-data-synced", "result-kept", "conclusion-not-committed"])
-def test_a_result_that_a_kill_left_without_a_row_is_gone_after_the_next_start(tmp_path: Path, point: str) -> None:
+def test_results_that_kills_left_without_a_row_are_gone_after_the_next_start(tmp_path: Path) -> None:
     armed = tmp_path / "armed"
     armed.mkdir()
-    (armed / point).touch()
     options = ["--models", str(write_models(tmp_path / "models"))]
     node = Node(tmp_path / "home", options, {crash.VARIABLE: str(armed)})
     out = node.home / "spool" / "out"
+    points = ("result-data-synced", "result-kept", "conclusion-not-committed")
     try:
-        send_until_acknowledged(lambda: node.dicom_port, a_film(2, point)[1])
-        eventually(node.at_rest, what="an end of the work")
-        assert len(list(out.iterdir())) == 2
+        for number, point in enumerate(points, 1):
+            (armed / point).touch()
+            send_until_acknowledged(lambda: node.dicom_port, a_film(2, point)[1])
+            eventually(node.at_rest, what="an end of the work")
+            assert len(list(out.iterdir())) == 2 * number, point
     finally:
         node.stop()
     node = Node(tmp_path / "home", options)
     try:
         ledger = Ledger(node.home)
         assert {f"out/{each.name}" for each in out.iterdir()} == retention.result_keys(ledger)
-        assert len(retention.result_keys(ledger)) == 1
+        assert len(retention.result_keys(ledger)) == len(points)
         ledger.close()
     finally:
         node.stop()
@@ -135,28 +139,52 @@ def test_a_kill_while_a_delivery_falls_back_loses_nothing_and_doubles_nothing(tm
 
 
 @pytest.mark.parametrize("point", COMPARING)
-def test_a_kill_while_a_copy_is_judged_leaves_one_judgement_and_one_newer_answer(tmp_path: Path, point: str) -> None:
+def test_a_kill_while_a_copy_is_judged_leaves_one_judgement_and_one_newer_answer(site: Site, point: str) -> None:
+    pid = site.node.children()["worker"]
+    study_uid, film = a_film(2, point)
+    send_until_acknowledged(lambda: site.node.dicom_port, film)
+    eventually(site.node.at_rest, what="the first answer")
+    (site.armed / point).touch()
+    send_until_acknowledged(lambda: site.node.dicom_port, mended(film))
+    eventually(lambda: site.node.children().get("worker", pid) != pid, 30.0, "another worker")
+    eventually(site.node.at_rest, what="the second answer")
+    (story,) = site.node.status("--study", study_uid)["studies"]
+    assert [(each["state"], each["why"]) for each in story["copies"]] == [
+        ("used", "correction"),
+        ("noted", "replaced"),
+    ]
+    assert (story["corrections"], len(story["results"])) == (1, 2)
+
+
+@pytest.mark.parametrize("point", PURGING)
+def test_a_kill_inside_a_purge_leaves_files_to_delete_and_none_of_what_comes_again_is_deleted(
+    tmp_path: Path, point: str
+) -> None:
     armed = tmp_path / "armed"
     armed.mkdir()
-    options = ["--models", str(write_models(tmp_path / "models")), "--revision-interval-s", "0.1"]
-    node = Node(tmp_path / "home", options, {crash.VARIABLE: str(armed)})
+    options = ["--models", str(write_models(tmp_path / "models"))]
+    node = Node(tmp_path / "home", options)
     try:
-        pid = node.children()["worker"]
-        study_uid, film = a_film(2, point)
+        film = a_film(2, point)[1]
         send_until_acknowledged(lambda: node.dicom_port, film)
-        eventually(node.at_rest, what="the first answer")
+        eventually(node.at_rest, what="an end of the work")
         (armed / point).touch()
-        send_until_acknowledged(lambda: node.dicom_port, mended(film))
-        eventually(lambda: node.children().get("worker", pid) != pid, 30.0, "another worker")
-        eventually(node.at_rest, what="the second answer")
-        (story,) = node.status("--study", study_uid)["studies"]
-        assert [(each["state"], each["why"]) for each in story["copies"]] == [
-            ("used", "correction"),
-            ("noted", "replaced"),
-        ]
-        assert (story["corrections"], len(story["results"])) == (1, 2)
+        purge = [sys.executable, "-m", "imaging", "purge", "--home", str(node.home), "--older-than", "0m"]
+        killed = subprocess.run(purge, env=os.environ | {crash.VARIABLE: str(armed)}, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        send_until_acknowledged(lambda: node.dicom_port, film)
+        eventually(node.at_rest, what="an end of the work")
     finally:
         node.stop()
+    Node(tmp_path / "home", options).stop()
+    ledger = Ledger(node.home)
+    with ledger.read() as connection:
+        named = set(connection.scalars(select(tables.instance.c.key))) | retention.result_keys(ledger)
+        assert connection.scalars(select(tables.discarded.c.key)).all() == []
+    ledger.close()
+    spool = node.home / "spool"
+    assert {str(each.relative_to(spool)) for each in spool.rglob("*") if each.is_file()} == named
+    assert len(named) == 2
 
 
 def mended(film: bytes) -> bytes:
@@ -176,7 +204,7 @@ def test_points_that_no_test_names_are_none() -> None:
         if line.strip().startswith("crash.point(")
     }
     passed = {point for points in POINTS.values() for point in points}
-    assert named == passed | {FALL_BACK, "migration-not-committed", *COMPARING}
+    assert named == passed | {FALL_BACK, "migration-not-committed", *COMPARING, *PURGING}
 
 
 def test_a_kill_inside_a_migration_leaves_an_empty_ledger_that_can_be_migrated(tmp_path: Path) -> None:

@@ -40,6 +40,12 @@ def answered(folder: Path, slices: Sequence[Dataset]) -> Answer:
     return analyser().analyse([source_of(path) for path in sorted(folder.glob("*.dcm"))])
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    """What is said of the head as it was drawn."""
+    return answered(tmp_path_factory.mktemp("whole"), head())
+
+
 def again(slices: Sequence[Dataset], **changes: object) -> list[Dataset]:
     """Another series of the same places."""
     for each in slices:
@@ -71,8 +77,9 @@ def in_two_series(number: int, each: Dataset) -> None:
 
 
 @pytest.mark.parametrize("change", [turned, numbered, timed, in_two_series])
-def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(tmp_path: Path, change: Change) -> None:
-    whole = answered(tmp_path / "whole", head())
+def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(
+    whole: Answer, tmp_path: Path, change: Change
+) -> None:
     slices = head()
     for number, each in enumerate(slices):
         change(number, each)
@@ -84,8 +91,8 @@ def test_a_head_in_two_stacks_is_one_whole_and_its_bleed_is_found(tmp_path: Path
     assert found.measurements[0].value == pytest.approx(wanted.measurements[0].value, rel=0.05)
 
 
-def test_a_place_that_two_stacks_share_counts_once(tmp_path: Path) -> None:
-    (wanted,) = answered(tmp_path / "whole", head()).findings
+def test_a_place_that_two_stacks_share_counts_once(whole: Answer, tmp_path: Path) -> None:
+    (wanted,) = whole.findings
     shared = again([head()[LOW]], SeriesInstanceUID=head()[0].SeriesInstanceUID, AcquisitionNumber=1)
     slices = head()
     for number, each in enumerate(slices):
@@ -100,8 +107,8 @@ def test_another_kernel_adds_nothing_and_is_counted(tmp_path: Path) -> None:
     assert (answer.coverage.used, answer.coverage.redundant, answer.is_in_part) == (40, {"same-place": 40}, False)
 
 
-def test_a_second_acquisition_is_analysed_as_well_and_its_volume_never_added(tmp_path: Path) -> None:
-    (wanted,) = answered(tmp_path / "whole", head()).findings
+def test_a_second_acquisition_is_analysed_as_well_and_its_volume_never_added(whole: Answer, tmp_path: Path) -> None:
+    (wanted,) = whole.findings
     first, second = head(), again(head(), AcquisitionNumber="2", AcquisitionTime="113000")
     for each in first:
         each.AcquisitionNumber, each.AcquisitionTime = "1", "093000"
@@ -151,9 +158,9 @@ def test_a_good_series_beside_one_that_cannot_be_read_speaks(tmp_path: Path) -> 
 
 
 def test_two_reconstructions_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
-    other = again(head())
+    slices, other = head(), again(head())
     for each in other:
-        each.SeriesInstanceUID = head()[0].SeriesInstanceUID
+        each.SeriesInstanceUID = slices[0].SeriesInstanceUID
         each.PixelData = np.roll(np.frombuffer(each.PixelData, "<u2"), 3).tobytes()
-    answer = answered(tmp_path / "s", [*head(), *other])
+    answer = answered(tmp_path / "s", [*slices, *other])
     assert (answer.state, answer.why) == (State.NOT_ANALYSED, "positions-repeated")

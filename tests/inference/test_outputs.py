@@ -127,16 +127,79 @@ def test_a_batch_is_answered_row_by_row(tmp_path: Path) -> None:
     assert shape_fault(card, "y", (3, 1, 32, 32), (6, 1)) != ""
 
 
-@pytest.mark.parametrize("kind", ["half", "whole numbers"])
-def test_numbers_of_another_kind_are_numbers(tmp_path: Path, kind: str) -> None:
-    to = TensorProto.FLOAT16 if kind == "half" else TensorProto.INT64
-    card = network(film(tmp_path), [*POOLED, helper.make_node("Cast", ["flat"], ["y"], to=to)])
-    assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].dtype == np.float32
+# Types -------------------------------------------------------------------------------------------------------
+
+WANTED = "float32, float16 or float64 is wanted, as probabilities and logits are"
+
+OF_MASKS = f'{WANTED}; a mask of 0 and 1 goes with activation = "none", and without probability'
+
+
+def cast(card: Card, to: int) -> Card:
+    """Of labels, with another type of number."""
+    return network(card, [*POOLED, helper.make_node("Cast", ["flat"], ["y"], to=to)])
+
+
+@pytest.mark.parametrize("to", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_numbers_of_another_precision_are_numbers(tmp_path: Path, to: int) -> None:
+    assert load(cast(film(tmp_path), to), 1).run({"x": np.zeros(FILM, np.float32)})["y"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("to", "kind"), [(TensorProto.INT64, "int64"), (TensorProto.BOOL, "bool"), (TensorProto.STRING, "string"),
+                     (TensorProto.BFLOAT16, "bfloat16")],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ["sigmoid", "none"])
+def test_a_label_of_what_is_no_share_is_refused_before_anything_is_run(
+    tmp_path: Path, to: int, kind: str, activation: Any
+) -> None:
+    """Its file leaves the type open, so that it is first known to the engine, which works it out."""
+    card = cast(film(tmp_path, activation=activation), to)
+    said = f"the network's output y is {kind}: {WANTED}"
+    with pytest.raises(Told, match=said):
+        load(card, 1)
+    assert check(card).faults == (said,)
 
 
 def test_an_output_that_is_no_tensor_is_said(tmp_path: Path) -> None:
     card = network(film(tmp_path), [helper.make_node("SequenceConstruct", ["x"], ["y"])])
-    assert fault(card) == "the network's output y is no tensor of numbers"
+    assert fault(card) == f"the network's output y is seq(tensor(float)): {WANTED}"
+
+
+@pytest.mark.parametrize(
+    ("activation", "probability", "is_taken"),
+    [("none", "", True), ("none", "max-component-mean", False), ("sigmoid", "", False)],
+)
+def test_whole_numbers_are_a_mask_of_which_no_probability_is_told(
+    tmp_path: Path, activation: Any, probability: str, *, is_taken: bool
+) -> None:
+    card = volume_card(tmp_path / "model")
+    (segment,) = card.findings
+    assert isinstance(segment, SegmentSpec)
+    asked = replace(segment, channel=0, activation=activation, probability=probability)
+    nodes = [helper.make_node("Greater", ["x", "at"], ["over"]),
+             helper.make_node("Cast", ["over"], ["y"], to=TensorProto.UINT8)]  # fmt: skip
+    card = network(replace(card, findings=(asked,), triage=()), nodes, {"at": np.float32(0.5)})
+    values = np.zeros((8, 24, 24))
+    values[2:5, 8:16, 8:16] = 70
+    answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(8) * 4.0))
+    assert answer.state is (State.ANALYSED if is_taken else State.FAILED)
+    assert answer.fault == (None if is_taken else f"the network's output y is uint8: {OF_MASKS}")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(TensorProto.INT64, "int64"), (TensorProto.STRING, "string")])
+def test_an_input_that_no_image_can_be_fed_to_is_refused_when_the_network_is_loaded(
+    tmp_path: Path, kind: int, name: str
+) -> None:
+    card = film(tmp_path)
+    x = helper.make_tensor_value_info("x", kind, ["n", 1, 32, 32])
+    y = helper.make_tensor_value_info("y", kind, ["n", 1, 32, 32])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "odd", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    (card.folder / "model.onnx").write_bytes(model.SerializeToString())
+    card = replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
+    with pytest.raises(Told, match=f"the network's input x is {name}: float32 is wanted"):
+        load(card, 1)
 
 
 # Values ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ledger_cases import (
     claim,
     decided,
     delivery_states,
+    discarded,
     film,
     job_states,
     judge,
@@ -31,9 +32,9 @@ from imaging.domain.header import Header
 from imaging.domain.retry import Accepted, Permanent
 from imaging.domain.same_image import Kind
 from imaging.domain.worklist import Asked
-from imaging.ledger import apart, associations, conflicts, deliveries, jobs, retention, tables, views
+from imaging.ledger import associations, conflicts, deliveries, jobs, retention, status, stories, tables, undecided
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 MIXED = "mixed-patients"
 
@@ -53,7 +54,7 @@ def come_again(ledger: Ledger, numbers: Sequence[int] = (1, 2)) -> list[int]:
     """The same films again under another Patient ID; the numbers of what is kept apart."""
     for number in numbers:
         assert receive(ledger, film(number=number, patient_id="P2"), f"b{number}").conflict == MIXED
-    return [each["id"] for each in apart.listed(ledger)]
+    return [each["id"] for each in undecided.listed(ledger)]
 
 
 def patients(ledger: Ledger) -> set[str]:
@@ -66,7 +67,7 @@ def test_one_object_of_another_patient_is_not_used_and_the_answer_says_what_to_d
     why = decided(ledger, one, use=True)
     assert ("two patients" in why, "--all" in why, "`drop`" in why) == (True, True, True)
     assert patients(ledger) == {"P1"}
-    assert len(apart.listed(ledger)) == 2
+    assert len(undecided.listed(ledger)) == 2
 
 
 def test_a_study_that_came_again_whole_under_another_patient_is_used_by_one_decision(ledger: Ledger) -> None:
@@ -101,7 +102,7 @@ def test_what_all_goes_for_is_of_one_patient(ledger: Ledger) -> None:
     come_again(ledger)
     receive(ledger, film(number=3, patient_id="P3"), "c3")
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
-    assert [each["patient_id"] for each in apart.listed(ledger)] == ["P3"]
+    assert [each["patient_id"] for each in undecided.listed(ledger)] == ["P3"]
     assert candidate(ledger, 1).doubt == MIXED
 
 
@@ -202,7 +203,7 @@ def test_a_decision_for_a_whole_study_is_taken_back_whole(ledger: Ledger) -> Non
     assert patients(ledger) == {"P1"}
     (study,) = rows(ledger, tables.study)
     assert (study["conflicts"], study["header"]["patient_id"]) == (2, "P1")
-    assert [each["patient_id"] for each in apart.listed(ledger)] == ["P2", "P2"]
+    assert [each["patient_id"] for each in undecided.listed(ledger)] == ["P2", "P2"]
     assert candidate(ledger, study_id).doubt == MIXED
     assert lease(ledger) == []
     assert conflicts.decide(ledger, [1], False, and_alike=True) == {1: ""}
@@ -215,7 +216,7 @@ def test_a_drop_is_taken_back_and_the_study_waits_again(ledger: Ledger) -> None:
     come_again(ledger)
     assert conflicts.decide(ledger, [1, 2], False) == {1: "", 2: ""}
     assert conflicts.undo(ledger, [1, 2]) == {1: "", 2: ""}
-    assert len(apart.listed(ledger)) == 2
+    assert len(undecided.listed(ledger)) == 2
     assert conflicts.undo(ledger, [1]) == {1: conflicts.NOT_DECIDED}
 
 
@@ -274,8 +275,8 @@ def test_a_decided_study_is_removed_with_all_its_files(ledger: Ledger, clock: Tu
     settle(ledger, study_id)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     clock.advance(60)
-    gone: list[str] = []
-    assert retention.remove(ledger, study_id, clock.now(), gone.append)
+    assert retention.remove(ledger, study_id, clock.now())
+    gone = discarded(ledger)
     assert {"apart-b1", "apart-b2", "key-a1", "key-a2"} <= {*gone}
     assert rows(ledger, tables.conflict) == rows(ledger, tables.study) == []
 
@@ -296,12 +297,12 @@ def test_an_object_belongs_to_the_study_that_it_names_and_both_are_told(ledger: 
     one, other = same_uid(ledger)
     assert one != other
     assert [each["shared"] for each in map(vars, LedgerWorklist(ledger).rows([one, other]))] == [1, 1]
-    told = apart.listed(ledger)
+    told = undecided.listed(ledger)
     assert [(each["state"], each["patient_id"], each["shared_with"][0]["patient_id"]) for each in told] == [
         ("shared", "P1", "P2"),
         ("shared", "P2", "P1"),
     ]
-    (story,) = views.story(ledger, "1.2.4")
+    (story,) = stories.named(ledger, "1.2.4")
     assert (story["conflicts"], story["shared"][0]["study_uid"]) == (0, "1.2.3")
 
 
@@ -325,7 +326,7 @@ def test_there_is_nothing_to_use_of_a_shared_uid_and_a_drop_takes_the_notice_awa
     assert [each.shared for each in LedgerWorklist(ledger).rows([other])] == [1]
     assert rows(ledger, tables.study)[0]["settle_why"] != "conflict settled"
     assert conflicts.undo(ledger, [1]) == {1: ""}
-    assert len(apart.listed(ledger)) == 2
+    assert len(undecided.listed(ledger)) == 2
 
 
 def test_a_dropped_notice_makes_no_later_copy_silent(ledger: Ledger) -> None:
@@ -337,8 +338,8 @@ def test_a_dropped_notice_makes_no_later_copy_silent(ledger: Ledger) -> None:
     assert judge(ledger, Kind.CONFLICT)
     third = receive(ledger, replace(film("1.2.5", patient_id="P3"), sop_instance_uid=uid), "third")
     assert third.conflict == ""
-    assert [each["state"] for each in apart.listed(ledger)] == ["shared", "shared", "open", "shared"]
-    assert len(apart.listed(ledger)[0]["shared_with"]) == 2
+    assert [each["state"] for each in undecided.listed(ledger)] == ["shared", "shared", "open", "shared"]
+    assert len(undecided.listed(ledger)[0]["shared_with"]) == 2
 
 
 def test_a_conflict_is_used_in_its_own_study_where_another_has_the_uid_too(ledger: Ledger) -> None:
@@ -355,10 +356,9 @@ def test_a_study_that_is_removed_takes_nothing_of_the_other(ledger: Ledger, cloc
     settle(ledger, one)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
     clock.advance(60)
-    gone: list[str] = []
-    assert retention.remove(ledger, one, clock.now(), gone.append)
-    assert gone == ["key-one"]
-    assert apart.listed(ledger) == []
+    assert retention.remove(ledger, one, clock.now())
+    assert discarded(ledger) == ["key-one"]
+    assert undecided.listed(ledger) == []
     assert [each["study_id"] for each in rows(ledger, tables.instance)] == [other]
     assert [each.shared for each in LedgerWorklist(ledger).rows([other])] == [0]
 
@@ -394,11 +394,11 @@ def test_a_report_of_ours_that_comes_back_is_kept_with_its_study_and_stops_nothi
     for _ in range(2):
         assert receive(ledger, coerced(ledger, **facts), "its digest").conflict == ""
     assert rows(ledger, tables.study) == before
-    assert (len(rows(ledger, tables.instance)), apart.listed(ledger)) == (1, [])
-    (story,) = views.story(ledger, "1.2.3")
+    assert (len(rows(ledger, tables.instance)), undecided.listed(ledger)) == (1, [])
+    (story,) = stories.named(ledger, "1.2.3")
     (back,) = story["returned"]
     assert back["patient_id"] == facts.get("patient_id", "P1")
-    assert views.status(ledger)["instances"] == 2
+    assert status.of(ledger)["instances"] == 2
     assert len(claim(ledger)) == 1
     assert candidate(ledger, study_id).doubt == ""
 
@@ -411,7 +411,7 @@ def test_a_report_of_ours_whose_every_uid_is_new_is_kept_without_a_row_until_its
     assert receive(ledger, stray, "stray").study_id == 0
     assert len(rows(ledger, tables.study)) == 1
     receive(ledger, film("9.9", patient_id="HOSP-P1"))
-    (story,) = views.story(ledger, "9.9")
+    (story,) = stories.named(ledger, "9.9")
     assert (story["conflicts"], len(story["returned"])) == (0, 1)
 
 
@@ -419,12 +419,12 @@ def test_strays_are_removed_by_their_age_and_the_others_with_their_study(ledger:
     study_id = answered(ledger, destinations=[])
     receive(ledger, coerced(ledger, study_instance_uid="9.9", sop_instance_uid="9.9.1"), "stray")
     receive(ledger, coerced(ledger, patient_id="HOSP-P1"), "back")
-    gone: list[str] = []
-    assert retention.remove_strays(ledger, clock.now(), gone.append) == 0
+    assert retention.remove_strays(ledger, clock.now()) == 0
     clock.advance(60)
-    assert retention.remove_strays(ledger, clock.now(), gone.append) == 1
-    assert retention.remove(ledger, study_id, clock.now(), gone.append)
-    assert gone[:3] == ["apart-stray", "apart-back", "key-"]
+    assert retention.remove_strays(ledger, clock.now()) == 1
+    assert discarded(ledger) == ["apart-stray"]
+    assert retention.remove(ledger, study_id, clock.now())
+    assert discarded(ledger)[:2] == ["apart-back", "key-"]
     assert rows(ledger, tables.returned) == []
 
 

@@ -12,6 +12,7 @@ from ledger_cases import (
     candidate,
     contradicted,
     decided,
+    discarded,
     film,
     force,
     job_states,
@@ -31,10 +32,10 @@ from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import Patience, Whole, whole
 from imaging.domain.worklist import Asked, PageState, Row
-from imaging.ledger import apart, associations, copies, jobs, retention, settling, tables, views
+from imaging.ledger import associations, copies, jobs, retention, settling, stories, tables, undecided
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 NOT_FOUND = Finding(Code("SCT", "60046008", "Pleural effusion"), False, 0.1, 0.5)
 
@@ -90,7 +91,7 @@ def test_a_correction_takes_its_uids_place_and_is_shown_found_and_analysed_anew(
     assert whole(seen.signals, Patience(), clock.tick()) == Whole("correction")
     assert settle(ledger, study_id)
     assert lease_one(ledger).instances[0][1].view_position == "PA"
-    (told,) = views.story(ledger, "1.2.3")
+    (told,) = stories.named(ledger, "1.2.3")
     assert [(each["state"], each["why"]) for each in told["copies"]] == [("used", "correction"), ("noted", "replaced")]
     assert (told["corrections"], told["copies"][0]["judgement"]) == (1, "what differs")
 
@@ -174,7 +175,7 @@ def test_a_conflict_puts_in_doubt_what_was_not_found_and_stops_nothing(ledger: L
     assert (row.state, row.reason, row.conflicts, row.results[0].conflicts) == (PageState.IN_PART, None, 1, 1)
     assert row.results[0].findings[0].present is None
     assert LedgerWorklist(ledger).states() == {PageState.IN_PART: 1}
-    (told,) = views.story(ledger, "1.2.3")
+    (told,) = stories.named(ledger, "1.2.3")
     assert (told["results"][-1]["findings"][0]["present"], told["results"][-1]["conflicts"]) == (None, 1)
     force(ledger, tables.study, state="receiving")
     seen = candidate(ledger, study_id)
@@ -205,7 +206,7 @@ def test_both_contents_of_a_conflict_are_described(ledger: Ledger) -> None:
     other = associations.begin(ledger, "PACS", "IMAGING", "10.0.0.8", [])
     receive(ledger, film(rows=256, columns=256), "two", other)
     assert judge(ledger, Kind.CONFLICT, words="size: 512 x 512 and 256 x 256")
-    (conflict,) = apart.listed(ledger)
+    (conflict,) = undecided.listed(ledger)
     assert (conflict["why"], conflict["differs"]) == ("conflict", "size: 512 x 512 and 256 x 256")
     assert [(conflict[each]["rows"], conflict[each]["calling_ae_title"]) for each in ("first", "second")] == [
         (512, "CR1"),
@@ -218,7 +219,7 @@ def test_what_contradicted_an_object_is_compared_anew_with_the_one_that_a_person
     contradicted(ledger)
     receive(ledger, film(), "its re-encoding")
     assert judge(ledger, Kind.CONFLICT)
-    first, second = apart.listed(ledger)
+    first, second = undecided.listed(ledger)
     assert decided(ledger, first["id"], use=True) == ""
     assert rows(ledger, tables.study)[0]["conflicts"] == 0
     pair = copies.claim(ledger, "worker-0:1")
@@ -295,7 +296,6 @@ def test_a_study_with_a_copy_that_is_not_compared_or_contradicts_is_not_removed(
     assert retention.removable(ledger, clock.now()) == []
     force(ledger, tables.conflict, state="noted")
     (number,) = retention.removable(ledger, clock.now())
-    removed: list[str] = []
-    assert retention.remove(ledger, number, clock.now(), removed.append)
-    assert "apart-copy" in removed
+    assert retention.remove(ledger, number, clock.now())
+    assert "apart-copy" in discarded(ledger)
     assert rows(ledger, tables.conflict) == []

@@ -11,9 +11,10 @@ from ledger_cases import TurnedClock, film, receive, rows, settle
 from imaging.domain.ends import HABIT, End
 from imaging.domain.header import Header
 from imaging.domain.settling import Patience
-from imaging.ledger import associations, receiving, tables, views
+from imaging.ledger import associations, recording, tables
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger.instances import Receipt
+from imaging.ledger.recording import Recorded
 from imaging.ledger.store import Ledger
 from imaging.roles.node import Settler
 
@@ -142,7 +143,7 @@ def test_an_abort_is_waited_for_until_it_is_the_senders_habit(ledger: Ledger, cl
         for at in range(3):
             receive(ledger, film(f"1.2.9.{number}", at), association=association)
         end(ledger, association, End.ABORTED)
-    assert {each["ended_as"] for each in views.associations(ledger, 9)} == {"aborted"}
+    assert {each["ended_as"] for each in associations.listed(ledger, 9)} == {"aborted"}
     send(ledger, range(10), End.ABORTED, sender=("CT1", "10.0.0.9"))
     assert rows(ledger, tables.study)[-1]["cut_by"] != {}  # the same title elsewhere is another sender
     send(ledger, range(10), End.RELEASED, sender=("CT1", "10.0.0.9"))
@@ -237,7 +238,7 @@ def test_what_is_written_down_after_its_association_was_cut_waits_for_the_sender
     end(ledger, association, End.CUT)
     headers = [a_slice(number) for number in range(10)]
     receipts = [Receipt(each, each.sop_instance_uid, 1, association, "key", "apart") for each in headers]
-    assert {each.is_over for each in receiving.record(ledger, receipts, PATIENCE) if isinstance(each, Recorded)} == {
+    assert {each.is_over for each in recording.record(ledger, receipts, PATIENCE) if isinstance(each, Recorded)} == {
         True
     }
     assert settles_after(ledger, clock) == PATIENCE.volume_cut_s

@@ -20,7 +20,7 @@ from ledger_cases import (
 )
 
 from imaging.domain.retry import Accepted, Answer, Passing, Permanent
-from imaging.ledger import deliveries, jobs, tables, views, wakeups
+from imaging.ledger import deliveries, jobs, status, stories, tables, wakeups
 from imaging.ledger.deliveries import LEASE_S, Delivery, Moved
 from imaging.ledger.store import Ledger
 
@@ -42,7 +42,7 @@ def answer_again(ledger: Ledger, study_id: int, destinations: tuple[str, ...] = 
 
 
 def peer(ledger: Ledger) -> dict[str, object]:
-    (found,) = views.status(ledger)["peers"]
+    (found,) = status.of(ledger)["peers"]
     return dict(found)
 
 
@@ -202,7 +202,7 @@ def test_a_peer_that_refuses_an_object_is_up(ledger: Ledger) -> None:
 def test_a_warning_is_kept_beside_the_delivered_object(ledger: Ledger) -> None:
     answered(ledger)
     conclude(ledger, claim(ledger)[0], Accepted("status 0xB000"))
-    (sent,) = views.story(ledger, "1.2.3")[0]["deliveries"]
+    (sent,) = stories.named(ledger, "1.2.3")[0]["deliveries"]
     assert (sent["state"], sent["why"]) == ("delivered", "status 0xB000")
 
 
@@ -213,7 +213,7 @@ def test_a_sender_whose_claim_ran_out_can_write_nothing(ledger: Ledger, clock: T
     clock.advance(LEASE_S + 1)
     (current,) = claim(ledger, owner="deliver:PACS:2")
     assert not conclude(ledger, late, AWAY, down=True)
-    assert views.status(ledger)["peers"] == []
+    assert status.of(ledger)["peers"] == []
     assert conclude(ledger, current, Accepted())
     assert not conclude(ledger, late, Permanent("refused"))
     assert delivery_states(ledger) == ["delivered"]
@@ -249,7 +249,7 @@ def test_dead_letters_are_counted_by_destination_and_reason_and_replayed(ledger:
         answered(ledger, f"1.2.{number}", ["PACS", "RIS"])
     for each in [*claim(ledger, "PACS"), *claim(ledger, "RIS", limit=1)]:
         conclude(ledger, each, Permanent("SOP class not supported"))
-    letters = {each["destination"]: (each["why"], each["count"]) for each in views.status(ledger)["dead_letters"]}
+    letters = {each["destination"]: (each["why"], each["count"]) for each in status.of(ledger)["dead_letters"]}
     assert letters == {"PACS": ("SOP class not supported", 3), "RIS": ("SOP class not supported", 1)}
     assert deliveries.replay(ledger, ["PACS"]) == 3
     assert (len(claim(ledger, "PACS")), deliveries.replay(ledger, ["PACS"])) == (3, 0)
@@ -259,7 +259,7 @@ def test_dead_letters_are_counted_by_destination_and_reason_and_replayed(ledger:
 def test_what_waits_for_a_destination_that_is_gone_is_dead_with_its_reason(ledger: Ledger) -> None:
     answered(ledger, "1.2.1", ["PACS", "RIS"])
     assert deliveries.give_up(ledger, ["PACS"]) == 1
-    (letter,) = views.status(ledger)["dead_letters"]
+    (letter,) = status.of(ledger)["dead_letters"]
     assert (letter["destination"], "no destination of this name" in letter["why"]) == ("RIS", True)
     assert deliveries.replay(ledger) == deliveries.replay(ledger, ["RIS"]) == 0
     assert deliveries.gone(ledger) == {"PACS": 1, "RIS": 1}
@@ -369,14 +369,14 @@ def test_senders_are_woken_by_answers_and_by_replay(ledger: Ledger) -> None:
 
 def test_configured_destinations_are_known_before_they_are_tried_and_others_are_forgotten(ledger: Ledger) -> None:
     deliveries.keep_peers(ledger, ["PACS", "RIS"])
-    assert [(each["name"], each["state"]) for each in views.status(ledger)["peers"]] == [
+    assert [(each["name"], each["state"]) for each in status.of(ledger)["peers"]] == [
         ("PACS", "not tried yet"),
         ("RIS", "not tried yet"),
     ]
     answered(ledger)
     (delivery,) = claim(ledger)
     conclude(ledger, delivery, Accepted(""))
-    assert [each["state"] for each in views.status(ledger)["peers"]] == ["up", "not tried yet"]
+    assert [each["state"] for each in status.of(ledger)["peers"]] == ["up", "not tried yet"]
     deliveries.keep_peers(ledger, ["PACS"])
     assert deliveries.peers(ledger) == ["PACS"]
 

@@ -7,7 +7,7 @@ from ledger_cases import TurnedClock, answered, claim, contradicted, film, queue
 from imaging.domain.alarms import CLOCK_KINDS, Facts, Kind, Outbox, RoleHealth, health
 from imaging.domain.retry import Passing, Permanent
 from imaging.domain.room import Room
-from imaging.ledger import deliveries, views
+from imaging.ledger import deliveries, registry
 from imaging.ledger.health import facts
 from imaging.ledger.store import Ledger
 
@@ -43,9 +43,9 @@ def test_destinations_roles_models_and_conflicts_are_known(ledger: Ledger) -> No
     deliveries.conclude(ledger, claim(ledger)[0], Passing("no room"), 0.0, peer_is_down=True)
     deliveries.conclude(ledger, claim(ledger, "OLD")[0], Permanent("refused"), 0.0, peer_is_down=False)
     contradicted(ledger, "1.2.1")
-    views.note_role(ledger, "node", "up")
-    views.note_role(ledger, "worker-0", "up")
-    views.note_model(ledger, "chest-film", "1", "", "no golden case", is_served=False)
+    registry.note_role(ledger, "node", "up")
+    registry.note_role(ledger, "worker-0", "up")
+    registry.note_model(ledger, "chest-film", "1", "", "no golden case", is_served=False)
     seen = known(ledger)
     assert seen.roles == [RoleHealth("node", "up"), RoleHealth("worker-0", "stopped")]
     assert (seen.disabled, seen.conflicts) == ({"chest-film": "no golden case"}, 1)

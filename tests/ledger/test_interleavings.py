@@ -34,9 +34,9 @@ from imaging.domain.findings import TriageClass
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
 from imaging.domain.settling import CORRECTED, Patience
-from imaging.ledger import associations, conflicts, copies, jobs, receiving, retention, settling, tables, workers
+from imaging.ledger import associations, conflicts, copies, jobs, recording, retention, settling, tables, workers
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import Receipt
+from imaging.ledger.instances import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 
@@ -225,10 +225,28 @@ def test_a_study_is_awaited_no_more_once_both_associations_that_sent_of_it_have_
     assert study["ended_tick"] == study["settle_tick"] == nodes.one.clock.tick()
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["the image", "the end"])
+def test_a_study_whose_first_image_is_written_down_while_its_association_ends_is_looked_at_at_once(
+    nodes: Nodes, is_first: bool
+) -> None:
+    number = associations.begin(nodes.one, "CT1", "IMAGING", "10.0.0.7", [])
+
+    def image(ledger: Ledger) -> None:
+        receive(ledger, film(), association=number)
+
+    def end(ledger: Ledger) -> None:
+        associations.end(ledger, number, RELEASED)
+
+    first, second = (image, end) if is_first else (end, image)
+    nodes.overlap(lambda: first(nodes.one), lambda: second(nodes.other))
+    (study,) = rows(nodes.one, tables.study)
+    assert (study["ended_tick"], study["settle_tick"]) == (nodes.one.clock.tick(),) * 2
+
+
 def test_an_image_that_comes_while_its_study_is_removed_begins_it_anew(nodes: Nodes, clock: TurnedClock) -> None:
     study_id = ended(nodes.one, clock)
     removed, again = nodes.overlap(
-        lambda: retention.remove(nodes.one, study_id, clock.now(), list[str]().append),
+        lambda: retention.remove(nodes.one, study_id, clock.now()),
         lambda: receive(nodes.other, film(number=2)).study_id,
     )
     (study,) = rows(nodes.one, tables.study)
@@ -239,7 +257,7 @@ def test_a_study_of_which_an_image_is_just_written_down_is_not_removed(nodes: No
     study_id = ended(nodes.one, clock)
     assert nodes.overlap(
         lambda: receive(nodes.one, film(number=2)).study_id,
-        lambda: retention.remove(nodes.other, study_id, clock.now(), list[str]().append),
+        lambda: retention.remove(nodes.other, study_id, clock.now()),
     ) == (study_id, False)
     assert len(rows(nodes.one, tables.instance)) == 2
 
@@ -297,7 +315,7 @@ def test_where_two_nodes_wait_for_each_other_all_the_same_both_write_down_what_t
 
 def record(ledger: Ledger, *headers: Header) -> list[Any]:
     receipts = [Receipt(each, each.sop_instance_uid, 1000, None, "key", "apart") for each in headers]
-    return receiving.record(ledger, receipts, Patience())
+    return recording.record(ledger, receipts, Patience())
 
 
 def ended(ledger: Ledger, clock: TurnedClock) -> int:

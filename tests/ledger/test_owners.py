@@ -6,9 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_cases import answered, claim, delivery_states, film, job_states, lease_one, queued, receive, rows
+from ledger_cases import (
+    TurnedClock,
+    answered,
+    claim,
+    delivery_states,
+    film,
+    job_states,
+    lease_one,
+    queued,
+    receive,
+    rows,
+)
 
-from imaging.ledger import copies, jobs, tables
+from imaging.ledger import copies, jobs, tables, workers
 from imaging.ledger.store import Ledger
 from imaging.roles.locks import lock_of
 from imaging.roles.owner import owner, owner_of
@@ -65,6 +76,38 @@ def test_the_death_of_a_worker_gives_back_what_it_held_and_nothing_of_its_namesa
     copies.give_back(ledger, owner_of(tmp_path, "worker-0"))
     assert [each["lease"].partition(".")[0] for each in rows(ledger, tables.conflict)] == ["other", ""]
     assert job_states(ledger).count("leased") == 1
+
+
+def test_no_start_forgets_another_hosts_worker_and_its_silence_does(
+    ledger: Ledger, clock: TurnedClock, tmp_path: Path, on_host: Named
+) -> None:
+    names = {}
+    for host, model in (("other", "second"), ("here", "first")):
+        on_host(host)
+        ledger.begin_boot()
+        names[host] = owner_of(tmp_path, "worker-0")
+        workers.expect(ledger, [names[host]])
+        workers.serve(ledger, names[host], [model])
+    assert workers.served(ledger) == frozenset({"first", "second"})
+    clock.advance(workers.GONE_S + 1)
+    workers.beat(ledger, names["here"], owner(tmp_path, "worker-0"))
+    assert workers.served(ledger) == frozenset({"first"})
+    workers.expect(ledger, [names["here"]])
+    assert [each["name"] for each in rows(ledger, tables.worker)] == [names["here"]]
+
+
+def test_after_a_boot_a_worker_is_waited_for_and_forgotten_once_it_is_silent(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    ledger.begin_boot()
+    for name in ("one", "other"):
+        workers.serve(ledger, name, [f"model-of-{name}"])
+    clock.reboot()
+    ledger.begin_boot()
+    assert workers.served(ledger) == frozenset({"model-of-one", "model-of-other"})
+    clock.advance(workers.GONE_S + 1)
+    workers.beat(ledger, "one", "one/1")
+    assert workers.served(ledger) == frozenset({"model-of-one"})
 
 
 @pytest.mark.parametrize("role", ["worker", "deliver"])

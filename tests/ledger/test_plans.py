@@ -14,11 +14,11 @@ from sqlalchemy import Connection, event, insert
 from imaging.domain.retry import Accepted, Passing
 from imaging.domain.room import Room
 from imaging.domain.states import DeliveryState, JobState, StudyState
-from imaging.ledger import associations, deliveries, jobs, settling, tables, views
+from imaging.ledger import associations, deliveries, jobs, settling, stories, tables, worklist
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.health import facts
 from imaging.ledger.store import SQLITE_FILE, Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 STUDIES = 3000
 LARGE = ("study", "series", "instance", "job", "object", "delivery", "association", "patient")
@@ -147,7 +147,7 @@ def _deliver(ledger: Ledger) -> None:
 
 def _read_page(ledger: Ledger) -> None:
     with ledger.read() as connection:
-        views._page(connection, None, 100, 200)
+        worklist._page(connection, None, 100, 200)
 
 
 HOT: dict[str, Callable[[Ledger], object]] = {
@@ -174,7 +174,7 @@ def test_a_hot_query_reads_no_whole_table(full: Ledger, name: str) -> None:
 
 
 def test_a_query_that_reads_a_whole_table_would_be_seen(full: Ledger) -> None:
-    assert scans(plans(full, lambda: views.story(full, "no such accession number")))
+    assert scans(plans(full, lambda: stories.named(full, "no such accession number")))
 
 
 @pytest.mark.parametrize("name", ["next job", "worklist page", "due deliveries", "due studies"])

@@ -11,9 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from imaging.domain.peers import Refused
 from imaging.domain.settling import Patience, Whole, whole
-from imaging.ledger import apart, associations, receiving, settling, tables, views
+from imaging.ledger import associations, recording, settling, stories, tables, undecided
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import Receipt, Recorded
+from imaging.ledger.instances import Receipt
+from imaging.ledger.recording import Recorded
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.store import SQLITE_FILE, Ledger
 
@@ -32,12 +33,12 @@ def test_an_association_is_told_with_its_contexts_counts_and_end(ledger: Ledger)
     begin(ledger)
     newest = begin(ledger)
     associations.end(ledger, newest, AssociationEnd("released", 3, 2, {"0xA900: the UIDs differ": 2}))
-    ended, still_open = views.associations(ledger, 20)
+    ended, still_open = associations.listed(ledger, 20)
     assert (ended["id"], ended["calling_ae_title"], ended["address"]) == (newest, "CT1", "10.0.0.7")
     assert (ended["stored"], ended["refused"], ended["refusals"]) == (3, 2, {"0xA900: the UIDs differ": 2})
     assert (ended["contexts"][0]["result"], ended["ended_how"]) == ("refused", "released")
     assert still_open["ended_at"] is None
-    assert [each["id"] for each in views.associations(ledger, 1)] == [newest]
+    assert [each["id"] for each in associations.listed(ledger, 1)] == [newest]
 
 
 def test_what_a_node_receives_bears_the_name_of_its_site(ledger: Ledger) -> None:
@@ -50,9 +51,9 @@ def test_what_a_node_receives_bears_the_name_of_its_site(ledger: Ledger) -> None
     RefusalBook(ledger).write([Refused("CT9", "IMAGING", "10.0.0.9", "rejected")], {})
     assert [each["site"] for each in rows(ledger, tables.study)] == ["North"]
     assert [each["site"] for each in rows(ledger, tables.association)] == ["North", "East"]
-    (story,) = views.story(ledger, "1.2.3")
+    (story,) = stories.named(ledger, "1.2.3")
     assert story["site"] == "North"
-    assert [each["site"] for each in views.associations(ledger, 20)] == ["East", "North"]
+    assert [each["site"] for each in associations.listed(ledger, 20)] == ["East", "North"]
 
 
 def test_the_end_of_an_association_makes_its_studies_due_unless_another_one_still_sends(ledger: Ledger) -> None:
@@ -72,8 +73,8 @@ def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -
     assert associations.end_lost(ledger) == 2
     assert associations.end_lost(ledger) == 0
     assert settle_tick(ledger) == ledger.clock.tick()
-    assert {each["ended_how"] for each in views.associations(ledger, 9)} == {"cut by a restart"}
-    assert [each["stored"] for each in views.associations(ledger, 9)] == [0, 1]
+    assert {each["ended_how"] for each in associations.listed(ledger, 9)} == {"cut by a restart"}
+    assert [each["stored"] for each in associations.listed(ledger, 9)] == [0, 1]
 
 
 def test_a_study_whose_images_never_pause_is_looked_at_when_its_longest_wait_is_over(
@@ -82,7 +83,7 @@ def test_a_study_whose_images_never_pause_is_looked_at_when_its_longest_wait_is_
     sender, patience = begin(ledger), Patience(longest_s=5.0)
     for number in range(6):
         a_slice = film(number=number, modality="CT")
-        (done,) = receiving.record(ledger, [Receipt(a_slice, str(number), 10, sender, "key", "apart")], patience)
+        (done,) = recording.record(ledger, [Receipt(a_slice, str(number), 10, sender, "key", "apart")], patience)
         assert isinstance(done, Recorded)
         due, later = settling.due_studies(ledger)
         assert (len(due), later) == ((0, 1005.0) if number < 5 else (1, None))
@@ -105,7 +106,7 @@ def test_what_a_second_object_under_a_uid_is_a_worker_says(ledger: Ledger) -> No
         done = receive(ledger, film(**facts), digest)
         assert (done.conflict, done.is_unjudged) == ("", True)
     assert [each["state"] for each in rows(ledger, tables.conflict)] == ["unjudged"] * 3
-    assert apart.listed(ledger) == []
+    assert undecided.listed(ledger) == []
     assert not receive(ledger, film(), "one").is_unjudged
 
 
@@ -120,7 +121,7 @@ def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> 
     good, bad = film(number=1), film(number=2)
     receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (good, bad, film(number=3))]
     receipts[1] = Receipt(bad, "d", 10, 4711, "key", "apart")  # there is no such association
-    done = receiving.record(ledger, receipts, Patience())
+    done = recording.record(ledger, receipts, Patience())
     assert [isinstance(each, Recorded) for each in done] == [True, False, True]
     assert len(rows(ledger, tables.instance)) == 2
 
@@ -134,9 +135,9 @@ def test_a_group_that_sqlite_rolled_back_is_recorded_whole_or_not_at_all(
     large = film(number=2, study_description="x" * 1_000_000)
     receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (film(number=1), large, film(number=3))]
     with pytest.raises(OperationalError):
-        receiving.record(ledger, receipts, Patience())
+        recording.record(ledger, receipts, Patience())
     assert rows(ledger, tables.instance) == rows(ledger, tables.study) == []
-    done = receiving.record(ledger, receipts[::2], Patience())
+    done = recording.record(ledger, receipts[::2], Patience())
     assert [isinstance(each, Recorded) for each in done] == [True, True]
     assert len(rows(ledger, tables.instance)) == 2
     ledger.close()

@@ -6,7 +6,7 @@ import pytest
 from ledger_cases import TurnedClock
 
 from imaging.domain.peers import Refused
-from imaging.ledger import views
+from imaging.ledger import associations
 from imaging.ledger.refusals import UNREAD, RefusalBook
 from imaging.ledger.store import Ledger
 
@@ -21,7 +21,7 @@ def book(ledger: Ledger) -> RefusalBook:
 
 def test_who_is_refused_is_a_row_that_has_ended(ledger: Ledger, book: RefusalBook) -> None:
     book.write([STRANGER], {})
-    (row,) = views.associations(ledger, 9)
+    (row,) = associations.listed(ledger, 9)
     assert (row["calling_ae_title"], row["address"], row["stored"]) == ("STRANGER", "10.0.0.9", 0)
     assert (row["ended_how"], row["ended_at"]) == (STRANGER.how, row["started_at"])
     assert row["refusals"] == {}
@@ -31,7 +31,7 @@ def test_further_connections_are_counted_in_the_newest_row_of_their_address(ledg
     book.write([STRANGER], {})
     book.write([STRANGER], {NINE: 290})
     book.write([], {NINE: 5})
-    newest, older = views.associations(ledger, 9)
+    newest, older = associations.listed(ledger, 9)
     assert (newest["refusals"], older["refusals"]) == ({UNREAD: 295}, {})
 
 
@@ -41,6 +41,6 @@ def test_who_never_said_a_word_has_one_row_a_minute(ledger: Ledger, book: Refusa
     clock.advance(61.0)
     book.write([], {NINE: 1})
     rows = [
-        (each["address"], each["calling_ae_title"], each["refusals"][UNREAD]) for each in views.associations(ledger, 9)
+        (each["address"], each["calling_ae_title"], each["refusals"][UNREAD]) for each in associations.listed(ledger, 9)
     ]
     assert rows == [("10.0.0.9", "", 1), ("10.0.0.8", "", 1), ("10.0.0.9", "", 7)]

@@ -22,7 +22,7 @@ from ledger_cases import (
 from imaging.domain.findings import Answer, State
 from imaging.domain.priority import first_due
 from imaging.domain.reasons import Reason
-from imaging.ledger import jobs, replays, retention, tables, views, wakeups
+from imaging.ledger import jobs, registry, replays, retention, stories, tables, wakeups
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 
@@ -89,7 +89,7 @@ def test_a_replayed_study_has_one_revision_more_and_no_reason_and_is_settled_all
     (study,), (revision,) = rows(ledger, tables.study), rows(ledger, tables.revision)
     assert (study["state"], study["reason"], revision["signal"]) == ("settled", "", "asked for again")
     assert (job_states(ledger), marks(ledger)) == (["queued"], [])
-    assert views.story(ledger, "1.2.1")[0]["results"] != []
+    assert stories.named(ledger, "1.2.1")[0]["results"] != []
 
 
 def test_a_study_to_which_something_came_meanwhile_is_looked_at_once_more(ledger: Ledger, clock: TurnedClock) -> None:
@@ -143,6 +143,6 @@ def test_what_was_not_analysed_while_a_model_was_disabled_is_queued_again_and_no
 
 
 def test_the_models_that_workers_know_are_named_with_why_one_is_not_served(ledger: Ledger) -> None:
-    views.note_model(ledger, "a", "1", "")
-    views.note_model(ledger, "b", "1", "", "its golden case differs", is_served=False)
-    assert replays.models(ledger) == {"a": "", "b": "its golden case differs"}
+    registry.note_model(ledger, "a", "1", "")
+    registry.note_model(ledger, "b", "1", "", "its golden case differs", is_served=False)
+    assert registry.models(ledger) == {"a": "", "b": "its golden case differs"}

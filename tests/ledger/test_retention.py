@@ -5,15 +5,28 @@ from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from ledger_cases import FAULTY, NEGATIVE, TurnedClock, answered, film, lease_one, queued, receive, report, rows
+from ledger_cases import (
+    FAULTY,
+    NEGATIVE,
+    TurnedClock,
+    answered,
+    discarded,
+    film,
+    lease_one,
+    queued,
+    receive,
+    report,
+    rows,
+)
 from peers import eventually
 from sqlalchemy import Connection, text, update
 
 from imaging.domain.findings import Answer
-from imaging.domain.states import JobState
-from imaging.ledger import associations, jobs, receiving, retention, studies, tables
+from imaging.domain.states import ApartState, JobState
+from imaging.ledger import apart, associations, jobs, retention, studies, tables
+from imaging.ledger.apart import MIXED_PATIENTS
 from imaging.ledger.associations import AssociationEnd
-from imaging.ledger.receiving import MIXED_PATIENTS, Receipt
+from imaging.ledger.instances import Receipt
 from imaging.ledger.store import Ledger
 
 
@@ -45,10 +58,9 @@ def test_only_what_is_answered_and_delivered_may_be_removed(ledger: Ledger, cloc
     clock.advance(60)
     before = clock.now()
     assert retention.removable(ledger, before) == [2]
-    removed: list[str] = []
-    assert not retention.remove(ledger, 3, before, removed.append)
-    assert retention.remove(ledger, 2, before, removed.append)
-    assert removed == ["key-"]
+    assert not retention.remove(ledger, 3, before)
+    assert retention.remove(ledger, 2, before)
+    assert discarded(ledger) == ["key-"]
     assert [each["id"] for each in rows(ledger, tables.study)] == [1, 3]
 
 
@@ -58,47 +70,31 @@ def test_a_study_to_which_an_image_came_meanwhile_is_not_removed(ledger: Ledger,
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
     receive(ledger, film(number=2))
-    removed: list[str] = []
-    assert not retention.remove(ledger, study_id, before, removed.append)
-    assert removed == []
+    assert not retention.remove(ledger, study_id, before)
+    assert discarded(ledger) == []
 
 
-def test_a_removed_studys_files_go_while_its_rows_still_name_them(
-    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
-) -> None:
-    study_id = ended(ledger, clock)
-    other, named = open_ledger(), []
-
-    def killed(key: str) -> None:
-        raise KeyboardInterrupt(key)
-
-    with pytest.raises(KeyboardInterrupt):
-        retention.remove(ledger, study_id, clock.now(), killed)
-    assert retention.removable(ledger, clock.now()) == [study_id]
-    assert retention.remove(
-        ledger,
-        study_id,
-        clock.now(),
-        lambda key: named.append((key, [each["key"] for each in rows(other, tables.instance)])),
-    )
-    assert named[0] == ("key-", ["key-"])
-    assert rows(other, tables.study) == []
-
-
-def test_the_files_of_results_go_after_the_rows_that_name_them(
+def test_a_removed_studys_files_go_after_its_rows_and_are_known_until_they_are_gone(
     ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
 ) -> None:
     study_id = ended(ledger, clock)
     (result,) = rows(ledger, tables.object_)
     assert retention.result_keys(ledger) == {result["key"]}
+    assert retention.remove(ledger, study_id, clock.now())
+    assert retention.result_keys(ledger) == set()
     other, left = open_ledger(), dict[str, int]()
 
-    def unlink(key: str) -> None:
-        left[key] = len(rows(other, tables.object_))
+    def killed(key: str) -> None:
+        raise KeyboardInterrupt(key)
 
-    assert retention.remove(ledger, study_id, clock.now(), unlink)
-    assert left == {"key-": 1, result["key"]: 0}
-    assert retention.result_keys(ledger) == set()
+    def unlink(key: str) -> None:
+        left[key] = len(rows(other, tables.study))
+
+    with pytest.raises(KeyboardInterrupt):
+        retention.sweep(ledger, killed)
+    assert retention.sweep(ledger, unlink) == 2
+    assert left == {"key-": 0, result["key"]: 0}
+    assert discarded(other) == []
 
 
 def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: TurnedClock) -> None:
@@ -107,25 +103,7 @@ def test_what_is_received_again_is_not_removed_meanwhile(ledger: Ledger, clock: 
     assert retention.removable(ledger, before) == [study_id]
     clock.advance(1)
     receive(ledger, film())
-    assert not retention.remove(ledger, study_id, before, list[str]().append)
-
-
-def test_what_is_received_again_while_it_is_removed_is_kept_anew(
-    ledger: Ledger, open_ledger: Callable[[], Ledger], clock: TurnedClock
-) -> None:
-    study_id = ended(ledger, clock)
-    other, kept = open_ledger(), []
-    again = threading.Thread(target=lambda: kept.append(receive(other, film())))
-
-    def meanwhile(key: str) -> None:
-        if key == "key-":
-            again.start()
-            wait_for_a_lock(ledger)
-
-    assert retention.remove(ledger, study_id, clock.now(), meanwhile)
-    again.join(30)
-    assert [each.study_id for each in kept] == [each["id"] for each in rows(ledger, tables.study)]
-    assert len(rows(ledger, tables.instance)) == 1
+    assert not retention.remove(ledger, study_id, before)
 
 
 def meanwhile(
@@ -133,9 +111,7 @@ def meanwhile(
 ) -> bool:
     """Whether a study is removed that another process is just changing; on PostgreSQL the removal waits for it."""
     removed: list[bool] = []
-    removal = threading.Thread(
-        target=lambda: removed.append(retention.remove(ledger, study_id, before, list[str]().append))
-    )
+    removal = threading.Thread(target=lambda: removed.append(retention.remove(ledger, study_id, before)))
     with other.write() as connection:
         act(connection)
         removal.start()
@@ -151,7 +127,7 @@ def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
 
     def act(connection: Connection) -> None:
         mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
-        receiving._keep_apart(ledger, connection, mixed, study_id, MIXED_PATIENTS, "open")
+        apart.keep(ledger, connection, mixed, study_id, MIXED_PATIENTS, ApartState.OPEN)
 
     assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
     assert len(rows(ledger, tables.conflict)) == 1
@@ -187,7 +163,7 @@ def test_associations_that_brought_nothing_of_what_is_left_are_forgotten_in_time
 def test_a_patient_of_whom_no_study_is_left_is_forgotten(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = ended(ledger, clock)
     receive(ledger, film("1.2.4", patient_id="P2"))
-    assert retention.remove(ledger, study_id, clock.now(), list[str]().append)
+    assert retention.remove(ledger, study_id, clock.now())
     assert retention.remove_patients(ledger) == 1
     assert [each["value"] for each in rows(ledger, tables.patient)] == ["P2"]
 
@@ -202,7 +178,8 @@ def test_a_study_that_comes_again_after_it_was_removed_is_answered_under_new_num
         numbers.append(job.result_number)
         jobs.conclude(ledger, job, NEGATIVE, [report(job, [])])
         clock.advance(60)
-        assert retention.remove(ledger, study_id, clock.now(), list[str]().append)
+        assert retention.remove(ledger, study_id, clock.now())
+        assert len(discarded(ledger)) == 2
     assert rows(ledger, tables.study) == rows(ledger, tables.object_) == []
     queued(ledger, "1.2.4")  # another study begins at one
     assert (numbers, lease_one(ledger).result_number) == ([1, 2, 3], 1)

@@ -9,7 +9,7 @@ from imaging.domain.worklist import Asked
 from imaging.ledger import jobs, retention, tables
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.store import Ledger
-from imaging.ledger.views import LedgerWorklist
+from imaging.ledger.worklist import LedgerWorklist
 
 NOW = datetime(2036, 1, 1, 12, tzinfo=UTC)  # no build is of that day
 STEPS = [timedelta(hours=-3), timedelta(hours=3), timedelta(days=-800), timedelta(days=800)]
@@ -52,7 +52,7 @@ def test_what_came_before_the_clock_was_set_is_as_old_as_the_first_purge_after_i
     assert set_clock.now() > NOW
     month = timedelta(days=30)
     assert retention.removable(ledger, set_clock.now() - month) == []
-    assert not retention.remove(ledger, 1, set_clock.now() - month, lambda _: None)
+    assert not retention.remove(ledger, 1, set_clock.now() - month)
     retention.date_anew(ledger)
     assert retention.removable(ledger, set_clock.now() - month) == []
     set_clock.advance(31 * 24 * 3600)

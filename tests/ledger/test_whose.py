@@ -9,7 +9,7 @@ from ledger_cases import MODEL, candidate, decided, film, judge, lease_one, queu
 from imaging.domain.header import Header
 from imaging.domain.patient import placeholder_words
 from imaging.domain.same_image import Kind
-from imaging.ledger import apart, associations, tables
+from imaging.ledger import associations, tables, undecided
 from imaging.ledger.store import Ledger
 
 MIXED = "mixed-patients"
@@ -73,7 +73,7 @@ def test_who_has_no_name_joins_a_named_one_of_the_same_association_in_any_order(
     for each in order:
         header, association = comes[each]
         receive(ledger, header, association=association)
-    assert apart.listed(ledger) == []
+    assert undecided.listed(ledger) == []
     (study,) = rows(ledger, tables.study)
     assert (study["conflicts"], study["instances"], candidate(ledger, study["id"]).doubt) == (0, 3, "")
 
@@ -86,7 +86,7 @@ def test_who_has_no_name_does_not_join_a_named_one_of_another_association(
     first, second = (comes[each] for each in order)
     assert receive(ledger, first[0], association=first[1]).conflict == ""
     assert receive(ledger, second[0], association=second[1]).conflict == MIXED
-    (kept,) = apart.listed(ledger)
+    (kept,) = undecided.listed(ledger)
     assert decided(ledger, kept["id"], use=True) == ""  # a person knows that they belong together
     assert candidate(ledger, 1).doubt == ""
     assert receive(ledger, named(3), association=begin(ledger)).conflict == ""

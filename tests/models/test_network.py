@@ -14,15 +14,20 @@ from imaging.models.network import Port, Signature, signature
 from imaging.models.reading import read_card
 
 Shape = Sequence[str | int | None]
+WANTED = "float32, float16 or float64 is wanted, as probabilities and logits are"
+OF_MASKS = f'{WANTED}; a mask of 0 and 1 goes with activation = "none", and without probability'
 FILM: Shape = ["n", 1, 224, 224]
 FILM_LABELS: Shape = ["n", 2]
 HEAD_IN: Shape = ["n", 1, 96, 96, 48]
 HEAD_OUT: Shape = ["n", 2, 96, 96, 48]
+FLOATS = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
 
 
-def network(given: Shape | None, made: Shape | None, kind: int = TensorProto.FLOAT) -> bytes:
+def network(
+    given: Shape | None, made: Shape | None, kind: int = TensorProto.FLOAT, made_of: int = TensorProto.FLOAT
+) -> bytes:
     """A file that says this of x and y; what it does is nobody's matter here."""
-    x, y = helper.make_tensor_value_info("x", kind, given), helper.make_tensor_value_info("y", kind, made)
+    x, y = helper.make_tensor_value_info("x", kind, given), helper.make_tensor_value_info("y", made_of, made)
     return bytes(helper.make_model(helper.make_graph([], "g", [x], [y])).SerializeToString())
 
 
@@ -110,9 +115,65 @@ def test_what_a_network_leaves_open_is_no_fault(
     assert told(tmp_path, card, network(given, made)) == []
 
 
-def test_a_network_of_another_precision_or_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
-    half = told(tmp_path / "half", CHEST, network(FILM, FILM_LABELS, TensorProto.FLOAT16))
-    assert half == ["engine.input = 'x': is float16 in model.onnx: float32 is wanted (input-type)"]
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(TensorProto.FLOAT16, "float16"), (TensorProto.DOUBLE, "float64"), (TensorProto.INT64, "int64"),
+     (TensorProto.UINT16, "uint16"), (TensorProto.BOOL, "bool"), (TensorProto.STRING, "string"),
+     (TensorProto.FLOAT8E5M2, "type 19")],
+)  # fmt: skip
+def test_an_input_that_takes_no_float32_is_a_fault(tmp_path: Path, kind: int, name: str) -> None:
+    said = told(tmp_path, CHEST, network(FILM, FILM_LABELS, kind))
+    assert said == [f"engine.input = 'x': is {name} in model.onnx: float32 is wanted (input-type)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(TensorProto.INT64, "int64"), (TensorProto.UINT8, "uint8"), (TensorProto.BOOL, "bool"),
+     (TensorProto.STRING, "string"), (TensorProto.COMPLEX64, "complex64"), (TensorProto.BFLOAT16, "bfloat16"),
+     (TensorProto.FLOAT8E5M2, "type 19")],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ["sigmoid", "none"])
+def test_an_output_that_is_no_probability_is_a_fault(tmp_path: Path, kind: int, name: str, activation: str) -> None:
+    card = changed(CHEST, 'activation = "sigmoid"', f'activation = "{activation}"')
+    said = told(tmp_path, card, network(FILM, FILM_LABELS, made_of=kind))
+    assert said == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_an_output_of_another_precision_is_no_fault(tmp_path: Path, kind: int) -> None:
+    assert told(tmp_path, CHEST, network(FILM, FILM_LABELS, made_of=kind)) == []
+
+
+def test_a_mask_may_be_of_whole_numbers_and_nothing_of_which_a_probability_is_told(tmp_path: Path) -> None:
+    with_probability = changed(HEAD, 'activation = "softmax"', 'activation = "none"')
+    mask = changed(with_probability, 'probability = "max-component-mean"', "")
+    for kind in (TensorProto.UINT8, TensorProto.INT64, TensorProto.BOOL):
+        weights = network(HEAD_IN, HEAD_OUT, made_of=kind)
+        assert told(tmp_path / f"mask-{kind}", mask, weights) == []
+        (said,) = told(tmp_path / f"probability-{kind}", with_probability, weights)
+        assert said.endswith(f"{OF_MASKS} (output-type)")
+    (said,) = told(tmp_path / "mask", mask, network(HEAD_IN, HEAD_OUT, made_of=TensorProto.STRING))
+    assert said.startswith("engine.output = 'y': is string in model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (helper.make_sequence_type_proto(FLOATS), "a sequence"),
+        (helper.make_map_type_proto(TensorProto.INT64, FLOATS), "a map"),
+        (helper.make_optional_type_proto(FLOATS), "optional"),
+    ],
+    ids=["sequence", "map", "optional"],
+)
+def test_what_is_no_tensor_is_a_fault(tmp_path: Path, kind: onnx.TypeProto, name: str) -> None:
+    """As exporters of classifiers give a list of probabilities by name."""
+    model = onnx.load_from_string(network(FILM, FILM_LABELS))
+    model.graph.output[0].type.CopyFrom(kind)
+    said = told(tmp_path, CHEST, model.SerializeToString())
+    assert said == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
+
+
+def test_a_network_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
     model = onnx.load_from_string(network(FILM, FILM_LABELS))
     model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
     two = told(tmp_path / "two", CHEST, model.SerializeToString())
@@ -136,5 +197,5 @@ def test_what_is_no_onnx_file_is_the_engines_to_say(tmp_path: Path, cut: Callabl
 
 def test_names_types_and_sizes_are_read_as_onnx_writes_them(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(network(["n", 1, 32, "w"], None))
-    wanted = Signature((Port("x", 1, (None, 1, 32, None)),), (Port("y", 1, None),))
+    wanted = Signature((Port("x", "float32", (None, 1, 32, None)),), (Port("y", "float32", None),))
     assert signature(tmp_path / "model.onnx") == wanted

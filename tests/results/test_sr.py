@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -14,8 +15,12 @@ from typing import Any
 
 import pydicom
 import pytest
+from highdicom.sr import Comprehensive3DSR
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from sr_cases import (
     AT,
     BEFORE,
@@ -42,8 +47,10 @@ from imaging.domain.findings import Answer, Finding, ImageRef, State, TriageClas
 from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
 from imaging.results import concepts
+from imaging.results.document import document, tree
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR
+from imaging.results.mould import Marker
 from imaging.results.reading import Item, Reading
 from imaging.results.registry import build, fallbacks
 from imaging.results.report import CannotReport, Report, UnsoundReport
@@ -72,6 +79,59 @@ def test_an_unproven_model_and_a_finding_near_chance_say_so_in_the_findings_own_
     said = [group.values(concepts.NOTICE) for group in groups(CASES["doubted"])]
     assert said == [[concepts.NOT_A_DIAGNOSIS["vi"]], [near, unproven], [unproven]]
     assert [group.values(concepts.NOTICE) for group in groups(CASES["positive"])][1:] == [[], []]
+
+
+@every_case
+def test_what_all_documents_say_is_what_highdicom_writes_of_this_sop_class(report: Report) -> None:
+    """But for patient, study, dates, devices and evidence, which are written anew for each report."""
+    shape = shape_of(report)
+    content = tree(shape, Marker())
+    named = {each.ReferencedSOPInstanceUID for each in references(content)}
+    theirs = Comprehensive3DSR(
+        evidence=[nobodys_image(uid) for uid in named],
+        content=content,
+        series_instance_uid="2.25.1",
+        series_number=1,
+        sop_instance_uid="2.25.2",
+        instance_number=1,
+        manufacturer="somebody",
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        specific_character_set="ISO_IR 192",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+    )
+    ours = document(shape, Marker())
+    assert {*theirs.keys()} - {*ours.keys()} == set()
+    same = set(theirs.keys()) - {Tag(each) for each in OUR_OWN}
+    assert {tag: ours[tag] for tag in same} == {tag: theirs[tag] for tag in same}
+    assert ours.file_meta.MediaStorageSOPClassUID == theirs.file_meta.MediaStorageSOPClassUID
+    assert ours.file_meta.TransferSyntaxUID == theirs.file_meta.TransferSyntaxUID
+
+
+OUR_OWN = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName", "InstanceCreationDate", "InstanceCreationTime", "ContentDate",
+    "ContentTime", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "InstanceNumber", "SeriesNumber",
+    "Manufacturer", "ContributingEquipmentSequence", "CurrentRequestedProcedureEvidenceSequence",
+)  # fmt: skip
+
+
+def references(content: Dataset) -> Iterator[Dataset]:
+    """What a content tree names."""
+    for item in content.get("ContentSequence", ()):
+        yield from item.get("ReferencedSOPSequence", ())
+        yield from references(item)
+
+
+def nobodys_image(uid: str) -> Dataset:
+    source = Dataset()
+    source.SOPClassUID, source.SOPInstanceUID = SecondaryCaptureImageStorage, uid
+    source.StudyInstanceUID = source.SeriesInstanceUID = "2.25.3"
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+                    "StudyDate", "StudyTime", "Modality"):  # fmt: skip
+        setattr(source, keyword, None)
+    return source
 
 
 # ------------------------------------------------------------ what others say

@@ -15,9 +15,9 @@ from imaging.domain.source import Source
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import split_part_10
 from imaging.inference.compare import compare
-from imaging.ledger import copies, migrate, receiving, tables
+from imaging.ledger import copies, migrate, recording, tables
+from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import MOST_DEATHS
-from imaging.ledger.receiving import Receipt
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import film_study
 from imaging.roles.comparing import Comparing, distinct
@@ -81,7 +81,7 @@ class Desk:
         for name, image in (("one", drawn()), ("two", drawn(AccessionNumber="NEW"))):
             source = written(self.spool.path(name), image)
             receipt = Receipt(source.header, name, 1, None, name, name)
-            receiving.record(self.ledger, [receipt], Patience())
+            recording.record(self.ledger, [receipt], Patience())
 
     @property
     def copy(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Patient Orientation of a sender whose default is wrong counts for nothing: in the node, its worker and `analyse`."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import BytesIO
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 from films import encoded
-from peers import Node, eventually, imaging
+from peers import Node, asked, eventually
 from pydicom import Dataset, dcmread
 
 from imaging.dicom_node.sending import Sender
@@ -17,6 +16,7 @@ from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import part_10_head, split_part_10
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study
 
 IGNORE = ("--ignore-patient-orientation", "WRONG CR")
@@ -59,7 +59,7 @@ def test_a_node_turns_the_films_of_all_senders_but_those_it_does_not_believe(ser
         for title in ("WRONG CR", "GOOD DX")
         for said in (("R", "F"), ("P", "F"))
     }
-    node = serve(*IGNORE, "--film-quiet-s", "0")
+    node = serve(*IGNORE, "--film-quiet-s", "0", "--models", str(shipped_folder() / "chest-film"))
     for title in ("WRONG CR", "GOOD DX"):
         send(node, title, *(film for (sender, _), film in films.items() if sender == title))
     answers = {each: said_of(answer_of(node, film)) for each, film in films.items()}
@@ -74,8 +74,8 @@ def test_a_node_turns_the_films_of_all_senders_but_those_it_does_not_believe(ser
 def test_analyse_knows_senders_by_the_heads_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def analysed(film: bytes, *options: str) -> tuple[str, str | None, str | None]:
         (tmp_path / "film.dcm").write_bytes(film)
-        said = imaging("analyse", str(tmp_path / "film.dcm"), "--json", *options)
-        return said_of(json.loads(said.stdout)["studies"][0]["results"][0])
+        said = asked("analyse", str(tmp_path / "film.dcm"), "--json", *options)
+        return said_of(said.json["studies"][0]["results"][0])
 
     mirrored, lateral = a_chest("a", "R", "F"), a_chest("b", "A", "F")
     assert analysed(sent_by(mirrored, "WRONG CR")) == ("analysed", None, "1 of 1, stored R/F")
@@ -108,6 +108,6 @@ def test_a_file_written_by_a_storage_program_names_its_source() -> None:
 
 
 def test_a_sender_that_cannot_be_one_is_refused_with_the_form_wanted(tmp_path: Path) -> None:
-    said = imaging("analyse", str(tmp_path), "--ignore-patient-orientation", "LONGER THAN SIXTEEN")
-    assert said.returncode == 2
-    assert "AE titles have 1 to 16" in said.stderr
+    said = asked("analyse", str(tmp_path), "--ignore-patient-orientation", "LONGER THAN SIXTEEN")
+    assert said.status == 2
+    assert "AE titles have 1 to 16" in said.err

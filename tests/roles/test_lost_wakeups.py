@@ -15,10 +15,10 @@ from imaging.domain.reasons import Reason
 from imaging.domain.settling import Patience
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import part_10_head, split_part_10
-from imaging.ledger import jobs, leasing, receiving, settling, views
+from imaging.ledger import jobs, leasing, recording, settling, status
+from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import NewObject
 from imaging.ledger.leasing import Wanted
-from imaging.ledger.receiving import Receipt
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 from imaging.ledger.wakeups import SocketWakeUps
@@ -26,6 +26,7 @@ from imaging.roles.child import LOOK_S
 from imaging.roles.outbox import keep
 from imaging.spool.folder import FolderSpool, key_of
 
+pytestmark = pytest.mark.alone
 SLACK_S = 2.0
 
 
@@ -48,8 +49,8 @@ def receive(ledger: Ledger, home: Path) -> None:
     header = read_header(request.data, request.transfer_syntax_uid)
     spool = FolderSpool(home / "spool")
     incoming = spool.write([part_10_head(header), request.data])
-    receipt = Receipt(header, "digest", incoming.size, None, key_of(header), key_of(header, "digest"))
-    receiving.record(ledger, [receipt], Patience())
+    receipt = Receipt(header, "digest", incoming.size, None, key_of(header, incoming.name), "")
+    recording.record(ledger, [receipt], Patience())
     spool.link(incoming, receipt.key)
 
 
@@ -81,7 +82,7 @@ def test_the_node_settles_a_study_that_nobody_told_it_of(
     serve("--role", "node", "--models", str(write_models(tmp_path / "models")), home=home)
     ledger = quiet(home)
     receive(ledger, home)
-    assert seconds_until(lambda: views.status(ledger)["studies"]["settled"] == 1) < LOOK_S + SLACK_S
+    assert seconds_until(lambda: status.of(ledger)["studies"]["settled"] == 1) < LOOK_S + SLACK_S
 
 
 def test_the_worker_does_a_job_that_nobody_told_it_of(
@@ -92,7 +93,7 @@ def test_the_worker_does_a_job_that_nobody_told_it_of(
     ledger = quiet(home)
     receive(ledger, home)
     settle(ledger)
-    assert seconds_until(lambda: views.status(ledger)["jobs"]["analysed"] == 1) < LOOK_S + SLACK_S
+    assert seconds_until(lambda: status.of(ledger)["jobs"]["analysed"] == 1) < LOOK_S + SLACK_S
 
 
 def test_delivery_sends_an_object_that_nobody_told_it_of(

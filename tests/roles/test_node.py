@@ -16,6 +16,7 @@ from imaging.domain.settling import Patience
 from imaging.ledger import jobs, migrate, settling, tables
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
+from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study
 from imaging.roles.child import LOOK_S
 from imaging.roles.node import MOST_TRIES, Settler
@@ -90,7 +91,8 @@ def test_what_a_burst_of_associations_took_is_given_back(serve: Callable[..., No
 
 
 def test_a_sites_words_reach_who_settles_and_who_analyses(serve: Callable[..., Node], tmp_path: Path) -> None:
-    node = serve("--site-words", "CHEST=tp", "--site-words", "HAND=bt")
+    model = str(shipped_folder() / "chest-film")
+    node = serve("--site-words", "CHEST=tp", "--site-words", "HAND=bt", "--models", model)
     files, uids = [], {}
     for seed, part in enumerate(("TP", "BT", "XX")):
         film_of_site = film_study(seed, frozenset(), datetime.now(UTC), rows=64, columns=64).instances[0]

@@ -11,8 +11,9 @@ from imaging.domain.source import Source
 from imaging.ledger import jobs, leasing, migrate, tables
 from imaging.ledger.leasing import Wanted
 from imaging.ledger.store import Ledger
+from imaging.roles.beginning import WorkerConfig, begin
 from imaging.roles.pipeline import Task
-from imaging.roles.worker import Worker, WorkerConfig
+from imaging.roles.worker import Worker
 
 MODEL = "small-film"
 
@@ -30,7 +31,8 @@ class Home:
         self.path, self.ledger = home, Ledger(home, clock=TurnedClock())
         migrate.migrate(self.ledger)
         self.ledger.begin_boot()
-        self._worker = Worker(self.ledger, WorkerConfig("worker-0", str(home), "", [str(models)], [], 3000.0, 1, "en"))
+        told = WorkerConfig("worker-0", str(home), "", [str(models)], [], 3000.0, 1, "en")
+        self._worker = Worker(self.ledger, told, begin(told))
 
     def answer(self) -> str:
         """Answers what is queued; the SOP Instance UID of the report."""

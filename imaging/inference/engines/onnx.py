@@ -11,7 +11,7 @@ import numpy as np
 
 from imaging.domain.card import Card
 from imaging.domain.faults import Told, is_out_of_memory
-from imaging.domain.outputs import shape_fault
+from imaging.domain.outputs import shape_fault, type_fault
 from imaging.inference.engines.engine import Arrays, Identity, processor
 from imaging.models.copies import copied
 from imaging.preparation.array import Tensor
@@ -46,6 +46,7 @@ class OnnxEngine:
         self._run_options: Any = onnxruntime.RunOptions()
         if not is_beside:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._hold_types()
         self._batch = self._fixed_batch()
         self.together = self._batch or 1
 
@@ -59,17 +60,27 @@ class OnnxEngine:
         with _in_its_words("the network cannot be loaded", lambda said: said.replace(f"{folder}/", "")):
             return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
 
-    def _fixed_batch(self) -> int | None:
-        """The batch that the network is made for; None where it takes any. Raises Told for a network of other names."""
+    def _hold_types(self) -> None:
+        """Refuses a network whose inputs or outputs have other names or types than can be fed and read. Raises Told."""
         engine = self._card.engine
-        shapes = {each.name: each.shape for each in self._session.get_inputs()}
-        outputs = [each.name for each in self._session.get_outputs()]
+        given = {each.name: _type_of(each) for each in self._session.get_inputs()}
+        made = {each.name: _type_of(each) for each in self._session.get_outputs()}
         wanted = list(engine.inputs.values())
-        if not {*wanted} <= {*shapes} or not {*engine.outputs} <= {*outputs}:
-            has = f"{engine.file} has the input {', '.join(shapes)} and the output {', '.join(outputs)}"
+        if not {*wanted} <= {*given} or not {*engine.outputs} <= {*made}:
+            has = f"{engine.file} has the input {', '.join(given)} and the output {', '.join(made)}"
             wants = f"the card wants input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
             raise Told(f"{has}; {wants}")
-        sizes = [shapes[name][0] for name in wanted if shapes[name]]
+        for name in wanted:
+            if given[name] != "float32":
+                raise Told(f"the network's input {name} is {given[name]}: float32 is wanted")
+        for name in engine.outputs:
+            if said := type_fault(self._card, name, made[name]):
+                raise Told(f"the network's output {name} is {made[name]}: {said}")
+
+    def _fixed_batch(self) -> int | None:
+        """The batch that the network is made for; None where it takes any."""
+        shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        sizes = [shapes[name][0] for name in self._card.engine.inputs.values() if shapes[name]]
         return next((size for size in sizes if isinstance(size, int)), None)
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
@@ -90,8 +101,6 @@ class OnnxEngine:
         with _in_its_words("the network cannot be run", _without_values):
             came = session.run(list(names), dict(arrays), self._run_options)
         for name, values in zip(names, came, strict=True):
-            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-                raise Told(f"the network's output {name} is no tensor of numbers")
             if fault := shape_fault(self._card, name, given, values.shape):
                 raise Told(fault)
         return {name: values.astype(np.float32, copy=False) for name, values in zip(names, came, strict=True)}
@@ -99,6 +108,13 @@ class OnnxEngine:
     def close(self) -> None:
         """As the Protocol says."""
         self._session = self._narrow = None
+
+
+def _type_of(port: Any) -> str:
+    """What an input or output of a session is: by numpy's name where it is a tensor of numbers."""
+    said: str = port.type
+    inner = said.removeprefix("tensor(").removesuffix(")") if said.startswith("tensor(") else said
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
 
 
 def _filled(array: Tensor, count: int) -> Tensor:

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from alembic import context
 
-from imaging.ledger.tables import Instant, metadata
+from imaging.ledger.indexes import metadata
+from imaging.ledger.tables import Instant
 
 
 def render(kind: str, item: Any, _: Any) -> str | Literal[False]:

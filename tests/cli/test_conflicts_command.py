@@ -1,0 +1,56 @@
+"""Objects kept apart, as a person decides about them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from ledger_cases import film, receive
+from said import Said
+
+from imaging.ledger.store import Ledger
+
+
+def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    receive(ledger, film(), "one")
+    receive(ledger, film(patient_id="P2"), "other")
+    (found,) = run("conflicts", "--home", home, "--json").json["conflicts"]
+    assert found["study_instance_uid"] == "1.2.3"
+    assert (found["patient_id"], found["study_patient_id"]) == ("P2", "P1")
+    listed = run("conflicts", "--home", home).out
+    assert ("P2" in listed, "P1" in listed, "an earlier run" in listed) == (True, True, True)
+    assert "open conflicts: 1; `imaging conflicts list`" in run("status", "--study", "1.2.3", "--home", home).out
+    said = run("conflicts", "drop", "4711", "--home", home)
+    assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
+    done = run("conflicts", "drop", found["id"], "--home", home)
+    assert (done.status, done.out) == (0, f"{found['id']}: left apart for good; the study is looked at again\n")
+    assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
+
+
+def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
+    run: Callable[..., Said], home: Path, ledger: Ledger
+) -> None:
+    for number in (1, 2):
+        receive(ledger, film(number=number), f"a{number}")
+        receive(ledger, film(number=number, patient_id="P2"), f"b{number}")
+    refused = run("conflicts", "use", "1", "--home", home)
+    assert (refused.status, "1: the study would name two patients" in refused.err) == (1, True)
+    done = run("conflicts", "use", "1", "--all", "--home", home)
+    assert (done.status, done.out) == (0, "1: in its UID's place; the study is looked at again\n")
+    assert run("conflicts", "--home", home, "--json").json == {"conflicts": []}
+    decided = run("conflicts", "list", "--all", "--home", home, "--json").json["conflicts"]
+    assert [each["state"] for each in decided] == ["used", "used", "dropped", "dropped"]
+    undone = run("conflicts", "undo", "2", "--home", home)
+    assert (undone.status, undone.out) == (0, "2: undecided again, with all that was decided in one with it\n")
+    assert len(run("conflicts", "--home", home, "--json").json["conflicts"]) == 2
+    again = run("conflicts", "undo", "1", "3", "--home", home)
+    assert (again.status, again.err.count("nothing that a person decided has this number")) == (1, 2)
+
+
+def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+    receive(ledger, film("1.2.3"), "one")
+    receive(ledger, replace(film("1.2.4", patient_id="P2"), sop_instance_uid=film("1.2.3").sop_instance_uid), "two")
+    listed = run("conflicts", "--home", home).out
+    assert ("also of P1" in listed, "also of P2" in listed) == (True, True)
+    assert "nothing to use" in run("conflicts", "use", "1", "--home", home).err
+    assert "also stands for an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
+    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is taken away")

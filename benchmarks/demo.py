@@ -67,7 +67,7 @@ def main() -> int:
         "--data", metavar="DIR", type=Path, help="a folder of DICOM files to send in place of drawn ones"
     )
     parser.add_argument("--studies", metavar="N", default=str(STUDIES), help=f"how many are drawn (default {STUDIES})")
-    parser.add_argument("--models", metavar="DIR", type=Path, help="models to serve in place of the shipped ones")
+    parser.add_argument("--models", metavar="DIR", type=Path, help="models to serve instead of the shipped ones")
     end_tidily()
     try:
         return run(parser.asked(sys.argv[1:]))
@@ -127,7 +127,7 @@ def _plans(asked: Asked) -> Iterable[Planned]:
     faults: list[str] = []
     studies = checked(faults, _count, "--studies", asked.studies)
     if asked.data is not None and not asked.data.is_dir():
-        faults.append(f"--data {asked.data}: there is no such folder")
+        faults.append(f"--data {asked.data}: no such folder")
     faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
     refuse(asked, faults)
     assert studies is not None
@@ -144,7 +144,7 @@ def _plans(asked: Asked) -> Iterable[Planned]:
 
 def _count(said: str) -> int:
     if not said.isdigit() or not int(said):
-        raise ValueError("a number from 1 is wanted")
+        raise ValueError("expected a number of 1 or more")
     return int(said)
 
 

@@ -82,7 +82,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("--models", metavar="DIR", type=Path, help="models that are served (default: the shipped ones)")
     parser.add_argument("--studies", metavar="N", default="40", help="studies in each mode (default 40)")
     parser.add_argument("--modes", metavar="MODE,...", default=",".join(MODES), help=f"default {','.join(MODES)}")
-    parser.add_argument("--rate", metavar="R", default="3", help="studies a second in mode poisson (default 3)")
+    parser.add_argument("--rate", metavar="R", default="3", help="studies per second in mode poisson (default 3)")
     parser.add_argument("--associations", metavar="K", default="2", help="at a time, except serial (default 2)")
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", default="2000x1700", help="of a film (default 2000x1700)")
     parser.add_argument(
@@ -115,7 +115,7 @@ def _plan(asked: Asked) -> Asked:
     asked.to = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
     faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
     if asked.home is not None and not asked.home.is_dir():
-        faults.append(f"--home {asked.home}: there is no such folder")
+        faults.append(f"--home {asked.home}: no such folder")
     if asked.home is not None and asked.to is None:
         faults.append("--home names the home of a node of --to; a node of its own has a temporary one")
     refuse(asked, faults)
@@ -124,20 +124,20 @@ def _plan(asked: Asked) -> Asked:
 
 def _count(said: str) -> int:
     if not said.isdigit() or not int(said):
-        raise ValueError("a number from 1 is wanted")
+        raise ValueError("expected a number of 1 or more")
     return int(said)
 
 
 def _above_zero(said: str) -> float:
     if not amount(said):
-        raise ValueError("a number above 0 is wanted")
+        raise ValueError("expected a number above 0")
     return amount(said)
 
 
 def _modes(said: str) -> list[str]:
     modes = said.split(",")
     if unknown := [each for each in modes if each not in MODES]:
-        raise ValueError(f"{', '.join(unknown)}: there are {', '.join(MODES)}")
+        raise ValueError(f"{', '.join(unknown)}: available: {', '.join(MODES)}")
     return modes
 
 

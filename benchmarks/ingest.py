@@ -104,7 +104,7 @@ def _plan(asked: Asked) -> Asked:
         asked_for = checked(faults, _counts, f"--{option}", getattr(asked, option))
         setattr(asked, option, asked_for[0] if asked_for else None)
     if asked.dir is not None and not asked.dir.is_dir():
-        faults.append(f"--dir {asked.dir}: there is no such folder")
+        faults.append(f"--dir {asked.dir}: no such folder")
     refuse(asked, faults)
     return asked
 

@@ -62,14 +62,14 @@ class Destination:
 def _megabytes(said: str) -> float:
     value = _number(said)
     if value < LEAST_MB:
-        raise _BadValue(f"is too little for any worker; {LEAST_MB:.0f} or more is wanted")
+        raise _BadValue(f"is too little for a worker; expected {LEAST_MB:.0f} or more")
     return value
 
 
 def _megabytes_of_object(said: str) -> float:
     value = _number(said)
     if value < 1:
-        raise _BadValue("is too little for any image; 1 or more is wanted")
+        raise _BadValue("is too little for an image; expected 1 or more")
     return value
 
 
@@ -79,7 +79,7 @@ def _text(said: str) -> str:
 
 def _word(said: str) -> str:
     if not placeholder_words([said]):
-        raise _BadValue("is no word")
+        raise _BadValue("is not a word")
     return said
 
 
@@ -87,13 +87,13 @@ def _ae_title(said: str) -> str:
     if not 0 < len(said) <= 16:
         raise _BadValue(f"has {len(said)} characters; AE titles have 1 to 16 (PS3.5 6.2)")
     if not is_plain_title(said):
-        raise _BadValue("may hold printable ASCII without backslash, and no space at its ends (PS3.5 6.2)")
+        raise _BadValue("may contain only printable ASCII without backslash, and no space at either end (PS3.5 6.2)")
     return said
 
 
 def _port(said: str) -> int:
     if not said.isdecimal() or not 0 <= int(said) < 65536:
-        raise _BadValue("is no port; a number from 0 (any free one) to 65535 is wanted")
+        raise _BadValue("is not a port; expected a number from 0 (any free port) to 65535")
     return int(said)
 
 
@@ -101,7 +101,7 @@ def _number(said: str) -> float:
     try:
         value = float(said)
     except ValueError:
-        raise _BadValue("is no number") from None
+        raise _BadValue("is not a number") from None
     if not 0 <= value < 1e9:
         raise _BadValue("must be from 0 to 1000000000")
     return value
@@ -109,13 +109,13 @@ def _number(said: str) -> float:
 
 def _count(said: str) -> int:
     if not said.isdecimal() or not 0 < int(said) <= 64:
-        raise _BadValue("is no count; a number from 1 to 64 is wanted")
+        raise _BadValue("is not a valid count; expected a number from 1 to 64")
     return int(said)
 
 
 def _connections(said: str) -> int:
     if not said.isdecimal() or not 0 < int(said) <= MOST_ASSOCIATIONS:
-        raise _BadValue(f"is no count; a number from 1 to {MOST_ASSOCIATIONS} is wanted")
+        raise _BadValue(f"is not a valid count; expected a number from 1 to {MOST_ASSOCIATIONS}")
     return int(said)
 
 
@@ -125,7 +125,7 @@ def _path(said: str) -> Path:
 
 def _models_folder(said: str) -> ModelsFolder:
     if said in ("", "+"):
-        raise _BadValue("is no folder")
+        raise _BadValue("is not a folder")
     return ModelsFolder.parse(said)
 
 
@@ -138,7 +138,7 @@ def _caller(said: str) -> Caller:
     except ValueError as error:
         if isinstance(error, _BadValue):
             raise
-        raise _BadValue(f"has {address!r} for an address; one IP address is wanted, as in CT1@10.0.0.7") from None
+        raise _BadValue(f"has the address {address!r}; expected one IP address, as in CT1@10.0.0.7") from None
 
 
 def _destination(said: str) -> Destination:
@@ -155,7 +155,7 @@ def _outcomes(said: str) -> tuple[str, frozenset[str]]:
     name, equals, rest = said.partition("=")
     chosen = frozenset(each for each in rest.split("+") if each)
     if not equals or not name or not chosen or not chosen <= set(OUTCOMES):
-        raise _BadValue(f"is not of the form NAME=OUTCOME+OUTCOME with outcomes out of {', '.join(OUTCOMES)}")
+        raise _BadValue(f"is not of the form NAME=OUTCOME+OUTCOME with outcomes from {', '.join(OUTCOMES)}")
     return name, chosen
 
 
@@ -166,7 +166,7 @@ def _times(said: str) -> tuple[str, Times]:
             return name, Times.parse(rest)
     except ValueError:
         pass
-    raise _BadValue(f"is not of the form NAME={Times()}, or a part of it, in seconds up to 3600")
+    raise _BadValue(f"is not of the form NAME={Times()} or a part of it, in seconds, at most 3600")
 
 
 def _site_word(said: str) -> str:
@@ -210,115 +210,124 @@ def _setting(parse: Callable[[str], Any], default: Any, form: str, meaning: str,
 class Settings:
     """The settings of a home. The comments of the fields are docs/configuration.md and `imaging serve --help`."""
 
-    home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "where ledger and spool lie")
+    home: Path = _setting(_path, _DEFAULT_HOME, "DIR", "folder of the ledger and the spool")
     role: str = _setting(_one_of("all", *ROLES), "all", "ROLE", "what to run: all, node, worker, deliver or web")
     site: str = _setting(
-        _text, "", "NAME", "name of this site; kept with each study and association that this node receives"
+        _text, "", "NAME", "name of this site; stored with each study and association that this node receives"
     )
-    ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, to be called by and to call with")
+    ae_title: str = _setting(_ae_title, "IMAGING", "AET", "our AE title, as called and as calling AE title")
     dicom_host: str = _setting(
-        _text, "127.0.0.1", "HOST", "address to listen on for DICOM; beyond loopback `accept` is needed"
+        _text, "127.0.0.1", "HOST", "address to listen on for DICOM; beyond loopback `accept` is required"
     )
-    dicom_port: int = _setting(_port, 11112, "PORT", "port to listen on for DICOM; 0: any free one")
+    dicom_port: int = _setting(_port, 11112, "PORT", "port to listen on for DICOM; 0: any free port")
     accept: tuple[Caller, ...] = _setting(
         _caller,
         (),
         "AET@ADDRESS",
-        "who may send to us, *@ADDRESS: whatever its title; none: everybody on loopback",
+        "who may send to us; *@ADDRESS: with any AE title; if not set: everybody on loopback",
         many=True,
     )
     connections_per_address: int = _setting(
-        _connections, 64, "N", "connections that one address may have open at a time"
+        _connections, 64, "N", "maximum number of simultaneous connections from one address"
     )
     ignore_patient_orientation: tuple[str, ...] = _setting(
         _ae_title,
         (),
         "AET",
-        "a sender (calling AE title) whose films' Patient Orientation counts for nothing, as where a modality writes a "
-        f"wrong default; {ANYBODY}: everybody",
+        "a sender (calling AE title) whose films' Patient Orientation is ignored, for example because a modality "
+        f"writes a wrong default; {ANYBODY}: every sender",
         many=True,
     )
     deliver_to: tuple[Destination, ...] = _setting(
-        _destination, (), "NAME=AET@HOST:PORT", "a PACS that gets the results", many=True
+        _destination, (), "NAME=AET@HOST:PORT", "a PACS to which results are sent", many=True
     )
     deliver_outcomes: tuple[tuple[str, frozenset[str]], ...] = _setting(
         _outcomes,
         (),
         "NAME=OUTCOME+...",
-        f"which results a destination gets, out of {', '.join(OUTCOMES)}; unnamed ones get all",
+        f"which results a destination gets, of {', '.join(OUTCOMES)}; destinations without it get all",
         many=True,
     )
     deliver_times: tuple[tuple[str, Times], ...] = _setting(
         _times,
         (),
         "NAME=PHASE:SECONDS+...",
-        "how long a destination may take until the connection stands (connect), until it says whether it takes the "
-        f"association (accept), and to answer an object (response); what is not said is {Times()}",
+        "time-outs of a destination in seconds: for the connection (connect), for accepting the association (accept), "
+        f"and for the response to an object (response); default {Times()}",
         many=True,
     )
-    web_host: str = _setting(_text, "127.0.0.1", "HOST", "address of the worklist; loopback until accounts exist")
-    web_port: int = _setting(_port, 8080, "PORT", "port of the worklist; 0: any free one")
+    web_host: str = _setting(
+        _text, "127.0.0.1", "HOST", "address to serve the worklist on; only loopback until there are accounts"
+    )
+    web_port: int = _setting(_port, 8080, "PORT", "port to serve the worklist on; 0: any free port")
     web_hosts: tuple[str, ...] = _setting(
         _host_name,
         (),
         "HOST",
-        "a name under which browsers ask for the worklist, such as a proxy's, beside loopback's and that of web_host",
+        "a further host name under which the worklist is served, such as a proxy's, besides loopback's and web_host",
         many=True,
     )
     viewer_url: str = _setting(
-        _viewer, "", "URL", "link of a row: {study_uid}, {accession_number} and {patient_id} are filled in"
+        _viewer, "", "URL", "link from each row; {study_uid}, {accession_number} and {patient_id} are filled in"
     )
     language: Language = _setting(
         _one_of(*LANGUAGES),
         "vi",
         "LANG",
-        "language of the page at first, and of our own words in reports: vi, fr or en",
+        "initial language of the page, and language of imaging's own texts in reports: vi, fr or en",
     )
     models: tuple[ModelsFolder, ...] = _setting(
         _models_folder,
         (),
         "[+]DIR",
-        "a model's folder, or one that holds such folders, to serve in place of the shipped ones; with + beside them",
+        "folder of a model, or of several models, to serve instead of the shipped ones; with +: beside them",
         many=True,
     )
     site_words: tuple[str, ...] = _setting(
         _site_word,
         (),
         "MEANING=WORDS",
-        "what this site's own words in headers mean: a body part of PS3.16, PA, AP, FRONTAL, LATERAL, contrast, "
+        "meaning of this site's own words in headers: a body part of PS3.16, PA, AP, FRONTAL, LATERAL, contrast, "
         "no-contrast, t1, t2, pd or flair",
         many=True,
     )
-    workers: int = _setting(_count, 1, "N", "worker processes")
+    workers: int = _setting(_count, 1, "N", "number of worker processes")
     worker_memory_mb: float | None = _setting(
         _megabytes,
         None,
         "MB",
-        f"memory that one worker may take; default: its part of three quarters of the machine's, {MOST_MB:.0f} at most",
+        f"memory limit per worker; default: an equal share of three quarters of the machine's, at most {MOST_MB:.0f}",
     )
-    film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image that make a study whole")
+    film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image until a study is complete")
     volume_quiet_s: float = _setting(
-        _number, 2.0, "S", "CT, MR: seconds after the association's end, positions without gap"
+        _number, 2.0, "S", "CT, MR: seconds after the end of the association, if no slice is missing"
     )
-    volume_gap_s: float = _setting(_number, 10.0, "S", "CT, MR: seconds after the association's end, with a gap")
-    volume_open_s: float = _setting(_number, 60.0, "S", "CT, MR: seconds of silence while the association is open")
+    volume_gap_s: float = _setting(
+        _number, 10.0, "S", "CT, MR: seconds after the end of the association, if a slice seems to be missing"
+    )
+    volume_open_s: float = _setting(
+        _number, 60.0, "S", "CT, MR: seconds without an image while the association is open"
+    )
     volume_cut_s: float = _setting(
-        _number, 60.0, "S", "CT, MR: seconds that a study waits for a sender that was cut off to come back"
+        _number, 60.0, "S", "CT, MR: seconds that a study waits for the return of a sender that was cut off"
     )
-    longest_wait_s: float = _setting(_number, 900.0, "S", "seconds after its first image that a study waits at most")
-    revision_interval_s: float = _setting(_number, 60.0, "S", "seconds between two revisions of a study at least")
+    longest_wait_s: float = _setting(_number, 900.0, "S", "maximum seconds that a study waits after its first image")
+    revision_interval_s: float = _setting(_number, 60.0, "S", "minimum seconds between two revisions of a study")
     patient_placeholders: tuple[str, ...] = _setting(
         _word,
         (),
         "WORD",
-        "what this site writes for a patient whom it does not know, beside 0000, UNKNOWN, ANONYMOUS and XXX",
+        "what this site writes for an unknown patient, besides 0000, UNKNOWN, ANONYMOUS and XXX",
         many=True,
     )
     disk_reserve_mb: float = _setting(
-        _number, 2048.0, "MB", "disk left free: below it (or 5 % if that is less) objects are refused"
+        _number, 2048.0, "MB", "free disk space below which objects are refused (or 5 % of the disk, if that is less)"
     )
     max_object_mb: float = _setting(
-        _megabytes_of_object, 4096.0, "MB", "largest object that is taken; a larger one is read to its end and refused"
+        _megabytes_of_object,
+        4096.0,
+        "MB",
+        "size of the largest object accepted; larger ones are read to their end and refused",
     )
     database: str = _setting(_text, "", "URL", "SQLAlchemy URL of the ledger; default: SQLite in the home")
 
@@ -404,14 +413,14 @@ def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tu
         faults.append(f"{config}: cannot be read: {error.strerror}")
         return
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{config}: is no TOML: {error}")
+        faults.append(f"{config}: is not valid TOML: {error}")
         return
     known = table()
     for name, value in found.items():
         if name in known:
             yield name, (f"{config}: {name}", value)
         else:
-            faults.append(f"{config}: {name} is no setting{nearest(name, known)}")
+            faults.append(f"{config}: {name} is not a setting{nearest(name, known)}")
 
 
 _MEANT: Final = {"port": "dicom_port", "host": "dicom_host", "aet": "ae_title", "title": "ae_title"}
@@ -424,11 +433,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     plain = {each.strip("-").replace("-", "_"): each for each in names}
     meant = _MEANT.get(name.strip("-").replace("-", "_").lower(), "")
     if meant in plain:
-        return f"; the nearest is {plain[meant]}"
+        return f"; did you mean {plain[meant]}?"
     near = difflib.get_close_matches(name, names, 1, 0.5)
     if meant == "dicom_port":
         return "; the DICOM port is --dicom-port of `imaging serve`"
-    return f"; the nearest is {near[0]}" if near else f"; there are {', '.join(sorted(names))}"
+    return f"; did you mean {near[0]}?" if near else f"; available: {', '.join(sorted(names))}"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
@@ -450,11 +459,11 @@ def _parse_into(values: dict[str, Any], name: str, source: str, value: Any, faul
     notes = table()[name].metadata
     if notes["many"]:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            faults.append(f'{source}: a list is wanted: ["{notes["form"]}", ...]')
+            faults.append(f'{source}: expected a list: ["{notes["form"]}", ...]')
             return
         values[name] = tuple(one for each in value for one in _parsed(source, each, notes, faults))
     elif isinstance(value, bool) or not isinstance(value, str | int | float):
-        faults.append(f"{source}: one value of the form {notes['form']} is wanted")
+        faults.append(f"{source}: expected one value of the form {notes['form']}")
     else:
         for one in _parsed(source, value, notes, faults):
             values[name] = one
@@ -474,16 +483,16 @@ def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
     faults = []
     if not is_loopback(settings.dicom_host) and not settings.accept:
         faults.append(
-            f"--dicom-host {settings.dicom_host!r} is beyond loopback, where strangers are refused: say who may send, "
-            "by --accept AET@ADDRESS for each"
+            f"--dicom-host {settings.dicom_host!r} is beyond loopback, where unknown callers are refused: list who may "
+            "send, with --accept AET@ADDRESS for each"
         )
     if not is_loopback(settings.web_host):
         faults.append(
-            f"--web-host {settings.web_host!r} is beyond loopback; pages need accounts there, which this "
-            "version lacks. Use 127.0.0.1 and a tunnel"
+            f"--web-host {settings.web_host!r} is beyond loopback, which requires accounts, and this "
+            "version has none. Use 127.0.0.1 and a tunnel"
         )
     twice = contradictions([SiteWord.parse(each) for each in settings.site_words])
-    faults += [f"--site-words says two meanings of {words!r}" for words in twice]
+    faults += [f"--site-words gives two meanings for {words!r}" for words in twice]
     names = [each.name for each in settings.deliver_to]
     faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
     faults += [

@@ -85,7 +85,7 @@ def serve(settings: Settings, out: IO[str]) -> int:
     try:
         _make_durably(home)
     except OSError as error:
-        raise CannotServe(f"--home {home} cannot be made: {error.strerror}") from None
+        raise CannotServe(f"--home {home} cannot be created: {error.strerror}") from None
     with ExitStack() as held:
         for role in chosen_roles(settings):
             _lock(home, role, held)
@@ -116,7 +116,7 @@ def _lock(home: Path, role: str, held: ExitStack) -> None:
     if not _taken(file):
         file.seek(0)
         raise CannotServe(
-            f"{home} is served already: process {file.read().strip() or 'unknown'} runs the role {role}. "
+            f"{home} is already being served: process {file.read().strip() or 'unknown'} runs the role {role}. "
             "Stop it first, or choose another --home"
         )
     file.truncate(0)
@@ -148,7 +148,7 @@ class _Supervisor:
         self._destinations = [each.name for each in settings.destinations]
         for _, names in settings.shared_addresses:
             log.warning(
-                "destinations_share_an_address names=%s why=what each of them takes is sent there for each name",
+                "destinations_share_an_address names=%s why=results for all of them are sent there once per name",
                 ",".join(names),
             )
         self._announced = False
@@ -343,7 +343,7 @@ class _Supervisor:
             try:
                 child.process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                log.error("role_killed name=%s why=it did not drain in %d s", child.name, DRAIN_S)
+                log.error("role_killed name=%s why=it did not drain within %d s", child.name, DRAIN_S)
                 child.process.kill()
                 child.process.wait()
         self._tell(lambda _: self._return_claims(have_died=False))

@@ -44,9 +44,9 @@ def configuration() -> str:
     lines = [
         "# Configuration",
         "",
-        "Flags are stronger than the environment, which is stronger than the file. The file is TOML, named by",
-        '`--config`; its keys are the flags with underscores, at top level: `deliver_to = ["PACS=PACS@10.0.0.5:104"]`.',
-        "In the environment a list is written with commas. An unknown key is an error, an unknown variable a warning.",
+        "Flags override the environment, which overrides the file. The file is TOML, given by `--config`; its keys are",
+        'the flags with underscores, at top level: `deliver_to = ["PACS=PACS@10.0.0.5:104"]`. In environment',
+        "variables, lists are separated by commas. An unknown key is an error, an unknown variable a warning.",
         "",
         "| flag | environment | form | default | meaning |",
         "|---|---|---|---|---|",
@@ -63,8 +63,8 @@ def configuration() -> str:
 def diagrams() -> str:
     """The state diagrams, drawn from the tables that the ledger applies."""
     parts = [
-        "# States\n\nEach transition is one guarded UPDATE; whoever finds another state drops its work. What changes\n"
-        "a study locks its row first (`imaging.ledger.studies`).\n"
+        "# States\n\nEach transition is one UPDATE that names the state it expects; a process that finds another\n"
+        "state drops its work. Every change of a study locks its row first (`imaging.ledger.studies`).\n"
     ]
     for title, table in (("Study", states.STUDY), ("Job", states.JOB), ("Delivery", states.DELIVERY)):
         parts.append(_diagram(title, table))
@@ -81,7 +81,7 @@ def _diagram(title: str, table: Mapping[tuple[Any, Any], StrEnum]) -> str:
 
 def commands() -> str:
     """Each command's --help."""
-    parts = ["# Commands\n\nExit status: 0 done, 1 failed, 2 asked wrongly.\n"]
+    parts = ["# Commands\n\nExit status: 0 success, 1 failure, 2 invalid arguments or settings.\n"]
     for name, meaning in COMMANDS.items():
         command = importlib.import_module(f"imaging.cli.{name}")
         parser = Parser(prog=f"imaging {name}", description=command.__doc__)
@@ -120,13 +120,13 @@ def _with_interval(evidence: Mapping[str, Any], name: str) -> str:
 def gates() -> str:
     """What a gate may ask of a header."""
     rows = [[f"`{tag}`", f"`{'`, `'.join(keys)}`", f"`{reason}`"] for tag, (reason, keys, _) in GATES.items()]
-    return _table(["tag", "asks by", "reason where it does not pass"], rows)
+    return _table(["tag", "keys", "reason if it does not pass"], rows)
 
 
 def steps() -> str:
     """The closed set of preparation."""
     rows = [[f"`{name}`", ", ".join(kind.takes), "first" if kind.is_geometry else ""] for name, kind in STEPS.items()]
-    return _table(["do", "prepares", "order"], rows)
+    return _table(["do", "for", "order"], rows)
 
 
 def wishes() -> str:
@@ -138,7 +138,7 @@ def not_analysed() -> str:
     """The closed list of reasons, as the page says them."""
     said = tomllib.loads((ROOT / "imaging" / "web" / "catalogues" / "en.toml").read_text())
     rows = [[f"`{code}`", said["reason"][code], said["mend"][code]] for code in sorted(reasons.REASONS)]
-    return _table(["code", "meaning", "what would mend it"], rows)
+    return _table(["code", "meaning", "remedy"], rows)
 
 
 def private_codes() -> str:
@@ -169,13 +169,16 @@ def entity() -> str:
 def statuses() -> str:
     """What C-STORE requests are answered with."""
     rows = [
-        [f"0x{storing.SUCCESS:04X}", "kept: bytes and row are on disk"],
-        [f"0x{storing.PROCESSING_FAILURE:04X}", "an error of ours; the comment says its type and place"],
-        [f"0x{storing.OUT_OF_RESOURCES:04X}", "the disk is at its reserve or refuses, or the ledger cannot be written"],
-        [f"0x{storing.MISMATCH:04X}", "a UID of the command differs from that of the data set"],
+        [f"0x{storing.SUCCESS:04X}", "stored: bytes and row are on disk"],
+        [f"0x{storing.PROCESSING_FAILURE:04X}", "an error in imaging; the Error Comment has its type and location"],
+        [
+            f"0x{storing.OUT_OF_RESOURCES:04X}",
+            "the disk is at its reserve, the disk or the ledger cannot be written, or the object is too large",
+        ],
+        [f"0x{storing.MISMATCH:04X}", "a UID in the command differs from the one in the data set"],
         [
             f"0x{storing.CANNOT_UNDERSTAND:04X}",
-            "the data set cannot be identified: a UID is absent, is none, or stands twice; or Patient ID does",
+            "the data set cannot be identified: a UID is missing, malformed or duplicated, or Patient ID is duplicated",
         ],
     ]
     return _table(["status", "when"], rows)
@@ -185,13 +188,15 @@ def judgements() -> str:
     """What the statuses of a peer that we send to mean for a delivery."""
     said = {
         retry.Accepted: "delivered",
-        retry.Passing: "tried again",
+        retry.Passing: "retried",
         retry.Permanent: "dead letter",
-        retry.Duplicate: "delivered where an earlier attempt may have brought this object there, else dead letter",
-        retry.NotTaken: "sent as Comprehensive SR to who takes that, else dead letter",
+        retry.Duplicate: "delivered if an earlier attempt may have stored this object there, otherwise dead letter",
+        retry.NotTaken: "sent as Comprehensive SR if the peer accepts that, otherwise dead letter",
     }
     known = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000, 0xFE00)
-    return _table(["status", "the delivery is"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known])
+    return _table(
+        ["status", "result of the delivery"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known]
+    )
 
 
 def syntaxes() -> str:

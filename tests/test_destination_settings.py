@@ -34,7 +34,7 @@ def test_times_that_are_none_are_named_with_the_form_wanted(said: str) -> None:
 
 
 def test_times_of_nobody_are_a_fault() -> None:
-    with pytest.raises(SettingError, match=r"--deliver-times names PAC, .*; the nearest is PACS"):
+    with pytest.raises(SettingError, match=r"--deliver-times names PAC, .*; did you mean PACS?"):
         settings.load({"deliver_to": [PACS], "deliver_times": ["PAC=accept:3"]}, environ={})
 
 

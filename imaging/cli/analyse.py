@@ -1,8 +1,8 @@
 """Analyse files or folders, without a server.
 
-Files that are no DICOM are passed over and counted, DICOM that cannot be read is named. Not analysed is a result as
-well (exit status 0). The same files, models and --at give the same bytes. A study that needs more memory than it may
-have is not analysed; the card's limit of time is the worker's alone. Exit status 1 where a model failed.
+Files that are not DICOM are skipped and counted; DICOM files that cannot be read are named. "Not analysed" is a result
+too (exit status 0). The same files, models and --at give the same bytes. A study that needs more memory than the limit
+is not analysed; the time limit in the card applies only to workers. Exit status 1 if a model failed.
 
   imaging analyse study/ --output results/
   imaging analyse film.dcm --json --at 2026-11-24T09:30:00+07:00
@@ -30,44 +30,49 @@ from imaging.settings import Settings
 def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, help="folder for the SRs, readable by you alone; default: none"
+        "--output", metavar="DIR", type=Path, help="folder for the SRs, readable only by you (default: write none)"
     )
-    parser.add_argument("--at", metavar="DATETIME", help="date and time for every object (default now)")
-    parser.add_argument("--language", metavar="LANG", help="of our own words in the SRs: vi, fr or en (default vi)")
+    parser.add_argument("--at", metavar="DATETIME", help="date and time in all objects (default: now)")
+    parser.add_argument(
+        "--language", metavar="LANG", help="language of imaging's own texts in the SRs: vi, fr or en (default vi)"
+    )
     parser.add_argument(
         "--site-words",
         metavar="MEANING=WORDS",
         action="append",
-        help="what this site's own words in headers mean, such as CHEST=nguc thang, repeatable",
+        help="meaning of this site's own words in headers, such as CHEST=nguc thang, repeatable",
     )
     parser.add_argument(
         "--ignore-patient-orientation",
         metavar="AET",
         action="append",
-        help="a sender whose films' Patient Orientation counts for nothing, as the files' heads name it (0002,0017 or "
-        "0002,0016); *: everybody; repeatable",
+        help="a sender whose films' Patient Orientation is ignored, as named in the files' meta information "
+        "(0002,0017 or 0002,0016); *: every sender; repeatable",
     )
     parser.add_argument(
-        "--patient-placeholders", metavar="WORD", action="append", help="what the site writes for nobody, repeatable"
+        "--patient-placeholders",
+        metavar="WORD",
+        action="append",
+        help="what the site writes for an unknown patient, repeatable",
     )
     add_models(parser)
     parser.add_argument(
         "--memory-mb",
         metavar="MB",
-        help=f"memory that it may take (default: three quarters of the machine's, {MOST_MB:.0f} at most); beyond it: "
-        "memory",
+        help=f"memory limit (default: three quarters of the machine's, at most {MOST_MB:.0f}); a study that "
+        "needs more: memory",
     )
     add_json(parser)
 
 
 def run(asked: Asked) -> int:
-    faults = [f"{path}: there is no such file or folder" for path in asked.paths if not path.exists()]
+    faults = [f"{path}: no such file or folder" for path in asked.paths if not path.exists()]
     if not asked.paths:
         faults.append("PATH: name at least one file or folder")
     at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
     memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb) if asked.memory_mb else of_a_worker(1)
     if asked.output is not None and asked.output.exists() and not asked.output.is_dir():
-        faults.append(f"--output {asked.output}: is no folder")
+        faults.append(f"--output {asked.output}: is not a folder")
     settings = settings_of(asked, faults, needs_models=True)
     assert at is not None
     assert memory_mb is not None
@@ -77,16 +82,16 @@ def run(asked: Asked) -> int:
 
 def _megabytes(said: str) -> int:
     if not said.isdecimal() or not 0 < int(said) < 1 << 30:
-        raise ValueError("a number of megabytes is wanted, such as 6000")
+        raise ValueError("expected a number of megabytes, such as 6000")
     return int(said)
 
 
 def _analyse(asked: Asked, settings: Settings, at: datetime, memory_mb: float) -> int:
     collected = collect(asked.paths, placeholder_words(settings.patient_placeholders))
     whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
-    whys += [f"{collected.reports} reports of our own passed over"] if collected.reports else []
+    whys += [f"{collected.reports} reports of our own skipped"] if collected.reports else []
     if not collected.studies:
-        raise Wrong("\n".join([f"nothing readable: {collected.passed_over} files are no DICOM", *whys]))
+        raise Wrong("\n".join([f"no readable files: {collected.passed_over} files are not DICOM", *whys]))
     catalogue = load_models(settings.model_folders, settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
@@ -94,7 +99,7 @@ def _analyse(asked: Asked, settings: Settings, at: datetime, memory_mb: float) -
     with Confined(catalogue.models, threads=cores(), memory_mb=memory_mb) as confined:
         analysis = Analysis(catalogue, confined, at, asked.output, language, disbelieved, settings.site_words)
         results = _answers(analysis, collected, asked.output)
-    print(f"\n{collected.passed_over} files passed over", *whys, sep="\n", file=sys.stderr)
+    print(f"\n{collected.passed_over} files skipped", *whys, sep="\n", file=sys.stderr)
     print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
     every = [each for study in results for each in study.results]
     if failed := [each for each in every if each.state is State.FAILED]:

@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         kept = []
         for each, after in pairwise([*arguments, "--"]):
             if each in wanting and after.startswith("--"):
-                self.faults.append(f"{each}: {wanting[each].metavar} is wanted after it")
+                self.faults.append(f"{each}: expected {wanting[each].metavar} after it")
             else:
                 kept.append(each)
         return kept
@@ -75,12 +75,19 @@ def refuse(asked: Asked, faults: Sequence[str] = ()) -> None:
 
 def add_home(parser: argparse.ArgumentParser) -> None:
     """`--home` and `--config`, for commands that read the ledger."""
-    parser.add_argument("--home", metavar="DIR", help="where ledger and spool lie (default ~/.local/share/imaging)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as the flags of `serve`")
+    parser.add_argument(
+        "--home", metavar="DIR", help="folder of the ledger and the spool (default ~/.local/share/imaging)"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="TOML file with settings; keys are the flags of `serve` with _ for -",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -88,12 +95,19 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     notes = settings.table()["models"].metadata
     meaning = f"{notes['meaning']}, repeatable"
     parser.add_argument("--models", metavar=notes["form"], action="append", help=meaning)
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as the flags of `serve`")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="TOML file with settings; keys are the flags of `serve` with _ for -",
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Every setting as an option; values are checked together by `settings_of`."""
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, keys as these flags, _ for -")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="TOML file with settings; keys are these flags with _ for -"
+    )
     for name, each in settings.table().items():
         notes = each.metadata
         default = "" if each.default in ("", (), None) else f" (default {each.default})"
@@ -124,7 +138,7 @@ def ledger_of(asked: Asked, faults: Sequence[str] = ()) -> Ledger:
     """
     found = settings_of(asked, faults)
     if not is_begun(found.home, found.database):
-        raise Failed(f"{found.home} was never served; `imaging serve --home {found.home}` begins it")
+        raise Failed(f"{found.home} has never been served; start with `imaging serve --home {found.home}`")
     try:
         ledger = Ledger(found.home, found.database)
         migrate.check(ledger)
@@ -149,7 +163,7 @@ def amount(said: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ValueError("a number from 0 on is wanted, such as 2 or 0.5")
+        raise ValueError("expected a number of 0 or more, such as 2 or 0.5")
     return value
 
 
@@ -159,14 +173,14 @@ def moment(said: str) -> datetime:
         found = datetime.fromisoformat(said)
         return found if found.tzinfo else found.astimezone()
     except ValueError:
-        raise ValueError("is no date and time such as 2026-11-24T09:30:00+07:00") from None
+        raise ValueError("is not a date and time such as 2026-11-24T09:30:00+07:00") from None
 
 
 def period(said: str) -> timedelta:
     """A length of time such as 30d, 12h or 90m."""
     match = re.fullmatch(r"(\d{1,6})([dhm])", said)
     if match is None:
-        raise ValueError("is no length of time such as 30d, 12h or 90m")
+        raise ValueError("is not a period such as 30d, 12h or 90m")
     return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
 
 

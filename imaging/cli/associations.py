@@ -1,7 +1,7 @@
-"""Who sent to us and from where, which presentation contexts were accepted and refused, and how it ended.
+"""Show who sent and from where, which presentation contexts were accepted and refused, and how each association ended.
 
-For the service engineer whose modality "cannot send": what it proposed stands here, and what we answered; who was
-rejected or asked for what cannot be read stands here too. Associations for C-ECHO alone are counted below.
+For the service engineer whose modality "cannot send": it lists what the modality proposed and what we answered,
+including rejected callers and requests that cannot be parsed. Associations for C-ECHO alone are only counted.
 """
 
 import json
@@ -24,13 +24,13 @@ _AT_ONCE: Final = 500
 def options(parser: Parser) -> None:
     add_home(parser)
     add_json(parser)
-    parser.add_argument("--last", metavar="N", default="20", help="how many, the newest first (default 20)")
-    parser.add_argument("--all", action="store_true", help="each association for C-ECHO alone, too")
+    parser.add_argument("--last", metavar="N", default="20", help="how many to show, newest first (default 20)")
+    parser.add_argument("--all", action="store_true", help="also list each C-ECHO association")
 
 
 def run(asked: Asked) -> int:
     is_number = asked.last.isdecimal() and int(asked.last)
-    faults = [] if is_number else [f"--last {asked.last!r}: a number from 1 is wanted"]
+    faults = [] if is_number else [f"--last {asked.last!r}: expected a number of 1 or more"]
     with closing(ledger_of(asked, faults)) as ledger:
         last = int(asked.last)
         found, echoes = (associations.listed(ledger, last), []) if asked.all else _without_echoes(ledger, last)
@@ -90,4 +90,4 @@ def _refusal(number: int, reason: str, count: int) -> str:
 
 def _echoes(each: Echoes) -> str:
     who = in_words(each.calling_ae_title, each.address)
-    return f"C-ECHO from {who}: {each.count}, the last {each.last_at}; --all lists them"
+    return f"C-ECHO from {who}: {each.count}, the last one {each.last_at}; --all lists them"

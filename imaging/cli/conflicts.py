@@ -1,13 +1,13 @@
-"""Objects kept apart: their UID came before with other pixels or geometry, or their study has another patient.
+"""Show and decide objects in conflict: their UID already has other pixels or geometry, or their study another patient.
 
-They are never analysed until a person has looked. `use` puts objects in their UIDs' places, where afterwards all
-objects of the study name one patient; `drop` leaves them apart for good. The study is looked at again either way. With
---all one word goes for all of the study that name the same patient: a whole study that came again under another Patient
-ID. `undo` takes a decision back as long as nothing was sent of it.
+They are not analysed until a person decides. `use` puts objects in the place of those with the same UID, provided that
+all objects of the study then name one patient; `drop` keeps them apart for good. The study is processed again either
+way. With --all, one decision applies to all objects in conflict of the study that name the same patient, for a whole
+study that was sent again under another Patient ID. `undo` reverts a decision as long as nothing based on it was sent.
 
-While other pixels or geometry are undecided, the first content is analysed, and what is not found there is
+While other pixels or geometry are undecided, the first content is analysed, and findings that are not found there are
 undetermined; another patient stops the study. A UID that two studies share is listed at both as `shared`: it stops
-neither, and `drop` takes the notice away.
+neither, and `drop` removes the notice.
 
   imaging conflicts list
   imaging conflicts use 3
@@ -28,20 +28,20 @@ from imaging.ledger.store import Ledger
 from imaging.ledger.undecided import EVERY, UNDECIDED
 
 _DONE = {
-    "use": "in its UID's place; the study is looked at again",
-    "drop": "left apart for good; the study is looked at again",
-    "undo": "undecided again, with all that was decided in one with it",
+    "use": "now used under its UID; the study is processed again",
+    "drop": "kept apart for good; the study is processed again",
+    "undo": "undecided again, with everything that was decided together with it",
 }
-_NOTICE_DONE = "the notice is taken away; both objects stay in their studies"
+_NOTICE_DONE = "the notice is removed; both objects stay in their studies"
 
 
 def options(parser: Parser) -> None:
     parser.add_argument("what", metavar="list|use|drop|undo", nargs="?", default="list")
-    parser.add_argument("numbers", metavar="NUMBER", nargs="*", help="numbers that `list` shows")
+    parser.add_argument("numbers", metavar="NUMBER", nargs="*", help="numbers shown by `list`")
     parser.add_argument(
         "--all",
         action="store_true",
-        help="use, drop: all open ones of its study that name the same patient; list: also those that are decided",
+        help="use, drop: all open conflicts of the study that name the same patient; list: also decided ones",
     )
     add_home(parser)
     add_json(parser)
@@ -50,14 +50,14 @@ def options(parser: Parser) -> None:
 def run(asked: Asked) -> int:
     faults = []
     if asked.what not in ("list", *_DONE):
-        faults.append(f"{asked.what!r}: list, use or drop is wanted, or undo")
+        faults.append(f"{asked.what!r}: expected list, use, drop or undo")
     faults += [
-        f"{each!r}: a number that `imaging conflicts list` shows is wanted"
+        f"{each!r}: expected a number shown by `imaging conflicts list`"
         for each in asked.numbers
         if not each.isdecimal()
     ]
     if asked.what in _DONE and not asked.numbers:
-        faults.append(f"{asked.what}: say which, by number")
+        faults.append(f"{asked.what}: expected one or more numbers")
     with closing(ledger_of(asked, faults)) as ledger:
         return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
 

@@ -1,7 +1,7 @@
-"""What is wrong with this node and what to do about it: permission, disk, clock, ports, the page, alarms,
-models' golden cases, peers by C-ECHO and whether they take reports.
+"""Check this node and suggest fixes: permissions, disk, clock, ports, the page, alarms, models' golden cases, peers by
+C-ECHO and whether they accept reports.
 
-Exit status 1 where anything is wrong. Nothing is changed.
+Exit status 1 if anything is wrong. Nothing is changed.
 """
 
 import ctypes
@@ -108,16 +108,17 @@ def _home(settings: Settings) -> Finding:
         wanted = os.W_OK | (os.X_OK if each.is_dir() else 0)
         if not os.access(each, wanted, effective_ids=True):
             return _forbidden(each)
-    return Finding("home", True, f"{folder} may be written")
+    return Finding("home", True, f"{folder} is writable")
 
 
 def _forbidden(path: Path) -> Finding:
     if os.statvfs(path).f_flag & os.ST_RDONLY:
-        mend = "mount it for writing; under systemd it has to be StateDirectory or in ReadWritePaths"
-        return Finding("home", False, f"{path} lies on a file system that is mounted read-only", mend)
+        mend = "remount it read-write; under systemd, make it StateDirectory or add it to ReadWritePaths"
+        return Finding("home", False, f"{path} is on a file system that is mounted read-only", mend)
     status, us = path.stat(), _name(os.geteuid())
     owner = _name(status.st_uid)
-    said = f"no permission: {path} is {owner}'s (mode {status.st_mode & 0o7777:04o}), and {us} may not write it"
+    mode = f"{status.st_mode & 0o7777:04o}"
+    said = f"no permission: {path} belongs to {owner} (mode {mode}), and the user {us} cannot write it"
     return Finding("home", False, said, f"run this as {owner}, or `chown -R {us} {path}`")
 
 
@@ -142,15 +143,15 @@ def _of_alarm(what: str, said: str, alarm: Alarm | None) -> Finding:
 
 def _ledger(settings: Settings) -> Finding:
     if not is_begun(settings.home, settings.database):
-        return Finding("ledger", True, "none yet; `imaging serve` makes it")
+        return Finding("ledger", True, "none yet; `imaging serve` creates it")
     try:
         with TemporaryDirectory() as elsewhere:  # a ledger makes its home, which need not be there yet
             found = migrate.version(Ledger(Path(elsewhere) if settings.database else settings.home, settings.database))
     except Unusable as error:
-        return Finding("ledger", False, str(error), "mend --database, or start the database's server")
+        return Finding("ledger", False, str(error), "correct --database, or start the database server")
     is_well = found == migrate.HEAD
     return Finding(
-        "ledger", is_well, f"schema {found}", "" if is_well else "`imaging migrate`, while nothing serves it"
+        "ledger", is_well, f"schema {found}", "" if is_well else "stop `imaging serve`, then run `imaging migrate`"
     )
 
 
@@ -187,7 +188,7 @@ def _clock(facts: Facts | None) -> Finding:
         said += ", synchronised" if is_kept else ", not synchronised"
     mend = [] if alarm is None else [f"{alarm.words}: {alarm.mend}"]
     if is_kept is False:  # no fault by itself: it may be right all the same
-        mend += ["start chrony or systemd-timesyncd, so that it stays right"]
+        mend += ["start chrony or systemd-timesyncd to keep it right"]
     return Finding("clock", alarm is None, said, "; ".join(mend))
 
 
@@ -208,14 +209,14 @@ _TIMEX_BYTES: Final = 512
 def _port(what: str, host: str, port: int, flag: str, is_running: bool) -> Finding:
     """`is_running`: whether the home's own role for it runs, which then has the port."""
     if port == 0:
-        return Finding(f"{what} port", True, "any free one")
+        return Finding(f"{what} port", True, "any free port")
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         if is_running and _answers(host, port):
-            return Finding(f"{what} port {port}", True, "taken, while this home is being served")
+            return Finding(f"{what} port {port}", True, "in use, while this home is being served")
         mend = advice(port, error, flag)
-        return Finding(f"{what} port {port}", False, f"cannot be had: {error.strerror}", mend)
+        return Finding(f"{what} port {port}", False, f"cannot listen: {error.strerror}", mend)
     return Finding(f"{what} port {port}", True, "free")
 
 
@@ -227,11 +228,11 @@ def _page(settings: Settings) -> Finding:
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
         said = f"does not answer within {_PAGE_S} s ({type(error).__name__})"
-        return Finding(what, False, said, "see the log of the role web; it is started again where it ends")
+        return Finding(what, False, said, "see the log of the role web; if it ends, it is restarted")
     finally:
         connection.close()
     is_well = status in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
-    mend = "" if is_well else "is it this home's? Something else may have the port"
+    mend = "" if is_well else "check that it is this home's; another program may use the port"
     return Finding(what, is_well, "answers" if is_well else f"answers with status {status}", mend)
 
 
@@ -251,8 +252,10 @@ _REPORTS: Final = ((SR_CLASS, "Comprehensive 3D SR"), (COMPREHENSIVE_SR, "Compre
 
 def _peers(settings: Settings) -> Iterator[Finding]:
     for address, names in settings.shared_addresses:
-        said = f"{', '.join(names)} are one address, {address}: what each of them takes goes there {len(names)} times"
-        yield Finding("peers", True, said, "name it once; `imaging replay --to NEW --of OLD` moves what waits")
+        said = f"{', '.join(names)} have one address, {address}: common results are sent there {len(names)} times"
+        yield Finding(
+            "peers", True, said, "configure it once; `imaging replay --to NEW --of OLD` moves waiting deliveries"
+        )
     for each in settings.destinations:
         sender = Sender(each.address, settings.ae_title, each.times)
         try:
@@ -261,8 +264,8 @@ def _peers(settings: Settings) -> Iterator[Finding]:
         except Unreachable as error:
             yield Finding(f"peer {each.name}", False, str(error), _mend(error, each, settings.ae_title))
         else:
-            mend = "" if taken else f"let it accept Comprehensive 3D SR from our AE title {settings.ae_title}"
-            yield Finding(f"peer {each.name}", bool(taken), f"answers C-ECHO, takes {taken or 'no report'}", mend)
+            mend = "" if taken else f"configure it to accept Comprehensive 3D SR from our AE title {settings.ae_title}"
+            yield Finding(f"peer {each.name}", bool(taken), f"answers C-ECHO, accepts {taken or 'no report'}", mend)
         finally:
             sender.close()
 
@@ -270,29 +273,29 @@ def _peers(settings: Settings) -> Iterator[Finding]:
 def _mend(error: Unreachable, to: Destination, ae_title: str) -> str:
     """What to do, by how far it came: to no connection, no association or no response."""
     if isinstance(error, NoConnection):
-        return f"is it on, is {to.address} right, and does no firewall lie between?"
+        return f"check that it is running, that {to.address} is right, and that no firewall is in between"
     if isinstance(error, NoAssociation):
         return (
-            "something takes the connection: is it DICOM, and well? Where it looks up our name first, mend its DNS, "
-            f"or raise --deliver-times {to.name}=accept:{to.times.accept:g}"
+            "something accepts the connection: check that it is DICOM and works. If it looks up our host name first, "
+            f"fix its DNS, or raise --deliver-times {to.name}=accept:{to.times.accept:g}"
         )
     if isinstance(error, NoResponse):
         return (
-            "it takes the association and then does not answer: look at its load and its log; "
-            f"an object may take it --deliver-times {to.name}=response:{to.times.response:g}"
+            "it accepts the association and then does not answer: check its load and its log; "
+            f"the time for a response is --deliver-times {to.name}=response:{to.times.response:g}"
         )
-    return f"is {to.address} right, and does it know our AE title {ae_title}?"
+    return f"check that {to.address} is right and that it knows our AE title {ae_title}"
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
     catalogue = load_models(settings.model_folders)
     for name, why in catalogue.disabled.items():
-        yield Finding(f"model {name}", False, why, "mend its card.toml; until then it is not served")
+        yield Finding(f"model {name}", False, why, "correct its card.toml; until then it is not served")
     with Confined(catalogue.models, threads=1, memory_mb=settings.memory_of_a_worker_mb) as confined:
         try:
             yield _confinement(confined.confinement)
         except Told as error:
-            yield Finding("confinement", False, str(error), "its own words say what is missing here")
+            yield Finding("confinement", False, str(error), "the message states what is missing")
             return
         yield from (_model(card, confined, settings) for card in catalogue.models)
 
@@ -305,9 +308,9 @@ def _confinement(found: Confinement) -> Finding:
 
 def _model(card: Card, confined: Confined, settings: Settings) -> Finding:
     if card.engine.memory_mb > settings.memory_of_a_worker_mb:
-        said = f"a job may need {card.engine.memory_mb} MB, a worker may take {settings.memory_of_a_worker_mb:g}"
-        return Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has it")
+        said = f"a job may need {card.engine.memory_mb} MB, a worker may use {settings.memory_of_a_worker_mb:g}"
+        return Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has enough memory")
     faults = check(confined, card)
     is_well = not faults or faults == (UNPROVEN,)
-    mend = "" if is_well else "weights, engine or processor differ from where it was made: do not serve it"
-    return Finding(f"model {card.id}", is_well, "; ".join(faults) or "golden case as expected", mend)
+    mend = "" if is_well else "weights, engine or processor differ from those with which it was made: do not serve it"
+    return Finding(f"model {card.id}", is_well, "; ".join(faults) or "golden case passes", mend)

@@ -15,15 +15,15 @@ COMMANDS: Final = {
     "serve": "receive, analyse, deliver and show: everything, supervised",
     "analyse": "analyse files or folders, without a server",
     "send": "send files or folders to a DICOM node",
-    "status": "counts per state, peers, roles; or the whole story of one study",
-    "associations": "who sent to us, what was agreed on, how it ended",
-    "conflicts": "objects kept apart since their UID or patient is in doubt",
-    "replay": "try failed and refused work again",
+    "status": "counts per state, peers, roles; or the full history of one study",
+    "associations": "who sent to us, what was negotiated, how it ended",
+    "conflicts": "objects kept apart because their UID or patient is in doubt",
+    "replay": "retry failed and refused work",
     "purge": "remove old studies that are answered and delivered",
-    "models": "the models that are served",
-    "doctor": "what is wrong with this node, and what to do about it",
-    "simulate": "drawn studies with known truth, to a folder or a node",
-    "migrate": "bring the ledger of a home to this version",
+    "models": "list, show, check the models; make a golden case",
+    "doctor": "check this node, and suggest what to do about problems",
+    "simulate": "make synthetic studies with known truth, in a folder or for a node",
+    "migrate": "migrate the ledger of a home to this version",
 }
 """Each command lies in the module of its name, which has `options(parser)` and `run(asked) -> int`."""
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:  # a full disk, a folder that may not be written: where it is, and what the system says
-        print(f"imaging {said[0]}: {error.filename or 'it could not be done'}: {error.strerror}", file=sys.stderr)
+        print(f"imaging {said[0]}: {error.filename or 'the operation failed'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refused(who: str, faults: Sequence[str], more: str) -> int:
     """A line for each fault; where to read on stands in the last."""
     lines = [f"{who}: {each}" for each in faults]
-    print("\n".join(lines) + f" (`{more}` tells more)", file=sys.stderr)
+    print("\n".join(lines) + f" (see `{more}`)", file=sys.stderr)
     return 2
 
 
@@ -72,7 +72,7 @@ def _without_command(said: Sequence[str]) -> int:
         print(f"imaging {__version__}")
         return 0
     if said:
-        return _refused("imaging", [f"{said[0]!r} is no command{nearest(said[0], COMMANDS)}"], "imaging help")
+        return _refused("imaging", [f"{said[0]!r} is not a command{nearest(said[0], COMMANDS)}"], "imaging help")
     print(_overview(), file=sys.stderr)
     return 2
 
@@ -84,10 +84,10 @@ def _overview() -> str:
             "usage: imaging COMMAND ...",
             "",
             "Triage of medical images: DICOM in, structured findings out, a worklist in order.",
-            "Not a medical device: what it says is no diagnosis.",
+            "Not a medical device; its results are not a diagnosis.",
             "",
             *lines,
             "",
-            "imaging help COMMAND tells more.",
+            "Run `imaging help COMMAND` for the options of a command.",
         ]
     )

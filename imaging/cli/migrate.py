@@ -1,4 +1,4 @@
-"""Bring the ledger of a home to this version's schema. `imaging serve` does so by itself."""
+"""Migrate the ledger of a home to this version's schema. `imaging serve` does this by itself."""
 
 from imaging.cli.asking import Asked, Failed, Parser, add_home, settings_of
 from imaging.ledger import migrate

@@ -1,14 +1,14 @@
-"""The models that are served: what they look for, how well, and which are disabled and why.
+"""Show the models: what they look for, their figures, and which are disabled and why.
 
 imaging models list
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
 imaging models golden my-model study/ --models my-models
-    runs a model that has no golden case on a study, and writes one into the model's folder: the images that it
-    looked at, without names, numbers and dates, and its answer; the pixels are the study's, and whether they may
-    lie there is yours to judge
+    run a model without a golden case on a study, and write one into the model's folder: the images that the model used,
+    without names, numbers and dates, and its answer; the pixels are the study's, and you have to judge whether they may
+    be stored there
 
-Exit status 1 where what is shown or checked is disabled, or where a golden case fails, is not there or cannot be made.
+Exit status 1 if a shown or checked model is disabled, or if a golden case fails, is missing or cannot be made.
 """
 
 import json
@@ -33,7 +33,7 @@ WORDS: Final = ("list", "show", "check", "golden")
 
 def options(parser: Parser) -> None:
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
-    meaning = "models; default: all. After golden: one, and the files or folders of one study"
+    meaning = "models (default: all); for golden: one model, then files or folders of one study"
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
     add_models(parser)
     add_json(parser)
@@ -60,14 +60,14 @@ def run(asked: Asked) -> int:
 
 def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if asked.what in WORDS else [f"{asked.what!r}: list, show, check or golden is wanted"]
+    faults = [] if asked.what in WORDS else [f"{asked.what!r}: expected list, show, check or golden"]
     try:
         settings = settings_of(asked, needs_models=True)
     except Wrong as wrong:
         raise Wrong("\n".join([str(wrong), *faults])) from None
     catalogue = load_models(settings.model_folders)
     faults += [
-        f"{each!r}: no such model; there are {', '.join(card.id for card in catalogue.models)}"
+        f"{each!r}: no such model; available: {', '.join(card.id for card in catalogue.models)}"
         for each in asked.ids
         if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
@@ -82,15 +82,15 @@ def _golden(asked: Asked) -> int:
     """Makes the golden case of one model out of a study, and checks it."""
     asked.ids, paths = asked.ids[:1], [Path(each) for each in asked.ids[1:]]
     if not paths:
-        asked.faults.append("golden: a model and a study are wanted: imaging models golden my-model study/")
-    asked.faults += [f"{each}: there is no such file or folder" for each in paths if not each.exists()]
+        asked.faults.append("golden: expected a model and a study: imaging models golden my-model study/")
+    asked.faults += [f"{each}: no such file or folder" for each in paths if not each.exists()]
     cards, disabled = _chosen(asked)
     if disabled or len(cards) != 1:
         raise Failed("\n".join(_not_served(disabled)))
     (card,) = cards
     if card.golden is not None or (card.folder / "golden").exists():
-        mend = "to make another, remove its [golden] from card.toml, and its files"
-        raise Failed(f"{card.id} has a golden case already, in {card.folder}: {mend}")
+        mend = "to make another, remove [golden] from its card.toml, and its files"
+        raise Failed(f"{card.id} already has a golden case in {card.folder}: {mend}")
     print(_written(card, paths, asked), file=sys.stderr if asked.json else sys.stdout)
     return _check([read_card(card.folder)], {}, asked)
 
@@ -102,7 +102,7 @@ def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
 
     studies = collect(paths).studies
     if len(studies) != 1:
-        raise Failed(f"one study is wanted, and there are {len(studies)} in {', '.join(map(str, paths))}")
+        raise Failed(f"expected one study, found {len(studies)} in {', '.join(map(str, paths))}")
     (sources,) = studies.values()
     with Confined([card], threads=cores(), memory_mb=settings_of(asked).memory_of_a_worker_mb) as confined:
         try:
@@ -110,16 +110,16 @@ def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
         except Told as why:
             raise Failed(f"{card.id} {why}") from None
     lines = [
-        f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, no name, "
-        "number or date",
+        f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, without "
+        "names, numbers and dates",
         f"{case.expected}: the answer",
         *(f"  {_finding(each)}" for each in case.answer.findings),
-        f"{case.card}: names them under [golden]",
-        "The pixels are those of the study, with whatever is burned into them. A drawn or a public image may lie here",
-        "and be passed on; whether another may is yours to judge.",
+        f"{case.card}: refers to them under [golden]",
+        "The pixels are those of the study, including anything burned into them. A synthetic or public image may be",
+        "stored here and passed on; for any other image you have to judge that.",
     ]
     if not any(each.present for each in case.answer.findings):
-        lines.append("Nothing is present in it: a case in which the model finds something shows more.")
+        lines.append("No finding is present in it; a case in which the model finds something is a better check.")
     return "\n".join(lines)
 
 
@@ -151,7 +151,7 @@ def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> 
         print("\n".join([*lines, *_not_served(disabled)]))
     _warn(cards)
     if disabled or any(results.values()):
-        raise Failed("not every model is enabled, with a golden case that came out as expected")
+        raise Failed("not every model is enabled with a golden case that passes")
     return 0
 
 

@@ -1,9 +1,11 @@
-"""Remove old studies: only those that are answered and delivered, with no conflict open.
+"""Remove old studies that are answered and delivered, and have no open conflict.
 
-The record of associations that long ago ended and brought none of what is left goes with them.
+The records of long ended associations that brought none of the remaining objects are removed too.
 
-Nothing is removed while the clock cannot be believed (`imaging doctor`). What was received while it was not set yet is
-as old as the first purge after it was.
+Nothing is deleted while the clock cannot be trusted (`imaging doctor`). The age of studies that were received before
+the clock was set counts from the first purge after it was set.
+
+Nothing is deleted automatically; schedule `imaging purge`.
 
 imaging purge --older-than 30d
 """
@@ -26,8 +28,10 @@ _AT_ONCE: Final = 100
 
 
 def options(parser: Parser) -> None:
-    parser.add_argument("--older-than", metavar="30d", help="days (d), hours (h) or minutes (m) since the last image")
-    parser.add_argument("--dry-run", action="store_true", help="only say how many")
+    parser.add_argument(
+        "--older-than", metavar="30d", help="age since the last image: days (d), hours (h) or minutes (m)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print how many")
     add_home(parser)
     add_json(parser)
 
@@ -39,7 +43,7 @@ def run(asked: Asked) -> int:
     assert age is not None
     alarm = next(alarms_of_clock(clock_facts(ledger)), None)
     if alarm is not None:
-        raise Failed(f"nothing is removed: {alarm.words}; {alarm.mend}")
+        raise Failed(f"nothing is deleted: {alarm.words}; {alarm.mend}")
     if not asked.dry_run:
         retention.date_anew(ledger)
     spool = FolderSpool(settings_of(asked).home / "spool")

@@ -1,15 +1,15 @@
-"""Try again what ended without an answer: dead deliveries, and studies that failed or were not analysed.
+"""Retry work that ended without an answer: dead letters, and studies that failed or were not analysed.
 
-To be said once the cause is mended. A study that is analysed again gets its model's next answer, which names the one
-before it. What a model answered for the images as they are is not asked again.
+Run it after the cause is fixed. A study that is analysed again gets the model's next answer, which names the
+previous one. If a model has already answered for the current images, it is not asked again.
 
-  imaging replay                          every dead delivery whose destination is configured
+  imaging replay                          every dead letter whose destination is configured
   imaging replay --to PACS                those for one destination
-  imaging replay --to NEW --of OLD        what is undelivered for OLD goes to NEW
-  imaging replay --now [--to PACS]        what waits to be tried again is tried at once
-  imaging replay --study UID|ACCESSION    one study's failed and not analysed work, and today's models that fit it
-  imaging replay --failed                 all work that failed
-  imaging replay --model ID [--since 7d]  a model that came later, or came back, for the studies since then
+  imaging replay --to NEW --of OLD        send undelivered objects of OLD to NEW
+  imaging replay --now [--to PACS]        retry waiting deliveries at once
+  imaging replay --study UID|ACCESSION    one study's failed and not analysed work, and current models that fit it
+  imaging replay --failed                 all failed work
+  imaging replay --model ID [--since 7d]  run a model that was added, or is back, on earlier studies
 """
 
 import json
@@ -24,13 +24,19 @@ from imaging.roles.locks import running_roles
 
 
 def options(parser: Parser) -> None:
-    parser.add_argument("--to", metavar="NAME", action="append", help="dead deliveries of this destination only")
-    parser.add_argument("--of", metavar="NAME", help="with --to: what is undelivered for this other destination")
-    parser.add_argument("--now", action="store_true", help="try at once what waits to be tried again")
-    parser.add_argument("--study", metavar="UID|ACCESSION", help="one study's failed, not analysed and unasked work")
-    parser.add_argument("--failed", action="store_true", help="all work that failed")
+    parser.add_argument("--to", metavar="NAME", action="append", help="only dead letters of this destination")
+    parser.add_argument("--of", metavar="NAME", help="with --to: undelivered objects of this other destination")
+    parser.add_argument("--now", action="store_true", help="retry waiting deliveries at once")
+    parser.add_argument(
+        "--study",
+        metavar="UID|ACCESSION",
+        help="failed and not analysed work of one study, and models that it was not sent to",
+    )
+    parser.add_argument("--failed", action="store_true", help="all failed work")
     parser.add_argument("--model", metavar="ID", help="studies that this model fits and has not answered")
-    parser.add_argument("--since", metavar="TIME", help="with --model: received so long ago at most: 7d, 12h or 90m")
+    parser.add_argument(
+        "--since", metavar="TIME", help="with --model: only studies received within this period: 7d, 12h or 90m"
+    )
     add_home(parser)
     add_json(parser)
 
@@ -62,7 +68,7 @@ def run(asked: Asked) -> int:
     if asked.json:
         print(json.dumps(said))
     else:
-        print("; ".join([f"{done.deliveries} deliveries and {done.jobs} jobs are tried again", *done.words]))
+        print("; ".join([f"{done.deliveries} deliveries and {done.jobs} jobs are retried", *done.words]))
     return 0
 
 
@@ -71,13 +77,13 @@ def _contradictions(asked: Asked) -> list[str]:
     said = {f"--{name}": getattr(asked, name) for name in ("to", "of", "now", "study", "failed", "model", "since")}
     works = [name for name in ("--to", "--study", "--failed", "--model") if said[name]]
     works = works or [name for name in ("--now",) if said[name]]
-    faults = [f"{' and '.join(works)}: one of them is wanted"] if len(works) > 1 else []
+    faults = [f"{' and '.join(works)}: expected only one of them"] if len(works) > 1 else []
     if asked.of and len(asked.to or ()) != 1:
-        faults.append("--of OLD: one --to NEW is wanted beside it")
+        faults.append("--of OLD: expected one --to NEW with it")
     if asked.now and (asked.of or asked.study or asked.failed or asked.model):
-        faults.append("--now: it goes with --to alone")
+        faults.append("--now: can only be combined with --to")
     if asked.since and not asked.model:
-        faults.append("--since: --model is wanted beside it")
+        faults.append("--since: expected --model with it")
     return faults
 
 
@@ -89,13 +95,13 @@ def _replay_study(ledger: Ledger, asked: Asked, done: _Done) -> None:
     done.jobs = jobs.replay(ledger, uids)
     done.studies = replays.mark_studies(ledger, uids)
     if done.studies:
-        done.words.append(_announced(asked, done.studies, "the models that fit and were not asked"))
+        done.words.append(_announced(asked, done.studies, "the models that fit and have not answered"))
 
 
 def _replay_model(ledger: Ledger, asked: Asked, since: datetime | None, done: _Done) -> None:
     known = registry.models(ledger)
     if known and asked.model not in known and _is_served(asked):
-        raise Wrong(f"no model that is served is called {asked.model}; there are: {', '.join(known)}")
+        raise Wrong(f"no served model is called {asked.model}; available: {', '.join(known)}")
     if why := known.get(asked.model):
         raise Failed(f"{asked.model} is disabled: {why}")
     done.jobs = jobs.replay_disabled(ledger, asked.model, since)
@@ -104,8 +110,8 @@ def _replay_model(ledger: Ledger, asked: Asked, since: datetime | None, done: _D
 
 
 def _announced(asked: Asked, studies: int, of_whom: str) -> str:
-    when = "now" if _is_served(asked) else "when the node starts, which does not run"
-    return f"{studies} {'study is' if studies == 1 else 'studies are'} looked at for {of_whom}, {when}"
+    when = "now" if _is_served(asked) else "when the node starts (it is not running)"
+    return f"{studies} {'study is' if studies == 1 else 'studies are'} queued for {of_whom}, {when}"
 
 
 def _is_served(asked: Asked) -> bool:
@@ -115,7 +121,7 @@ def _is_served(asked: Asked) -> bool:
 def _replay_deliveries(ledger: Ledger, asked: Asked, done: _Done) -> None:
     known = deliveries.peers(ledger)
     if unknown := [each for each in asked.to or () if each not in known]:
-        raise Wrong(f"no destination is called {', '.join(unknown)}; there are: {', '.join(known) or 'none'}")
+        raise Wrong(f"no destination is called {', '.join(unknown)}; available: {', '.join(known) or 'none'}")
     if asked.of:
         _move(ledger, asked.of, asked.to[0], done)
     elif asked.now:
@@ -124,7 +130,7 @@ def _replay_deliveries(ledger: Ledger, asked: Asked, done: _Done) -> None:
         done.deliveries = deliveries.replay(ledger, asked.to or ())
     if not asked.to:
         done.words += [
-            f"{count} stay for {name}, which no setting names: `imaging replay --to NEW --of {name}` moves them"
+            f"{count} remain for {name}, which is not configured: `imaging replay --to NEW --of {name}` moves them"
             for name, count in deliveries.gone(ledger).items()
         ]
 
@@ -133,9 +139,9 @@ def _move(ledger: Ledger, old: str, new: str, done: _Done) -> None:
     known = {*deliveries.peers(ledger), *deliveries.gone(ledger)}
     if old == new or old not in known:
         there = ", ".join(sorted(known - {new})) or "none"
-        raise Wrong(f"--of {old}: the name of another destination, gone or not, is wanted; there are: {there}")
+        raise Wrong(f"--of {old}: expected the name of another destination, current or former; available: {there}")
     moved = deliveries.move(ledger, old, new)
     done.deliveries = moved.count
     if moved.dropped:
         verb = "is" if moved.dropped == 1 else "are"
-        done.words.append(f"{moved.dropped} of {old} {verb} not sent: {new} has, or will get, the same object")
+        done.words.append(f"{moved.dropped} of {old} {verb} not sent: {new} has or will get the same object")

@@ -1,4 +1,4 @@
-"""Send files or folders to a DICOM node by C-STORE, unchanged. Files that are no DICOM are passed over.
+"""Send files or folders to a DICOM node by C-STORE, unchanged. Files that are not DICOM are skipped.
 
 imaging send study/ --to PACS@10.0.0.5:104
 """
@@ -20,23 +20,23 @@ from imaging.encoding.part10 import files_under, split_part_10
 def options(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument("--to", metavar="AET@HOST:PORT", help="the node to send to")
-    parser.add_argument("--ae-title", metavar="AET", default="IMAGING", help="our AE title (default IMAGING)")
+    parser.add_argument("--ae-title", metavar="AET", default="IMAGING", help="calling AE title (default IMAGING)")
     add_json(parser)
 
 
 def run(asked: Asked) -> int:
-    faults = [f"{path}: there is no such file or folder" for path in asked.paths if not path.exists()]
+    faults = [f"{path}: no such file or folder" for path in asked.paths if not path.exists()]
     if not asked.paths:
         faults.append("PATH: name at least one file or folder")
     if not asked.to:
-        faults.append("--to is needed: AET@HOST:PORT")
+        faults.append("--to AET@HOST:PORT is required")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
     checked(faults, settings.parser("ae_title"), "--ae-title", asked.ae_title)
     refuse(asked, faults)
     assert peer is not None
     files, passed_over = _readable(asked.paths)
     if not files:
-        raise Wrong(f"nothing readable: {passed_over} files are no DICOM")
+        raise Wrong(f"no readable files: {passed_over} files are not DICOM")
     sender = Sender(peer, asked.ae_title)
     try:
         refused = _send(sender, files)
@@ -48,7 +48,7 @@ def run(asked: Asked) -> int:
     if asked.json:
         print(json.dumps({"sent": sent, "refused": refused, "passed_over": passed_over}, indent=2))
     else:
-        print(f"{sent} sent, {len(refused)} refused, {passed_over} passed over")
+        print(f"{sent} sent, {len(refused)} refused, {passed_over} skipped")
     return 1 if refused else 0
 
 

@@ -1,7 +1,7 @@
-"""Receive by C-STORE, analyse, send results, show the worklist; until SIGTERM.
+"""Receive by C-STORE, analyse, send results and serve the worklist, until SIGTERM.
 
-Prints one line on stdout when all is ready: `ready dicom=HOST:PORT web=URL`. Everything embedded: SQLite and a local
-folder under --home; a home that exists is used as it is.
+Prints one line on stdout when all is ready: `ready dicom=HOST:PORT web=URL`. Everything is embedded: SQLite and a local
+folder under --home. An existing home is used as it is.
 
   imaging serve --deliver-to PACS=PACS@10.0.0.5:104
   imaging serve --dicom-host 0.0.0.0 --accept CT1@10.0.0.7 --accept PACS@10.0.0.5

@@ -1,4 +1,4 @@
-"""Drawn studies with known truth: chest films (CR, DX), head CTs and brain MRs, to a folder or to a node, at a rate.
+"""Make synthetic studies with known truth (chest films, CR and DX; head CTs; brain MRs), in a folder or for a node.
 
 imaging simulate --studies 6 --output drawn/
 imaging simulate --studies 100 --to IMAGING@127.0.0.1:11112 --rate 2
@@ -26,11 +26,11 @@ FILM_TRUTHS = ("normal", "effusion", "cardiomegaly")
 def options(parser: Parser) -> None:
     parser.add_argument("--studies", metavar="N", default="6", help="how many (default 6)")
     parser.add_argument("--kind", metavar="KIND", action="append", help="film, head or brain, repeatable (default all)")
-    parser.add_argument("--seed", metavar="N", default="1", help="the first drawing's seed (default 1)")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="folder to write to, one sub-folder a study")
+    parser.add_argument("--seed", metavar="N", default="1", help="seed of the first study (default 1)")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="folder to write to, with a sub-folder per study")
     parser.add_argument("--to", metavar="AET@HOST:PORT", help="node to send to")
     parser.add_argument(
-        "--rate", metavar="R", default="0", help="studies a second (default: as fast as they are taken)"
+        "--rate", metavar="R", default="0", help="studies per second (default: as fast as they are accepted)"
     )
     add_json(parser)
 
@@ -39,11 +39,11 @@ def run(asked: Asked) -> int:
     faults: list[str] = []
     for option, said in (("--studies", asked.studies), ("--seed", asked.seed)):
         if not said.isdecimal() or not int(said):
-            faults.append(f"{option} {said!r}: a number from 1 is wanted")
-    faults += [f"--kind {each!r}: film, head or brain is wanted" for each in asked.kind or () if each not in KINDS]
+            faults.append(f"{option} {said!r}: expected a number of 1 or more")
+    faults += [f"--kind {each!r}: expected film, head or brain" for each in asked.kind or () if each not in KINDS]
     rate = checked(faults, amount, "--rate", asked.rate)
     if (asked.output is None) == (asked.to is None):
-        faults.append("say where to: either --output DIR or --to AET@HOST:PORT")
+        faults.append("expected either --output DIR or --to AET@HOST:PORT")
     peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
     refuse(asked, faults)
     told = []

@@ -1,9 +1,9 @@
-"""Counts per state, the oldest that waits, dead letters, disk, peers, roles, alarms; or the whole story of one study.
+"""Show counts per state, the oldest work, dead letters, disk, peers, roles and alarms; or the history of one study.
 
 imaging status
-imaging status --check                  for a monitor: exit status 1 and why, where somebody has to look
+imaging status --check                  for a monitor: exit status 1 and the reason if somebody has to look
 imaging status --study 1.2.840.113619.2.1 --json
-imaging status --row study=12           by a row number that a log prints
+imaging status --row study=12           by a row number from a log line
 """
 
 import json
@@ -26,18 +26,20 @@ from imaging.spool import room_on
 def options(parser: Parser) -> None:
     add_home(parser)
     add_json(parser)
-    parser.add_argument("--check", action="store_true", help="print the alarms only; exit status 1 where there is one")
-    parser.add_argument("--study", metavar="UID|ACCESSION", help="one study: received, whole, results, deliveries")
+    parser.add_argument("--check", action="store_true", help="print only the alarms; exit status 1 if there is one")
     parser.add_argument(
-        "--row", metavar="N", help="the study of a row that a log names: 12, study=12, job=7, delivery=3"
+        "--study", metavar="UID|ACCESSION", help="one study: receipt, completeness, results, deliveries"
+    )
+    parser.add_argument(
+        "--row", metavar="N", help="the study of a row number in a log line: 12, study=12, job=7, delivery=3"
     )
 
 
 def run(asked: Asked) -> int:
-    faults = ["--study: a Study Instance UID or an accession number is wanted"] if asked.study == "" else []
+    faults = ["--study: expected a Study Instance UID or an accession number"] if asked.study == "" else []
     row = None if asked.row is None else _row(asked.row, faults)
     chosen = [name for name in ("study", "row", "check") if getattr(asked, name)]
-    faults += [f"{' and '.join(f'--{each}' for each in chosen)}: one of them is wanted"] if len(chosen) > 1 else []
+    faults += [f"{' and '.join(f'--{each}' for each in chosen)}: expected only one of them"] if len(chosen) > 1 else []
     found = settings_of(asked, faults)
     if not is_begun(found.home, found.database):
         return _never_served(found, asked)
@@ -75,7 +77,7 @@ def _row(said: str, faults: list[str]) -> tuple[str, int] | None:
     kind, _, number = said.rpartition("=")
     if number.isdecimal() and len(number) < 19 and (kind or "study") in NUMBERED:
         return kind or "study", int(number)
-    faults.append(f"--row {said!r}: a number is wanted, or one of {', '.join(f'{each}=N' for each in NUMBERED)}")
+    faults.append(f"--row {said!r}: expected a number or one of {', '.join(f'{each}=N' for each in NUMBERED)}")
     return None
 
 
@@ -130,9 +132,9 @@ def _overview(said: dict[str, Any]) -> str:
     rows += [["instances", "", said["instances"]], ["conflicts", "open", said["conflicts"]]]
     lines = [table(rows), ""]
     full = ": objects are refused" if said["disk"]["is_full"] else ""
-    lines += [f"disk: {said['disk']['free_mb']} MiB free, {said['disk']['reserve_mb']} kept free{full}"]
+    lines += [f"disk: {said['disk']['free_mb']} MiB free, reserve {said['disk']['reserve_mb']}{full}"]
     if said["disk"]["free_inodes"] is not None:
-        lines += [f"inodes: {said['disk']['free_inodes']} free, {said['disk']['reserve_inodes']} kept free"]
+        lines += [f"inodes: {said['disk']['free_inodes']} free, reserve {said['disk']['reserve_inodes']}"]
     lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
     lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
     lines += [_peer(each) for each in said["peers"]]
@@ -169,11 +171,11 @@ def _story(story: dict[str, Any]) -> str:
         who = in_words(each["calling_ae_title"], each["address"]) if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")
     for each in story["shared"]:
-        lines.append(f"  the UID {each['sop_instance_uid']} also stands for an object of study {each['study_uid']}")
+        lines.append(f"  the UID {each['sop_instance_uid']} is also the UID of an object of study {each['study_uid']}")
     if story["returned"]:
         lines.append(f"  {len(story['returned'])} of our own reports came back")
     for each in story["revisions"]:
-        lines.append(f"  revision {each['number']} whole at {each['settled_at']} by: {each['signal']}")
+        lines.append(f"  revision {each['number']} complete at {each['settled_at']} by: {each['signal']}")
     for each in story["results"]:
         reason = f": {each['reason']}" if each["reason"] else ""
         lines.append(f"  {each['model']} {each['version']} answer {each['result_number']}: {each['state']}{reason}")
@@ -183,7 +185,7 @@ def _story(story: dict[str, Any]) -> str:
             lines.append(f"    {finding['meaning']}: present {finding['present']}, {finding['probability']}")
     for each in story["deliveries"]:
         if each["destination"] is None:
-            lines.append(f"  {each['kind']}: for nobody")
+            lines.append(f"  {each['kind']}: no destination")
         else:
             lines.append(f"  {each['kind']} to {each['destination']}: {each['state']} {each['why'] or ''}".rstrip())
     return "\n".join(lines)

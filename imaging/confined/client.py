@@ -142,7 +142,7 @@ class Confined:
                 channel.settimeout(None)
         except TimeoutError:
             self._end()
-            raise Ended(f"it took longer than {seconds:g} s, and was ended") from None
+            raise Ended(f"it took longer than {seconds:g} s, and was stopped") from None
         except (messages.Closed, ConnectionResetError):
             channel.close()
             raise self._ended() from None

@@ -47,7 +47,7 @@ class Confinement:
             return f"pixels are decoded and networks run without network, files or other processes{by}"
         lacks = " and ".join(["Landlock"] * (not self.landlock) + ["seccomp"] * (not self.seccomp))
         can = ", ".join(self._can())
-        return f"this kernel gives no {lacks}: what decodes pixels and runs networks can {can}{by}"
+        return f"this kernel does not provide {lacks}: the process that decodes pixels and runs networks can {can}{by}"
 
     def _can(self) -> Iterator[str]:
         if not self.landlock:

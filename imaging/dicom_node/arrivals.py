@@ -44,7 +44,7 @@ _REJECTIONS: Final = {
 }
 """Result, source and reason (PS3.8 9.3.4), in the standard's words."""
 _TOO_MANY: Final = "closed: too many connections from this address"
-_NOT_NAMED: Final = "closed: an address that --accept does not name"
+_NOT_NAMED: Final = "closed: an address that is not in --accept"
 _PAUSE_S: Final = 0.1
 _LARGEST_READ: Final = 1 << 16
 
@@ -192,7 +192,7 @@ class Arrivals:
             log.warning("association_not_begun address=%s why=%r", arrival.address, str(error))
             self._part(arrival, _abort(UNEXPECTED_PDU))
         except Malformed as error:
-            self._refuse(arrival, "association_not_begun", f"aborted by us: the request cannot be read: {error}")
+            self._refuse(arrival, "association_not_begun", f"aborted by us: the request cannot be parsed: {error}")
             self._part(arrival, _abort(INVALID_PARAMETER))
 
     def _ask(self, arrival: _Arrival, request: Request) -> None:
@@ -231,7 +231,7 @@ class Arrivals:
     def _end_late(self) -> None:
         now = time.monotonic()
         for each in [each for each in self._arrivals if each.until <= now]:
-            self._end(each, f"aborted by us: the request was not whole after {REQUEST_S:g} s")
+            self._end(each, f"aborted by us: the request was not complete after {REQUEST_S:g} s")
 
     def _end(self, arrival: _Arrival, how: str) -> None:
         """Of who was not answered; it has a row if it said anything: else it is a port that is looked at."""

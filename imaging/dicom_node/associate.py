@@ -107,7 +107,7 @@ class FirstPdu:
         if self.kind not in self._kinds:
             raise NoAssociate(f"PDU type {self._raw[0]:#04x} came first")
         if len(self._raw) >= _HEAD and self._length > LARGEST_PDU:
-            raise Malformed(f"a PDU of {self._length} bytes came first; {LARGEST_PDU} are taken")
+            raise Malformed(f"a PDU of {self._length} bytes came first; at most {LARGEST_PDU} are accepted")
 
     @property
     def _length(self) -> int:
@@ -179,7 +179,7 @@ def _items(raw: bytes, at: int = 0) -> Iterator[_Item]:
 def _read(body: bytes, wanted: int) -> tuple[list[bytes], bytes]:
     """The presentation context items that have a number, and the user information."""
     if len(body) < _FIXED:
-        raise Malformed(f"it ends after {len(body)} of the {_FIXED} bytes ahead of its items")
+        raise Malformed(f"it ends after {len(body)} of the {_FIXED} bytes before its items")
     contexts, user = [], b""
     for item in _items(body, _FIXED):
         if item.kind == wanted:
@@ -256,11 +256,11 @@ def _item(kind: int, value: bytes) -> bytes:
 def _uid_item(kind: int, uid: str) -> bytes:
     """Raises ValueError where the text cannot be one, legal or not: files of strangers name odd ones."""
     if not uid.isascii() or not 0 < len(uid) <= 64:
-        raise ValueError("a UID is empty, overlong or no ASCII")
+        raise ValueError("a UID is empty, too long or not ASCII")
     return _item(kind, uid.encode("ascii"))
 
 
 def _padded(title: str) -> bytes:
     if not is_plain_title(title):
-        raise ValueError(f"{title!r} is no AE title (PS3.5 6.2)")
+        raise ValueError(f"{title!r} is not an AE title (PS3.5 6.2)")
     return title.encode("ascii").ljust(16)

@@ -37,7 +37,7 @@ _SAID_TWICE: Final = -1
 _WHY: Final = {
     ABSTRACT_SYNTAX_NOT_SUPPORTED: "abstract syntax not supported",
     TRANSFER_SYNTAXES_NOT_SUPPORTED: "transfer syntaxes not supported",
-    _SAID_TWICE: "its number is that of another context",
+    _SAID_TWICE: "its number is used by another context",
 }
 _OTHER_SERVICES: Final = (
     {str(each) for each in vars(sop_class).values() if isinstance(each, str) and each.startswith("1.2.840.10008.")}
@@ -137,7 +137,7 @@ def _acceptance(line: Line) -> wire.Acceptance:
     try:
         return wire.read_acceptance(body)
     except Malformed as error:
-        raise Broken(f"its acceptance cannot be read: {error}") from None
+        raise Broken(f"its A-ASSOCIATE-AC cannot be parsed: {error}") from None
 
 
 def _accepted(contexts: Sequence[Answered], proposed: Mapping[int, tuple[str, str]]) -> dict[tuple[str, str], int]:

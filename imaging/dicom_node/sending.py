@@ -68,7 +68,7 @@ class Sender:
         """Sends one Part 10 object. Raises Unreachable where no association can be had."""
         request = split_part_10(data)
         if not _is_sayable(request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid):
-            return Permanent("a UID of the object is empty, overlong or no ASCII: no request can name it")
+            return Permanent("a UID of the object is empty, too long or not ASCII, so it cannot be sent")
         chosen = self._syntax(request.sop_class_uid, request.transfer_syntax_uid)
         if chosen is None:
             return NotTaken(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
@@ -102,7 +102,7 @@ class Sender:
         try:
             status = self._status(C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
         except Ended as ended:
-            raise NoResponse(f"takes the association, but gives {_no_answer('C-ECHO', ended, seconds)}") from ended
+            raise NoResponse(f"accepts the association, but gives {_no_answer('C-ECHO', ended, seconds)}") from ended
         self._line.wait_at_most(self._times.response)
         if status != 0:
             raise Refused(f"the peer answers C-ECHO with status 0x{status:04X}")
@@ -175,7 +175,7 @@ class Sender:
                 raise Ended("released by the peer")
             is_to_this = answer.responds_to in (self._message_id, *_NO_MESSAGE)
             if answer.command != asked | RESPONSE or not is_to_this or answer.status is None:
-                raise Broken("its response is of no request of ours")
+                raise Broken("its response does not belong to any of our requests")
         except Ended as ended:
             line.abort(ended.reason if isinstance(ended, Broken) else 0)
             line.close()

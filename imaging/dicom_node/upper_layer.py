@@ -131,7 +131,7 @@ class Line:
             if not flags & _IS_COMMAND:
                 raise Broken("a data set without a command", UNEXPECTED_PDU)
             if len(command) + length > LARGEST_PDU:
-                raise Broken("a command where a data set was due", UNEXPECTED_PDU)
+                raise Broken("a command where a data set was expected", UNEXPECTED_PDU)
             command += self._inflow.read(length)
             if not flags & _IS_LAST:
                 continue
@@ -154,7 +154,7 @@ class Line:
             _, flags, length = next(fragments, (0, _IS_COMMAND, 0))
             total += length
             if flags & _IS_COMMAND:
-                raise Broken("a command where a data set was due", UNEXPECTED_PDU)
+                raise Broken("a command where a data set was expected", UNEXPECTED_PDU)
             if self.largest_data_set is not None and total > self.largest_data_set:
                 raise Broken(f"a data set of more than {self.largest_data_set >> 20} MiB")
             is_last = bool(flags & _IS_LAST)
@@ -285,7 +285,7 @@ class Line:
             while length:
                 size, context, flags = _VALUE_HEAD.unpack(self._inflow.read(6)) if length >= 6 else (0, 0, 0)
                 if not 2 <= size <= length - 4:
-                    raise Broken("a PDU and its values disagree in their lengths")
+                    raise Broken("the lengths of a PDU and of its values disagree")
                 if context not in self.contexts:
                     raise Broken("a message in a presentation context that was not accepted")
                 length -= size + 4

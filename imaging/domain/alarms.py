@@ -53,76 +53,78 @@ class Rule:
 
 RULES: Final[Mapping[Kind, Rule]] = {
     Kind.NEVER_SERVED: Rule(
-        "{name} was never served", "the home has no ledger yet", "`imaging serve --home HOME` begins it"
+        "{name} has never been served", "the home has no ledger yet", "start with `imaging serve --home HOME`"
     ),
     Kind.NOT_SERVED: Rule(
-        "nothing serves this home",
-        "no `imaging serve` runs on the home",
+        "this home is not being served",
+        "no `imaging serve` runs for the home",
         "`systemctl start imaging`, or `imaging serve`",
     ),
     Kind.DISK: Rule(
         "objects are refused: {why}",
-        "the disk is at its reserve (`disk_reserve_mb`, or 5 % where that is less); senders get 0xA700 and try again",
-        "make room, `imaging purge --older-than 30d`, or a larger disk",
+        "the disk is at its reserve (`disk_reserve_mb`, or 5 % if that is less); senders get 0xA700 and retry",
+        "free disk space, run `imaging purge --older-than 30d`, or use a larger disk",
     ),
     Kind.INODES: Rule(
         "objects are refused: {why}",
-        "a tenth of the disk's inodes, or 10,000 where that is less, is left; senders get 0xA700 and try again",
-        "remove small files, `imaging purge --older-than 30d`, or a file system with more inodes",
+        "only a tenth of the disk's inodes, or 10,000 if that is less, is left; senders get 0xA700 and retry",
+        "remove small files, run `imaging purge --older-than 30d`, or use a file system with more inodes",
     ),
     Kind.ROLE: Rule(
         "{name} is {state}{why}",
         "a role that served this home is down, keeps crashing or was stopped",
-        "one that is down is started again at once; one that keeps crashing, or was stopped: see the log",
+        "a role that is down is restarted at once; for one that keeps crashing, or was stopped, see the log",
     ),
     Kind.CLOCK_IMPOSSIBLE: Rule(
         "the clock says {why}, which is before this version was installed",
-        "the wall clock lies before the installation",
+        "the wall clock is before the installation",
         "set the clock: dates in reports are wrong",
     ),
     Kind.CLOCK_BEHIND: Rule(
-        "the clock is {time} behind what was received last",
-        "the wall clock lies before the last receipt; times go on behind that",
-        "set the clock; where it is right, what was received before is dated wrongly",
+        "the clock is {time} behind the last receipt",
+        "the wall clock is before the last receipt; times continue from that receipt",
+        "set the clock; if it is right, earlier receipts have wrong dates",
     ),
     Kind.CLOCK_SET: Rule(
-        "the clock was set by {why} since `imaging serve` started",
-        "the wall clock jumped by more than a minute; receipts, due times and the order go on without the jump",
-        "where the clock is right now, restart `imaging serve`; where it is not, set it first",
+        "the clock was changed by {why} since `imaging serve` started",
+        "the wall clock jumped by more than a minute; receipts, due times and the order ignore the jump",
+        "if the clock is right now, restart `imaging serve`; if not, set it first",
     ),
     Kind.DESTINATION: Rule(
         "{name} is down, {n} waiting{why}",
-        "a destination does not answer or has no room; it is tried for ever",
-        "`imaging doctor` says why; `imaging replay --now` tries at once",
+        "a destination does not answer or has no space; deliveries are retried indefinitely",
+        "`imaging doctor` shows why; `imaging replay --now` retries at once",
     ),
     Kind.MODEL: Rule(
         "the model {name} is disabled: {why}", "a model is not served", "`imaging models check`, then restart"
     ),
     Kind.RECEIVING: Rule(
-        "a study is being received for {time}",
-        "a study is not whole 5 min after `longest_wait_s`",
-        "the log of the node says why",
+        "a study has been arriving for {time}",
+        "a study is not complete 5 min after `longest_wait_s`",
+        "see the node's log",
     ),
-    Kind.ANALYSIS: Rule("a job waits for {time}", "a job waits for 15 min", "look at the load, or add workers"),
+    Kind.ANALYSIS: Rule(
+        "a job has been waiting for {time}", "a job has been waiting for 15 min", "check the load, or add workers"
+    ),
     Kind.DELIVERY: Rule(
-        "a delivery to {name} waits for {time}",
-        "a delivery waits for 15 min though its destination is up",
-        "`imaging status --study` says why; a conflict of its study holds it",
+        "a delivery to {name} has been waiting for {time}",
+        "a delivery has been waiting for 15 min although its destination is up",
+        "`imaging status --study` shows why; a conflict in its study holds it",
     ),
     Kind.DEAD_LETTERS: Rule(
-        "{n} dead for {name}",
-        "a destination refused a report for good, or is configured no more",
-        "mend the cause that `imaging status` says, then `imaging replay --to NAME`, or `--to NEW --of NAME`",
+        "{n} dead letters for {name}",
+        "a destination permanently refused a report, or is no longer configured",
+        "fix the cause shown by `imaging status`, then `imaging replay --to NAME`, or `--to NEW --of NAME`",
     ),
     Kind.CONFLICTS: Rule(
-        "{n} kept apart, undecided",
+        "{n} objects in conflict, undecided",
         "objects contradict what was received before",
         "`imaging conflicts list`, then `use` or `drop`",
     ),
     Kind.COMPARING: Rule(
-        "a second copy waits to be compared for {time}",
-        "a copy waits for 1 h, since workers have other work",
-        "look at the load, or add workers",
+        "a second copy has been waiting for comparison for {time}",
+        "a copy has been waiting for 1 h, because workers have other work",
+        "check the load, or add workers",
     ),
 }
 

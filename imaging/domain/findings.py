@@ -122,7 +122,7 @@ NO_GOLDEN_CASE: Final = "no-golden-case"
 GOLDEN_CASE_FAILED: Final = "golden-case-failed"
 WHY_UNPROVEN: Final[Mapping[str, str]] = {
     NO_GOLDEN_CASE: "unproven: its card has no golden case",
-    GOLDEN_CASE_FAILED: "unproven: its golden case does not come out as expected",
+    GOLDEN_CASE_FAILED: "unproven: its golden case fails",
 }
 """What is said of a model that answers without having shown that it gives a known answer on this machine."""
 SCHEMA: Final = 2
@@ -138,7 +138,7 @@ class Answer:
     at, and `coverage` counts all of the study's. `facts` go into the report as "key=value" parameters (PS3.16 TID
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
-    `conflicts`: how many of the images have a second, other content, on which nobody has decided.
+    `conflicts`: how many of the images have a second, different version that is not decided on yet.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
     """
 
@@ -177,7 +177,7 @@ class Answer:
     def sentences(self) -> tuple[str, ...]:
         """Why the study was analysed in part, in English."""
         images = "1 image has" if self.conflicts == 1 else f"{self.conflicts} images have"
-        doubt = f"{images} a second, other content, on which nobody has decided" if self.conflicts else ""
+        doubt = f"{images} a second, different version that is not decided on yet" if self.conflicts else ""
         return tuple(each for each in (self.coverage.sentence, doubt) if each) if self.is_in_part else ()
 
     def doubted(self, conflicts: int) -> Self:

@@ -46,4 +46,4 @@ def shape_fault(card: Card, output: str, given: Sequence[int], came: Sequence[in
     names = "(batch, channels, and the input's grid)" if is_map else "(batch, channels)"
     wanted = ", ".join([str(given[0]), f"at least {channels}", *map(str, grid)])
     got = ", ".join(map(str, came))
-    return f"the network's output {output} is ({got}), where ({wanted}) is wanted: {names}"
+    return f"the network's output {output} is ({got}), expected ({wanted}): {names}"

@@ -95,7 +95,7 @@ class Address:
         if match is None or not 0 < int(match[3]) < 65536:
             raise ValueError(f"{text!r} is not of the form AET@HOST:PORT, such as PACS@10.0.0.5:104")
         if not is_plain_title(match[1]):
-            raise ValueError(f"{match[1]!r} is no AE title (PS3.5 6.2), as in PACS@10.0.0.5:104")
+            raise ValueError(f"{match[1]!r} is not an AE title (PS3.5 6.2); expected one as in PACS@10.0.0.5:104")
         return cls(match[1], match[2].strip("[]"), int(match[3]))
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ def advice(port: int, error: OSError, flag: str) -> str:
     """What to do about an error of binding."""
     if error.errno == errno.EACCES and port < FIRST_FREE_FOR_ALL:
         return (
-            f"ports under {FIRST_FREE_FOR_ALL} need CAP_NET_BIND_SERVICE, as the unit of docs/operating.md gives it "
-            f"(AmbientCapabilities=CAP_NET_BIND_SERVICE), or choose a higher one by {flag}"
+            f"ports below {FIRST_FREE_FOR_ALL} need CAP_NET_BIND_SERVICE, as in the unit of docs/operating.md "
+            f"(AmbientCapabilities=CAP_NET_BIND_SERVICE), or choose a higher port with {flag}"
         )
-    return f"end what has it, or choose another by {flag}, 0 for any free one"
+    return f"stop the program that uses it, or choose another port with {flag}, or 0"

@@ -72,7 +72,7 @@ def after_fault(attempt: int, fault: Passing | Permanent, jitter: float) -> Retr
 
 _STATUS_NAMES: Final = {
     (0x0110, 0xFFFF): "processing failure",
-    (0x0111, 0xFFFF): "duplicate SOP Instance: the peer has an object under this UID already",
+    (0x0111, 0xFFFF): "duplicate SOP Instance: the peer already has an object under this UID",
     (0x0122, 0xFFFF): "SOP class not supported",
     (0x0124, 0xFFFF): "not authorised",
     (0xA700, 0xFF00): "out of resources",
@@ -104,5 +104,5 @@ def judged(status: int) -> Answer:
 def known_there(answer: Duplicate, *, was_sent: bool) -> Answer:
     """What a duplicate means. `was_sent`: an earlier attempt may have brought this very object to this peer."""
     if was_sent:
-        return Accepted(f"status 0x{_DUPLICATE:04X}: it had arrived with an earlier attempt")
-    return Permanent(f"{answer.why}, and this one was not sent there before")
+        return Accepted(f"status 0x{_DUPLICATE:04X}: it had been received in an earlier attempt")
+    return Permanent(f"{answer.why}, and this object was not sent there before")

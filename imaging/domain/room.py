@@ -32,13 +32,11 @@ class Room:
 
     @property
     def of_bytes(self) -> str:
-        return f"{self.free >> 20} MiB free, {self.reserve >> 20} MiB are kept free"
+        return f"{self.free >> 20} MiB free, reserve {self.reserve >> 20} MiB"
 
     @property
     def of_inodes(self) -> str:
-        return (
-            "" if self.free_inodes is None else f"{self.free_inodes} inodes free, {self.reserve_inodes} are kept free"
-        )
+        return "" if self.free_inodes is None else f"{self.free_inodes} inodes free, reserve {self.reserve_inodes}"
 
     def __str__(self) -> str:
         return "; ".join(filter(None, (self.of_bytes, self.of_inodes)))

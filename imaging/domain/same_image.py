@@ -155,10 +155,10 @@ def judge(first: Copy, second: Copy, pixels: Likeness | None) -> Judgement:
     takes_pixels = gains or (is_exact and (was_lossy or not is_lossy))
     changed = _changed(first, second, takes_pixels)
     if not changed and not gains:
-        said = "same pixels and geometry" if is_exact else "the same within what compression loses"
+        said = "same pixels and geometry" if is_exact else "the same within compression loss"
         return Judgement(Kind.SAME, said if pixels else "same header; neither can be read", first.header)
     words = [f"changed: {', '.join(changed)}"] if changed else []
-    words += ["without the loss of the first's compression"] if gains else []
+    words += ["without the loss of the first one's compression"] if gains else []
     return Judgement(Kind.CORRECTION, "; ".join(words), _corrected(first, second, takes_pixels), takes_pixels)
 
 

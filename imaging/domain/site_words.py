@@ -30,7 +30,7 @@ class SiteWord:
         if not equals or not meaning:
             raise ValueError("is not of the form MEANING=WORDS, such as CHEST=nguc thang or no-contrast=tron")
         if not phrase:
-            raise ValueError(f"has no words that mean {meaning}; the form is MEANING=WORDS, such as CHEST=nguc thang")
+            raise ValueError(f"has no words for {meaning}; expected MEANING=WORDS, such as CHEST=nguc thang")
         if meaning.lower() in CONTRAST:
             return cls("contrast", CONTRAST[meaning.lower()], phrase)
         if meaning.lower() in WEIGHTINGS:
@@ -40,7 +40,7 @@ class SiteWord:
         if meaning.upper() in BODY_PARTS:
             return cls("part", meaning.upper(), phrase)
         known = ", ".join((*VIEWS, *CONTRAST, *WEIGHTINGS))
-        raise ValueError(f"has {meaning!r} for a meaning; {known} or a body part of PS3.16 such as CHEST is wanted")
+        raise ValueError(f"has the meaning {meaning!r}; expected {known} or a body part of PS3.16 such as CHEST")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Table:
         value = self._left.pop(key, None)
         if value is None:
             if default is None:
-                self.fault(key, None, f"must be given: {rule}", f"{rule_name(key)}-absent")
+                self.fault(key, None, f"is required: {rule}", f"{rule_name(key)}-absent")
             return default
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self.fault(key, value, f"must be {rule}", f"{rule_name(key)}-type")
@@ -162,7 +162,7 @@ class Table:
         left, self._left = self._left, {}
         return left
 
-    def done(self, name: str = "key-unknown", rule: str = "is no key of a card") -> None:
+    def done(self, name: str = "key-unknown", rule: str = "is not a key of a card") -> None:
         """Ends the reading: what was not taken is no key of a card."""
         for key, value in self._left.items():
             self.fault(key, value, rule, name)

@@ -225,7 +225,7 @@ class _Reader:
                     raise _Stop(f"{_named(tag)} claims {length} bytes, {end - start} follow")
             if tag in self._wanted:
                 if value_end - start > MOST_OF_A_VALUE:
-                    raise _Stop(f"{_named(tag)} has {value_end - start} bytes, more than are looked at")
+                    raise _Stop(f"{_named(tag)} has {value_end - start} bytes, more than the limit")
                 self._keep(tag, bytes(self._data[start:value_end]))
             at = value_end
         return at
@@ -248,7 +248,7 @@ class _Reader:
         if vr in _SHORT_VRS:
             return tag, vr, self._short.unpack_from(self._data, at + 6)[0], at + 8
         if vr not in _LONG_VRS and not _looks_long(vr, self._data[at + 6 : at + 8]):
-            raise _Stop(f"{_named(tag)} has no VR; is the data set in another transfer syntax than was agreed on?")
+            raise _Stop(f"{_named(tag)} has no VR; is the data set in another transfer syntax than negotiated?")
         if at + 12 > len(self._data):
             raise _Stop("the data set ends inside an element")
         return tag, vr, self._long.unpack_from(self._data, at + 8)[0], at + 12

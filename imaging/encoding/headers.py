@@ -227,16 +227,18 @@ def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dic
     }
     for tag in (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _PATIENT_ID):
         if tag in found.repeated:
-            raise Unreadable(f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) comes twice, with other values")
+            raise Unreadable(f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is duplicated, with different values")
     for name, uid in said.items():
         if not uid:
             raise Unreadable(f"the data set has no {_KEYWORD[name]}" + (f": {found.fault}" if found.fault else ""))
     for name, uid in said.items():
         if not is_usable(uid):
-            raise Unreadable(f"{_KEYWORD[name]} is no UID: digits and dots, at most 64 characters (PS3.5 9.1)")
+            raise Unreadable(
+                f"{_KEYWORD[name]} is not a UID: expected digits and dots, at most 64 characters (PS3.5 9.1)"
+            )
     for name, commanded in (("sop_class_uid", sop_class_uid), ("sop_instance_uid", sop_instance_uid)):
         if commanded and commanded != said[name]:
-            raise Mismatch(f"{_KEYWORD[name]} of the command differs from that of the data set")
+            raise Mismatch(f"{_KEYWORD[name]} in the command differs from the one in the data set")
     return said
 
 
@@ -306,7 +308,7 @@ class _Values:
             raw = raw[: 4 * LONGEST_TEXT]
         decoded = unicodedata.normalize("NFC", self._decoded(raw))
         if "�" in decoded or "\x1b" in decoded:
-            self._faults.append(f"{keyword} does not decode by its Specific Character Set")
+            self._faults.append(f"{keyword} cannot be decoded with its Specific Character Set")
         return _clean(decoded)[:LONGEST_TEXT].strip()
 
     def _decoded(self, raw: bytes) -> str:

@@ -75,7 +75,7 @@ def part_10_head(of: Announced | Header) -> bytes:
 def split_part_10(data: bytes | memoryview) -> StoreRequest:
     """A whole file's parts. Raises Unreadable where it is no DICOM file or its head lacks what a command needs."""
     if data[128:132] != b"DICM":
-        raise Unreadable("no DICM at offset 128: this is no DICOM file (PS3.10 7.1)")
+        raise Unreadable("no DICM at offset 128: not a DICOM file (PS3.10 7.1)")
     try:
         found, at = read_file_meta(data, 132)
     except ValueError as error:
@@ -83,7 +83,7 @@ def split_part_10(data: bytes | memoryview) -> StoreRequest:
     said = [found.get(tag, b"").decode("latin-1").rstrip("\0 ") for tag in _NAMED]
     senders = [found.get(tag, b"").decode("latin-1").strip("\0 ") for tag in _SENDERS]
     if not said[2]:
-        raise Unreadable("the file meta information names no transfer syntax")
+        raise Unreadable("the file meta information has no transfer syntax")
     sender = next((each for each in senders if is_plain_title(each)), "")
     return StoreRequest(said[0], said[1], said[2], memoryview(data)[at:], sender)
 

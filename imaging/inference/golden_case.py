@@ -78,7 +78,7 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
         answer = _answered(analyse(sources_of(part), is_chosen=True))
         expected = [_expected(each) for each in answer.findings]
         if faults := list(differences(expected, first, _tolerance(card))):
-            raise Told(f"gives another answer without the study's other header values: {'; '.join(faults)}")
+            raise Told(f"gives a different answer without the study's other header values: {'; '.join(faults)}")
         (part / EXPECTED).write_text(json.dumps({"findings": expected}, indent=2) + "\n")
         _put(card, part)
     finally:
@@ -102,7 +102,7 @@ def _answered(answer: Answer) -> Answer:
 def _without_answer(answer: Answer) -> Told:
     if answer.state is State.FAILED:
         return Told(f"fails: {answer.why}")
-    return Told(f"refuses this study: {answer.why}; a golden case is one that it takes")
+    return Told(f"refuses this study: {answer.why}; a golden case has to be a study that the model takes")
 
 
 def _put(card: Card, part: Path) -> None:
@@ -143,7 +143,7 @@ def _copied(sources: Sequence[Source], folder: Path, card: Card, roles: Mapping[
         except OSError:
             raise
         except MALFORMED as error:
-            raise Told(f"cannot be given a copy of {source.path.name}: {type(error).__name__}") from error
+            raise Told(f"{source.path.name} cannot be copied: {type(error).__name__}") from error
     return files
 
 

@@ -18,14 +18,14 @@ from imaging.ledger.undecided import UNDECIDED
 NOT_OPEN: Final = "no open conflict has this number"
 NOTHING_TO_USE: Final = (
     "one UID stands for two objects, each in the study that it names, and both are analysed: there is nothing to use; "
-    "`drop` takes the notice away"
+    "`drop` removes the notice"
 )
-TWO_OF_ONE: Final = "two of the chosen objects have one UID: `drop` one of them first"
-BEING_SENT: Final = "a report of the study is being sent just now; ask again in a few minutes"
-WAS_SENT: Final = "a report of the study was sent since; have the images sent again as they should be"
-NOT_DECIDED: Final = "nothing that a person decided has this number"
-TAKEN: Final = "its place was taken by another object since; decide about that one"
-CAME_SINCE: Final = "objects came since that name the patient of this decision; the study would name two"
+TWO_OF_ONE: Final = "two of the chosen objects have the same UID: `drop` one of them first"
+BEING_SENT: Final = "a report of the study is being sent; try again in a few minutes"
+WAS_SENT: Final = "a report of the study has been sent since; have the right images sent again"
+NOT_DECIDED: Final = "no decided conflict has this number"
+TAKEN: Final = "another object has taken its place since; decide about that one"
+CAME_SINCE: Final = "objects that name this decision's patient have arrived since; the study would name two patients"
 
 
 def decide(ledger: Ledger, numbers: Sequence[int], use: bool, *, and_alike: bool = False) -> dict[int, str]:
@@ -104,9 +104,9 @@ def _why_not_used(connection: Connection, study_id: int, chosen: Sequence[Any]) 
     if not same_patient([*kept, *new]):
         others = sum(not same_patient([each, *new]) for each in kept)
         return (
-            f"the study would name two patients: {others or len(kept)} of its objects are not this one's. Where the "
-            "whole study came again under this patient, use it as one, `use NUMBER --all`, once every image has come; "
-            "else `drop`, and have the image sent under its own study"
+            f"the study would name two patients: {others or len(kept)} of its objects belong to another. If the "
+            "whole study was sent again under this patient, use all of it, `use NUMBER --all`, once every image has "
+            "arrived; otherwise `drop`, and have the image sent under its own study"
         )
     if not same_patient([*_headers(connection, study_id), *new]) and _is_being_sent(connection, study_id):
         return BEING_SENT

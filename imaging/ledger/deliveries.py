@@ -301,7 +301,7 @@ def give_back(ledger: Ledger, owner: str, *, is_unsent: bool = False) -> int:
 
 
 GONE: Final = (
-    "no destination of this name is configured; once it is, `imaging replay`; or to another by `imaging replay --to "
+    "no destination of this name is configured; configure it and run `imaging replay`, or run `imaging replay --to "
     "NEW --of OLD`"
 )
 """Why what waited for a destination that was taken out of the settings is dead."""

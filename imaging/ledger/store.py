@@ -129,7 +129,7 @@ class Ledger:
         with self.read() as connection:
             found: str | None = connection.scalar(_META, {"which": "installation"})
         if found is None:
-            raise Unusable("nothing has been served with this ledger yet")
+            raise Unusable("this ledger has not been served yet")
         return found
 
     def anchor(self) -> Anchor | None:
@@ -192,7 +192,7 @@ def _engine(url: str) -> Engine:
         return create_engine(url, pool_size=4, max_overflow=60, hide_parameters=True)
     except (ArgumentError, ModuleNotFoundError) as error:
         raise Unusable(
-            "the database's URL cannot be used: one such as postgresql+psycopg://user@host/name is wanted, and "
+            "the database URL cannot be used: expected one such as postgresql+psycopg://user@host/name, and "
             f"`pip install 'imaging[postgresql]'` for it ({type(error).__name__})"
         ) from error
 

@@ -51,7 +51,7 @@ def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Cata
                 continue
             if card.id in models:
                 other = models[card.id].folder
-                why = f"{path}: id = {card.id!r}: {other} has it too (id-repeated)"
+                why = f"{path}: id = {card.id!r}: {other} has the same id (id-repeated)"
                 disabled.append((card.id, path.parent, why))
             else:
                 models[card.id] = at_site(card, site)

@@ -25,7 +25,7 @@ def _of_evidence(card: Card) -> Iterator[str]:
     for at, each in enumerate(card.evidence):
         if each.get("finding") not in values:
             said, wanted = repr(each.get("finding", "absent")), ", ".join(sorted(values))
-            yield f"evidence[{at}].finding = {said}: is no finding's code value: {wanted} (evidence-finding)"
+            yield f"evidence[{at}].finding = {said}: is not the code value of a finding: {wanted} (evidence-finding)"
 
 
 def _of_steps(steps: Sequence[Step], values: Range) -> Iterator[str]:
@@ -33,7 +33,7 @@ def _of_steps(steps: Sequence[Step], values: Range) -> Iterator[str]:
         why, after = STEPS[step.do].range(values, step.options)
         if why:
             said = ", ".join(f"{key} = {_said(value)}" for key, value in step.options.items())
-            yield f"prepare[{at}] = {step.do}, {said}: {why}; into it come {values} (range-{step.do})"
+            yield f"prepare[{at}] = {step.do}, {said}: {why}; its input is {values} (range-{step.do})"
         if why or after is None:
             return
         values = after

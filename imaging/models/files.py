@@ -74,7 +74,9 @@ def _is_reached(table: Table, folder: Path, file: str, location: str) -> bool:
         rule = f"{takes} is not in the model's folder: export the network with all of its weights there"
         table.fault("file", file, rule, "external-outside")
     elif not is_there:
-        table.fault("file", file, f"{takes} is no file there: copy it to its place beside {file}", "external-missing")
+        table.fault(
+            "file", file, f"{takes} does not exist there: copy it to its place beside {file}", "external-missing"
+        )
     return is_inside and is_there
 
 

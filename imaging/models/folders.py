@@ -40,8 +40,8 @@ def folder_faults(folders: Sequence[Path]) -> list[str]:
     faults = []
     for folder in folders:
         if not folder.is_dir():
-            faults.append(f"{folder}: there is no such folder (models-folder)")
+            faults.append(f"{folder}: no such folder (models-folder)")
         elif not cards_in(folder):
-            wanted = "a model's folder, or one that holds such folders, is wanted"
-            faults.append(f"{folder}: there is no card.toml; {wanted} (models-folder)")
+            wanted = "expected the folder of a model, or of several models"
+            faults.append(f"{folder}: no card.toml; {wanted} (models-folder)")
     return faults

@@ -58,10 +58,10 @@ def _modality(table: Table) -> tuple[str, ...]:
     is_given = table.has("modality")
     modality = table.texts("modality")
     if is_given and not modality:
-        table.fault("modality", [], 'must name one at least, such as ["CT"]', "modality-empty")
+        table.fault("modality", [], 'must contain at least one, such as ["CT"]', "modality-empty")
     for each in modality:
         if not CODE_STRING.fullmatch(each):
-            table.fault("modality", each, 'must be as images write it, such as "CT"', "modality-form")
+            table.fault("modality", each, 'must be written as in images, such as "CT"', "modality-form")
     return modality
 
 
@@ -84,7 +84,7 @@ def _sop_classes(table: Table) -> tuple[str, ...]:
     for name in table.texts("sop_class", ()):
         uid = getattr(pydicom.uid, name, name)
         if not isinstance(uid, str) or uid_of(uid).type != "SOP Class":
-            table.fault("sop_class", name, "is no SOP Class that PS3.6 names", "sop-class-unknown")
+            table.fault("sop_class", name, "is not a SOP Class in PS3.6", "sop-class-unknown")
         uids.append(str(uid))
     return tuple(uids)
 
@@ -113,6 +113,6 @@ def _gate(table: Table) -> Gate:
     _, keys, _ = GATES[tag]
     for key, value in (("any", made.any), ("min", made.min), ("max", made.max)):
         if key not in keys and value not in ((), None):
-            table.fault(key, value, f"{tag} is asked by {' and '.join(keys)}", "gate-kind")
+            table.fault(key, value, f"{tag} takes {' and '.join(keys)}", "gate-kind")
     table.done()
     return made

@@ -121,7 +121,7 @@ def network_faults(card: Card, network: Signature) -> Iterator[Fault]:
     """All in which the network cannot be what the card says."""
     if len(network.inputs) > len(card.engine.inputs):
         names = ", ".join(each.name for each in network.inputs)
-        rule = f"takes {len(network.inputs)} inputs ({names}): one is supported"
+        rule = f"takes {len(network.inputs)} inputs ({names}); only one is supported"
         yield "engine.file", card.engine.file, rule, "input-count"
     given = {role: _named(network.inputs, name) for role, name in card.engine.inputs.items()}
     for role, port in given.items():
@@ -152,21 +152,21 @@ _WANTED: Final = {2: "(batch, channels, rows, columns)", 3: "(batch, channels, a
 
 def _input_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]:
     if given.kind not in ("", _FLOAT):
-        rule = f"is {given.kind} in {card.engine.file}: {_FLOAT} is wanted"
+        rule = f"is {given.kind} in {card.engine.file}; expected {_FLOAT}"
         yield "engine.input", given.name, rule, "input-type"
     if given.shape is None:
         return
     wanted = _WANTED[card_input.axes]
     if len(given.shape) != 2 + card_input.axes:
-        yield "engine.input", given.name, f"{card.engine.file} has {given}, where {wanted} is wanted", "input-shape"
+        yield "engine.input", given.name, f"{card.engine.file} has {given}, expected {wanted}", "input-shape"
         return
     wants, prepared, last = given.shape[1], channels(card), given.shape[-1]
     if wants is not None and last is not None and last <= MOST_CHANNELS < wants:
-        rule = f"{card.engine.file} has {given}, with the channels last: {wanted} is wanted"
+        rule = f"{card.engine.file} has {given}, with the channels last; expected {wanted}"
         yield "engine.input", given.name, rule, "input-shape"
         return
     if wants is not None and wants != prepared:
-        rule = f"the network's input {given} wants {_counted(wants)}, and the steps make {prepared}"
+        rule = f"the network's input {given} expects {_counted(wants)}, but the steps produce {prepared}"
         repeat = f': add do = "repeat-channels", count = {wants}' if prepared == 1 and wants <= MOST_CHANNELS else ""
         yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
     yield from _size_faults(card, card_input, given, given.shape[2:])
@@ -183,7 +183,7 @@ def _size_faults(card: Card, card_input: Input, given: Port, wanted: tuple[int |
         return
     if made is None or any(size is not None and size != own for size, own in zip(wanted, made, strict=True)):
         said = " x ".join("any" if size is None else str(size) for size in wanted)
-        rule = f"the network's input {given} wants {said}"
+        rule = f"the network's input {given} expects {said}"
         key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
         yield key, list(made) if made else None, rule + ("" if made else f": {_VARY[card_input.axes]}"), "input-size"
 
@@ -205,7 +205,7 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
     is_map = any(each.is_map for _, each in findings)
     wanted = "(batch, channels, and the input's three sizes)" if is_map else "(batch, channels)"
     if len(made.shape) != (5 if is_map else 2):
-        rule = f"{card.engine.file} has {made}, where {wanted} is wanted"
+        rule = f"{card.engine.file} has {made}, expected {wanted}"
         yield "engine.output", made.name, rule, "output-shape"
         return
     count = made.shape[1]
@@ -223,5 +223,5 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
 def _grid_faults(card: Card, made: Port, given: Port) -> Iterator[Fault]:
     grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
     if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
-        rule = f"{card.engine.file} gives {made} for {given}: a value for each voxel is wanted"
+        rule = f"{card.engine.file} gives {made} for {given}; expected a value for each voxel"
         yield "engine.output", made.name, rule, "output-size"

@@ -54,7 +54,7 @@ def _common(table: Table, channel: int | None = None) -> dict[str, Any]:
 def _label(table: Table) -> LabelSpec:
     for key in OF_SEGMENTS:
         if table.has(key):
-            rule = 'is of as = "segment" alone: a label is its channel\'s probability'
+            rule = 'is only for as = "segment": a label is its channel\'s probability'
             table.fault(key, table.untaken(key), rule, "label-keys")
     return _any(table)
 
@@ -63,18 +63,18 @@ def _segment(table: Table, channel: int | None = None) -> SegmentSpec:
     if not table.has("probability"):
         for key in OF_PROBABILITIES:
             if table.has(key):
-                rule = 'decides nothing without probability = "max-component-mean": add it, or ask by present'
+                rule = 'has no effect without probability = "max-component-mean": add it, or use present'
                 table.fault(key, table.untaken(key), rule, "segment-keys")
     made = SegmentSpec(**_common(table, channel), **_of_segment(table))
     if made.mask_at == 0.0:
-        table.fault("mask_at", 0.0, "would take every voxel: must be more than 0", "mask-at-range")
+        table.fault("mask_at", 0.0, "would include every voxel: must be more than 0", "mask-at-range")
     return made
 
 
 def _of_segment(table: Table) -> dict[str, Any]:
     measure = table.texts("measure", (), (*MEASURES, CENTROID))
     if len(set(measure)) < len(measure):
-        table.fault("measure", list(measure), "names one measurement twice", "measure-repeated")
+        table.fault("measure", list(measure), "contains a measurement twice", "measure-repeated")
     return {
         "mask_at": table.number("mask_at", 0.5, 0.0, 1.0),
         "min_ml": table.number("min_ml", 0.0, 0.0, 10_000.0),
@@ -138,7 +138,7 @@ def read_triage(table: Table, findings: Sequence[FindingSpec]) -> TriageRule:
     value = when.text("finding")
     finding = next((each for each in findings if each.code.value == value), None)
     if value and finding is None:
-        when.fault("finding", value, "is no finding's code value", "triage-finding")
+        when.fault("finding", value, "is not the code value of a finding", "triage-finding")
     if not when.has("probability") and not when.has("volume_ml"):
         when.fault("probability", None, 'a rule needs probability = ">=0.8" or volume_ml = ">=5"', "triage-empty")
     probability = _least(when, "probability", 'must read ">=0.8", at most 1', most=1.0)
@@ -166,12 +166,12 @@ def _hold_rule(when: Table, finding: FindingSpec, probability: float | None, vol
     """A rule that its finding can never fulfil is no rule."""
     if probability is not None and isinstance(finding, SegmentSpec) and not finding.probability:
         rule = (
-            'the finding has no probability: give it probability = "max-component-mean", or ask volume_ml = ">=5" here'
+            'the finding has no probability: give it probability = "max-component-mean", or use volume_ml = ">=5" here'
         )
         when.fault("probability", f">={probability:g}", rule, "triage-probability-absent")
     if volume_ml is not None and not isinstance(finding, SegmentSpec):
-        rule = "a label has no volume: ask by probability"
+        rule = "a label has no volume: use probability"
         when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")
     elif volume_ml is not None and isinstance(finding, SegmentSpec) and "volume_ml" not in finding.measure:
-        rule = 'the finding does not measure it: add "volume_ml" to its measure, so that its reports say it'
+        rule = 'the finding does not measure it: add "volume_ml" to its measure, so that its reports contain it'
         when.fault("volume_ml", f">={volume_ml:g}", rule, "triage-volume-absent")

@@ -58,9 +58,8 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     inputs = tuple(read_input(each, modality) for each in top.tables("input"))
     wanted = bundle.channels if bundle is not None else 1
     if len(inputs) != wanted and (bundle is not None or not is_bundle):
-        why = f"the bundle takes {wanted}, in their order" if is_bundle else "several are of bundles alone"
-        many = "one [[input]] is supported; " if wanted == 1 else ""
-        top.fault("input", len(inputs), many + why, "input-count")
+        many = f"the bundle needs {wanted} of [[input]], in the order of its channels"
+        top.fault("input", len(inputs), many if is_bundle else "only one [[input]] is supported yet", "input-count")
     roles = [each.role for each in inputs]
     if is_bundle:
         engine, network = _bundle_engine(engine_said, folder, roles, bundle), None

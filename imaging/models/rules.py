@@ -49,7 +49,7 @@ def contradictions(card: Card) -> Iterator[Fault]:
         yield from _prepare_holds(card.prepare, each) if at == 0 else ()
         if card.engine.window is not None and each.axes != len(card.engine.window.roi):
             roi = list(card.engine.window.roi)
-            yield "engine.window.roi", roi, "films are not taken patch by patch: leave it out", "window-dimensions"
+            yield "engine.window.roi", roi, "films are not processed patch by patch: leave it out", "window-dimensions"
         for number, finding in enumerate(card.findings):
             for key, value, rule, name in _finding_holds(finding, each):
                 yield f"finding[{number}].{key}", value, rule, name
@@ -79,22 +79,22 @@ def _input_holds(card_input: Input) -> Iterator[Fault]:
     if isinstance(card_input, FilmInput):
         yield from _film_holds(card_input)
     if card_input.weighting and (others := [each for each in card_input.modality if each != "MR"]):
-        rule = f"{', '.join(others)} has no weighting: leave it out, or take MR alone"
+        rule = f"{', '.join(others)} has no weighting: leave it out, or take only MR"
         yield "weighting", card_input.weighting, rule, "weighting-modality"
     for uid in card_input.sop_class_uids:
         only = ONE_MODALITY.get(uid)
         if only is not None and card_input.modality and only not in card_input.modality:
-            rule = f'its images are {only}, which modality does not name: add "{only}" there, or leave the class out'
+            rule = f'its images are {only}, which is not in modality: add "{only}" there, or leave the class out'
             yield "sop_class", pydicom.uid.UID(uid).keyword, rule, "sop-class-modality"
     yield from _gates_hold(card_input)
 
 
 def _film_holds(film: FilmInput) -> Iterator[Fault]:
     if film.images != "each":
-        rule = 'films are taken one by one, by images = "each"; best and all of them are not yet supported'
+        rule = 'films are taken one by one, with images = "each"; best and all of them are not yet supported'
         yield "images", film.images, rule, "images-unsupported"
     if slices := [each for each in film.modality if each in SLICES]:
-        rule = f'takes films, and {", ".join(slices)} are slices: take them by images = "best", as one volume'
+        rule = f'takes films, and {", ".join(slices)} are slices: take them with images = "best", as one volume'
         yield "images", "each", rule, "images-slices"
 
 
@@ -102,7 +102,7 @@ def _gates_hold(card_input: Input) -> Iterator[Fault]:
     for at, gate in enumerate(card_input.gates):
         without = [each for each in card_input.modality if each in NEVER_HAVE.get(gate.tag, ())]
         if without and (gate.absent != "pass" or len(without) == len(card_input.modality)):
-            rule = f"{', '.join(without)} never has it, so that none would be taken: leave the gate out"
+            rule = f"{', '.join(without)} never has it, so no image would be taken: leave the gate out"
             yield f"gate[{at}].tag", gate.tag, rule, "gate-modality"
 
 
@@ -117,7 +117,7 @@ def _prepare_holds(steps: Sequence[Step], card_input: Input) -> Iterator[Fault]:
         for key, value, rule, name in kind.faults(step.options, card_input, channels):
             yield f"prepare[{at}].{key}", value, rule, name
         if kind.is_once and step.do in {before.do for before in steps[:at]}:
-            yield f"prepare[{at}].do", step.do, "stands twice: once is enough", "do-repeated"
+            yield f"prepare[{at}].do", step.do, "occurs twice; once is enough", "do-repeated"
     geometry = [step.do for _, step, kind in known if kind.is_geometry]
     first = {step.do for step in steps[: len(geometry)]}
     if late := [do for do in geometry if do not in first]:
@@ -126,7 +126,7 @@ def _prepare_holds(steps: Sequence[Step], card_input: Input) -> Iterator[Fault]:
 
 def _finding_holds(finding: FindingSpec, card_input: Input) -> Iterator[Fault]:
     if finding.kind not in card_input.findings:
-        rule = 'of volumes only as = "segment" is supported yet, of films only as = "label"'
+        rule = 'only as = "segment" is supported for volumes, and only as = "label" for films'
         yield "as", finding.kind, rule, "as-dimensions"
     if not isinstance(finding, SegmentSpec):
         return
@@ -134,5 +134,5 @@ def _finding_holds(finding: FindingSpec, card_input: Input) -> Iterator[Fault]:
         for name in (each for each in named if each in MEASURES):
             only = MEASURES[name].modality
             if only and (others := sorted(set(card_input.modality) - {only})):
-                rule = f"only CT has Hounsfield units, and the card takes {', '.join(others)}: leave it out"
+                rule = f"only CT has Hounsfield units, but the card takes {', '.join(others)}: leave it out"
                 yield key, name, rule, f"{rule_name(name)}-modality"

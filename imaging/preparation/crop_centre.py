@@ -21,7 +21,7 @@ def _run(array: Array, shape: Sequence[int]) -> Array:
 
 def _faults(options: Options, card_input: Input, channels: int) -> Iterator[Fault]:
     if len(options["shape"]) != card_input.axes:
-        rule = "three sizes are wanted, in the array's order" if card_input.axes == 3 else "rows and columns are wanted"
+        rule = "must be three sizes, in the array's order" if card_input.axes == 3 else "must be rows and columns"
         yield "shape", list(options["shape"]), rule, "shape-dimensions"
 
 

@@ -31,7 +31,7 @@ def _faults(options: Options, card_input: Input, channels: int) -> Iterator[Faul
     count = len(options["mean"])
     if count not in (1, channels):
         mend = ': put "repeat-channels" before it' if channels == 1 else ""
-        rule = f"is for {count} channels, and here there is {channels}{mend}"
+        rule = f"is for {count} channels, but there is {channels} here{mend}"
         yield "mean", list(options["mean"]), rule, "mean-channels"
 
 

@@ -11,7 +11,7 @@ from imaging.preparation.step import BOTH, Options, StepKind
 def _options(table: Table) -> dict[str, Any]:
     factor = table.number("factor", 1.0, -1e6, 1e6)
     if factor == 0.0:
-        table.fault("factor", factor, "would make all values one: must not be 0", "factor-range")
+        table.fault("factor", factor, "would make all values the same: must not be 0", "factor-range")
     return {"factor": factor, "offset": table.number("offset", 0.0, -1e6, 1e6)}
 
 
@@ -22,7 +22,7 @@ def _run(array: Array, factor: float, offset: float) -> Array:
 def _range(values: Range, options: Options) -> tuple[str, Range]:
     factor, offset = float(options["factor"]), float(options["offset"])
     low, high = sorted((factor * values.low + offset, factor * values.high + offset))
-    why = "leaves less than a twentieth of 0..1" if high - low < LEAST_SHARE else ""
+    why = "uses less than a twentieth of 0..1" if high - low < LEAST_SHARE else ""
     return why, Range(low, high, "scaled values")
 
 

@@ -22,8 +22,8 @@ def _range(values: Range, options: Options) -> tuple[str, Range]:
     low, high = float(options["low"]), float(options["high"])
     shared, after = min(high, values.high) - max(low, values.low), Range(0.0, 1.0, "what the window gives")
     if shared <= LEAST_SHARE * (high - low):
-        return "leaves one grey of it" if shared <= 0 else "leaves less than a twentieth of 0..1", after
-    return "makes black and white of it" if high - low < FINEST * values.width else "", after
+        return "leaves only one grey level" if shared <= 0 else "uses less than a twentieth of 0..1", after
+    return "leaves only black and white" if high - low < FINEST * values.width else "", after
 
 
 STEP = StepKind(BOTH, _options, _run, range=_range)

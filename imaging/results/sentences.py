@@ -11,14 +11,14 @@ MISSING: Final[Mapping[Language, str]] = {
     "fr": "{missing} images sur {images} non analysées ({reasons}).",
 }
 IN_CONFLICT: Final[Mapping[Language, str]] = {
-    "en": "Images with a second, other content, on which nobody has decided: {images}.",
-    "vi": "Số ảnh có nội dung thứ hai khác, chưa ai quyết định: {images}.",
-    "fr": "Images avec un second contenu, différent, dont personne n'a décidé : {images}.",
+    "en": "Images with a second, different version that is not decided on yet: {images}.",
+    "vi": "Số ảnh có phiên bản thứ hai khác, chưa được quyết định: {images}.",
+    "fr": "Images avec une seconde version, différente, en attente d'une décision : {images}.",
 }
 UNDETERMINED: Final[Mapping[Language, str]] = {
-    "en": "What is not called present is undetermined.",
-    "vi": "Điều không ghi là có thì chưa xác định.",
-    "fr": "Ce qui n'est pas dit présent est indéterminé.",
+    "en": "Findings that are not reported as present are undetermined.",
+    "vi": "Dấu hiệu không được ghi là có thì chưa xác định.",
+    "fr": "Les signes qui ne sont pas rapportés comme présents sont indéterminés.",
 }
 """By language: why an answer does not speak for the whole study, and what that means (docs/models.md)."""
 
@@ -28,14 +28,14 @@ NOT_A_DIAGNOSIS: Final[Mapping[Language, str]] = {
     "fr": "Résultat d'IA : ni diagnostic ni dispositif médical",
 }
 NEAR_CHANCE: Final[Mapping[Language, str]] = {
-    "en": "Near chance on the data that the model was measured on",
-    "vi": "Gần như ngẫu nhiên trên dữ liệu đã dùng để đo mô hình",
-    "fr": "Proche du hasard sur les données où le modèle fut mesuré",
+    "en": "Near chance on the data used to evaluate the model",
+    "vi": "Gần như ngẫu nhiên trên dữ liệu đánh giá mô hình",
+    "fr": "Proche du hasard sur les données d'évaluation du modèle",
 }
 UNPROVEN: Final[Mapping[Language, str]] = {
-    "en": "Unproven model: no known case has come out as expected here",
-    "vi": "Mô hình chưa kiểm chứng: chưa có ca mẫu nào ra đúng kết quả",
-    "fr": "Modèle non éprouvé : aucun cas connu n'a donné son résultat",
+    "en": "Unproven model: no golden case has passed here",
+    "vi": "Mô hình chưa kiểm chứng: chưa có ca mẫu nào cho kết quả đúng",
+    "fr": "Modèle non éprouvé : aucun cas de référence n'a réussi ici",
 }
 """By language: the notices of a report and of a finding; `imaging.results.concepts` makes codes of them."""
 

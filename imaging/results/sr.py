@@ -73,5 +73,5 @@ SR: Final = Kind(
     REPORT,
     SR_CLASS,
     _built,
-    (Fallback(COMPREHENSIVE_SR, "as Comprehensive SR: the peer takes no Comprehensive 3D SR", comprehensive),),
+    (Fallback(COMPREHENSIVE_SR, "as Comprehensive SR: the peer does not accept Comprehensive 3D SR", comprehensive),),
 )

@@ -110,7 +110,7 @@ def collect(paths: Iterable[Path], placeholders: Words = frozenset()) -> Collect
         except OSError as error:
             unreadable[file] = error.strerror or type(error).__name__
         except MemoryError:
-            unreadable[file] = "it needs more memory than there may be taken (--memory-mb)"
+            unreadable[file] = "it needs more memory than the limit (--memory-mb)"
         else:
             if is_ours(header):
                 reports += 1

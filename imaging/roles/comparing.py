@@ -52,7 +52,7 @@ class Comparing:
         """What the copy is; None where a file cannot be had, perhaps only not yet."""
         first, second = (Source(self._spool.path(key), header) for key, header in (pair.first, pair.second))
         if pair.deaths >= MOST_DEATHS:
-            return _not_comparable(first, f"comparing was begun {pair.deaths} times and never ended")
+            return _not_comparable(first, f"the comparison was started {pair.deaths} times and never finished")
         try:
             with self._watch.over([], copies.LEASE_S / 2):
                 return _compared(first, second, self._compare)

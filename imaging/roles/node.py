@@ -78,7 +78,7 @@ def run(config: Mapping[str, Any], life: Life) -> None:
         port = acceptor.listen(told.host, told.port)
     except OSError as error:
         raise CannotRun(
-            f"--dicom-port {told.port} on {told.host} cannot be had: {error.strerror}; "
+            f"cannot listen on {told.host}:{told.port} (--dicom-port): {error.strerror}; "
             f"{advice(told.port, error, '--dicom-port')}"
         ) from None
     catalogue = load_models([Path(each) for each in told.models], told.site_words)
@@ -203,14 +203,14 @@ class Settler:
         self._tries[study_id] += not is_passing(error)
         tries = self._tries[study_id]
         if tries >= MOST_TRIES:
-            fault = f"the study could not be looked at: {fingerprint(error)}"
+            fault = f"the study could not be processed: {fingerprint(error)}"
             asked = [(card.id, card.version) for card in self._cards_of(study_id)]
             if settling.give_up(self._ledger, study_id, asked, fault):
                 log.error("study_given_up study=%d why=%s", study_id, fault)
             del self._tries[study_id]
             return None
         again = self._ledger.clock.tick() + LOOK_S * 2.0 ** max(tries - 1, 0)
-        settling.put_off(self._ledger, study_id, again, "an error of ours; see the log")
+        settling.put_off(self._ledger, study_id, again, "an error in imaging; see the log")
         return again
 
     def _cards_of(self, study_id: int) -> list[Card]:

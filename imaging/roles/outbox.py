@@ -27,9 +27,9 @@ def fetch(spool: Spool, kept: Kept) -> Artefact:
     except OSError as error:
         raise Lost(_told(f"cannot be read: {error.strerror}")) from error
     if hashlib.sha256(data).hexdigest() != kept.digest:
-        raise Lost(_told("is not what was written"))
+        raise Lost(_told("differs from what was written"))
     return Artefact(kept.kind, kept.sop_class_uid, kept.sop_instance_uid, kept.series_instance_uid, data)
 
 
 def _told(what: str) -> str:
-    return f"its file in spool/out {what}; put it back from the backup, then `imaging replay`"
+    return f"its file in spool/out {what}; restore it from the backup, then run `imaging replay`"

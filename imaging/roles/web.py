@@ -68,7 +68,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), backlog=128, family=_family(host))
     except OSError as error:
         raise CannotRun(
-            f"--web-port {port} on {host} cannot be had: {error.strerror}; {advice(port, error, '--web-port')}"
+            f"cannot listen on {host}:{port} (--web-port): {error.strerror}; {advice(port, error, '--web-port')}"
         ) from None
     listener.setblocking(False)
     return listener

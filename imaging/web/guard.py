@@ -79,11 +79,13 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not hosts[0]:
-            return PlainTextResponse("This request does not name one Host.", 400)
+            return PlainTextResponse("This request does not have exactly one Host header.", 400)
         if name_of(hosts[0]) not in self.hosts:
-            return PlainTextResponse("These pages are not served under this name; the setting web_hosts adds one.", 421)
+            return PlainTextResponse(
+                "These pages are not served under this host name; add it with the setting web_hosts.", 421
+            )
         if method not in READING and not is_ours(headers, hosts[0]):
-            return PlainTextResponse("This request comes from a page of another site.", 403)
+            return PlainTextResponse("This request comes from another site.", 403)
         return None
 
 

@@ -147,7 +147,7 @@ def faults_of(language: Language, model: Language) -> list[str]:
     """What a catalogue lacks of what pages need and `model` has, or has too much, or fills in otherwise."""
     needed, present = needed_keys() | model.texts.keys(), language.texts.keys()
     faults = [f"{language.tag}: {key} is missing" for key in sorted(needed - present)]
-    faults += [f"{language.tag}: {key} is said in no other language" for key in sorted(present - needed)]
+    faults += [f"{language.tag}: {key} is in no other language" for key in sorted(present - needed)]
     for key in sorted(present & model.texts.keys()):
         if placeholders(language.texts[key]) != placeholders(model.texts[key]):
             faults.append(f"{language.tag}: {key} does not have the placeholders of en")

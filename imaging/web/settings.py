@@ -42,7 +42,7 @@ class WebSettings:
 def host_faults(name: str) -> list[str]:
     """What is wrong with a name under which the pages are to be asked for, to be said after it."""
     is_plain = re.fullmatch(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]", name)
-    return [] if is_plain else ["is no name of a host, without scheme and port, such as worklist.hospital.example"]
+    return [] if is_plain else ["is not a host name without scheme and port, such as worklist.hospital.example"]
 
 
 def viewer_faults(template: str) -> list[str]:
@@ -53,8 +53,8 @@ def viewer_faults(template: str) -> list[str]:
         named = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
         scheme = urlsplit(template).scheme
     except ValueError as fault:
-        return [f"is no address: {fault}"]
-    faults = [f"has {{{name}}}; known are {known()}" for name in sorted(named - VIEWER_PLACEHOLDERS)]
+        return [f"is not a URL: {fault}"]
+    faults = [f"has {{{name}}}; expected {known()}" for name in sorted(named - VIEWER_PLACEHOLDERS)]
     if scheme.lower() in SCRIPT_SCHEMES:
         faults.append("must begin with https:, http: or the scheme of a viewer")
     return faults

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("module", "arguments", "faults"),
     [
-        ("demo", ["--studies", "none", "--models", "/none"], ["--studies 'none'", "--models /none: there is no such"]),
-        ("end_to_end", ["--rate", "0", "--models", "/none"], ["--rate '0'", "--models /none: there is no such"]),
-        ("ingest", ["--rounds", "0", "--dir", "/none"], ["--rounds '0'", "--dir /none: there is no such"]),
+        ("demo", ["--studies", "none", "--models", "/none"], ["--studies 'none'", "--models /none: no such"]),
+        ("end_to_end", ["--rate", "0", "--models", "/none"], ["--rate '0'", "--models /none: no such"]),
+        ("ingest", ["--rounds", "0", "--dir", "/none"], ["--rounds '0'", "--dir /none: no such"]),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

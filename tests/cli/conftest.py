@@ -64,7 +64,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a film and a file that is no DICOM."""
+    """A folder with a film and a file that is not DICOM."""
     folder = tmp_path_factory.mktemp("films")
     write(folder / "film.dcm", drawn())
     (folder / "readme.txt").write_text("no DICOM")

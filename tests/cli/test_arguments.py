@@ -52,18 +52,18 @@ def test_all_faults_come_in_one_answer_each_with_the_form_wanted(run: Callable[.
     )
     assert said.status == 2
     for fault in (
-        "--dicom-prt: unknown; the nearest is --dicom-port",
-        "--dicom-port 'eleven' is no port; a number from 0",
-        "--web-port '70000' is no port",
+        "--dicom-prt: unknown; did you mean --dicom-port?",
+        "--dicom-port 'eleven' is not a port; expected a number from 0",
+        "--web-port '70000' is not a port",
         "--ae-title 'DISTRICT-HOSPITAL-1' has 19 characters",
         "--accept 'CT1' is not of the form AET@ADDRESS, such as CT1@10.0.0.7",
         "is not of the form NAME=AET@HOST:PORT",
         "is not of the form NAME=OUTCOME+OUTCOME",
         "--role 'all-of-it' is not one of all, node, worker, deliver, web",
-        "--workers '0' is no count",
-        "--film-quiet-s 'soon' is no number",
+        "--workers '0' is not a valid count",
+        "--film-quiet-s 'soon' is not a number",
         "--web-host '0.0.0.0' is beyond loopback",
-        "--language: LANG is wanted after it",
+        "--language: expected LANG after it",
     ):
         assert fault in said.err, said.err
     assert not (tmp_path / "home").exists()
@@ -73,13 +73,13 @@ def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Calla
     said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--web-host", "192.168.1.5")
     assert said.status == 2
     assert "--accept AET@ADDRESS for each" in said.err
-    assert "pages need accounts" in said.err
+    assert "requires accounts" in said.err
 
 
 def test_a_callers_address_is_one_ip_address(run: Callable[..., Said], tmp_path: Path) -> None:
     for address in ("10.0.0.0/8", "10.0.0.1:104", "pacs.example", "localhost"):
         said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--accept", f"CT1@{address}")
-        assert (said.status, f"has {address!r} for an address; one IP address is wanted" in said.err) == (2, True)
+        assert (said.status, f"has the address {address!r}; expected one IP address" in said.err) == (2, True)
 
 
 def test_every_address_of_loopback_is_on_loopback(run: Callable[..., Said], tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
 ) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text('dicom_host = "0.0.0.0"\naccept = []\n')
-    beyond = "is beyond loopback, where strangers are refused"
+    beyond = "is beyond loopback, where unknown callers are refused"
     assert beyond in run("status", "--config", file).err
     file.write_text('dicom_host = "0.0.0.0"\naccept = ["CT1@10.0.0.7"]\n')
     assert beyond not in run("status", "--config", file).err
@@ -104,8 +104,8 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
     ("url", "fault"),
     [
         ("/viewer?study={study_uid}", "must begin with https:"),
-        ("https://viewer/{uid}", "has {uid}; known are"),
-        ("https://[::1", "is no address"),
+        ("https://viewer/{uid}", "has {uid}; expected"),
+        ("https://[::1", "is not a URL"),
     ],
 )
 def test_a_viewers_address_that_cannot_be_used_is_said_before_anything_starts(
@@ -121,24 +121,24 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
     said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")
     assert said.status == 2
     assert "--deliver-to names PACS twice" in said.err
-    assert "--deliver-outcomes names PAC, which --deliver-to does not; the nearest is PACS" in said.err
+    assert "--deliver-outcomes names PAC, which --deliver-to does not; did you mean PACS?" in said.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "faults"),
     [
         (["send", "--to", "nobody", "--jsom"], ["--jsom", "PATH: name", "AET@HOST:PORT"]),
-        (["send", "/none", "--to"], ["--to: AET@HOST:PORT is wanted after it", "/none: there is no such"]),
+        (["send", "/none", "--to"], ["--to: expected AET@HOST:PORT after it", "/none: no such"]),
         (
             ["analyse", "/none", "--at", "noon", "--models", "/none", "--memory-mb", "much"],
-            ["/none: there is", "2026-11-24T", "--models /none", "--memory-mb 'much': a number of megabytes"],
+            ["/none: no such", "2026-11-24T", "--models /none", "--memory-mb 'much': expected a number of megabytes"],
         ),
         (
             ["simulate", "--studies", "0", "--kind", "foot", "--rate", "fast"],
-            ["--studies", "--kind", "--rate 'fast': a number from 0", "--output"],
+            ["--studies", "--kind", "--rate 'fast': expected a number of 0", "--output"],
         ),
-        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "nan"], ["--rate 'nan': a number from 0 on is wanted"]),
-        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "-1"], ["--rate '-1': a number from 0 on is wanted"]),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "nan"], ["--rate 'nan': expected a number of 0 or more"]),
+        (["simulate", "--to", "A@127.0.0.1:1", "--rate", "-1"], ["--rate '-1': expected a number of 0 or more"]),
         (["send", "/none", "--to", "A@127.0.0.1:1", "--ae-title", "DISTRICT-HOSPITAL-1"], ["19 characters"]),
         (
             ["purge", "--older-than", "a while", "--config", "/none.toml"],
@@ -147,20 +147,26 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
         (
             ["analyse", "/none", "--site-words", "NGUC=tp", "--site-words", "CHEST"],
             [
-                "--site-words 'NGUC=tp' has 'NGUC' for a meaning",
+                "--site-words 'NGUC=tp' has the meaning 'NGUC'",
                 "--site-words 'CHEST' is not of the form MEANING=WORDS",
             ],
         ),
-        (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["says two meanings of 'tp'"]),
-        (["associations", "--last", "²"], ["--last '²': a number from 1"]),
-        (["serve", "--connections-per-address", "0"], ["--connections-per-address '0' is no count; a number from 1"]),
-        (["conflicts", "settle", "one"], ["'settle': list, use or drop", "'one': a number"]),
-        (["conflicts", "use"], ["use: say which"]),
-        (["status", "--study", ""], ["--study: a Study Instance UID or an accession number is wanted"]),
-        (["replay", "--failed", "--to", "PACS"], ["--to and --failed: one of them"]),
-        (["replay", "--since", "soon", "--of", "A"], ["--since 'soon'", "--since: --model is", "--of OLD: one --to"]),
-        (["replay", "--now", "--model", "a"], ["--now: it goes with --to alone"]),
-        (["models", "tell", "nonsense"], ["'tell': list, show, check or golden", "'nonsense': no such model"]),
+        (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["gives two meanings for 'tp'"]),
+        (["associations", "--last", "²"], ["--last '²': expected a number of 1"]),
+        (
+            ["serve", "--connections-per-address", "0"],
+            ["--connections-per-address '0' is not a valid count; expected a number from 1"],
+        ),
+        (["conflicts", "settle", "one"], ["'settle': expected list, use, drop", "'one': expected a number"]),
+        (["conflicts", "use"], ["use: expected one or more numbers"]),
+        (["status", "--study", ""], ["--study: expected a Study Instance UID or an accession number"]),
+        (["replay", "--failed", "--to", "PACS"], ["--to and --failed: expected only one of them"]),
+        (
+            ["replay", "--since", "soon", "--of", "A"],
+            ["--since 'soon'", "--since: expected --model", "--of OLD: expected one --to"],
+        ),
+        (["replay", "--now", "--model", "a"], ["--now: can only be combined with --to"]),
+        (["models", "tell", "nonsense"], ["'tell': expected list, show, check or golden", "'nonsense': no such model"]),
     ],
     ids=lambda each: each[0],
 )
@@ -211,14 +217,14 @@ def test_a_file_with_faults_has_them_all_named_and_the_nearest_key_with_each(
     said = run("status", "--config", file)
     assert said.status == 2
     for fault in (
-        f"{file}: dicom_prt is no setting; the nearest is dicom_port",
-        f'{file}: accept: a list is wanted: ["AET@ADDRESS", ...]',
-        f"{file}: ae_title: one value of the form AET is wanted",
-        f"{file}: web_port 'eighty' is no port",
+        f"{file}: dicom_prt is not a setting; did you mean dicom_port?",
+        f'{file}: accept: expected a list: ["AET@ADDRESS", ...]',
+        f"{file}: ae_title: expected one value of the form AET",
+        f"{file}: web_port 'eighty' is not a port",
     ):
         assert fault in said.err
     file.write_text("dicom_port = \n")
-    assert f"{file}: is no TOML" in run("status", "--config", file).err
+    assert f"{file}: is not valid TOML" in run("status", "--config", file).err
 
 
 def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
@@ -239,7 +245,7 @@ def test_an_unknown_variable_is_a_warning(
     with caplog.at_level(logging.WARNING):
         assert run("status", "--home", home).status == 0
     assert "IMAGING_DICOM_PRT" in caplog.text
-    assert "the nearest is dicom_port" in caplog.text
+    assert "did you mean dicom_port" in caplog.text
 
 
 def test_a_variable_that_cannot_be_used_is_named(
@@ -247,7 +253,7 @@ def test_a_variable_that_cannot_be_used_is_named(
 ) -> None:
     monkeypatch.setenv("IMAGING_WEB_PORT", "eighty")
     said = run("status", "--home", home)
-    assert (said.status, "IMAGING_WEB_PORT 'eighty' is no port" in said.err) == (2, True)
+    assert (said.status, "IMAGING_WEB_PORT 'eighty' is not a port" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize(

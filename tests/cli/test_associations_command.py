@@ -39,7 +39,7 @@ def test_echoes_are_counted_and_listed_only_where_that_is_asked_for(
         called(title, echo)
     called("MONITOR", ct)
     said = run("associations", "--home", home, "--last", "2")
-    assert "C-ECHO from MONITOR at 10.0.0.7: 3, the last 20" in said.out
+    assert "C-ECHO from MONITOR at 10.0.0.7: 3, the last one 20" in said.out
     assert "C-ECHO from CT1 at 10.0.0.7: 1," in said.out
     told = run("associations", "--home", home, "--last", "2", "--json").json
     assert [each["calling_ae_title"] for each in told["associations"]] == ["MONITOR", "CT1"]

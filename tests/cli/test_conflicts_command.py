@@ -22,7 +22,7 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     said = run("conflicts", "drop", "4711", "--home", home)
     assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
     done = run("conflicts", "drop", found["id"], "--home", home)
-    assert (done.status, done.out) == (0, f"{found['id']}: left apart for good; the study is looked at again\n")
+    assert (done.status, done.out) == (0, f"{found['id']}: kept apart for good; the study is processed again\n")
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
 
 
@@ -35,15 +35,15 @@ def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
     refused = run("conflicts", "use", "1", "--home", home)
     assert (refused.status, "1: the study would name two patients" in refused.err) == (1, True)
     done = run("conflicts", "use", "1", "--all", "--home", home)
-    assert (done.status, done.out) == (0, "1: in its UID's place; the study is looked at again\n")
+    assert (done.status, done.out) == (0, "1: now used under its UID; the study is processed again\n")
     assert run("conflicts", "--home", home, "--json").json == {"conflicts": []}
     decided = run("conflicts", "list", "--all", "--home", home, "--json").json["conflicts"]
     assert [each["state"] for each in decided] == ["used", "used", "dropped", "dropped"]
     undone = run("conflicts", "undo", "2", "--home", home)
-    assert (undone.status, undone.out) == (0, "2: undecided again, with all that was decided in one with it\n")
+    assert (undone.status, undone.out) == (0, "2: undecided again, with everything that was decided together with it\n")
     assert len(run("conflicts", "--home", home, "--json").json["conflicts"]) == 2
     again = run("conflicts", "undo", "1", "3", "--home", home)
-    assert (again.status, again.err.count("nothing that a person decided has this number")) == (1, 2)
+    assert (again.status, again.err.count("no decided conflict has this number")) == (1, 2)
 
 
 def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
@@ -52,5 +52,5 @@ def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said]
     listed = run("conflicts", "--home", home).out
     assert ("also of P1" in listed, "also of P2" in listed) == (True, True)
     assert "nothing to use" in run("conflicts", "use", "1", "--home", home).err
-    assert "also stands for an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
-    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is taken away")
+    assert "is also the UID of an object of study 1.2.4" in run("status", "--study", "1.2.3", "--home", home).out
+    assert run("conflicts", "drop", "1", "--home", home).out.startswith("1: the notice is removed")

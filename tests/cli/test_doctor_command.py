@@ -19,7 +19,7 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     away = run(*options, "--deliver-to", f"PACS=PACS@127.0.0.1:{free_port()}", "--json")
     (wrong,) = [each for each in away.json["findings"] if not each["is_well"]]
     assert (away.status, wrong["what"]) == (1, "peer PACS")
-    assert wrong["mend"].startswith("is it on, is PACS@127.0.0.1:")
+    assert wrong["mend"].startswith("check that it is running, that PACS@127.0.0.1:")
     silent = DeafPort(drops=False)
     (wrong,) = [
         each
@@ -37,28 +37,28 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     found = run(*options, *twice, "--json").json["findings"]
     stranger.stop(wait=False)
     assert [each["mend"] for each in found if not each["is_well"]] == [
-        f"is {stranger.address} right, and does it know our AE title IMAGING?"
+        f"check that {stranger.address} is right and that it knows our AE title IMAGING"
     ] * 2
     assert [each["said"] for each in found if each["what"] == "peers"] == [
-        f"A, B are one address, {stranger.address}: what each of them takes goes there 2 times"
+        f"A, B have one address, {stranger.address}: common results are sent there 2 times"
     ]
     small = run(*options, "--worker-memory-mb", "300", "--json")
     (wrong,) = [each for each in small.json["findings"] if not each["is_well"]]
-    assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may take 300")
+    assert (wrong["what"], wrong["said"]) == ("model small-volume", "a job may need 400 MB, a worker may use 300")
     peer = StoragePeer(sop_classes=()).start()
     (wrong,) = [
         each
         for each in run(*options, "--deliver-to", f"PACS={peer.address}", "--json").json["findings"]
         if not each["is_well"]
     ]
-    assert wrong["said"] == "answers C-ECHO, takes no report"
+    assert wrong["said"] == "answers C-ECHO, accepts no report"
     peer.sop_classes = ("1.2.840.10008.5.1.4.1.1.88.33",)
     peer.stop()
     peer.start()
-    assert "takes Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
+    assert "accepts Comprehensive SR" in run(*options, "--deliver-to", f"PACS={peer.address}").out
     peer.stop(wait=False)
     no_database = run(*options, "--database", "nonsense")
-    assert (no_database.status, "mend --database" in no_database.out) == (1, True)
+    assert (no_database.status, "correct --database" in no_database.out) == (1, True)
 
 
 def test_the_doctor_changes_nothing(run: Callable[..., Said], tmp_path: Path, models: Path) -> None:
@@ -82,10 +82,10 @@ def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
     node = serve("--role", "web")
     port = int(node.url.rstrip("/").rpartition(":")[2])
     doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-port", port, "--json"]
-    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
+    assert of_the_port(run(*doctor)) == (True, "in use, while this home is being served")
     assert node.stop() == 0
     with socket.create_server(("127.0.0.1", port)):
-        assert of_the_port(run(*doctor)) == (False, "cannot be had: Address already in use")
+        assert of_the_port(run(*doctor)) == (False, "cannot listen: Address already in use")
 
 
 def of_the_port(said: Said) -> tuple[bool, str]:
@@ -101,4 +101,4 @@ def test_each_name_of_loopback_will_do_for_the_pages(serve: Callable[..., Node],
         assert answer.read() == b"ok"
     port = node.url.rstrip("/").rpartition(":")[2]
     doctor = ["doctor", "--home", node.home, "--dicom-port", "0", "--web-host", "::1", "--web-port", port, "--json"]
-    assert of_the_port(run(*doctor)) == (True, "taken, while this home is being served")
+    assert of_the_port(run(*doctor)) == (True, "in use, while this home is being served")

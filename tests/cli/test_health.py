@@ -52,7 +52,7 @@ def asked(url: str) -> tuple[int, str]:
 
 
 def test_a_home_that_was_never_served_is_said_to_be_so(run: Callable[..., Said], tmp_path: Path) -> None:
-    never = f"{tmp_path / 'none'} was never served"
+    never = f"{tmp_path / 'none'} has never been served"
     for options in ([], ["--check"]):
         said = run("status", "--home", tmp_path / "none", *options)
         assert (said.status, said.out.splitlines()[-1].removeprefix("alarm: ")) == (1, never)
@@ -65,7 +65,7 @@ def test_a_home_that_nothing_serves_is_an_alarm_and_its_status_is_told_all_the_s
     run: Callable[..., Said], home: Path
 ) -> None:
     said = run("status", "--home", home)
-    assert (said.status, said.out.splitlines()[-1]) == (0, "alarm: nothing serves this home")
+    assert (said.status, said.out.splitlines()[-1]) == (0, "alarm: this home is not being served")
     assert (run("status", "--home", home, "--check").status) == 1
 
 
@@ -130,7 +130,7 @@ def test_a_clock_that_was_set_is_an_alarm_of_status_and_doctor(
         anchor = Anchor.from_json(connection.scalar(select(tables.meta.c.value).where(is_clock)) or "")
         before = replace(anchor, at=anchor.at - timedelta(hours=hours))  # as if the wall clock had been set since
         connection.execute(update(tables.meta).where(is_clock).values(value=before.to_json()))
-    words = f"the clock was set by {hours:+d} h since `imaging serve` started"
+    words = f"the clock was changed by {hours:+d} h since `imaging serve` started"
     assert words in run("status", "--home", home, "--check").out
     is_well, _, mend = examine().finding("clock")
     assert (is_well, words in mend) == (False, True)
@@ -148,11 +148,14 @@ def test_a_row_number_of_a_log_leads_to_its_study(run: Callable[..., Said], home
     assert "no study has the row 9" in run("status", "--home", home, "--row", "9").err
     for wrong in ("x", "series=3", "-1", "study="):
         said = run("status", "--home", home, f"--row={wrong}")
-        assert (said.status, "a number is wanted, or one of study=N, job=N, delivery=N, copy=N" in said.err) == (
+        assert (said.status, "expected a number or one of study=N, job=N, delivery=N, copy=N" in said.err) == (
             2,
             True,
         )
-    assert "--study and --row: one of them" in run("status", "--home", home, "--row", "1", "--study", "1").err
+    assert (
+        "--study and --row: expected only one of them"
+        in run("status", "--home", home, "--row", "1", "--study", "1").err
+    )
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_the_doctor_tells_permission_from_room(
 ) -> None:
     found = {each.what: each for each in _of_the_disk(anothers / "home")}
     assert (found["home"].is_well, found["disk"].is_well) == (False, True)
-    assert found["home"].said.startswith(f"no permission: {anothers} is ")
+    assert found["home"].said.startswith(f"no permission: {anothers} belongs to ")
     assert "(mode 0555)" in found["home"].said
     assert "chown" in found["home"].mend
 
@@ -200,7 +203,7 @@ def test_the_doctor_tells_inodes_from_bytes(tmp_path: Path) -> None:
     found = {each.what: each for each in _of_the_disk(tmp_path)}
     subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
     assert [found[what].is_well for what in ("home", "disk", "disk inodes")] == [True, True, False]
-    assert found["disk inodes"].said == "5 inodes free, 4 are kept free"
+    assert found["disk inodes"].said == "5 inodes free, reserve 4"
     assert "small files" in found["disk inodes"].mend
 
 
@@ -209,10 +212,10 @@ def test_a_port_under_1024_needs_a_capability_which_the_doctor_names(as_nobody: 
     if first < 1024:
         pytest.skip("everybody may have ports under 1024 here")
     said = doctor._port("DICOM", "127.0.0.1", 104, "--dicom-port", False)
-    assert (said.is_well, said.said.startswith("cannot be had: Permission denied")) == (False, True)
+    assert (said.is_well, said.said.startswith("cannot listen: Permission denied")) == (False, True)
     assert "need CAP_NET_BIND_SERVICE" in said.mend
     with socket.create_server(("127.0.0.1", port := free_port())):
-        assert "end what has it" in doctor._port("DICOM", "127.0.0.1", port, "--dicom-port", False).mend
+        assert "stop the program that uses it" in doctor._port("DICOM", "127.0.0.1", port, "--dicom-port", False).mend
 
 
 def test_the_units_capability_is_in_the_manual() -> None:
@@ -224,5 +227,5 @@ def test_what_the_models_lack_is_an_alarm_too(run: Callable[..., Said], home: Pa
     registry.note_model(ledger, "chest-film", "1", "", "its golden case differs", is_served=False)
     registry.note_role(ledger, "worker-0", "up")
     assert run("status", "--home", home, "--check").out == (
-        "nothing serves this home\nthe model chest-film is disabled: its golden case differs\n"
+        "this home is not being served\nthe model chest-film is disabled: its golden case differs\n"
     )

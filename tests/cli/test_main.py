@@ -18,19 +18,19 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["stauts"], "imaging: 'stauts' is no command; the nearest is status (`imaging help` tells more)"),
-        (["help", "stauts"], "imaging: 'stauts' is no command; the nearest is status (`imaging help` tells more)"),
+        (["stauts"], "imaging: 'stauts' is not a command; did you mean status? (see `imaging help`)"),
+        (["help", "stauts"], "imaging: 'stauts' is not a command; did you mean status? (see `imaging help`)"),
         (
             ["serve", "--port", "104"],
-            "imaging serve: --port: unknown; the nearest is --dicom-port (`imaging help serve` tells more)\n",
+            "imaging serve: --port: unknown; did you mean --dicom-port? (see `imaging help serve`)\n",
         ),
         (
             ["status", "now", "--jsn"],
-            "imaging status: now: unknown\nimaging status: --jsn: unknown; the nearest is --json",
+            "imaging status: now: unknown\nimaging status: --jsn: unknown; did you mean --json?",
         ),
-        (["doctor", "--port=104"], "imaging doctor: --port=104: unknown; the nearest is --dicom-port"),
+        (["doctor", "--port=104"], "imaging doctor: --port=104: unknown; did you mean --dicom-port?"),
         (["status", "--port", "104"], "imaging status: --port: unknown; the DICOM port is --dicom-port of"),
-        (["status", "--sutdy", "1"], "imaging status: --sutdy: unknown; the nearest is --study"),
+        (["status", "--sutdy", "1"], "imaging status: --sutdy: unknown; did you mean --study?"),
     ],
     ids=" ".join,
 )
@@ -54,8 +54,8 @@ def test_the_dicom_port_is_named_by_every_command_that_has_none(
 
 def test_keys_and_variables_are_answered_alike() -> None:
     keys = ["web_port", "dicom_port", "dicom_host", "home"]
-    assert nearest("port", keys) == "; the nearest is dicom_port"
-    assert nearest("host", keys) == "; the nearest is dicom_host"
+    assert nearest("port", keys) == "; did you mean dicom_port?"
+    assert nearest("host", keys) == "; did you mean dicom_host?"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -45,7 +45,7 @@ def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_an
     after = hashlib.sha256((model / "model.onnx").read_bytes()).hexdigest()
     card = (model / "card.toml").read_text().replace("channel = 0", "channel = 1")
     (model / "card.toml").write_text(card.replace(before, after))
-    wanted = "the network's output y is (1, 1), where (1, at least 2) is wanted: (batch, channels)"
+    wanted = "the network's output y is (1, 1), expected (1, at least 2): (batch, channels)"
     checked = run("models", "check", "small-film", "--models", model)
     assert (checked.status, checked.out) == (1, f"small-film: {wanted}\n")
     said = run("analyse", films, "--models", model, "--json")
@@ -92,7 +92,7 @@ def test_where_no_model_is_every_command_has_been_asked_wrongly(
     place = {"analyse": [films], "models": []}.get(command[0], ["--home", tmp_path / "home"])
     said = run(*command, *place, "--models", tmp_path / "none", "--models", tmp_path / "empty", "--jsn")
     assert said.status == 2
-    assert f"--models {tmp_path / 'none'}: there is no such folder" in said.err
-    assert f"--models {tmp_path / 'empty'}: there is no card.toml" in said.err
+    assert f"--models {tmp_path / 'none'}: no such folder" in said.err
+    assert f"--models {tmp_path / 'empty'}: no card.toml" in said.err
     assert "--jsn: unknown" in said.err
     assert not (tmp_path / "home").exists()

@@ -21,11 +21,11 @@ def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said
     queued(ledger, "1.2.2")
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
     unknown = run("replay", "--home", home, "--to", "RIS")
-    assert (unknown.status, "there are: PACS" in unknown.err) == (2, True)
+    assert (unknown.status, "available: PACS" in unknown.err) == (2, True)
     assert run("replay", "--home", home, "--json").json == {"deliveries": 1, "jobs": 0, "studies": 0}
     again = run("replay", "--home", home, "--study", "1.2.2", "--json").json
     assert again == {"deliveries": 0, "jobs": 1, "studies": 1}
-    assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are tried again\n"
+    assert run("replay", "--home", home, "--failed").out == "0 deliveries and 0 jobs are retried\n"
     assert run("replay", "--home", home, "--study", "9.9").status == 2
 
 
@@ -37,22 +37,20 @@ def test_a_destination_that_is_gone_gets_nothing_and_what_is_its_own_can_be_move
     deliveries.give_up(ledger, ["NEW"])
     deliveries.keep_peers(ledger, ["NEW"])
     said = run("replay", "--home", home).out
-    assert said.startswith("0 deliveries and 0 jobs are tried again; 2 stay for OLD, which no setting names: ")
+    assert said.startswith("0 deliveries and 0 jobs are retried; 2 remain for OLD, which is not configured: ")
     assert "`imaging replay --to NEW --of OLD`" in said
     wrong = run("replay", "--home", home, "--to", "NEW", "--of", "ODL")
-    assert (wrong.status, "there are: OLD" in wrong.err) == (2, True)
+    assert (wrong.status, "available: OLD" in wrong.err) == (2, True)
     moved = run("replay", "--home", home, "--to", "NEW", "--of", "OLD").out
-    assert moved == (
-        "1 deliveries and 0 jobs are tried again; 1 of OLD is not sent: NEW has, or will get, the same object\n"
-    )
+    assert moved == ("1 deliveries and 0 jobs are retried; 1 of OLD is not sent: NEW has or will get the same object\n")
     assert run("replay", "--home", home, "--now", "--json").json["deliveries"] == 2
 
 
 def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
     answered(ledger, "1.2.1")
     asked = run("replay", "--home", home, "--model", "later-model", "--since", "7d")
-    said = "1 study is looked at for later-model, where it fits, when the node starts, which does not run\n"
-    assert asked.out == f"0 deliveries and 0 jobs are tried again; {said}"
+    said = "1 study is queued for later-model, where it fits, when the node starts (it is not running)\n"
+    assert asked.out == f"0 deliveries and 0 jobs are retried; {said}"
     assert run("replay", "--home", home, "--model", "chest-film", "--json").json["studies"] == 0
     registry.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
     disabled = run("replay", "--home", home, "--model", "broken")
@@ -86,5 +84,5 @@ def test_purge_removes_nothing_while_the_clock_cannot_be_believed(
     with ledger.write() as connection:
         connection.execute(update(tables.meta).where(tables.meta.c.key == "clock").values(value=ahead.to_json()))
     done = run("purge", "--home", home, "--older-than", "30d")
-    assert (done.status, "nothing is removed" in done.err, "clock" in done.err) == (1, True, True)
+    assert (done.status, "nothing is deleted" in done.err, "clock" in done.err) == (1, True, True)
     assert run("status", "--home", home, "--json").json["studies"] == {"receiving": 0, "settled": 1}

@@ -33,12 +33,12 @@ def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pa
     assert node.ready_line == f"ready web={node.url}\n"
     second = run("serve", "--home", node.home, "--role", "web", "--web-port", "0")
     assert second.status == 1
-    assert f"{node.home} is served already: process {node.process.pid}" in second.err
+    assert f"{node.home} is already being served: process {node.process.pid}" in second.err
 
     port = node.url.rstrip("/").rpartition(":")[2]
     taken = imaging("serve", "--home", str(tmp_path / "other"), "--role", "web", "--web-port", port)
     assert (taken.returncode, taken.stdout) == (1, "")
-    assert f"--web-port {port} on 127.0.0.1 cannot be had" in taken.stderr
+    assert f"cannot listen on 127.0.0.1:{port} (--web-port): " in taken.stderr
 
     with urllib.request.urlopen(f"{node.url}events", timeout=10):
         began = time.monotonic()
@@ -50,4 +50,4 @@ def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pa
 def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said = run("serve", "--home", tmp_path / "file" / "home")
-    assert (said.status, "cannot be made" in said.err) == (1, True)
+    assert (said.status, "cannot be created" in said.err) == (1, True)

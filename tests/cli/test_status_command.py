@@ -36,7 +36,7 @@ def test_the_status_tells_the_room_on_the_disk(run: Callable[..., Said], home: P
     told = run("status", "--home", home, "--config", file, "--json").json["disk"]
     assert told["free_mb"] == pytest.approx(shutil.disk_usage(home).free >> 20, abs=64)
     assert (told["reserve_mb"], told["is_full"]) == (3, False)
-    assert "MiB free, 3 kept free\n" in run("status", "--home", home, "--config", file).out
+    assert "MiB free, reserve 3\n" in run("status", "--home", home, "--config", file).out
 
 
 def test_the_status_in_words_names_dead_letters_peers_and_roles(

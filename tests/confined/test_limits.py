@@ -157,14 +157,14 @@ def test_each_layer_holds_alone(without: str, stopped: set[str], possible: set[s
             pytest.skip("this kernel has neither")
         said = {what: attack(process, what, home / "ledger.sqlite") for what in stopped | possible}
     assert {what for what, came in said.items() if came == "done"} == possible
-    assert f"no {'Landlock' if without == 'landlock' else 'seccomp'}:" in confinement.words
+    assert f"does not provide {'Landlock' if without == 'landlock' else 'seccomp'}:" in confinement.words
 
 
 def test_a_kernel_without_any_of_it_runs_it_all_the_same_and_that_is_said(free: Confined) -> None:
     assert free.confinement == Confinement(0, seccomp=False, namespace=False)
     assert free.confinement.words == (
-        "this kernel gives no Landlock and seccomp: what decodes pixels and runs networks can read all files of this "
-        "user, write them, start programs, speak to programs of this machine and to the network"
+        "this kernel does not provide Landlock and seccomp: the process that decodes pixels and runs networks can read "
+        "all files of this user, write them, start programs, speak to programs of this machine and to the network"
     )
 
 

@@ -75,7 +75,7 @@ def test_a_maximum_length_that_is_not_said_or_holds_no_value_is_none(information
 
 
 UNREADABLE = {
-    "an end in the fixed part": (request()[:30], "it ends after 30 of the 68 bytes ahead of its items"),
+    "an end in the fixed part": (request()[:30], "it ends after 30 of the 68 bytes before its items"),
     "no context": (request(b""), "no presentation context item"),
     "a context without a number": (request(item(0x20, b"")), "no presentation context item with a number"),
     "a context that ends behind its PDU": (
@@ -131,7 +131,7 @@ def test_a_context_that_cannot_be_agreed_on_is_refused_and_the_others_live(name:
 def test_of_two_contexts_of_one_number_the_first_stands_and_the_second_is_told() -> None:
     first, second = decided(read_request(request(ONE_CONTEXT + context(1, ECHO, EXPLICIT_LITTLE))))
     assert (first.abstract_syntax, first.is_accepted) == (CT.decode(), True)
-    assert (second.is_accepted, second.why) == (False, "its number is that of another context")
+    assert (second.is_accepted, second.why) == (False, "its number is used by another context")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_we_answer_is_what_another_reads_and_repeats_the_titles_as_they_cam
 
 @pytest.mark.parametrize("title", ["", "A_TITLE_OF_SEVENTEEN", "PÄCS", "A\\B"])
 def test_a_title_that_is_none_is_never_said(title: str) -> None:
-    with pytest.raises(ValueError, match="is no AE title"):
+    with pytest.raises(ValueError, match="is not an AE title"):
         associate.request(title, "IMAGING", {})
 
 

@@ -195,10 +195,10 @@ UNREADABLE = {
     "an end in a context": (
         request(ONE_CONTEXT, b"")[:-3],
         ("RAW", "IMAGING"),
-        "cannot be read: the presentation context item at byte 99",
+        "cannot be parsed: the presentation context item at byte 99",
     ),
-    "no context": (request(b""), ("RAW", "IMAGING"), "cannot be read: it has no presentation context item"),
-    "an end in a title": (request()[:22], ("RA", "IMAGING"), "cannot be read: it ends after 22 of the 68 bytes"),
+    "no context": (request(b""), ("RAW", "IMAGING"), "cannot be parsed: it has no presentation context item"),
+    "an end in a title": (request()[:22], ("RA", "IMAGING"), "cannot be parsed: it ends after 22 of the 68 bytes"),
 }
 
 
@@ -243,7 +243,7 @@ def test_a_byte_now_and_then_prolongs_no_request(
     assert sent > 2
     assert 0.4 < time.monotonic() - began < 3
     (row,) = eventually(lambda: kept.refused, 5, "the row")
-    assert (row.calling_ae_title, row.how) == ("LORIS", "aborted by us: the request was not whole after 0.5 s")
+    assert (row.calling_ae_title, row.how) == ("LORIS", "aborted by us: the request was not complete after 0.5 s")
 
 
 def test_a_port_that_is_looked_at_makes_no_row(listen: Callable[..., int], kept: Kept) -> None:

@@ -152,7 +152,7 @@ def test_a_response_to_another_request_is_no_answer_and_the_association_is_abort
             next(messages)
         ends.append(str(ended.value))
 
-    why = "no answer to C-STORE: aborted by us: its response is of no request of ours"
+    why = "no answer to C-STORE: aborted by us: its response does not belong to any of our requests"
     assert sent_by(play) == Passing(why, was_sent=True)
     assert ends == ["aborted"]
 
@@ -294,7 +294,7 @@ BEGINNINGS = {
     "the end": (b"", "no answer to the request for an association: connection lost"),
     "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "aborted by us: PDU type 0x48 came first"),
     "a request": (b"\x01\0\0\0\0\x04\0\0\0\0", "aborted by us: PDU type 0x01 came first"),
-    "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "cannot be read: it ends after 4 of the 68 bytes"),
+    "an acceptance that is none": (b"\x02\0\0\0\0\x04\0\0\0\0", "cannot be parsed: it ends after 4 of the 68 bytes"),
     "an acceptance of no context": (b"\x02\0\0\0\0\x46\0\1" + bytes(66) + b"\x21\0", "no presentation context item"),
     "an acceptance that ends in an item": (
         b"\x02\0\0\0\0\x4c\0\1" + bytes(66) + b"\x21\0\0\x20\1\0\0\0",
@@ -332,7 +332,10 @@ def test_who_takes_the_connection_and_says_nothing_is_left_in_its_time() -> None
 def test_nobody_there_nothing_said_and_nothing_answered_are_told_apart() -> None:
     with pytest.raises(NoConnection, match="no connection"):
         Sender(Address("PACS", "127.0.0.1", free_port()), "IMAGING").echo()
-    with peer(says(b""), times=Times(response=0.2)) as sender, pytest.raises(NoResponse, match="takes the association"):
+    with (
+        peer(says(b""), times=Times(response=0.2)) as sender,
+        pytest.raises(NoResponse, match="accepts the association"),
+    ):
         sender.echo()
     rejection = BEGINNINGS["a rejection for another"][0]
     with peer(lambda line: line.sendall(rejection)) as sender, pytest.raises(Refused, match="association rejected"):

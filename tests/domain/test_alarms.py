@@ -36,7 +36,7 @@ def test_what_is_at_work_is_no_alarm() -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        (replace(WELL, is_served=False), "nothing serves this home"),
+        (replace(WELL, is_served=False), "this home is not being served"),
         (replace(WELL, roles=[RoleHealth("node", "stopped")]), "node is stopped"),
         (
             replace(WELL, roles=[RoleHealth("worker-1", "crashing", "OSError in engine.py:3")]),
@@ -44,38 +44,41 @@ def test_what_is_at_work_is_no_alarm() -> None:
         ),
         (
             replace(WELL, room=Room(5 * MIB, 5 * MIB)),
-            "objects are refused: 5 MiB free, 5 MiB are kept free",
+            "objects are refused: 5 MiB free, reserve 5 MiB",
         ),
         (
             replace(WELL, room=Room(9 * MIB, 5 * MIB, 12, 10)),
-            "objects are refused: 12 inodes free, 10 are kept free",
+            "objects are refused: 12 inodes free, reserve 10",
         ),
         (
             replace(WELL, outboxes=[Outbox("PACS", True, "no connection: refused", 7, HOURS)]),
             "PACS is down, 7 waiting: no connection: refused",
         ),
-        (replace(WELL, outboxes=[Outbox("PACS", waiting=1, oldest=HOURS)]), "a delivery to PACS waits for 3 h"),
-        (replace(WELL, outboxes=[Outbox("OLD", dead=4)]), "4 dead for OLD"),
+        (
+            replace(WELL, outboxes=[Outbox("PACS", waiting=1, oldest=HOURS)]),
+            "a delivery to PACS has been waiting for 3 h",
+        ),
+        (replace(WELL, outboxes=[Outbox("OLD", dead=4)]), "4 dead letters for OLD"),
         (replace(WELL, disabled={"chest-film": "no golden case"}), "the model chest-film is disabled: no golden case"),
-        (replace(WELL, conflicts=2), "2 kept apart, undecided"),
-        (replace(WELL, receiving=HOURS), "a study is being received for 3 h"),
-        (replace(WELL, analysis=HOURS), "a job waits for 3 h"),
-        (replace(WELL, comparing=HOURS), "a second copy waits to be compared for 3 h"),
+        (replace(WELL, conflicts=2), "2 objects in conflict, undecided"),
+        (replace(WELL, receiving=HOURS), "a study has been arriving for 3 h"),
+        (replace(WELL, analysis=HOURS), "a job has been waiting for 3 h"),
+        (replace(WELL, comparing=HOURS), "a second copy has been waiting for comparison for 3 h"),
         (
             replace(WELL, clock=ClockFacts(BUILT - HOURS, NOW, NOW, BUILT)),
             "the clock says 2026-10-31T21:00:00+00:00, which is before this version was installed",
         ),
         (
             replace(WELL, clock=ClockFacts(NOW - HOURS, NOW, NOW, BUILT)),
-            "the clock is 3 h behind what was received last",
+            "the clock is 3 h behind the last receipt",
         ),
         (
             replace(WELL, clock=ClockFacts(NOW + HOURS, NOW, NOW, BUILT)),
-            "the clock was set by +3 h since `imaging serve` started",
+            "the clock was changed by +3 h since `imaging serve` started",
         ),
         (
             replace(WELL, clock=ClockFacts(NOW - HOURS, NOW, None, BUILT)),
-            "the clock was set by -3 h since `imaging serve` started",
+            "the clock was changed by -3 h since `imaging serve` started",
         ),
     ],
     ids=lambda each: each if isinstance(each, str) else "",

@@ -49,5 +49,5 @@ def test_an_address_is_the_same_through_a_socket_of_either_family() -> None:
 
 @pytest.mark.parametrize("text", ["PÄCS@10.0.0.5:104", " PACS@10.0.0.5:104", "A\\B@10.0.0.5:104"])
 def test_a_title_that_no_request_can_say_is_refused_where_it_is_written(text: str) -> None:
-    with pytest.raises(ValueError, match="is no AE title"):
+    with pytest.raises(ValueError, match="is not an AE title"):
         Address.parse(text)

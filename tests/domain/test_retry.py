@@ -67,7 +67,9 @@ def test_success_and_warnings_are_accepted(status: int) -> None:
 def test_a_duplicate_is_success_only_where_this_object_may_have_come_before() -> None:
     duplicate = judged(0x0111)
     assert isinstance(duplicate, Duplicate)
-    assert known_there(duplicate, was_sent=True) == Accepted("status 0x0111: it had arrived with an earlier attempt")
+    assert known_there(duplicate, was_sent=True) == Accepted(
+        "status 0x0111: it had been received in an earlier attempt"
+    )
     dead = known_there(duplicate, was_sent=False)
     assert isinstance(dead, Permanent)
     assert "0x0111, duplicate SOP Instance" in dead.why

@@ -161,7 +161,7 @@ def test_how_many_images_are_announced_is_read() -> None:
 
 def test_a_uid_that_comes_twice_with_other_values_is_refused() -> None:
     data = explicit(UIDS) + explicit({0x0020000E: b"1.5\0"})
-    with pytest.raises(Unreadable, match="twice"):
+    with pytest.raises(Unreadable, match="duplicated"):
         read_header(data, EXPLICIT_LITTLE)
 
 

@@ -23,7 +23,7 @@ def test_what_settled_without_a_model_is_answered_once_it_is_there_and_asked_for
     assert (unknown.status, "there are: small-volume" in unknown.err) == (2, True)
     node.stop()
     queued = asked("replay", *place, "--model", "small-film", "--since", "1d")
-    assert "1 study is looked at for small-film, where it fits, when the node starts" in queued.out
+    assert "1 study is queued for small-film, where it fits, when the node starts" in queued.out
 
     node = serve(*told, str(models), home=node.home)
     eventually(lambda: pacs.stored, what="the report")

@@ -48,7 +48,7 @@ def test_a_film_gets_findings_a_flag_and_its_provenance(tmp_path: Path, films: l
     assert one.present is True
     assert one.sop_instance_uids == (films[0].header.sop_instance_uid,)
     assert two.present is False
-    assert outcome.flag is TriageClass.URGENT  # "stat" is asked by a finding that is absent
+    assert outcome.flag is TriageClass.URGENT  # "stat" depends on a finding that is absent
     assert outcome.images == (films[0].ref,)
     assert outcome.facts["images"] == "1"
     assert outcome.facts["triage"] == "one >= 0.7: urgent"
@@ -120,7 +120,7 @@ def test_a_network_that_gives_no_number_gives_no_finding(tmp_path: Path, films: 
     outcome = Analyser(replace(card, engine=replace(card.engine, sha256=sha256))).analyse(films[:1])
     assert outcome.state is State.FAILED
     assert outcome.findings == ()
-    assert outcome.fault == "the network's output y has values that are no numbers (NaN or infinite)"
+    assert outcome.fault == "the network's output y has values that are not numbers (NaN or infinite)"
 
 
 def test_what_cannot_be_analysed_is_an_outcome_with_its_reason(tmp_path: Path, films: list[Source]) -> None:
@@ -142,7 +142,7 @@ def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, f
     card = replace(card, engine=replace(card.engine, inputs={"film": "image"}))
     outcome = Analyser(card).analyse(films[:1])
     assert outcome.state is State.FAILED
-    wanted = "the card wants input image and output y"
+    wanted = "the card expects input image and output y"
     assert outcome.fault == f"model.onnx has the input x and the output y; {wanted}"
     with pytest.raises(Told, match=wanted):
         Analyser(card).warm()

@@ -72,7 +72,7 @@ def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_ma
     card = network(film(tmp_path), nodes)
     said = fault(card)
     assert said.startswith("the network's output y is (")
-    assert said.endswith("where (1, at least 1) is wanted: (batch, channels)")
+    assert said.endswith("expected (1, at least 1): (batch, channels)")
     answer = Analyser(card).analyse([write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)])
     assert (answer.state, answer.findings, answer.fault) == (State.FAILED, (), said)
     with pytest.raises(Told):
@@ -104,7 +104,7 @@ def test_a_segment_is_a_number_per_voxel_and_nothing_is_stretched_or_cut(
     weights = {"axis": np.array([1]), "from": np.array([0]), "to": np.array([-1]), "along": np.array([2])}
     used = {name: value for name, value in weights.items() if any(name in each.input for each in nodes)}
     card = network(card, nodes, used)
-    assert "where (1, at least 1, 8, 16, 16) is wanted: (batch, channels, and the input's grid)" in fault(card, VOLUME)
+    assert "expected (1, at least 1, 8, 16, 16): (batch, channels, and the input's grid)" in fault(card, VOLUME)
     values = np.zeros((8, 24, 24))
     values[2:5, 8:16, 8:16] = 70
     answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(8) * 4.0))
@@ -115,15 +115,15 @@ def test_there_must_be_a_channel_for_each_finding_and_two_to_choose_from(tmp_pat
     card = network(film(tmp_path), [*POOLED, helper.make_node("Identity", ["flat"], ["y"])])
     assert load(card, 1).run({"x": np.zeros(FILM, np.float32)})["y"].shape == (1, 1)
     second = replace(card, findings=(replace(card.findings[0], channel=1),))
-    assert "(1, 1), where (1, at least 2) is wanted" in fault(second)
+    assert "(1, 1), expected (1, at least 2)" in fault(second)
     softmax = replace(card, findings=(replace(card.findings[0], activation="softmax"),))
-    assert "(1, 1), where (1, at least 2) is wanted" in fault(softmax)
+    assert "(1, 1), expected (1, at least 2)" in fault(softmax)
 
 
 def test_a_batch_is_answered_row_by_row(tmp_path: Path) -> None:
     card = film(tmp_path)
     assert shape_fault(card, "y", (3, 1, 32, 32), (3, 1)) == ""
-    assert "(1, 1), where (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
+    assert "(1, 1), expected (3, at least 1)" in shape_fault(card, "y", (3, 1, 32, 32), (1, 1))
     assert shape_fault(card, "y", (3, 1, 32, 32), (6, 1)) != ""
 
 
@@ -198,7 +198,7 @@ def test_an_input_that_no_image_can_be_fed_to_is_refused_when_the_network_is_loa
     model.ir_version = 8
     (card.folder / "model.onnx").write_bytes(model.SerializeToString())
     card = replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
-    with pytest.raises(Told, match=f"the network's input x is {name}: float32 is wanted"):
+    with pytest.raises(Told, match=f"the network's input x is {name}; expected float32"):
         load(card, 1)
 
 
@@ -219,7 +219,7 @@ def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float)
     answer = answered(network(film(tmp_path, activation="none"), nodes, weights), tmp_path)
     assert (answer.state, answer.findings) == (State.FAILED, ())
     assert answer.fault is not None
-    assert 'has values outside 0..1, where the card says activation = "none"' in answer.fault
+    assert 'has values outside 0..1, but the card has activation = "none"' in answer.fault
     assert answered(network(film(tmp_path), nodes, weights), tmp_path).state is State.ANALYSED
 
 
@@ -241,7 +241,7 @@ def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided
     weights = {"nothing": np.float32(0), **({"one": np.float32(1)} if one == "one" else {})}
     answer = answered(network(film(tmp_path, activation=activation), nodes, weights), tmp_path)
     assert (answer.state, answer.findings) == (State.FAILED, ())
-    assert answer.fault == "the network's output y has values that are no numbers (NaN or infinite)"
+    assert answer.fault == "the network's output y has values that are not numbers (NaN or infinite)"
 
 
 # The runtime's words -----------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_two_contents_of_one_uid_are_not_used_together(ledger: Ledger) -> None:
     come_again(ledger)
     receive(ledger, film(number=2, patient_id="P2"), "b2 again")
     whys = conflicts.decide(ledger, [1], True, and_alike=True)
-    assert "one UID" in whys[1]
+    assert "the same UID" in whys[1]
     assert decided(ledger, 3, use=False) == ""
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
 
@@ -243,7 +243,7 @@ def test_a_decision_of_which_a_report_was_sent_stays(ledger: Ledger, clock: Turn
     (claimed,) = claim(ledger)
     assert "being sent" in conflicts.undo(ledger, [1])[1]
     deliveries.conclude(ledger, claimed, Accepted(), 0.0, peer_is_down=False)
-    assert "was sent since" in conflicts.undo(ledger, [1])[1]
+    assert "has been sent since" in conflicts.undo(ledger, [1])[1]
     assert patients(ledger) == {"P2"}
 
 
@@ -264,7 +264,7 @@ def test_a_decision_is_not_taken_back_where_the_study_would_name_two_patients(le
     come_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     assert receive(ledger, film(number=3, patient_id="P2"), "b3").conflict == ""
-    assert "came since" in conflicts.undo(ledger, [1])[1]
+    assert "have arrived since" in conflicts.undo(ledger, [1])[1]
     assert patients(ledger) == {"P2"}
 
 

@@ -28,16 +28,16 @@ def volume(step: str, modality: str = "CT") -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (film('do = "window"\nlow = 0\nhigh = 255'), "prepare[1] = window, low = 0, high = 255: leaves less than"),
-        (film('do = "window"\nlow = -160\nhigh = 240'), "leaves less than a twentieth of 0..1; into it come a film's"),
-        (film('do = "window"\nlow = 40\nhigh = 80'), "leaves one grey of it"),
-        (film(f'do = "scale"\nfactor = {1 / 255}'), "prepare[1] = scale, factor = 0.00392157, offset = 0: leaves less"),
+        (film('do = "window"\nlow = 0\nhigh = 255'), "prepare[1] = window, low = 0, high = 255: uses less than"),
+        (film('do = "window"\nlow = -160\nhigh = 240'), "uses less than a twentieth of 0..1; its input is a film's"),
+        (film('do = "window"\nlow = 40\nhigh = 80'), "leaves only one grey level"),
+        (film(f'do = "scale"\nfactor = {1 / 255}'), "prepare[1] = scale, factor = 0.00392157, offset = 0: uses less"),
         (film(COLOUR, f'do = "normalize"\n{IN_BYTES}'),
          "prepare[2] = normalize, mean = [123.7, 116.3, 103.5], std = [58, 57, 57]: has the mean 123.7, which no"),
         (film('do = "scale"\nfactor = 255', 'do = "normalize"\nmean = 0.5\nstd = 0.25'), "has the deviation 0.25"),
-        (volume('do = "window"\nlow = 0\nhigh = 1'), "makes black and white of it; into it come a CT's Hounsf"),
+        (volume('do = "window"\nlow = 0\nhigh = 1'), "leaves only black and white; its input is a CT's Hounsf"),
         (volume('do = "normalize"\nmean = 0.5\nstd = 0.25'), "has the deviation 0.25, which no image has"),
-        (volume('do = "window"\nlow = -2000\nhigh = -900', "MR"), "leaves one grey of it; into it come stored values"),
+        (volume('do = "window"\nlow = -2000\nhigh = -900', "MR"), "leaves only one grey level; its input is"),
     ],
 )  # fmt: skip
 def test_a_step_for_other_values_than_come_is_warned_of(tmp_path: Path, text: str, said: str) -> None:
@@ -67,7 +67,9 @@ def test_a_step_that_fits_is_not(tmp_path: Path, text: str) -> None:
 def test_evidence_of_a_finding_that_the_card_does_not_have_is_warned_of(tmp_path: Path) -> None:
     text = CHEST.replace('[[evidence]]\nfinding = "abnormal"', '[[evidence]]\nfinding = "abnormol"')
     (warning,) = warnings(read_card(written(tmp_path / "model", text)))
-    assert warning == "evidence[0].finding = 'abnormol': is no finding's code value: abnormal (evidence-finding)"
+    assert (
+        warning == "evidence[0].finding = 'abnormol': is not the code value of a finding: abnormal (evidence-finding)"
+    )
 
 
 def test_no_shipped_model_is_warned_of() -> None:
@@ -77,7 +79,7 @@ def test_no_shipped_model_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("step", "fault"),
     [
-        (f'do = "normalize"\n{IMAGENET}', 'is for 3 channels, and here there is 1: put "repeat-channels" before it'),
+        (f'do = "normalize"\n{IMAGENET}', 'is for 3 channels, but there is 1 here: put "repeat-channels" before it'),
         ('do = "normalize"\nmean = [0.5, 0.5]\nstd = 0.2', "has 1 numbers, and mean has 2 (std-length)"),
         ('do = "normalize"\nmean = 0.5\nstd = 0', "must be numbers in 1e-06..1e+06, one for each channel (std-range)"),
         ('do = "normalize"\nmean = []\nstd = 1', "(mean-range)"),

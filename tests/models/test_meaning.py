@@ -28,39 +28,39 @@ def ruled(text: str, when: str) -> str:
     [
         (ruled(NO_PROBABILITY, 'probability = ">=0.5"'),
          "triage[0].when.probability = '>=0.5': the finding has no probability: give it probability = "
-         '"max-component-mean", or ask volume_ml = ">=5" here (triage-probability-absent)'),
+         '"max-component-mean", or use volume_ml = ">=5" here (triage-probability-absent)'),
         (ruled(HEAD.replace('"volume_ml", ', ""), 'volume_ml = ">=5"'), "(triage-volume-absent)"),
         (ruled(HEAD, 'volume_ml = "5"'), "triage[0].when.volume_ml = '5': must read \">=5\""),
         (f'{HEAD}\n[[triage]]\nwhen = {{finding = "1386000"}}\nclass = "stat"\n', "(triage-empty)"),
-        (CHEST.replace('probability = ">=0.8"', 'volume_ml = ">=5"'), "a label has no volume: ask by probability"),
+        (CHEST.replace('probability = ">=0.8"', 'volume_ml = ">=5"'), "a label has no volume: use probability"),
         (CHEST.replace('when = {finding = "abnormal"', 'when = {finding = "normal"'), "(triage-finding)"),
         (HEAD.replace('["CT"]', '["MR"]'),
-         "finding[0].measure = 'mean_hu': only CT has Hounsfield units, and the card takes MR: leave it out"),
+         "finding[0].measure = 'mean_hu': only CT has Hounsfield units, but the card takes MR: leave it out"),
         (HEAD.replace('["CT"]', '["CT", "MR"]'), "(mean-hu-modality)"),
         (HEAD.replace('["CT"]', '["MR"]').replace(', "mean_hu"', "").replace("volume_ml = ", "mean_hu = "),
          "finding[0].present = 'mean_hu': only CT"),
         (CHEST.replace('["DX", "CR"]', '["CT"]'),
-         "input[0].images = 'each': takes films, and CT are slices: take them by images = \"best\", as one volume"),
+         "input[0].images = 'each': takes films, and CT are slices: take them with images = \"best\", as one volume"),
         (CHEST.replace(EACH, f"{EACH}\nslices = {{min = 3}}"), "input[0].slices = (3, 100000): is of series"),
         (CHEST.replace(EACH, f"{EACH}\nmax_gap_mm = 5"), "(images-each)"),
         (HEAD.replace("min = 12, max = 600", "min = 600, max = 12"), "min must not exceed max (slices-range)"),
         (HEAD.replace("min = 12", "min = 12.5"), "must be whole numbers (slices-type)"),
         (HEAD.replace("max_gap_mm = 7.5", "max_gap_mm = 0"), "(max-gap-mm-range)"),
-        (HEAD.replace('weighting = ""', 'weighting = "t2"'), "CT has no weighting: leave it out, or take MR alone"),
+        (HEAD.replace('weighting = ""', 'weighting = "t2"'), "CT has no weighting: leave it out, or take only MR"),
         (HEAD.replace('modality = ["CT"]', 'modality = ["CT"]\nsop_class = ["MRImageStorage"]'),
-         "input[0].sop_class = 'MRImageStorage': its images are MR, which modality does not name: add \"MR\" there"),
+         "input[0].sop_class = 'MRImageStorage': its images are MR, which is not in modality: add \"MR\" there"),
         (HEAD.replace('["CT"]', '["ct"]'), "(modality-form)"),
         (HEAD.replace('["CT"]', "[]"), "(modality-empty)"),
         (HEAD.replace('{tag = "BodyPartExamined", any = ["HEAD", "BRAIN"]', '{tag = "ViewPosition", any = ["PA"]'),
-         "input[0].gate[0].tag = 'ViewPosition': CT never has it, so that none would be taken: leave the gate out"),
+         "input[0].gate[0].tag = 'ViewPosition': CT never has it, so no image would be taken: leave the gate out"),
         (CHEST.replace('"PatientAge", min = 18', '"EchoTime", min = 18'), "DX, CR never has it"),
         (CHEST.replace("min = 18", "min = 90, max = 18"), "gate[1].min = 90.0: must not exceed max, which is 18"),
         (HEAD + '[[finding]]\nchannel = 0\nas = "segment"\n'
          'code = {scheme = "SCT", value = "1386000", meaning = "Again"}\n', "(finding-repeated)"),
-        (CHEST.replace(LABEL, f'{LABEL}\nmin_ml = 1'), 'finding[0].min_ml = 1: is of as = "segment" alone'),
+        (CHEST.replace(LABEL, f'{LABEL}\nmin_ml = 1'), 'finding[0].min_ml = 1: is only for as = "segment"'),
         (CHEST.replace(LABEL, f'{LABEL}\nprobability = "max-component-mean"'), "(label-keys)"),
-        (f"{NO_PROBABILITY}threshold = 0.8\n", "finding[0].threshold = 0.8: decides nothing without probability"),
-        (HEAD.replace("mask_at = 0.5", "mask_at = 0"), "would take every voxel"),
+        (f"{NO_PROBABILITY}threshold = 0.8\n", "finding[0].threshold = 0.8: has no effect without probability"),
+        (HEAD.replace("mask_at = 0.5", "mask_at = 0"), "would include every voxel"),
         (HEAD.replace('["volume_ml", ', '["volume_ml", "volume_ml", '), "(measure-repeated)"),
         (CHEST.replace("threshold = 0.31", "threshold = -0.1"), "must lie in 0..1 (threshold-range)"),
         (CHEST.replace("a = 0.83", "a = 0"), "must not be 0 (a-range)"),
@@ -68,7 +68,7 @@ def ruled(text: str, when: str) -> str:
         (CHEST.replace('do = "zscore"', 'do = "scale"\nfactor = 0'), "(factor-range)"),
         (HEAD.replace('do = "window"', 'do = "orient"\nto = "SAR"\n[[prepare]]\ndo = "window"'), "(do-repeated)"),
         (CHEST.replace("[[finding]]", "[engine.window]\nroi = [8, 8, 8]\n[[finding]]", 1), "(window-dimensions)"),
-        (CHEST.replace('do = "zscore"', 'do = "crop-centre"\nshape = [9, 9, 9]'), "rows and columns are wanted"),
+        (CHEST.replace('do = "zscore"', 'do = "crop-centre"\nshape = [9, 9, 9]'), "must be rows and columns"),
         (HEAD.replace('do = "window"\nlow = 0\nhigh = 80', 'do = "crop-centre"\nshape = [9, 9]'), "(shape-dimensions)"),
         (CHEST.replace('maker = "somebody"', 'maker = ""'), "maker = '': must not be empty (maker-empty)"),
         (HEAD.replace('id = "head"', 'id = ""'), "(id-empty)"),
@@ -174,7 +174,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path, kind: str) -> None
     elif kind == "an address in memory":
         name_weights(model, "model.bin", "*/_ORT_MEM_ADDR_/*")
     said = refused(model)
-    assert "which is no file there: copy it to its place beside model.onnx (external-missing)" in said
+    assert "which does not exist there: copy it to its place beside model.onnx (external-missing)" in said
 
 
 def test_weights_in_a_folder_of_the_model_keep_their_place(tmp_path: Path) -> None:

@@ -63,25 +63,25 @@ CROPPED = changed(
          "engine.input = 'image': model.onnx has the input x (any, 1, 224, 224) (input-unknown)"),
         (changed(CHEST, 'output = "y"', 'output = "logits"'), FILM, FILM_LABELS,
          "engine.output = 'logits': model.onnx has the output y (any, 2) (output-unknown)"),
-        (CHEST, ["n", 224, 224], FILM_LABELS, "x (any, 224, 224), where (batch, channels, rows, columns) is wanted"),
-        (CHEST, THREE, FILM_LABELS, "wants 3 channels, and the steps make 1: add do = \"repeat-channels\", count = 3"),
+        (CHEST, ["n", 224, 224], FILM_LABELS, "x (any, 224, 224), expected (batch, channels, rows, columns)"),
+        (CHEST, THREE, FILM_LABELS, "expects 3 channels, but the steps produce 1: add do = \"repeat-channels\""),
         (CHEST, ["n", 224, 224, 3], FILM_LABELS, "model.onnx has x (any, 224, 224, 3), with the channels last"),
-        (CHEST, ["n", 64, 224, 224], FILM_LABELS, "wants 64 channels, and the steps make 1 (input-channels)"),
-        (REPEATED, FILM, FILM_LABELS, "wants 1 channel, and the steps make 3 (input-channels)"),
+        (CHEST, ["n", 64, 224, 224], FILM_LABELS, "expects 64 channels, but the steps produce 1 (input-channels)"),
+        (REPEATED, FILM, FILM_LABELS, "expects 1 channel, but the steps produce 3 (input-channels)"),
         (CHEST, ["n", 1, 256, 256], FILM_LABELS,
-         "prepare = [224, 224]: the network's input x (any, 1, 256, 256) wants 256 x 256 (input-size)"),
-        (NO_SIZE, FILM, FILM_LABELS, 'wants 224 x 224: films have sizes of their own: add do = "resize" (input-size)'),
-        (CHEST, FILM, ["n", 2, 1, 1], "y (any, 2, 1, 1), where (batch, channels) is wanted (output-shape)"),
+         "prepare = [224, 224]: the network's input x (any, 1, 256, 256) expects 256 x 256 (input-size)"),
+        (NO_SIZE, FILM, FILM_LABELS, 'expects 224 x 224: films have sizes of their own: add do = "resize"'),
+        (CHEST, FILM, ["n", 2, 1, 1], "y (any, 2, 1, 1), expected (batch, channels) (output-shape)"),
         (changed(CHEST, "channel = 0", "channel = 2"), FILM, FILM_LABELS,
          "finding[0].channel = 2: the network's output y (any, 2) has 2 channels, counted from 0 (channel-absent)"),
-        (HEAD, FILM, HEAD_OUT, "where (batch, channels, and three sizes) is wanted (input-shape)"),
+        (HEAD, FILM, HEAD_OUT, "expected (batch, channels, and three sizes) (input-shape)"),
         (HEAD, ["n", 1, 64, 96, 48], ["n", 2, 64, 96, 48],
-         "engine.window.roi = [96, 96, 48]: the network's input x (any, 1, 64, 96, 48) wants 64 x 96 x 48 ("),
+         "engine.window.roi = [96, 96, 48]: the network's input x (any, 1, 64, 96, 48) expects 64 x 96 x 48 ("),
         (NO_WINDOW, HEAD_IN, HEAD_OUT, "volumes have sizes of their own: add [engine.window] with its roi"),
         (CROPPED, HEAD_IN, HEAD_OUT, "prepare = [64, 64, 64]: the network's input"),
-        (HEAD, HEAD_IN, ["n", 2], "y (any, 2), where (batch, channels, and the input's three sizes) is wanted"),
+        (HEAD, HEAD_IN, ["n", 2], "y (any, 2), expected (batch, channels, and the input's three sizes)"),
         (HEAD, HEAD_IN, ["n", 2, 48, 48, 24],
-         "model.onnx gives y (any, 2, 48, 48, 24) for x (any, 1, 96, 96, 48): a value for each voxel is wanted"),
+         "model.onnx gives y (any, 2, 48, 48, 24) for x (any, 1, 96, 96, 48); expected a value for each voxel"),
         (changed(HEAD, "channel = 1", "channel = 0"), HEAD_IN, ["n", 1, 96, 96, 48],
          "finding[0].activation = 'softmax': the network's output y (any, 1, 96, 96, 48) has one channel"),
     ],
@@ -123,7 +123,7 @@ def test_what_a_network_leaves_open_is_no_fault(
 )  # fmt: skip
 def test_an_input_that_takes_no_float32_is_a_fault(tmp_path: Path, kind: int, name: str) -> None:
     said = told(tmp_path, CHEST, network(FILM, FILM_LABELS, kind))
-    assert said == [f"engine.input = 'x': is {name} in model.onnx: float32 is wanted (input-type)"]
+    assert said == [f"engine.input = 'x': is {name} in model.onnx; expected float32 (input-type)"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_network_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
     model = onnx.load_from_string(network(FILM, FILM_LABELS))
     model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
     two = told(tmp_path / "two", CHEST, model.SerializeToString())
-    assert two == ["engine.file = 'model.onnx': takes 2 inputs (x, age): one is supported (input-count)"]
+    assert two == ["engine.file = 'model.onnx': takes 2 inputs (x, age); only one is supported (input-count)"]
 
 
 def test_weights_that_stand_among_the_inputs_are_none(tmp_path: Path) -> None:

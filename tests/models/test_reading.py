@@ -68,19 +68,19 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
     assert any(line.startswith("input[0].gate[1].tag = 'ShoeSize'") for line in said)
     assert "engine.batch = 'eight': must be a whole number (batch-type)" in said
     assert any("value-length" in line for line in said)
-    assert "maker = absent: must be given: text (maker-absent)" in said
-    assert "triage[0].when.finding = 'abnormal': is no finding's code value (triage-finding)" in said
+    assert "maker = absent: is required: text (maker-absent)" in said
+    assert "triage[0].when.finding = 'abnormal': is not the code value of a finding (triage-finding)" in said
     assert len(said) == 8
 
 
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ('use = "Earlier', 'usage = "typo"\nuse = "Earlier', "usage = 'typo': is no key of a card (key-unknown)"),
-        ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is no key of a card (key-unknown)"),
+        ('use = "Earlier', 'usage = "typo"\nuse = "Earlier', "usage = 'typo': is not a key of a card (key-unknown)"),
+        ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is not a key of a card (key-unknown)"),
         ('as = "label"', 'as = "boxes"', "finding[0].as = 'boxes': is not yet supported (as-unsupported)"),
         ('as = "label"', 'as = "segment"', "(as-dimensions)"),
-        ('images = "each"', "", "input[0].images = 'all': films are taken one by one, by images = \"each\""),
+        ('images = "each"', "", "input[0].images = 'all': films are taken one by one, with images = \"each\""),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
         ('do = "zscore"', 'do = "stack"', "is not yet supported (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
@@ -100,11 +100,11 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         ('device_uid = "2.25.1"', 'device_uid = "2.25.01"', "(device-uid-form)"),
         ('probability = ">=0.8"', 'probability = ">=80"', "(triage-probability)"),
         ("min = 18, ", "", "input[0].gate[1].any = absent: a gate needs any, min or max (gate-empty)"),
-        ("min = 18", 'any = ["ADULT"]', "gate[1].any = ('ADULT',): PatientAge is asked by min and max (gate-kind)"),
+        ("min = 18", 'any = ["ADULT"]', "gate[1].any = ('ADULT',): PatientAge takes min and max (gate-kind)"),
         ("min = 18", 'any = ["ADULT"], min = 18', "(gate-kind)"),
-        ('any = ["CHEST", "THORAX"]', "min = 18", "gate[0].min = 18.0: BodyPartExamined is asked by any (gate-kind)"),
+        ('any = ["CHEST", "THORAX"]', "min = 18", "gate[0].min = 18.0: BodyPartExamined takes any (gate-kind)"),
         ("card = 1", "card = 2", "card = 2: must lie in 1..1 (card-range)"),
-        ("card = 1", 'card = 1\nbundle = "spleen"', "bundle = 'spleen': is no key of a card (key-unknown)"),
+        ("card = 1", 'card = 1\nbundle = "spleen"', "bundle = 'spleen': is not a key of a card (key-unknown)"),
     ],
 )  # fmt: skip
 def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -120,7 +120,7 @@ def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path) ->
     head = tmp_path / "head"
     head.mkdir()
     assert faults(head, HEAD.replace('modality = ["CT"]\n', "")) == [
-        "input[0].modality = absent: must be given: a list of texts (modality-absent)"
+        "input[0].modality = absent: is required: a list of texts (modality-absent)"
     ]
 
 
@@ -158,7 +158,7 @@ def test_of_two_models_with_one_id_the_first_folders_is_served(tmp_path: Path) -
     catalogue = load_models([tmp_path / "a", tmp_path / "b", tmp_path / "c"])
     assert [card.folder for card in catalogue.models] == [tmp_path / "a" / "model"]
     assert any("id-repeated" in text for text in catalogue.disabled.values())
-    assert "there is no such folder" in catalogue.disabled["c"]
+    assert "no such folder" in catalogue.disabled["c"]
 
 
 def test_a_models_own_folder_and_those_right_below_it_are_taken(tmp_path: Path) -> None:

@@ -359,7 +359,7 @@ def test_an_answer_of_images_with_a_second_content_calls_nothing_absent_and_says
     assert [each.values(concepts.RESULT) for each in findings] == [[concepts.UNDETERMINED]] * 2
     assert study.values(concepts.SUMMARY) == [concepts.PART_WITHOUT_FINDINGS]
     assert in_words(replace(negative, outcome=negative.outcome.doubted(1))).startswith(
-        "Số ảnh có nội dung thứ hai khác"
+        "Số ảnh có phiên bản thứ hai khác"
     )
     study, effusion, _ = groups(replace(positive, outcome=positive.outcome.doubted(2)))
     assert (study.values(concepts.SUMMARY), effusion.values(concepts.RESULT)) == (

@@ -34,7 +34,7 @@ def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_
     clock.advance(60)
     assert Settler(ledger, [], Patience()).look() == clock.tick() + LOOK_S
     assert {each["id"]: (each["state"], each["settle_why"]) for each in rows(ledger, tables.study)} == {
-        broken: ("receiving", "an error of ours; see the log"),
+        broken: ("receiving", "an error in imaging; see the log"),
         other: ("settled", "end of the association"),
     }
     ledger.close()
@@ -59,7 +59,7 @@ def test_a_study_that_can_never_be_looked_at_is_answered_as_failed_and_can_be_as
     (study,), (job,) = rows(ledger, tables.study), rows(ledger, tables.job)
     assert (study["state"], study["settle_tick"], study["reason"]) == ("settled", None, "")
     assert (job["study_id"], job["model"], job["state"]) == (study_id, "small-film", "failed")  # of films no other is
-    assert job["reason"].startswith("the study could not be looked at: TypeError at domain/header.py")
+    assert job["reason"].startswith("the study could not be processed: TypeError at domain/header.py")
     assert settling.due_studies(ledger) == ([], None)
     assert jobs.replay(ledger) == 1
     ledger.close()

@@ -46,7 +46,7 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
     keys: list[str] = []
     while not room_on(few_inodes, RESERVE).is_full:
         keys.append(keep(spool, len(keys)))
-    with pytest.raises(SpoolFull, match=r"1\d inodes free, 10 are kept free"):
+    with pytest.raises(SpoolFull, match=r"1\d inodes free, reserve 10"):
         keep(spool, len(keys))
     room = room_on(few_inodes, RESERVE)
     assert (room.is_full, room.lacks_inodes, room.lacks_bytes) == (True, True, False)
@@ -79,4 +79,4 @@ def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypa
 
 def test_a_file_system_without_a_fixed_number_of_inodes_never_lacks_them() -> None:
     assert not Room(free=10 << 20, reserve=1 << 20).is_full
-    assert str(Room(free=10 << 20, reserve=1 << 20)) == "10 MiB free, 1 MiB are kept free"
+    assert str(Room(free=10 << 20, reserve=1 << 20)) == "10 MiB free, reserve 1 MiB"

@@ -44,7 +44,7 @@ def test_no_text_of_one_language_was_left_in_another() -> None:
     [
         ("vi", 'gap = "khoảng cách giữa các lát cắt quá lớn"', "", "vi: reason.gap is missing"),
         ("fr", 'late = "retard {time}"', 'late = "retard"', "fr: due.late does not have the placeholders of en"),
-        ("fr", 'late = "retard {time}"', 'late = "retard {time}"\nnever = "x"', "fr: due.never is said in no other"),
+        ("fr", 'late = "retard {time}"', 'late = "retard {time}"\nnever = "x"', "fr: due.never is in no other"),
         ("en", 'gap = "the gap between slices is too large"', "", "en: reason.gap is missing"),
     ],
 )

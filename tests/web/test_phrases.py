@@ -39,7 +39,7 @@ def test_an_age_that_is_no_dicom_age_is_shown_as_it_came(value: str, shown: Any)
 
 def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_normal() -> None:
     said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, False)), EN)
-    assert [line.text for line in said] == ["chest-film 1.4 found no: pleural effusion, cardiomegaly"]
+    assert [line.text for line in said] == ["Not found: pleural effusion, cardiomegaly – chest-film 1.4"]
     for language, word in ((EN, "normal"), (VI, "bình thường"), (FR, "normal")):
         lines = phrases.answer(analysed(finding(EFFUSION, False), finding(ABNORMAL, False)), language)
         assert word not in " ".join(line.text for line in lines).replace("abnormal", "").replace(
@@ -52,31 +52,31 @@ def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart
     assert [(line.tone, line.text) for line in said] == [
         ("present", "Bóng tim to – chest-film 1.4"),
         ("unsure", "Không kết luận được: phim ngực bất thường (điểm tổng thể) – chest-film 1.4"),
-        ("absent", "chest-film 1.4 không tìm thấy: tràn dịch màng phổi"),
+        ("absent", "Không tìm thấy: tràn dịch màng phổi – chest-film 1.4"),
     ]
 
 
 def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_absent() -> None:
     said = [line.text for line in phrases.answer(in_part(), EN)]
     assert said[0].startswith("15 of 40 images not analysed: ")
-    assert said[1].startswith("Could not tell: ")
+    assert said[1].startswith("Undetermined: ")
     assert phrases.answer(in_part(), VI)[0].text.startswith("15 trên 40 ảnh chưa được phân tích: ")
 
 
 def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt() -> None:
     doubtful = analysed(finding(EFFUSION, False)).doubted(1)
     said = [line.text for line in phrases.answer(doubtful, EN)]
-    assert said[0].startswith("1 image has a second, other content")
-    assert said[1].startswith("Could not tell: ")
-    assert phrases.answer(doubtful, VI)[0].text.startswith("1 ảnh có nội dung thứ hai khác")
-    assert phrases.answer(doubtful, FR)[0].text.startswith("1 image a un second contenu")
+    assert said[0].startswith("1 image has a second, different version")
+    assert said[1].startswith("Undetermined: ")
+    assert phrases.answer(doubtful, VI)[0].text.startswith("1 ảnh có phiên bản thứ hai khác")
+    assert phrases.answer(doubtful, FR)[0].text.startswith("1 image a une seconde version")
     assert len(said) == 2
 
 
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])
 def test_a_flag_that_an_earlier_answer_raised_stands_and_is_said(result: Any) -> None:
     lines = phrases.answer(replace(result, triage=TriageClass.URGENT), EN)
-    assert lines[0].text.startswith("The flag stands, though the latest answer has no finding – ")
+    assert lines[0].text.startswith("The flag remains, although the latest answer has no finding – ")
     assert len(lines) == 2
     assert len(phrases.answer(replace(result, triage=None), EN)) == 1
 
@@ -103,9 +103,9 @@ def test_a_reason_is_a_sentence_with_its_detail(text: str | None, shown: str) ->
         ("poison", "Échec : l’analyse s’est interrompue à plusieurs reprises – chest-film 1.4"),
         (
             "ValueError at decode.py:12",
-            "Échec : une défaillance de ce système (ValueError at decode.py:12) – chest-film 1.4",
+            "Échec : une erreur de ce système (ValueError at decode.py:12) – chest-film 1.4",
         ),
-        (None, "Échec : une défaillance de ce système – chest-film 1.4"),
+        (None, "Échec : une erreur de ce système – chest-film 1.4"),
     ],
 )
 def test_a_failure_is_a_sentence_with_its_fingerprint_behind(reason: Any, shown: Any) -> None:

@@ -315,7 +315,7 @@ def test_ten_seconds_after_its_server_is_gone_a_page_says_so_and_every_light_is_
         r"ngừng cập nhật từ \d\d:\d\d:\d\d UTC[+-]\d\d:\d\d", " ".join(page.locator("#live").inner_text().split())
     )
     assert lights(page) == ({"không rõ"}, {GREY})
-    assert page.locator("#health .alarms").inner_text() == "Máy chủ không trả lời. Những gì hiện ở đây là cũ."
+    assert page.locator("#health .alarms").inner_text() == "Máy chủ không trả lời. Thông tin hiển thị ở đây đã cũ."
     assert page.locator("tr.row").count() == 9
     page.close()
 
@@ -328,7 +328,7 @@ def test_the_lights_come_back_with_the_server(browser: Any, site_of: Callable[..
     before = lights(page)
     site.stop()
     page.locator("#health.unanswered").wait_for(timeout=10_000)
-    assert lights(page) == ({"not known"}, {GREY})
+    assert lights(page) == ({"unknown"}, {GREY})
     site_of(port=site.port)
     page.locator("#health:not(.unanswered)").wait_for(timeout=10_000)
     assert lights(page) == before
@@ -340,7 +340,7 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
 ) -> None:
     page = opened()
     site.worklist.alarms = [
-        Alarm(Kind.DISK, why="3 MiB free, 2048 MiB are kept free"),
+        Alarm(Kind.DISK, why="3 MiB free, reserve 2048 MiB"),
         Alarm(Kind.DESTINATION, "PACS", 1200, "no connection: refused"),
     ]
     site.announce()
@@ -348,7 +348,7 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
     page.locator("#health li", has_text="Delivery cannot send").wait_for()
     said = page.locator("#health .alarms span").all_inner_texts()
     assert said == [
-        "Images are refused, the disk is full: 3 MiB free, 2048 MiB are kept free",
+        "Images are refused: the disk is full: 3 MiB free, reserve 2048 MiB",
         "PACS does not answer, reports waiting: 1,200: no connection: refused",
     ]
 

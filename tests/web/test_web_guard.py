@@ -91,7 +91,7 @@ def test_what_is_no_name_of_a_host_is_refused_with_the_form_wanted(name: str, tm
     if name == "w/x":
         done = imaging("serve", "--home", str(tmp_path), "--web-hosts", name)
         assert done.returncode == 2
-        assert "--web-hosts 'w/x' is no name of a host" in done.stderr
+        assert "--web-hosts 'w/x' is not a host name" in done.stderr
 
 
 def test_no_more_pages_hear_of_changes_than_may_be_open_and_one_that_ends_makes_room(

@@ -62,21 +62,21 @@ def test_a_monitor_hears_what_the_head_of_the_page_shows(site: Site) -> None:
     site.worklist.roles, site.worklist.alarms = [RoleHealth("node", "up")], []
     answer, said = site.ask("/healthz")
     assert (answer.status, said) == (200, "ok")
-    assert '<p class="alarms" aria-label="What is to be looked at"></p>' in site.ask("/?lang=en")[1]
+    assert '<p class="alarms" aria-label="Needs attention"></p>' in site.ask("/?lang=en")[1]
     site.worklist.alarms = [
-        Alarm(Kind.INODES, why="9 inodes free, 10 are kept free"),
+        Alarm(Kind.INODES, why="9 inodes free, reserve 10"),
         Alarm(Kind.DESTINATION, "PACS", 7, "no connection"),
     ]
     answer, said = site.ask("/healthz")
     assert answer.status == 503
     assert said.splitlines() == [
-        "objects are refused: 9 inodes free, 10 are kept free",
+        "objects are refused: 9 inodes free, reserve 10",
         "PACS is down, 7 waiting: no connection",
     ]
     for lang, words in (
-        ("en", ["Images are refused, the disk holds too many files", "PACS does not answer, reports waiting: 7"]),
-        ("fr", ["Images refusées, le disque contient trop de fichiers", "PACS ne répond pas"]),
-        ("vi", ["Từ chối ảnh, ổ đĩa có quá nhiều tệp", "PACS không trả lời, báo cáo đang chờ: 7"]),
+        ("en", ["Images are refused: the disk holds too many files", "PACS does not answer, reports waiting: 7"]),
+        ("fr", ["Images refusées\xa0: le disque contient trop de fichiers", "PACS ne répond pas"]),
+        ("vi", ["Từ chối ảnh: ổ đĩa có quá nhiều tệp", "PACS không trả lời, báo cáo đang chờ: 7"]),
     ):
         page = site.ask(f"/?lang={lang}")[1]
         assert all(each in page for each in words), lang
@@ -247,11 +247,11 @@ def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site: Sit
     assert answer.status == 200
     for said in (
         "NGUYỄN VĂN ĐỨC",
-        "chest-film 1.4 n’a pas trouvé\xa0: cardiomégalie",
+        "Non trouvé\xa0: cardiomégalie – chest-film 1.4",
         "0,88",
         "0,50",
         "bone-age 0.3",
-        "la région n’est pas celle du modèle",
+        "la région n’est pas une de celles du modèle",
         "Corriger Body Part Examined",
         "1.2.826.0.1.99.7",
     ):
@@ -268,7 +268,7 @@ def test_each_row_has_a_study_page_in_each_language(site: Site) -> None:
 def test_a_study_that_is_not_there_is_said_kindly(site: Site) -> None:
     answer, page = site.ask("/study/99?lang=en")
     assert answer.status == 404
-    assert "There is no such study." in page
+    assert "This study does not exist." in page
 
 
 @pytest.mark.parametrize("number", ["9" * 18, str(2**63), "9" * 20, "9" * 200])

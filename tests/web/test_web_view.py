@@ -147,7 +147,7 @@ def test_a_model_that_was_measured_on_drawn_images_alone_says_so_wherever_it_is_
     shown = listed([row(1, PageState.CLEAR, bleed)], language=VI).rows[0]
     assert (shown.answers, shown.caution.text) == ("head-ct-bleed 1.4", "dữ liệu tổng hợp")
     assert listed(seven_states(), language=VI).rows[5].caution == view.Caution("", "")
-    assert shown.lines[0].text == "head-ct-bleed 1.4 (dữ liệu tổng hợp) không tìm thấy: tràn dịch màng phổi"
+    assert shown.lines[0].text == "Không tìm thấy: tràn dịch màng phổi – head-ct-bleed 1.4 (dữ liệu tổng hợp)"
     assert view.answer_view(bleed, EN).model == "head-ct-bleed 1.4 (synthetic)"
 
 
@@ -175,10 +175,10 @@ def test_calibrated_is_said_only_of_probabilities_that_are() -> None:
     for findings, said in (
         ([], ""),
         ([finding(EFFUSION, True, None)], ""),
-        ([plain], "Probability: the model's own number, not calibrated, and not that of a physician."),
-        ([calibrated], "Probability: the model's own estimate after calibration, not that of a physician."),
-        ([plain, calibrated], "Probability: the model's own number, calibrated for some findings only, and not that of "
-                              "a physician."),
+        ([plain], "Probability: the model's own score, not calibrated; not a physician's estimate."),
+        ([calibrated], "Probability: the model's own estimate after calibration, not a physician's."),
+        ([plain, calibrated], "Probability: the model's own score, calibrated for some findings only; "
+                              "not a physician's estimate."),
     ):  # fmt: skip
         assert view.answer_view(analysed(*findings), EN).probability_note == said
 

@@ -20,12 +20,12 @@ def hold_values(card: Card, name: str, outputs: Sequence[Tensor]) -> None:
     `outputs`: before activation, channels first, one for each item. Raises Told.
     """
     if not all(np.isfinite(each).all() for each in outputs):
-        raise Told(f"the network's output {name} has values that are no numbers (NaN or infinite)")
+        raise Told(f"the network's output {name} has values that are not numbers (NaN or infinite)")
     for spec in (each for each in card.read_of(name) if each.activation == "none" and not _is_ranked(each)):
         values = [each[spec.channel] for each in outputs]
         if any(each.min() < -OUTSIDE or each.max() > 1 + OUTSIDE for each in values):
             raise Told(
-                f"channel {spec.channel} of the network's output {name} has values outside 0..1, where the card says "
+                f"channel {spec.channel} of the network's output {name} has values outside 0..1, but the card has "
                 'activation = "none": are they logits, for sigmoid or softmax?'
             )
 

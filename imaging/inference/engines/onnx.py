@@ -68,11 +68,11 @@ class OnnxEngine:
         wanted = list(engine.inputs.values())
         if not {*wanted} <= {*given} or not {*engine.outputs} <= {*made}:
             has = f"{engine.file} has the input {', '.join(given)} and the output {', '.join(made)}"
-            wants = f"the card wants input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
+            wants = f"the card expects input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
             raise Told(f"{has}; {wants}")
         for name in wanted:
             if given[name] != "float32":
-                raise Told(f"the network's input {name} is {given[name]}: float32 is wanted")
+                raise Told(f"the network's input {name} is {given[name]}; expected float32")
         for name in engine.outputs:
             if said := type_fault(self._card, name, made[name]):
                 raise Told(f"the network's output {name} is {made[name]}: {said}")

@@ -84,7 +84,7 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
     file = _weights(table, folder, name)
     config, metadata = config_of(at), at / "configs" / "metadata.json"
     if config is None or not metadata.is_file():
-        wanted = "configs/inference.json (or .yaml) and configs/metadata.json are wanted in it"
+        wanted = "must contain configs/inference.json (or .yaml) and configs/metadata.json"
         table.fault("folder", name, wanted, "bundle-incomplete")
         return None
     if any(inside(table, "folder", folder, _from(folder, each)) is None for each in (config, metadata)):
@@ -96,7 +96,7 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
         table.fault("folder", name, f"{config.name} needs PyYAML, which is not installed: {MEND}", "engine-absent")
         return None
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        table.fault("folder", name, f"its configs cannot be read: {error}", "bundle-unreadable")
+        table.fault("folder", name, f"its configuration cannot be read: {error}", "bundle-unreadable")
         return None
     files = tuple(
         WeightsFile(_from(folder, path), hashlib.sha256(raw).hexdigest())
@@ -125,7 +125,7 @@ def _made(
     if axes != wanted:
         faults.add("network.spatial_dims", axes, f"must be {wanted} for this inferer", "network-dimensions")
     if masks.pick == "argmax" and built.options.get("out_channels") == 1:
-        faults.add("network.out_channels", 1, "gives argmax nothing to choose from", "channel-absent")
+        faults.add("network.out_channels", 1, "leaves argmax nothing to choose from", "channel-absent")
     if faults.lines:
         return None
     formats = _at(told, "network_data_format")

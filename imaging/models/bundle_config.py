@@ -62,7 +62,7 @@ class Config:
         """Raises ValueError for what is no configuration, ImportError where YAML has no reader."""
         said = json.loads(raw) if suffix == ".json" else _yaml(raw)
         if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
-            raise ValueError("is no table of names")
+            raise ValueError("is not a table of names")
         return cls(said)
 
     def root(self, *names: str) -> Node | None:
@@ -92,7 +92,7 @@ class Config:
             return self.followed(Node(self._evaluated(node, depth), node.place), depth + 1)
         found = REFERENCE.fullmatch(node.value)
         if found is None:
-            raise Refused(node.place, node.value, "is no reference within this file", "reference-form")
+            raise Refused(node.place, node.value, "is not a reference within this file", "reference-form")
         return self.followed(self._named(found[1], node), depth + 1)
 
     def plain(self, node: Node, depth: int = 0) -> Any:
@@ -100,20 +100,20 @@ class Config:
         value = self.followed(node, depth)
         if isinstance(value.value, dict):
             if "_target_" in value.value:
-                rule = "must be plain values, and names something to be built"
+                rule = "must be plain values, not an object to be built"
                 raise Refused(f"{value.place}._target_", value.value["_target_"], rule, "target-unknown")
             named = [(key, _child(value, key)) for key in value.value]
             return {key: self.plain(each, depth + 1) for key, each in named if each is not None}
         if isinstance(value.value, list | tuple):
             return [self.plain(Node(each, f"{value.place}[{at}]"), depth + 1) for at, each in enumerate(value.value)]
         if value.value is not None and not isinstance(value.value, str | int | float | bool):
-            raise Refused(value.place, str(value.value), "is no text, number, list or table", "value-type")
+            raise Refused(value.place, str(value.value), "is not a text, number, list or table", "value-type")
         return value.value
 
     def _count(self, node: Node, depth: int) -> None:
         self._looked_at += 1
         if depth > DEEPEST:
-            raise Refused(node.place, None, "refers to itself, or is too deep", "reference-depth")
+            raise Refused(node.place, None, "refers to itself, or is nested too deeply", "reference-depth")
         if self._looked_at > MOST_VALUES:
             raise Refused(node.place, None, "has too many values", "values-many")
 
@@ -179,7 +179,7 @@ class Config:
             case ast.Call(func=ast.Name(id="len"), args=[of], keywords=[]):
                 return len(worth(of))
         what = type(tree).__name__
-        rule = f"is no expression that is understood here ({what}): constants, references, arithmetic, comparison, len"
+        rule = f"is not a supported expression ({what}): only constants, references, arithmetic, comparison and len are"
         raise Refused(node.place, node.value, rule, "expression-unknown")
 
 

@@ -58,18 +58,18 @@ def preparation(config: Config, faults: Faults, channels: int = 1) -> list[Place
     """The steps of a bundle's preprocessing, of so many channels. Raises Refused."""
     root = config.root("preprocessing")
     if root is None:
-        raise Refused("preprocessing", None, "must be given", "preprocessing-absent")
+        raise Refused("preprocessing", None, "is missing", "preprocessing-absent")
     done: list[Place] = []
     for node in _transforms(config, root):
         kind = _named(node, "monai.transforms", tuple(_STEPS), "transform")
         if (dtype := node.value.get("dtype")) is not None and _STEPS[kind].passing == _TYPES and dtype not in _FLOATS:
-            raise Refused(f"{node.place}.dtype", dtype, "must be float32 here", "dtype-unsupported")
+            raise Refused(f"{node.place}.dtype", dtype, "must be float32", "dtype-unsupported")
         table = _arguments(config, node, faults, passing=_STEPS[kind].passing)
         _keys(table, IMAGE)
         if channels > 1 and kind in _OF_CHANNELS and table.untaken("channel_wise") is not True:
             table.fault("channel_wise", False, f"must be true: the {channels} channels are series", "channel-wise")
         done += [Place(said, node.place) for said in _STEPS[kind].steps(table)]
-        table.done("argument-unknown", f"is no argument of {kind} that is understood here")
+        table.done("argument-unknown", f"is not a supported argument of {kind}")
     if not any(each.said["do"] == "orient" for each in done):
         done.insert(0, Place({"do": "orient", "to": COLUMN_FIRST}, root.place))
     return done
@@ -96,10 +96,10 @@ def _named(node: Node, package: str, among: tuple[str, ...], what: str) -> str:
         raise Refused(node.place, node.value, f"must name a {what} as _target_", f"{what}-form")
     name = said.removeprefix(f"{package}.")
     if name not in among:
-        rule = f"is no {what} that is run here: {', '.join(among)}"
+        rule = f"is not a supported {what}: {', '.join(among)}"
         raise Refused(f"{node.place}._target_", said, rule, f"{what}-unknown")
     if "_mode_" in node.value or "_requires_" in node.value:
-        raise Refused(node.place, node.value, "_mode_ and _requires_ are not understood here", f"{what}-form")
+        raise Refused(node.place, node.value, "_mode_ and _requires_ are not supported", f"{what}-form")
     return name
 
 
@@ -250,7 +250,7 @@ def network(config: Config) -> Network:
     """The network by its name and options. Raises Refused."""
     root = config.root("network", "network_def", "net")
     if root is None:
-        raise Refused("network", None, "must be given", "network-absent")
+        raise Refused("network", None, "is missing", "network-absent")
     name = _named(root, "monai.networks.nets", NETWORKS, "network")
     options = {}
     for key in root.value:
@@ -268,11 +268,11 @@ def window(config: Config, faults: Faults) -> Window | None:
     """How a volume is cut for the network; None where it goes whole. Raises Refused."""
     root = config.root("inferer")
     if root is None:
-        raise Refused("inferer", None, "must be given", "inferer-absent")
+        raise Refused("inferer", None, "is missing", "inferer-absent")
     name = _named(root, "monai.inferers", _INFERERS, "inferer")
     table = _arguments(config, root, faults, passing=_WHERE)
     made = None if name == "SimpleInferer" else _window(table, is_flat=name == "SliceInferer")
-    table.done("argument-unknown", f"is no argument of {name} that is understood here")
+    table.done("argument-unknown", f"is not a supported argument of {name}")
     return made
 
 
@@ -311,7 +311,7 @@ def outputs(config: Config, faults: Faults) -> Outputs:
     """What a bundle's post-processing makes of the network's output. Raises Refused."""
     root = config.root("postprocessing")
     if root is None:
-        raise Refused("postprocessing", None, "must be given", "postprocessing-absent")
+        raise Refused("postprocessing", None, "is missing", "postprocessing-absent")
     made = Outputs()
     for node in _transforms(config, root):
         kind = _named(node, "monai.transforms", (*_AFTER, "Lambdad", "SaveImaged"), "transform")
@@ -321,9 +321,9 @@ def outputs(config: Config, faults: Faults) -> Outputs:
             table = _arguments(config, node, faults, passing=_AFTER_PASSING)
             _keys(table, PREDICTION)
             _AFTER[kind](table, made)
-            table.done("argument-unknown", f"is no argument of {kind} that is understood here")
+            table.done("argument-unknown", f"is not a supported argument of {kind}")
     if made.pick is None:
-        rule = "must hold AsDiscreted with argmax or threshold: no masks are made here"
+        rule = "must contain AsDiscreted with argmax or threshold, which make masks"
         raise Refused(root.place, None, rule, "discrete-absent")
     return made
 
@@ -339,7 +339,7 @@ def _merge(node: Node, made: Outputs) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         is_known = False
     if not is_known or made.pick != "threshold":
-        rule = "is code, of which only BraTS' merge of labels after a threshold is known here"
+        rule = "is code; only BraTS' merge of labels after a threshold is supported"
         raise Refused(f"{node.place}.func", said, rule, "function-unknown")
 
 

@@ -33,7 +33,7 @@ def read_bundled(table: Table, channel: Callable[[Table], int]) -> SegmentSpec:
     table.choice("as", (SegmentSpec.kind,), SegmentSpec.kind)
     for key in OF_MASKS:
         if table.has(key):
-            table.fault(key, table.taken(key), "comes from the bundle's post-processing: leave it out", "bundle-keys")
+            table.fault(key, table.taken(key), "comes from the bundle's post-processing: remove it", "bundle-keys")
     made = _segment(table, channel(table))
     table.done()
     return made

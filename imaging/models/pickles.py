@@ -32,18 +32,18 @@ def hold_weights(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             if any(each.filename.endswith("/constants.pkl") for each in archive.infolist()):
-                raise NotWeights("is TorchScript, which is a program: the weights alone are wanted, as a state_dict")
+                raise NotWeights("is TorchScript, which is a program: save only the weights, as a state_dict")
             found = [each for each in archive.infolist() if each.filename.rpartition("/")[2] == "data.pkl"]
             if len(found) != 1 or found[0].file_size > LARGEST:
-                raise NotWeights("is no file of weights as torch.save writes it")
+                raise NotWeights("is not a weights file as torch.save writes it")
             with archive.open(found[0]) as pickle:
                 raw = pickle.read(LARGEST + 1)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise NotWeights("is no file of weights as torch.save writes it since 1.6: a zip archive") from error
+        raise NotWeights("is not a weights file in the zip format that torch.save has written since 1.6") from error
     others = sorted({each for each in _named(raw) if each not in WEIGHTS})
     if others:
         names = ", ".join(each.replace(" ", ".") for each in others[:5])
-        raise NotWeights(f"holds more than weights, and would run {names}: save its state_dict alone")
+        raise NotWeights(f"contains more than weights, and would run {names}: save only its state_dict")
 
 
 def _named(raw: bytes) -> Iterator[str]:
@@ -53,6 +53,6 @@ def _named(raw: bytes) -> Iterator[str]:
             if opcode.name in ("GLOBAL", "INST"):
                 yield str(argument)
             elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-                yield f"{opcode.name} (a name that is put together)"
+                yield f"{opcode.name} (a computed name)"
     except (ValueError, UnicodeDecodeError, IndexError, KeyError) as error:
-        raise NotWeights("holds a damaged pickle") from error
+        raise NotWeights("contains a damaged pickle") from error

@@ -119,7 +119,7 @@ def _finding(table: Table, bundle: Bundle | None, is_bundle: bool) -> FindingSpe
         return read_bundled(table, lambda each: int(bool(each.taken("channel"))))
     made = bundle.finding(read_bundled(table, bundle.channel))
     if made.probability and made.activation == "none":
-        rule = "the bundle's post-processing has no activation, so that its values are no probabilities: leave it out"
+        rule = "the bundle's post-processing has no activation, so its values are not probabilities: remove it"
         table.fault("probability", made.probability, rule, "probability-absent")
     return made
 
@@ -127,7 +127,7 @@ def _finding(table: Table, bundle: Bundle | None, is_bundle: bool) -> FindingSpe
 def _bundle_steps(top: Table, bundle: Bundle | None) -> tuple[Step, ...]:
     """The steps of a bundle's preprocessing, their options held as those of a card are."""
     if top.has("prepare"):
-        rule = "comes from the bundle's preprocessing: leave it out"
+        rule = "comes from the bundle's preprocessing: remove it"
         top.fault("prepare", top.taken("prepare"), rule, "bundle-keys")
     if bundle is None:
         return ()

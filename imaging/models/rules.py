@@ -69,10 +69,10 @@ def _roles_hold(card: Card) -> Iterator[Fault]:
                 yield f"input[{at}].role", each.role, "another input has it", "role-repeated"
             is_other = each.weighting != before.weighting and "" not in (each.weighting, before.weighting)
             if not is_other and {each.contrast, before.contrast} != {"yes", "no"}:
-                rule = f"takes images of {before.role} as well: tell them apart by weighting or contrast"
+                rule = f"also takes images of {before.role}: give the two different weightings, or contrast yes and no"
                 yield f"input[{at}]", each.role, rule, "input-ambiguous"
             if not isinstance(each, VolumeInput) or not isinstance(before, VolumeInput):
-                yield f"input[{at}].images", each.role, "several inputs are volumes", "input-kind"
+                yield f"input[{at}].images", each.role, "several inputs are supported of volumes only", "input-kind"
 
 
 def _input_holds(card_input: Input) -> Iterator[Fault]:

@@ -91,9 +91,12 @@ def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_thei
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("breast_density_classification", "network_def._target_ = 'TorchVisionFCModel': is no network"),
+        ("breast_density_classification", "network_def._target_ = 'TorchVisionFCModel': is not a supported network"),
         ("lung_nodule_ct_detection", "feature_extractor = '$monai.apps.detection.networks.retinanet_network"),
-        ("valve_landmarks", "network_def._target_ = 'scripts.valve_landmarks.PointRegressor': is no network"),
+        (
+            "valve_landmarks",
+            "network_def._target_ = 'scripts.valve_landmarks.PointRegressor': is not a supported network",
+        ),
     ],
 )
 def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path, name: str, told: str) -> None:
@@ -186,15 +189,21 @@ def both(*edits: Edit) -> Edit:
         (of_network("out_channels", "$1 / 0"), "cannot be computed: ZeroDivisionError"),
         (of_network("out_channels", "$" + "(" * 5000), "(expression)"),
         (of_network("out_channels", "@nowhere"), "there is no nowhere in this file (reference-unknown)"),
-        (of_network("out_channels", "%other.json::key"), "is no reference within this file (reference-form)"),
+        (of_network("out_channels", "%other.json::key"), "is not a reference within this file (reference-form)"),
         (of_network("out_channels", "@network_def::out_channels"), "refers to itself"),
         (of_network("norm", {"_target_": "os.system", "command": "touch ran"}), "network_def.norm._target_"),
-        (of_network("_target_", "os.system"), "network_def._target_ = 'os.system': is no network"),
+        (of_network("_target_", "os.system"), "network_def._target_ = 'os.system': is not a supported network"),
         (of_network("_target_", "monai.networks.nets.torch.load"), "(network-unknown)"),
-        (of_transform(_target_="Rotate90d"), "preprocessing.transforms[6]._target_ = 'Rotate90d': is no transform"),
+        (
+            of_transform(_target_="Rotate90d"),
+            "preprocessing.transforms[6]._target_ = 'Rotate90d': is not a supported transform",
+        ),
         (of_transform(_target_="scripts.mine.Touchd"), "preprocessing.transforms[6]._target_"),
         (of_transform(_target_="CropForegroundd", source_key="image", select_fn="$lambda x: x > 1"), "].select_fn = "),
-        (of_transform(_target_="ScaleIntensityd", factor=2), "].factor = 2: is no argument of ScaleIntensityd"),
+        (
+            of_transform(_target_="ScaleIntensityd", factor=2),
+            "].factor = 2: is not a supported argument of ScaleIntensityd",
+        ),
         (of_transform(_target_="EnsureTyped", dtype="float16"), "].dtype = 'float16': must be float32"),
         (of_keys(inferer={"_target_": "scripts.mine.Inferer"}), "inferer._target_"),
         (of_keys(inferer={"_target_": "SlidingWindowInferer", "roi_size": [96, 96, 96], "overlap": 1.5}), "overlap"),
@@ -274,7 +283,7 @@ def test_a_pickle_that_runs_code_is_refused_by_name_and_nothing_runs(
     bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
     sha256 = weights(bundle / "models" / "model.pt", pickle.dumps({"w": Runs()}, protocol))
     told = faults_of(write_card(bundle, sha256, ["spleen"]))
-    assert "holds more than weights, and would run " + ("posix.system" if protocol == 2 else "STACK_GLOBAL") in told
+    assert "contains more than weights, and would run " + ("posix.system" if protocol == 2 else "STACK_GLOBAL") in told
     assert "(weights-refused)" in told
     assert not (tmp_path / "ran").exists()
 
@@ -286,7 +295,7 @@ def test_what_is_no_file_of_weights_is_said(tmp_path: Path) -> None:
     pickle.dump({"w": 1}, old, 2)
     file.parent.mkdir()
     file.write_bytes(old.getvalue())
-    assert "is no file of weights as torch.save writes it since 1.6" in faults_of(
+    assert "is not a weights file in the zip format that torch.save has written since 1.6" in faults_of(
         write_card(bundle, digest(file), ["spleen"])
     )
     program = weights(file, b"", "model/constants.pkl")

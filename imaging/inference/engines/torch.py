@@ -62,7 +62,7 @@ class TorchEngine:
                 raise Told(f"the network cannot be run on {tuple(values.shape)}: {type(error).__name__}") from error
         (name,) = self._card.engine.outputs
         if not isinstance(came, torch.Tensor):
-            raise Told(f"{_name(self._card)} gives no single tensor, and nothing is picked out of what it gives")
+            raise Told(f"{_name(self._card)} does not return a single tensor")
         done = came if flat is None else came.unsqueeze(2 + flat)
         if fault := shape_fault(self._card, name, values.shape, tuple(done.shape)):
             raise Told(fault)
@@ -77,7 +77,7 @@ def _built(card: Card) -> Any:
     """The network, its weights drawn by chance until they are loaded. Raises Told."""
     network = card.engine.network
     if network is None or network.name not in NETWORKS:
-        raise Told("the card names no network that is built here")
+        raise Told("the card has no supported network")
     import monai.networks.nets
 
     try:
@@ -85,7 +85,7 @@ def _built(card: Card) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise Told(f"{network.name} cannot be built as its bundle says: {_short(error)}") from error
+        raise Told(f"{network.name} cannot be built from its configuration: {_short(error)}") from error
 
 
 def _weights(path: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _weights(path: Path) -> dict[str, Any]:
         raise Told(f"{path.name} cannot be loaded as weights alone: {type(error).__name__}") from error
     inner = next((said[key] for key in WRAPPED if isinstance(said, dict) and isinstance(said.get(key), dict)), said)
     if not isinstance(inner, dict) or not all(isinstance(each, torch.Tensor) for each in inner.values()):
-        raise Told(f"{path.name} holds no tensors by their names, as a state_dict is")
+        raise Told(f"{path.name} is not a state_dict: tensors by their names")
     return inner
 
 

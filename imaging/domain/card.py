@@ -109,12 +109,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Window:
-    """How a volume is cut into patches: `roi` in voxels, in the array's order, `overlap` as a share of it."""
+    """How a volume is cut into patches: `roi` in voxels, in the array's order, `overlap` as a share of it.
+
+    `padding`: of a volume that is smaller than a patch: at the end of each axis with its `least` value, or at both ends
+    with `zero` or by what lies at them (`replicate`). `flat`: the axis along which a patch is one voxel and the network
+    sees none, since it takes slices.
+    """
 
     roi: tuple[int, int, int]
     overlap: float = 0.25
     blend: Literal["gaussian", "constant"] = "gaussian"
     batch: int = 1
+    padding: Literal["least", "zero", "replicate"] = "least"
+    flat: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,15 +133,23 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A network that is built by its name, with plain values as its options, and takes its weights from a file."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Engine:
     """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
     are read. `memory_mb` and `seconds`: what one job may take of both.
 
-    `beside`: the files that `file` itself takes weights from (ONNX's external data), as they were when the card was
-    read.
+    `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
+    they were when the card was read. `network`: where the file holds weights alone.
     """
 
-    kind: Literal["onnx"]
+    kind: Literal["onnx", "torch"]
     file: str
     sha256: str
     inputs: Mapping[str, str]
@@ -145,6 +160,7 @@ class Engine:
     seconds: float = 60.0
     window: Window | None = None
     beside: tuple[WeightsFile, ...] = ()
+    network: Network | None = None
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:
@@ -209,10 +225,17 @@ class LabelSpec(FindingSpec):
 class SegmentSpec(FindingSpec):
     """The mask of voxels at or above `mask_at`; components under `min_ml` are dropped; present where each measurement
     that `present` names is at least its number there, and where it has a `probability`, that is at least `threshold`.
+
+    `pick`: by `threshold`, or by `argmax`: where the channel has the highest value of all. `carried`: what is brought
+    from the network's grid to the study's own voxels: the `mask`, by the nearest, or the `values`, linear, of which the
+    mask is then taken. `keep`: all components, or the largest alone.
     """
 
     mask_at: float = 0.5
     min_ml: float = 0.0
+    pick: Literal["threshold", "argmax"] = "threshold"
+    carried: Literal["mask", "values"] = "mask"
+    keep: Literal["all", "largest"] = "all"
     measure: tuple[str, ...] = ()
     present: Mapping[str, float] = field(default_factory=dict)
     probability: str = ""

@@ -14,9 +14,13 @@ class Told(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was not memory enough; the engine says so of itself by its text alone."""
+    """Whether there was not memory enough; engines say so by their text alone."""
     said = str(error)
-    return isinstance(error, MemoryError) or "Failed to allocate memory" in said or "bad_alloc" in said
+    return isinstance(error, MemoryError) or any(each in said for each in _NO_MEMORY)
+
+
+_NO_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "can't allocate memory")
+"""As ONNX Runtime, C++ and torch say it."""
 
 
 def fingerprint(error: BaseException) -> str:

@@ -43,6 +43,10 @@ class Table:
         """Notes a fault of one of the table's keys."""
         self._faults.add(self.key(key), value, rule, name)
 
+    def add(self, faults: Faults) -> None:
+        """Notes the faults of a file that this one names."""
+        self._faults.lines += faults.lines
+
     @property
     def is_faultless(self) -> bool:
         """Whether nothing is wrong with the file so far."""
@@ -59,6 +63,10 @@ class Table:
     def untaken(self, key: str) -> Any:
         """What is given for the key and not yet taken, whatever it is."""
         return self._left.get(key)
+
+    def taken(self, key: str) -> Any:
+        """What is given for the key, whatever it is; None where nothing is."""
+        return self._left.pop(key, None)
 
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], rule: str) -> Any:
         """The key's value if it is of that kind; `default` if absent (None: it must be there) or wrong."""
@@ -154,10 +162,10 @@ class Table:
         left, self._left = self._left, {}
         return left
 
-    def done(self, name: str = "key-unknown") -> None:
+    def done(self, name: str = "key-unknown", rule: str = "is not a key of a card") -> None:
         """Ends the reading: what was not taken is no key of a card."""
         for key, value in self._left.items():
-            self.fault(key, value, "is not a key of a card", name)
+            self.fault(key, value, rule, name)
 
 
 def rule_name(key: str) -> str:

@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import Card
+from imaging.domain.card import Card, Input
 from imaging.domain.coverage import Coverage
 from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, ImageRef, State, seen_in_part
 from imaging.domain.fitting import hold_study, in_scope, nothing_used, verdicts_of
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.triage import fired
@@ -24,7 +25,7 @@ from imaging.inference.decoders.registry import decode
 from imaging.inference.engines import registry as engines
 from imaging.inference.engines.engine import Engine
 from imaging.inference.prepared import Item, Prepared
-from imaging.inference.readers.registry import READERS
+from imaging.inference.readers.registry import read
 from imaging.inference.running import Ran, through
 from imaging.inference.timing import rounded, timed
 from imaging.preparation.array import Tensor
@@ -106,17 +107,18 @@ class Analyser:
         said = {each.role: verdicts_of(each, headers) for each in self.card.inputs}
         taken = {uid for own in said.values() for uid, each in own.items() if each.scope is not Scope.OUT}
         hold_study(self.card, [each for each in headers if each.sop_instance_uid in taken] or headers)
-        return self._read(images, said)
+        return read(self.card, images, said, self._threads)
 
     def prepare_chosen(self, sources: Sequence[Source]) -> Prepared:
-        """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable."""
-        all_in = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
-        return self._read(sources, {each.role: all_in for each in self.card.inputs})
+        """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable.
 
-    def _read(self, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]]) -> Prepared:
-        """`said`: by role, what each instance is to it. A card has one input as yet; several are joined here."""
-        (card_input,) = self.card.inputs
-        return READERS[card_input.kind](self.card, card_input, sources, said[card_input.role], self._threads)
+        Where the card has several inputs, each plays the role that its series' description names.
+        """
+        headers, inputs = [each.header for each in sources], self.card.inputs
+        said = {
+            each.role: {one.sop_instance_uid: _chosen(each, one, len(inputs)) for one in headers} for each in inputs
+        }
+        return read(self.card, sources, said, self._threads)
 
     @property
     def together(self) -> int:
@@ -195,8 +197,15 @@ class Analyser:
             return self._engine
 
     def _empty(self) -> dict[str, Tensor]:
-        """An image of zeros for each role, as the card's steps make it."""
+        """An image of zeros for each of the network's inputs, as the card's steps make it."""
         count, known = channels(self.card), sizes(self.card)
         return {
-            each.role: np.zeros((count, *(known or (_ANY_SIDE,) * each.axes)), np.float32) for each in self.card.inputs
+            role: np.zeros((count, *(known or (_ANY_SIDE,) * self.card.input(role).axes)), np.float32)
+            for role in self.card.engine.inputs
         }
+
+
+def _chosen(card_input: Input, header: Header, count: int) -> Verdict:
+    """What a chosen image is to one of so many inputs."""
+    is_its = count == 1 or header.series_description == card_input.role
+    return Verdict(Scope.IN) if is_its else Verdict(Scope.OUT, Reason("sequence"))

@@ -92,11 +92,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def sources_of(path: Path) -> list[Source]:
-    """The instances in a file or a folder, with no more of their headers than names and places them."""
-    return [Source(each, _bare_header(each)) for each in _files(path)]
+    """The instances in a file or a folder, with no more of their headers than names and places them.
+
+    Those in folders within it play the roles after which these are called, as their series' description then says.
+    """
+    inner = {each: each.parent.name for each in _files(path) if path.is_dir() and each.parent != path}
+    return [Source(each, _bare_header(each, inner.get(each, ""))) for each in _files(path)]
 
 
-def _bare_header(path: Path) -> Header:
+def _bare_header(path: Path, role: str) -> Header:
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
     return Header(
         str(dataset.SOPClassUID),
@@ -105,6 +109,7 @@ def _bare_header(path: Path) -> Header:
         str(dataset.SeriesInstanceUID),
         str(dataset.file_meta.TransferSyntaxUID),
         modality=str(dataset.get("Modality", "")),
+        series_description=role,
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         number_of_frames=int(dataset.get("NumberOfFrames") or 1),

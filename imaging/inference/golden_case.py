@@ -7,7 +7,7 @@ descriptions; UIDs are new. The pixels are the input's, with whatever is burned 
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,6 +19,8 @@ from pydicom.dataset import FileMetaDataset
 from imaging.domain.card import Card
 from imaging.domain.faults import Told
 from imaging.domain.findings import Answer, Finding, State
+from imaging.domain.fitting import verdicts_of
+from imaging.domain.gates import Scope
 from imaging.domain.measures import MEASURES
 from imaging.domain.source import Source
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, derived_uid
@@ -71,7 +73,8 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
     try:
         first = _answered(analyse(sources))
         known = {each.header.sop_instance_uid: each for each in sources}
-        images = _copied([known[each.sop_instance_uid] for each in first.images], part, card)
+        roles = _roles(card, sources)
+        images = _copied([known[each.sop_instance_uid] for each in first.images], part, card, roles)
         answer = _answered(analyse(sources_of(part), is_chosen=True))
         expected = [_expected(each) for each in answer.findings]
         if faults := list(differences(expected, first, _tolerance(card))):
@@ -81,7 +84,9 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     folder = card.folder / FOLDER
-    return Case(tuple(folder / each.name for each in images), folder / EXPECTED, card.folder / "card.toml", answer)
+    return Case(
+        tuple(folder / each.relative_to(part) for each in images), folder / EXPECTED, card.folder / "card.toml", answer
+    )
 
 
 def _tolerance(card: Card) -> float:
@@ -116,12 +121,23 @@ def _put(card: Card, part: Path) -> None:
 # What is kept of an image --------------------------------------------------------------------------------------
 
 
-def _copied(sources: Sequence[Source], folder: Path, card: Card) -> list[Path]:
+def _roles(card: Card, sources: Sequence[Source]) -> dict[str, str]:
+    """Of a card of several inputs, the role that each image plays, by UID: their case has a folder for each role, since
+    without texts nothing tells them apart.
+    """
+    headers = [each.header for each in sources if each.header.has_pixels]
+    said = {each.role: verdicts_of(each, headers) for each in card.inputs} if len(card.inputs) > 1 else {}
+    return {uid: role for role, each in said.items() for uid, own in each.items() if own.scope is Scope.IN}
+
+
+def _copied(sources: Sequence[Source], folder: Path, card: Card, roles: Mapping[str, str]) -> list[Path]:
     renamed: dict[str, str] = {}
     width = len(str(len(sources)))
     files = []
     for number, source in enumerate(sources, 1):
-        files.append(folder / f"{number:0{width}d}.dcm")
+        at = folder / roles.get(source.header.sop_instance_uid, "")
+        at.mkdir(exist_ok=True)
+        files.append(at / f"{number:0{width}d}.dcm")
         try:
             _copy(source.path, files[-1], card, renamed)
         except OSError:

@@ -4,8 +4,9 @@ Lengths in mm, frame LPS, float64. Index order is (slice, row, column), zero-bas
 the normal (row x column), from low to high. The laws of geometry themselves stand in `imaging.domain.geometry`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from imaging.domain.geometry import Region, Stack
 from imaging.domain.grid import Grid
 from imaging.domain.reasons import NotAnalysable
 from imaging.preparation.array import Array
+from imaging.preparation.orient import COLUMN_FIRST
 
 Values = NDArray[Any]
 Tensor = NDArray[np.float32]
@@ -129,15 +131,19 @@ class Volume:
         toward: str = "",
         spacing_mm: tuple[float, ...] | None = None,
         is_nearest: bool = False,
+        is_border_repeated: bool = False,
         beside: Sequence["Volume"] = (),
     ) -> Array:
         """The volume on a grid of its own axes, (1, *grid.shape).
 
+        `is_border_repeated`: the grid is MONAI's: where its last voxels lie beyond the volume they have its border's
+        values, and not those of `outside`; with others beside it, nothing is repeated.
         `beside`: other stacks of the same acquisition. They lie around this one in it, since half a head ends for a
         network in a wall of air; what it finds there is theirs.
         """
-        grid = self.grid(toward=toward, spacing_mm=spacing_mm, beside=beside)
-        values = self.resample(grid, is_nearest=is_nearest)
+        grid = self.grid(toward=toward, spacing_mm=spacing_mm, beside=beside, is_half_even=is_border_repeated)
+        repeated = is_border_repeated and not beside
+        values = self.resample(grid, is_nearest=is_nearest, is_border_repeated=repeated)
         if beside:
             self._fill_around(values, grid, beside)
         return Array(values[None], grid)
@@ -157,14 +163,21 @@ class Volume:
                 open_[wanted[known]] = False
 
     def grid(
-        self, *, toward: str = "", spacing_mm: tuple[float, ...] | None = None, beside: Sequence["Volume"] = ()
+        self,
+        *,
+        toward: str = "",
+        spacing_mm: tuple[float, ...] | None = None,
+        beside: Sequence["Volume"] = (),
+        is_half_even: bool = False,
     ) -> Grid:
         """The right-angled grid that covers the volume, and those `beside` it, along its own axes.
 
-        `toward`: its index axes are turned the nearest way to these directions: "RAS" is (right, anterior, superior).
+        `toward`: its index axes are turned the nearest way to these directions: "RAS" is (right, anterior, superior);
+        or they are as stored, the column first (`COLUMN_FIRST`).
 
         The centre of the first voxel stays where it is, and an axis of `extent` mm gets round(extent / spacing) + 1
-        voxels. `spacing_mm` is in index order; None keeps the volume's own (the least gap, where gaps differ).
+        voxels; with `is_half_even` round(extent / spacing + 1), as MONAI counts: of a half one more or less.
+        `spacing_mm` is in index order; None keeps the volume's own (the least gap, where gaps differ).
         """
         axes = self.axes
         low, high = self._extent()
@@ -173,10 +186,11 @@ class Volume:
             low, high = np.minimum(low, corners.min(axis=0)), np.maximum(high, corners.max(axis=0))
         gap = float(np.median(self.laid.gaps_mm) if self.laid.kind == "even" else self.laid.gaps_mm.min())
         own = (gap, *self.spacing_mm)
-        order: tuple[tuple[int, bool], ...] = _turned(axes, toward) if toward else ((0, True), (1, True), (2, True))
+        order = _order(axes, toward)
         spacing = [float(each) for each in spacing_mm] if spacing_mm else [float(own[axis]) for axis, _ in order]
         shape = [
-            round(float(high[axis] - low[axis]) / each) + 1 for (axis, _), each in zip(order, spacing, strict=True)
+            _count(float(high[axis] - low[axis]) / each, is_half_even)
+            for (axis, _), each in zip(order, spacing, strict=True)
         ]
         if 4 * float(np.prod([float(n) for n in shape])) > MAX_BYTES:
             raise NotAnalysable("memory")
@@ -221,19 +235,20 @@ class Volume:
             grid_axes[axis] = grid_axis
         return first, steps, grid_axes
 
-    def resample(self, grid: Grid, *, is_nearest: bool = False) -> Tensor:
+    def resample(self, grid: Grid, *, is_nearest: bool = False, is_border_repeated: bool = False) -> Tensor:
         """The volume on a grid of its own axes: linear, at the slices' true positions, tilt undone.
 
         Separable, one output plane at a time, so that uneven gaps cost nothing and no second volume is made. Beyond
-        half a voxel outside, the value is `outside`.
+        half a voxel outside, the value is `outside`, or the border's.
         """
+        between = partial(_between, is_nearest=is_nearest, is_border_repeated=is_border_repeated)
         starts = self._starts()
         first, steps, grid_axes = self._laid_over(grid)
         lines = [
             start + step * np.arange(grid.shape[axis], dtype=np.float64)
             for start, step, axis in zip(first, steps, grid_axes, strict=True)
         ]
-        across = _between(starts[:, 0], lines[0], is_nearest)
+        across = between(starts[:, 0], lines[0])
         done = np.full([len(line) for line in lines], self.outside, np.float32)
         for at in np.flatnonzero(across.inside):
             below, above, share = int(across.below[at]), int(across.above[at]), np.float32(across.share[at])
@@ -242,14 +257,21 @@ class Volume:
             if share:
                 plane += share * (self.values[above] - plane)
                 start = start + float(share) * (starts[above] - start)
-            self._fill(done[at], plane, start, lines, is_nearest)
+            self._fill(done[at], plane, start, lines, between)
         return np.ascontiguousarray(done.transpose([axis for axis, _ in grid.source_axes]))
 
-    def _fill(self, target: Tensor, plane: Tensor, start: Vector, lines: list[Vector], is_nearest: bool) -> None:
+    def _fill(
+        self,
+        target: Tensor,
+        plane: Tensor,
+        start: Vector,
+        lines: list[Vector],
+        between: Callable[[Vector, Vector], "_Between"],
+    ) -> None:
         """One plane at the lines' places: rows first, then columns."""
         rows, columns = plane.shape
-        down = _between(start[1] + self.spacing_mm[0] * np.arange(rows), lines[1], is_nearest)
-        along = _between(start[2] + self.spacing_mm[1] * np.arange(columns), lines[2], is_nearest)
+        down = between(start[1] + self.spacing_mm[0] * np.arange(rows), lines[1])
+        along = between(start[2] + self.spacing_mm[1] * np.arange(columns), lines[2])
         if down.is_all and along.is_all:
             target[:] = plane
             return
@@ -264,18 +286,10 @@ class Volume:
         """Numbered parts on a box of a grid of the volume's axes, `first` its first voxel, back on the volume's own
         voxels, by the nearest: on the box of these that holds them, and its first voxel. None: they reach none.
         """
-        starts, steps, grid_axes = self._laid_over(grid)
+        places, grid_axes = self._on(grid)
         turned = parts.transpose(grid_axes)
-        own = self._starts()
-        _, rows, columns = self.values.shape
-        lines = (
-            own[:, :1],
-            own[:, 1:2] + self.spacing_mm[0] * np.arange(rows),
-            own[:, 2:3] + self.spacing_mm[1] * np.arange(columns),
-        )
         index = [
-            np.floor((line - start) / step + 0.5).astype(np.intp) - first[axis]
-            for line, start, step, axis in zip(lines, starts, steps, grid_axes, strict=True)
+            np.floor(each + 0.5).astype(np.intp) - first[axis] for each, axis in zip(places, grid_axes, strict=True)
         ]
         inside = [(each >= 0) & (each < size) for each, size in zip(index, turned.shape, strict=True)]
         slices = np.flatnonzero(inside[0])
@@ -288,6 +302,35 @@ class Volume:
             plane = turned[index[0][at, 0]][index[1][at, box[1]][down]]
             done[at - box[0].start, down, across] = plane[:, index[2][at, box[2]][across]]
         return done, (box[0].start, box[1].start, box[2].start)
+
+    def _on(self, grid: Grid) -> tuple[list[Vector], list[int]]:
+        """Where the volume's own voxels lie on a grid of its axes, in the grid's voxels: along slices (slices, 1), rows
+        (slices, rows) and columns (slices, columns); and which axis of the grid each of these runs along.
+        """
+        first, steps, grid_axes = self._laid_over(grid)
+        own = self._starts()
+        _, rows, columns = self.values.shape
+        lines = (
+            own[:, :1],
+            own[:, 1:2] + self.spacing_mm[0] * np.arange(rows),
+            own[:, 2:3] + self.spacing_mm[1] * np.arange(columns),
+        )
+        return [(line - start) / step for line, start, step in zip(lines, first, steps, strict=True)], grid_axes
+
+    def planes_of(self, values: Tensor, first: Sequence[int], grid: Grid) -> Iterator["Plane"]:
+        """Values on a box of a grid of the volume's axes, (channels, *box), `first` its first voxel, at the volume's
+        own voxels, linear: slice by slice, those that lie less than a voxel of the grid from the box. Beyond its last
+        voxels these repeat.
+        """
+        places, grid_axes = self._on(grid)
+        turned = values.transpose([0, *(1 + axis for axis in grid_axes)])
+        places = [each - first[axis] for each, axis in zip(places, grid_axes, strict=True)]
+        inside = [(each > -1) & (each < size) for each, size in zip(places, turned.shape[1:], strict=True)]
+        for at in np.flatnonzero(inside[0][:, 0]):
+            down, across = (held(each[at]) for each in inside[1:])
+            plane = _along(turned, places[0][at], axis=1)[:, 0]
+            plane = _along(plane, places[1][at, down], axis=1)
+            yield Plane(int(at), down, across, _along(plane, places[2][at, across], axis=2))
 
     @property
     def voxel_ml(self) -> Vector:
@@ -302,6 +345,27 @@ def held(inside: NDArray[np.bool_]) -> slice:
     """From the first to the last that is true; nothing, from 0 to 0, where none is."""
     at = np.flatnonzero(inside)
     return slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Some of the voxels of a slice: which one, its rows and columns, and (channels, rows, columns) there."""
+
+    number: int
+    rows: slice
+    columns: slice
+    values: Tensor
+
+
+def _along(values: Tensor, places: Vector, axis: int) -> Tensor:
+    """Values at fractional places along an axis, linear; beyond the ends, the ends' own."""
+    last = values.shape[axis] - 1
+    below = np.clip(np.floor(places).astype(np.intp), 0, max(last - 1, 0))
+    share = np.clip(places - below, 0.0, float(last > 0)).astype(np.float32)
+    share = share.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+    low = np.take(values, below, axis)
+    done: Tensor = low + share * (np.take(values, np.minimum(below + 1, last), axis) - low)
+    return done
 
 
 @dataclass(frozen=True)
@@ -320,9 +384,13 @@ class _Between:
         return bool(self.inside.all() and not self.share.any() and np.array_equal(self.below, at))
 
 
-def _between(sources: Vector, targets: Vector, is_nearest: bool) -> _Between:
-    """`sources` rise. Half a gap beyond either end is still inside, with the end's value, as in SimpleITK."""
+def _between(sources: Vector, targets: Vector, is_nearest: bool, is_border_repeated: bool) -> _Between:
+    """`sources` rise. Half a gap beyond either end is still inside, with the end's value, as in SimpleITK, or all of it
+    is.
+    """
     last = len(sources) - 1
+    if is_border_repeated:
+        targets = np.clip(targets, sources[0], sources[-1])
     if last == 0:
         zero = np.zeros(len(targets), np.intp)
         return _Between(zero, zero, np.zeros(len(targets)), np.ones(len(targets), np.bool_))
@@ -337,6 +405,18 @@ def _between(sources: Vector, targets: Vector, is_nearest: bool) -> _Between:
     whole = share == 1.0
     below = np.where(whole, below + 1, below)
     return _Between(below, np.minimum(below + 1, last), np.where(whole, 0.0, share), inside)
+
+
+def _count(steps: float, is_half_even: bool) -> int:
+    """How many voxels reach over so many steps, both ends counted."""
+    return round(steps + 1) if is_half_even else round(steps) + 1
+
+
+def _order(axes: Vector, toward: str) -> tuple[tuple[int, bool], ...]:
+    """Which of a volume's axes comes first, second and third, and whether in its direction."""
+    if toward == COLUMN_FIRST:
+        return (2, True), (1, True), (0, True)
+    return _turned(axes, toward) if toward else ((0, True), (1, True), (2, True))
 
 
 def _turned(axes: Vector, toward: str) -> tuple[tuple[int, bool], ...]:

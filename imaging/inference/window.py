@@ -39,9 +39,10 @@ def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tu
     """The network's outputs for a whole volume, and how many patches it took.
 
     `arrays`: by name, (channels, *shape), all of one shape; returns (output channels, *shape). A volume smaller than a
-    patch is padded at the end of each axis with its least value.
+    patch is padded as the window says.
     """
     shape = next(iter(arrays.values())).shape[1:]
+    before = [_short_by(size, span, window)[0] for size, span in zip(shape, window.roi, strict=True)]
     padded = {name: _reaching(each, window) for name, each in arrays.items()}
     whole = next(iter(padded.values())).shape[1:]
     where = places(whole, window)
@@ -58,7 +59,7 @@ def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tu
                 total[(slice(None), *place)] += output * weight
         for place in batch:
             weights[place] += weight
-    inside = (slice(None), *(slice(0, size) for size in shape))
+    inside = (slice(None), *(slice(start, start + size) for start, size in zip(before, shape, strict=True)))
     for total in totals.values():
         total /= weights
     return {name: total[inside] for name, total in totals.items()}, len(where)
@@ -66,7 +67,16 @@ def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tu
 
 def _reaching(values: Tensor, window: Window) -> Tensor:
     """Values that are as large as a patch at least."""
-    wide = [(0, max(0, span - size)) for size, span in zip(values.shape[1:], window.roi, strict=True)]
+    wide = [(0, 0), *(_short_by(size, span, window) for size, span in zip(values.shape[1:], window.roi, strict=True))]
     if not any(after for _, after in wide):
         return values
-    return np.pad(values, [(0, 0), *wide], constant_values=float(values.min()))
+    if window.padding == "replicate":
+        return np.pad(values, wide, mode="edge")
+    return np.pad(values, wide, constant_values=float(values.min()) if window.padding == "least" else 0.0)
+
+
+def _short_by(size: int, span: int, window: Window) -> tuple[int, int]:
+    """What an axis lacks of a patch's size, before and after it."""
+    short = max(0, span - size)
+    before = 0 if window.padding == "least" else short // 2
+    return before, short - before

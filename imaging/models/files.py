@@ -26,22 +26,35 @@ def inside(table: Table, key: str, folder: Path, name: str) -> Path | None:
     return path
 
 
+def held(table: Table, folder: Path, file: str, sha256: str) -> Path | None:
+    """A file of the model's own folder, its digest held against the card's; None where it cannot be read."""
+    path = inside(table, "file", folder, file)
+    if path is None:
+        return None
+    try:
+        found = digest_of(path)
+    except OSError as error:
+        table.fault("file", file, f"cannot be read: {error.strerror}", "file-unreadable")
+        return None
+    if found != sha256:
+        table.fault("sha256", sha256, f"{file} has the digest {found}", "sha256-differs")
+    return path
+
+
 def weights(table: Table, folder: Path, file: str, sha256: str) -> tuple[tuple[WeightsFile, ...], Signature | None]:
     """The files beside the weights' own, which holds their places and whose digest is held against the card's; and what
     the network takes and gives, as far as the file says it.
 
     They need not be on the card: they are hashed as they are found. What lies outside the folder is a fault.
     """
-    path = inside(table, "file", folder, file)
+    path = held(table, folder, file, sha256)
     if path is None:
         return (), None
     try:
-        found, outside, network = digest_of(path), locations(path), signature(path)
+        outside, network = locations(path), signature(path)
     except OSError as error:
         table.fault("file", file, f"cannot be read: {error.strerror}", "file-unreadable")
         return (), None
-    if found != sha256:
-        table.fault("sha256", sha256, f"{file} has the digest {found}", "sha256-differs")
     own, base = str(PurePosixPath(file)), PurePosixPath(file).parent
     places = {str(base / each): each for each in outside if _is_reached(table, folder, file, each)}
     made = (_hashed(table, folder, file, name, location) for name, location in places.items() if name != own)

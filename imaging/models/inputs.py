@@ -1,6 +1,7 @@
 """Reads `[[input]]`: which images a model takes."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pydicom.config
@@ -16,10 +17,10 @@ from imaging.domain.tables import Table, rule_name
 CODE_STRING: Final = re.compile(r"[A-Z0-9_]{1,16}")
 
 
-def read_input(table: Table) -> Input:
-    """One input, of the kind that its `images` and its modalities make it."""
+def read_input(table: Table, modality: Sequence[str] = ()) -> Input:
+    """One input, of the kind that its `images` and its modalities make it. `modality`: where the card names none."""
     images = table.choice("images", ("all", "each", "best"), "all")
-    modality = _modality(table)
+    modality = _modality(table) if table.has("modality") or not modality else tuple(modality)
     common: dict[str, Any] = {
         "role": table.text("role"),
         "modality": modality,

@@ -14,6 +14,7 @@ AT_LEAST: Final = re.compile(r">=\s*(\d+(?:\.\d+)?)")
 UNSUPPORTED: Final = ("boxes", "number")
 OF_SEGMENTS: Final = ("mask_at", "min_ml", "measure", "present", "probability")
 OF_PROBABILITIES: Final = ("threshold", "calibration")
+OF_MASKS: Final = ("activation", "mask_at", "min_ml")
 
 
 def read_finding(table: Table) -> FindingSpec:
@@ -27,9 +28,20 @@ def read_finding(table: Table) -> FindingSpec:
     return made
 
 
-def _common(table: Table) -> dict[str, Any]:
+def read_bundled(table: Table, channel: Callable[[Table], int]) -> SegmentSpec:
+    """A finding of a bundle, whose post-processing says how its mask is made. `channel`: takes it out of the table."""
+    table.choice("as", (SegmentSpec.kind,), SegmentSpec.kind)
+    for key in OF_MASKS:
+        if table.has(key):
+            table.fault(key, table.taken(key), "comes from the bundle's post-processing: remove it", "bundle-keys")
+    made = _segment(table, channel(table))
+    table.done()
+    return made
+
+
+def _common(table: Table, channel: int | None = None) -> dict[str, Any]:
     return {
-        "channel": table.whole("channel", None, 0, 10_000),
+        "channel": table.whole("channel", None, 0, 10_000) if channel is None else channel,
         "code": _code(table.table("code")),
         "activation": table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),
         "calibration": _calibration(table.table("calibration")) if table.has("calibration") else None,
@@ -47,13 +59,13 @@ def _label(table: Table) -> LabelSpec:
     return _any(table)
 
 
-def _segment(table: Table) -> SegmentSpec:
+def _segment(table: Table, channel: int | None = None) -> SegmentSpec:
     if not table.has("probability"):
         for key in OF_PROBABILITIES:
             if table.has(key):
                 rule = 'has no effect without probability = "max-component-mean": add it, or use present'
                 table.fault(key, table.untaken(key), rule, "segment-keys")
-    made = SegmentSpec(**_common(table), **_of_segment(table))
+    made = SegmentSpec(**_common(table, channel), **_of_segment(table))
     if made.mask_at == 0.0:
         table.fault("mask_at", 0.0, "would include every voxel: must be more than 0", "mask-at-range")
     return made

@@ -2,13 +2,14 @@
 its rules can be fulfilled must not come out by a study that is never flagged.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import pydicom.uid
 
-from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec, Step
+from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec, Step, VolumeInput
 from imaging.domain.image_kind import FILMS
 from imaging.domain.measures import MEASURES
 from imaging.domain.tables import rule_name
@@ -17,6 +18,8 @@ from imaging.preparation.registry import STEPS
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
 
+ROLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+"""Of several: golden cases have a folder for each."""
 SLICES: Final = frozenset({"CT", "MR", "PT"})
 """Modalities whose images are slices: of a place, with values of their own, and no films."""
 NEVER_HAVE: Final[Mapping[str, frozenset[str]]] = {
@@ -43,16 +46,33 @@ def contradictions(card: Card) -> Iterator[Fault]:
     for at, each in enumerate(card.inputs):
         for key, value, rule, name in _input_holds(each):
             yield f"input[{at}].{key}", value, rule, name
-        yield from _prepare_holds(card.prepare, each)
+        yield from _prepare_holds(card.prepare, each) if at == 0 else ()
         if card.engine.window is not None and each.axes != len(card.engine.window.roi):
             roi = list(card.engine.window.roi)
             yield "engine.window.roi", roi, "films are not processed patch by patch: leave it out", "window-dimensions"
         for number, finding in enumerate(card.findings):
             for key, value, rule, name in _finding_holds(finding, each):
                 yield f"finding[{number}].{key}", value, rule, name
+    yield from _roles_hold(card)
     times = Counter(finding.code.value for finding in card.findings)
     for code in sorted(code for code, count in times.items() if count > 1):
         yield "finding", code, "two findings have this code", "finding-repeated"
+
+
+def _roles_hold(card: Card) -> Iterator[Fault]:
+    """Of several inputs, an image may suit but one: nobody says otherwise which of them it is."""
+    for at, each in enumerate(card.inputs):
+        if len(card.inputs) > 1 and not ROLE.fullmatch(each.role):
+            yield f"input[{at}].role", each.role, f"of several inputs, must match {ROLE.pattern}", "role-form"
+        for before in card.inputs[:at]:
+            if each.role == before.role:
+                yield f"input[{at}].role", each.role, "another input has it", "role-repeated"
+            is_other = each.weighting != before.weighting and "" not in (each.weighting, before.weighting)
+            if not is_other and {each.contrast, before.contrast} != {"yes", "no"}:
+                rule = f"also takes images of {before.role}: give the two different weightings, or contrast yes and no"
+                yield f"input[{at}]", each.role, rule, "input-ambiguous"
+            if not isinstance(each, VolumeInput) or not isinstance(before, VolumeInput):
+                yield f"input[{at}].images", each.role, "several inputs are supported of volumes only", "input-kind"
 
 
 def _input_holds(card_input: Input) -> Iterator[Fault]:

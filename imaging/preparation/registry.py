@@ -8,6 +8,7 @@ import numpy as np
 from imaging.domain.card import Card, Step
 from imaging.preparation import (
     crop_centre,
+    crop_foreground,
     normalize,
     orient,
     pad_multiple,
@@ -33,6 +34,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "orient": orient.STEP,
     "resample": resample.STEP,
     "crop-centre": crop_centre.STEP,
+    "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
 }
 
@@ -48,8 +50,8 @@ def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
 
 
 def channels(card: Card) -> int:
-    """How many channels a card's steps make of the one that an image has."""
-    count = 1
+    """How many channels a card's steps make of the one that each of its images has."""
+    count = len(card.inputs)
     for step in card.prepare:
         after = STEPS[step.do].channels
         count = after(step.options) if after is not None else count

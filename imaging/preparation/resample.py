@@ -7,11 +7,16 @@ from imaging.preparation.step import VOLUME, Options, StepKind
 
 
 def _options(table: Table) -> dict[str, Any]:
-    return {"spacing": table.numbers("spacing", 3, 0.05), "mode": table.choice("mode", ("linear", "nearest"), "linear")}
+    options = {
+        "spacing": table.numbers("spacing", 3, 0.05),
+        "mode": table.choice("mode", ("linear", "nearest"), "linear"),
+    }
+    return options | ({"beyond": table.choice("beyond", ("air", "border"))} if table.has("beyond") else {})
 
 
 def _asks(options: Options) -> Options:
-    return {"spacing_mm": options["spacing"], "is_nearest": options.get("mode") == "nearest"}
+    nearest, repeated = options.get("mode") == "nearest", options.get("beyond") == "border"
+    return {"spacing_mm": options["spacing"], "is_nearest": nearest, "is_border_repeated": repeated}
 
 
 STEP = StepKind(VOLUME, _options, asks=_asks, is_once=True)

@@ -4,12 +4,11 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from bundles import need_monai
 
 from imaging.domain.card import Window
 from imaging.inference.window import slide
 from imaging.preparation.array import Tensor
-
-pytest.importorskip("monai", reason="MONAI is not there: pip install 'imaging[monai]'")
 
 
 def uneven(patches: Tensor) -> Tensor:
@@ -24,6 +23,7 @@ def uneven(patches: Tensor) -> Tensor:
 def test_a_volume_in_patches_is_what_monai_makes_of_it(
     shape: tuple[int, int, int], overlap: float, blend: Literal["gaussian", "constant"]
 ) -> None:
+    need_monai()
     import torch
     from monai.inferers import sliding_window_inference
 

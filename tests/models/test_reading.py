@@ -82,7 +82,7 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         ('as = "label"', 'as = "segment"', "(as-dimensions)"),
         ('images = "each"', "", "input[0].images = 'all': films are taken one by one, with images = \"each\""),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
-        ('do = "zscore"', 'do = "crop-foreground"', "is not yet supported (do-unsupported)"),
+        ('do = "zscore"', 'do = "stack"', "is not yet supported (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
         ('do = "zscore"', 'do = "orient"\nto = "RA"', "(to-form)"),
         (RESIZE, f'[[prepare]]\ndo = "scale"\n{RESIZE}', "(prepare-order)"),
@@ -104,7 +104,7 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         ("min = 18", 'any = ["ADULT"], min = 18', "(gate-kind)"),
         ('any = ["CHEST", "THORAX"]', "min = 18", "gate[0].min = 18.0: BodyPartExamined takes any (gate-kind)"),
         ("card = 1", "card = 2", "card = 2: must lie in 1..1 (card-range)"),
-        ("card = 1", 'card = 1\nbundle = "spleen"', "MONAI bundles are not yet supported (bundle-unsupported)"),
+        ("card = 1", 'card = 1\nbundle = "spleen"', "bundle = 'spleen': is not a key of a card (key-unknown)"),
     ],
 )  # fmt: skip
 def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str) -> None:
@@ -134,7 +134,7 @@ def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path) -> None:
 def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step() -> None:
     assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
     assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
-    assert set(ENGINES) == {"onnx"}
+    assert set(ENGINES) == {"onnx", "torch"}
     assert all((kind.run is None) == kind.is_geometry for kind in STEPS.values())
     assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 

@@ -18,6 +18,8 @@ Index = tuple[int, int, int]
 
 DIRECTIONS: Final = 512
 """Along which a mask's width is taken; its largest diameter is then exact among the points found furthest out."""
+EVEN: Final = 1e-5
+"""By how much arithmetic may miss a value."""
 
 
 @dataclass(frozen=True)
@@ -96,28 +98,96 @@ class Part:
         return any(other.holds(places + shift * other.volume.laid.normal).any() for shift in shifts)
 
 
-def segment_of(spec: SegmentSpec, chance: Tensor, item: StackItem) -> Segment | None:
-    """The components (26 neighbours) of at least `min_ml`; None where none is left. `chance`: on the item's grid."""
-    mask = chance >= spec.mask_at
+def segment_of(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
+    """The finding's components (26 neighbours); None where none is left.
+
+    `values`: after activation, (channels, *shape) on the item's grid.
+    """
+    return _of_values(spec, values, item) if spec.carried == "values" else _of_mask(spec, values, item)
+
+
+def _of_mask(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
+    """The mask is taken on the network's grid, and brought to the volume's voxels."""
+    mask = _picked(spec, values)
     box = _box(mask)
     if box is None:
         return None
+    parts = _components(spec, mask[box], np.full(len(mask[box]), item.grid.voxel_ml))
+    back = item.volume.parts_of(parts, [each.start for each in box], item.grid)
+    largest = _largest(back[0]) if back is not None else 0
+    if back is None or not largest:
+        return None
+    score = float(values[spec.channel][box][parts == largest].mean(dtype=np.float64))
+    return Segment(item.volume, *back, largest, score)
+
+
+def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
+    """The values are brought to the volume's voxels, and the mask is taken there."""
+    box = _box(_may_hold(spec, values))
+    if box is None:
+        return None
+    wide = tuple(slice(max(each.start - 1, 0), each.stop + 1) for each in box)
+    mask = np.zeros(item.volume.values.shape, np.bool_)
+    chance = np.zeros(mask.shape if spec.probability else (), np.float32)
+    for plane in item.volume.planes_of(values[(slice(None), *wide)], [each.start for each in wide], item.grid):
+        where = (plane.number, plane.rows, plane.columns)
+        mask[where] = _picked(spec, plane.values)
+        if spec.probability:
+            chance[where] = plane.values[spec.channel]
+    own = _box(mask)
+    if own is None:
+        return None
+    parts = _components(spec, mask[own], item.volume.voxel_ml[own[0]])
+    largest = _largest(parts)
+    if not largest:
+        return None
+    score = float(chance[own][parts == largest].mean(dtype=np.float64)) if spec.probability else 0.0
+    first = (own[0].start, own[1].start, own[2].start)
+    return Segment(item.volume, parts, first, largest, score)
+
+
+def _picked(spec: SegmentSpec, values: Tensor) -> Mask:
+    """Which places, of any that are given with all their channels, are in the mask."""
+    own = values[spec.channel]
+    return np.asarray(values.argmax(axis=0) == spec.channel if spec.pick == "argmax" else own >= spec.mask_at)
+
+
+def _may_hold(spec: SegmentSpec, values: Tensor) -> Mask:
+    """Which voxels must be near a place, for it to be in the mask by values between voxels.
+
+    Such a value is at most the largest of those around it; the largest of n shares of 1 is at least one nth.
+    """
+    own = values[spec.channel]
+    if spec.pick == "argmax":
+        is_share = spec.activation == "softmax"
+        return np.asarray(own >= 1 / len(values) - EVEN) if is_share else np.ones(own.shape, np.bool_)
+    return np.asarray(own >= spec.mask_at - EVEN)
+
+
+def _components(spec: SegmentSpec, mask: Mask, voxel_ml: Vector) -> NDArray[np.integer[Any]]:
+    """By number, those that are kept; 0 elsewhere. `voxel_ml`: of each plane of the mask."""
     import SimpleITK  # only now: a film never needs it, and a clean volume neither
 
-    image = SimpleITK.GetImageFromArray(mask[box].astype(np.uint8))
-    parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
-    kept = np.bincount(parts.reshape(-1)) * item.grid.voxel_ml >= spec.min_ml
+    image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
+    parts: NDArray[np.integer[Any]] = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
+    count = int(parts.max()) + 1
+    kept = np.zeros(count, np.bool_)
+    if spec.keep == "largest":
+        kept[_largest(parts)] = True
+    else:
+        held_ml = np.zeros(count)
+        for plane, each_ml in zip(parts, voxel_ml, strict=True):
+            held_ml += np.bincount(plane.reshape(-1), minlength=count) * each_ml
+        kept = held_ml >= spec.min_ml - 1e-9  # a sum of many small numbers
     kept[0] = False
-    back = item.volume.parts_of(np.where(kept[parts], parts, 0), [each.start for each in box], item.grid)
-    if back is None:
-        return None
-    own = np.bincount(back[0].reshape(-1), minlength=len(kept))
-    own[0] = 0
-    if not own.any():
-        return None
-    largest = int(own.argmax())
-    score = float(chance[box][parts == largest].mean(dtype=np.float64))
-    return Segment(item.volume, *back, largest, score)
+    return np.where(kept[parts], parts, 0)
+
+
+def _largest(parts: NDArray[np.integer[Any]]) -> int:
+    """The number of the component with the most voxels; 0 where there is none."""
+    sizes = np.bincount(parts.reshape(-1))
+    sizes[0] = 0
+    return int(sizes.argmax())
 
 
 def _box(mask: Mask) -> tuple[slice, slice, slice] | None:

@@ -12,7 +12,7 @@ from imaging.domain.card import SegmentSpec
 from imaging.domain.findings import Finding
 from imaging.domain.measures import CENTROID, MEASURES, VOLUME
 from imaging.inference.decoders.segment import Part, Segment, diameter, largest_whole, segment_of
-from imaging.inference.decoders.values import activated, calibrated
+from imaging.inference.decoders.values import calibrated, values_of
 from imaging.inference.prepared import StackItem
 from imaging.preparation.array import Tensor
 
@@ -37,7 +37,7 @@ def _joined(spec: SegmentSpec, stacks: Sequence[tuple[Tensor, StackItem]]) -> Fi
     """One finding of the stacks of one acquisition, in which each place of the patient counts once."""
     segments: list[Segment] = []
     for output, item in stacks:
-        segment = segment_of(spec, activated(output, spec.activation)[spec.channel], item)
+        segment = segment_of(spec, values_of(spec, output), item)
         if segment is not None:
             segments.append(_counted_once(segment, segments))
     if not segments:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import Calibration, Card
+from imaging.domain.card import Calibration, Card, FindingSpec, SegmentSpec
 from imaging.domain.faults import Told
 from imaging.preparation.array import Tensor
 
@@ -21,13 +21,23 @@ def hold_values(card: Card, name: str, outputs: Sequence[Tensor]) -> None:
     """
     if not all(np.isfinite(each).all() for each in outputs):
         raise Told(f"the network's output {name} has values that are not numbers (NaN or infinite)")
-    for spec in (each for each in card.read_of(name) if each.activation == "none"):
+    for spec in (each for each in card.read_of(name) if each.activation == "none" and not _is_ranked(each)):
         values = [each[spec.channel] for each in outputs]
         if any(each.min() < -OUTSIDE or each.max() > 1 + OUTSIDE for each in values):
             raise Told(
                 f"channel {spec.channel} of the network's output {name} has values outside 0..1, but the card has "
                 'activation = "none": are they logits, for sigmoid or softmax?'
             )
+
+
+def _is_ranked(spec: FindingSpec) -> bool:
+    """Whether nothing but which channel is the highest counts: its values need be no shares of 1."""
+    return isinstance(spec, SegmentSpec) and spec.pick == "argmax"
+
+
+def values_of(spec: FindingSpec, output: Tensor) -> Tensor:
+    """An output as a finding is read of it; the channel axis comes first."""
+    return output if spec.activation == "none" and _is_ranked(spec) else activated(output, spec.activation)
 
 
 def activated(outputs: Tensor, activation: str) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imaging.domain.card import Card
-from imaging.inference.engines import onnx
+from imaging.inference.engines import onnx, torch
 from imaging.inference.engines.engine import Engine, Identity
 
 
@@ -17,7 +17,10 @@ class EngineKind:
     identity: Callable[[Card, int], Identity]
 
 
-ENGINES: Final[Mapping[str, EngineKind]] = {"onnx": EngineKind(onnx.OnnxEngine, onnx.identity)}
+ENGINES: Final[Mapping[str, EngineKind]] = {
+    "onnx": EngineKind(onnx.OnnxEngine, onnx.identity),
+    "torch": EngineKind(torch.TorchEngine, torch.identity),
+}
 
 
 def load(card: Card, threads: int) -> Engine:

@@ -7,7 +7,7 @@ from imaging.domain.card import Card, FilmInput, Input, VolumeInput
 from imaging.domain.gates import Verdict
 from imaging.domain.source import Source
 from imaging.inference.prepared import Prepared
-from imaging.inference.readers import films, volumes
+from imaging.inference.readers import films, stacked, volumes
 
 
 class Reader(Protocol):
@@ -20,3 +20,11 @@ class Reader(Protocol):
 
 
 READERS: Final[Mapping[str, Reader]] = {FilmInput.kind: films.read, VolumeInput.kind: volumes.read}
+
+
+def read(card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]], threads: int) -> Prepared:
+    """What a card takes of a study. `said`: by role, what each instance is to it. Raises NotAnalysable."""
+    if len(card.inputs) > 1:
+        return stacked.read(card, sources, said, threads)
+    (card_input,) = card.inputs
+    return READERS[card_input.kind](card, card_input, sources, said[card_input.role], threads)

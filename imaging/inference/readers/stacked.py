@@ -1,0 +1,145 @@
+"""Reads several series of one examination as the channels of one input: the first is the reference, and the others are
+brought to its grid by where they lie. Nothing is registered: they must share a Frame of Reference.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from imaging.domain.card import Card, VolumeInput
+from imaging.domain.coverage import Coverage, counted
+from imaging.domain.gates import Scope, Verdict
+from imaging.domain.grid import Grid
+from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.source import Source
+from imaging.inference.acquisitions import StudyRead, read_study
+from imaging.inference.prepared import Prepared, StackItem
+from imaging.inference.readers.volumes import facts_of
+from imaging.inference.timing import timed
+from imaging.inference.volume import Volume
+from imaging.preparation.array import Array, Tensor
+from imaging.preparation.registry import prepare
+
+_EVEN = 1e-4
+"""By how much unit vectors may differ that are one direction."""
+
+
+def read(card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]], threads: int) -> Prepared:
+    """What a card of several inputs takes of a study. `said`: by role, what each instance is to it.
+
+    Raises NotAnalysable: where a role has no series, `input-missing` with the role.
+    """
+    timings: dict[str, float] = {}
+    own, out = _shared_out(card, sources, said)
+    with timed(timings, "read"):
+        studies = {
+            each.role: _read(card, each, own[each.role], said[each.role], threads)
+            for each in card.inputs
+            if isinstance(each, VolumeInput)
+        }
+    volumes = {role: study.acquired[0].parts[0].volume for role, study in studies.items()}
+    _hold_one_space(volumes)
+    with timed(timings, "prepare"):
+        array = prepare(partial(_stacked, list(volumes.values())), card.prepare)
+    assert array.grid is not None  # a volume's has one
+    reference = card.inputs[0].role
+    images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
+    item = StackItem({reference: array.values}, images, volumes[reference], array.grid)
+    coverage = _joined([_of_first(each) for each in studies.values()], out)
+    return Prepared(images, coverage, (item,), _facts(volumes, array.grid), timings)
+
+
+def _shared_out(
+    card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]]
+) -> tuple[dict[str, list[Source]], list[Reason]]:
+    """By role, the images that it is asked of; and of those that suit none, why, once for each frame.
+
+    One that a role might take, and none takes, is asked of the first such role alone: it is missing once.
+    """
+    own: dict[str, list[Source]] = {each.role: [] for each in card.inputs}
+    out: list[Reason] = []
+    for source in sources:
+        verdicts = {role: each[source.header.sop_instance_uid] for role, each in said.items()}
+        taking = [role for role, each in verdicts.items() if each.scope is Scope.IN]
+        taking = taking or [role for role, each in verdicts.items() if each.scope is Scope.MISSING][:1]
+        for role in taking:
+            own[role].append(source)
+        reason = next(iter(verdicts.values())).reason
+        if not taking and reason is not None:
+            out += [reason] * source.header.number_of_frames
+    return own, out
+
+
+def _read(
+    card: Card, card_input: VolumeInput, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+) -> StudyRead:
+    if not any(said[each.header.sop_instance_uid].scope is Scope.IN for each in sources):
+        raise NotAnalysable("input-missing", card_input.role)
+    return read_study(sources, card_input, said, (card.engine.memory_mb << 20) // len(card.inputs), threads)
+
+
+def _of_first(study: StudyRead) -> Coverage:
+    """The coverage where the first stack alone is looked at."""
+    coverage, first = study.coverage, len(study.acquired[0].parts[0].used)
+    if coverage.used == first:
+        return coverage
+    missing = dict(coverage.missing)
+    missing["acquisitions"] = missing.get("acquisitions", 0) + coverage.used - first
+    return Coverage(first, missing, coverage.redundant, coverage.out_of_scope)
+
+
+def _joined(each_role: Sequence[Coverage], out: Sequence[Reason]) -> Coverage:
+    def added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+        names = dict.fromkeys(name for each in counts for name in each)
+        return {name: sum(each.get(name, 0) for each in counts) for name in names}
+
+    return Coverage(
+        sum(each.used for each in each_role),
+        added([each.missing for each in each_role]),
+        added([each.redundant for each in each_role]),
+        added([counted(out), *(each.out_of_scope for each in each_role)]),
+    )
+
+
+def _hold_one_space(volumes: Mapping[str, Volume]) -> None:
+    """Where series share no Frame of Reference, nobody knows what lies where."""
+    uids = {each.frame_of_reference_uid for each in volumes.values()}
+    if len(uids) > 1 or "" in uids:
+        raise NotAnalysable("frame-of-reference-differs")
+
+
+def _stacked(
+    volumes: Sequence[Volume],
+    toward: str = "",
+    spacing_mm: tuple[float, ...] | None = None,
+    is_nearest: bool = False,
+    is_border_repeated: bool = False,
+) -> Array:
+    """The volumes on the first one's grid, a channel each."""
+    first, *others = volumes
+    array = first.array(toward, spacing_mm, is_nearest, is_border_repeated)
+    grid = array.grid
+    assert grid is not None  # a volume's has one
+    values = [array.values, *(_on(each, first, grid, is_nearest, is_border_repeated)[None] for each in others)]
+    return Array(np.concatenate(values), grid)
+
+
+def _on(volume: Volume, first: Volume, grid: Grid, is_nearest: bool, is_border_repeated: bool) -> Tensor:
+    """A volume on the grid of another, linear; what it does not reach is outside."""
+    if np.allclose(volume.axes, first.axes, rtol=0.0, atol=_EVEN):
+        return volume.resample(grid, is_nearest=is_nearest, is_border_repeated=is_border_repeated)
+    done = np.empty(grid.shape, np.float32)
+    for at, plane in enumerate(done):
+        index = np.indices(plane.shape).reshape(2, -1).T
+        seen = volume.sampled(grid.to_patient(np.column_stack([np.full(len(index), at), index])))
+        plane[:] = np.where(np.isnan(seen), volume.outside, seen).reshape(plane.shape)
+    return done
+
+
+def _facts(volumes: Mapping[str, Volume], grid: Grid) -> dict[str, str]:
+    """How each role's volume was made, role by role."""
+    every = {role: facts_of(each) for role, each in volumes.items()}
+    names = sorted({name for each in every.values() for name in each})
+    facts = {name: "; ".join(f"{role} {each[name]}" for role, each in every.items() if name in each) for name in names}
+    return facts | {"prepared_mm": "x".join(f"{length:.4g}" for length in grid.spacing_mm)}

@@ -38,10 +38,17 @@ $(VENV)/.dev: $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]' >&2
 	@touch $@
 
+# torch by itself first: the machine's own build of it, where there is one, is for the CPU and a tenth as large.
+$(VENV)/.oracle: $(VENV)/.test
+	@echo "installing torch and MONAI into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,monai,oracle]' >&2
+	@touch $@
+
 demo: $(VENV)/.base
 	@$(BIN)/python -m benchmarks.demo $(ARGS)
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(if $(filter 1,$(REQUIRE_PEERS)),$(VENV)/.oracle)
 	@scripts/peers
 ifeq ($(strip $(ARGS)),)
 	@failed=0; \

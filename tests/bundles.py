@@ -3,15 +3,13 @@
 import hashlib
 import json
 import shutil
-import tomllib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pytest
 from inference_cases import shared
-from peers import ROOT, lacking
+from peers import lacking
 
 CARD = """card = 1
 id = "{id}"
@@ -39,19 +37,14 @@ measure = ["volume_ml"]
 
 
 def need_monai() -> None:
-    """Skips the test where what runs bundles, or MONAI as their oracle, is not installed.
-
-    Where the extra `[test]` brings MONAI, its lack is one of a peer's: REQUIRE_PEERS=1 fails the test.
-    """
+    """Asks for what runs bundles, and for MONAI as their oracle: `make test` installs both under REQUIRE_PEERS=1."""
     absent = [
         name
         for name in ("torch", "monai", "einops", "safetensors", "yaml", "nibabel", "skimage")
         if not find_spec(name)
     ]
     if absent:
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        what = f"{', '.join(absent)}: pip install 'imaging[monai]' nibabel scikit-image:"
-        lacking(what) if any(each.startswith("monai") for each in extras["test"]) else pytest.skip(f"{what} is missing")
+        lacking(f"{', '.join(absent)}: pip install 'imaging[monai,oracle]'")
 
 
 def published(name: str, folder: Path) -> Path:

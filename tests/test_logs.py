@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,7 +172,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 def send_all(node: Node, modality: Modality) -> dict[str, list[str]]:
     """The patient in every way that objects are kept, kept apart, refused and not analysed."""
-    with sqlite3.connect(node.home / "ledger.sqlite", timeout=10) as ledger:
+    with closing(sqlite3.connect(node.home / "ledger.sqlite", timeout=10)) as ledger, ledger:
         ledger.execute(
             "CREATE TRIGGER no_row BEFORE INSERT ON instance WHEN NEW.sop_instance_uid LIKE '%.999' "
             "BEGIN SELECT RAISE(ABORT, 'no'); END"

@@ -1,5 +1,6 @@
 """The door to the database: transactions that write queue up, those that read do not."""
 
+import errno
 import fcntl
 import os
 import secrets
@@ -59,9 +60,7 @@ class Ledger:
             self.wakeups: WakeUps = wakeups or SocketWakeUps(home / "run")
             self._lock_fd = os.open(home / "ledger.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             if self.file is not None:
-                os.close(os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-                with suppress(PermissionError):  # it is another user's, who may let us
-                    self.file.chmod(0o600)  # SQLite gives its other files what this one has
+                _make_private(self.file)
         except OSError as error:
             raise Unusable(f"{error.filename} cannot be used: {error.strerror}") from error
         if self.is_sqlite:
@@ -166,6 +165,23 @@ _LAST: Final = [
         (tables.association, tables.association.c.started_at),
     )
 ]
+
+
+def _make_private(file: Path) -> None:
+    """Creates the database's file where it is missing, its owner's alone. Raises OSError where it cannot be used.
+
+    An existing file is never opened here: to close any descriptor of it would release the locks that SQLite holds on it
+    for this process (POSIX locks, fcntl(2)), and another process would take a database that is in use for abandoned.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file)) from None
+        if not os.access(file, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file)) from None
+    with suppress(PermissionError):  # it is another user's, who may let us
+        file.chmod(0o600)  # SQLite gives its other files what this one has
 
 
 def _forget_ticks(connection: Connection, now: float) -> None:

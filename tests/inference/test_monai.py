@@ -1,4 +1,4 @@
-"""MONAI as the oracle of the sliding window; only where `imaging[monai]` is installed, which CI does without."""
+"""MONAI as the oracle of the sliding window."""
 
 from typing import Literal
 

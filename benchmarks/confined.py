@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.confined", description=__doc__)
     parser.add_argument("--films", metavar="N", type=int, default=100, help="how many times (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    asked = parser.parse_args(arguments)
-    figures = _measured(asked.films)
-    lines = [json.dumps(figures, indent=2)] if asked.json else [f"{name}: {value}" for name, value in figures.items()]
+    options = parser.parse_args(arguments)
+    figures = _measured(options.films)
+    lines = [json.dumps(figures, indent=2)] if options.json else [f"{name}: {value}" for name, value in figures.items()]
     print("\n".join(lines))
     return 0
 

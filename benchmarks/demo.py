@@ -23,7 +23,7 @@ from typing import Any, Final
 from benchmarks.figures import percentile, rounded
 from benchmarks.node import CannotStart, Node, end_tidily, free_port, served
 from benchmarks.pacs import Pacs
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse, table
+from imaging.cli.parsing import Arguments, CommandError, Parser, UsageError, add_json, parsed, refuse, table
 from imaging.cli.simulate import KINDS, drawn, encoded
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.findings import TriageClass
@@ -70,11 +70,11 @@ def main() -> int:
     parser.add_argument("--models", metavar="DIR", type=Path, help="models to serve instead of the shipped ones")
     end_tidily()
     try:
-        return run(parser.asked(sys.argv[1:]))
-    except Wrong as wrong:
+        return run(parser.parse(sys.argv[1:]))
+    except UsageError as wrong:
         print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
         return 2
-    except (Failed, CannotStart) as failed:
+    except (CommandError, CannotStart) as failed:
         print(f"demo: {failed}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -82,9 +82,9 @@ def main() -> int:
         return 130
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     """The whole demonstration; returns the exit status."""
-    plans = _plans(asked)
+    plans = _plans(arguments)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imaging-demo-")))
         pacs = Pacs()
@@ -92,18 +92,18 @@ def run(asked: Asked) -> int:
         say("starting the node: DICOM, worker, delivery, worklist")
         options = ["--deliver-to", f"PACS={pacs.address}"]
         options += ["--dicom-port", str(free_port(11112)), "--web-port", str(free_port(8080))]
-        options += ["--models", str(asked.models)] if asked.models else []
+        options += ["--models", str(arguments.models)] if arguments.models else []
         node = stack.enter_context(served(folder / "home", options))
         say(f"it listens at {node.address}; the PACS is {pacs.address}, the worklist {node.url}")
         ledger = Ledger(folder / "home")
         stack.callback(ledger.close)
         sent = [_send(plan, node) for plan in plans]
         stories = _wait(sent, pacs, ledger)
-        told = document(sent, stories, pacs, node.url)
-        print(json.dumps(told, indent=2, ensure_ascii=False) if asked.json else as_table(told), flush=True)
-        if not asked.once:
+        data = document(sent, stories, pacs, node.url)
+        print(json.dumps(data, indent=2, ensure_ascii=False) if arguments.json else as_table(data), flush=True)
+        if not arguments.once:
             _stay(node.url)
-    return 1 if told["lost"] or told["duplicates"] else 0
+    return 1 if data["lost"] or data["duplicates"] else 0
 
 
 def say(text: str) -> None:
@@ -122,30 +122,30 @@ def _stay(url: str) -> None:
 # What is sent
 
 
-def _plans(asked: Asked) -> Iterable[Planned]:
-    """Raises Wrong with all faults."""
+def _plans(arguments: Arguments) -> Iterable[Planned]:
+    """Raises UsageError with all faults."""
     faults: list[str] = []
-    studies = checked(faults, _count, "--studies", asked.studies)
-    if asked.data is not None and not asked.data.is_dir():
-        faults.append(f"--data {asked.data}: no such folder")
-    faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
-    refuse(asked, faults)
+    studies = parsed(faults, _count, "--studies", arguments.studies)
+    if arguments.data is not None and not arguments.data.is_dir():
+        faults.append(f"--data {arguments.data}: no such folder")
+    faults += [f"--models {each}" for each in folder_faults([arguments.models] if arguments.models else [])]
+    refuse(arguments, faults)
     assert studies is not None
-    if asked.data is None:
+    if arguments.data is None:
         return _drawn(studies)
-    found = collect([asked.data])
+    found = collect([arguments.data])
     if not found.studies:
-        raise Wrong(f"--data {asked.data}: none of its {found.passed_over} files is DICOM")
+        raise UsageError(f"--data {arguments.data}: none of its {found.passed_over} files is DICOM")
     return [
         Planned(uid, sources[0].header.modality, None, [each.path for each in sources])
         for uid, sources in found.studies.items()
     ]
 
 
-def _count(said: str) -> int:
-    if not said.isdigit() or not int(said):
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
         raise ValueError("expected a number of 1 or more")
-    return int(said)
+    return int(text)
 
 
 def _drawn(studies: int) -> Iterator[Planned]:
@@ -168,7 +168,7 @@ def _send(plan: Planned, node: Node) -> Sent:
                 refused = answer.why
         sender.close()
     except Unreachable as error:
-        raise Failed(f"{node.address}: {error}") from None
+        raise CommandError(f"{node.address}: {error}") from None
     return Sent(plan, at, refused)
 
 
@@ -177,16 +177,16 @@ def _send(plan: Planned, node: Node) -> Sent:
 
 def _wait(sent: Sequence[Sent], pacs: Pacs, ledger: Ledger) -> dict[str, Any]:
     """Each study's story once its answers are there, or as far as it came within `ANSWER_S` seconds."""
-    until, told = time.monotonic() + ANSWER_S, dict.fromkeys((each.plan.study_uid for each in sent), _NO_STORY)
+    until, data = time.monotonic() + ANSWER_S, dict.fromkeys((each.plan.study_uid for each in sent), _NO_STORY)
     while time.monotonic() < until:
-        for uid, story in told.items():
+        for uid, story in data.items():
             if not _is_answered(story):
-                told[uid] = next(iter(stories.named(ledger, uid)), _NO_STORY)
-        left = [uid for uid, story in told.items() if not (_is_answered(story) and _is_noted(story, uid, pacs))]
+                data[uid] = next(iter(stories.named(ledger, uid)), _NO_STORY)
+        left = [uid for uid, story in data.items() if not (_is_answered(story) and _is_noted(story, uid, pacs))]
         if not left:
             break
         pacs.wait(lambda: False, _LOOK_S)
-    return told
+    return data
 
 
 _NO_STORY: Final[dict[str, Any]] = {"state": "unknown", "results": [], "deliveries": [], "reason": None}
@@ -209,7 +209,7 @@ def _is_noted(story: dict[str, Any], uid: str, pacs: Pacs) -> bool:
 
 def document(sent: Sequence[Sent], stories: dict[str, Any], pacs: Pacs, url: str) -> dict[str, Any]:
     """What `--json` prints. A study is lost that has no report and no reason why there is none."""
-    studies = [_told(each, stories[each.plan.study_uid], pacs) for each in sent]
+    studies = [_study_document(each, stories[each.plan.study_uid], pacs) for each in sent]
     seconds = [each["seconds"] for each in studies if each["seconds"] is not None]
     return {
         "studies": studies,
@@ -220,7 +220,7 @@ def document(sent: Sequence[Sent], stories: dict[str, Any], pacs: Pacs, url: str
     }
 
 
-def _told(sent: Sent, story: dict[str, Any], pacs: Pacs) -> dict[str, Any]:
+def _study_document(sent: Sent, story: dict[str, Any], pacs: Pacs) -> dict[str, Any]:
     arrived = [each.at for each in pacs.reports.get(sent.plan.study_uid, [])]
     results = story["results"]
     flag = most_urgent(*(TriageClass(each["flag"]) if each["flag"] else None for each in results))
@@ -236,22 +236,22 @@ def _told(sent: Sent, story: dict[str, Any], pacs: Pacs) -> dict[str, Any]:
     }
 
 
-def _finding(said: dict[str, Any]) -> dict[str, Any]:
-    return {key: said[key] for key in ("code", "scheme", "meaning", "present", "probability")}
+def _finding(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in ("code", "scheme", "meaning", "present", "probability")}
 
 
-def as_table(told: dict[str, Any]) -> str:
+def as_table(data: dict[str, Any]) -> str:
     """The same for a reader."""
     rows: list[Sequence[Any]] = [("study", "modality", "truth", "finding", "probability", "flag", "seconds")]
-    for each in told["studies"]:
+    for each in data["studies"]:
         seconds = "no report" if each["seconds"] is None else f"{each['seconds']:.2f}"
         head = f"...{each['study_uid'][-12:]}", each["modality"], each["truth"] or "-"
         lines = _lines(each)
         rows.append((*head, *lines[0], each["flag"] or "-", seconds))
         rows += [("", "", "", *line, "", "") for line in lines[1:]]
-    p50, p95 = told["latency_s"]["p50"], told["latency_s"]["p95"]
+    p50, p95 = data["latency_s"]["p50"], data["latency_s"]["p95"]
     latency = f"from the last image to the report in the PACS: p50 {p50:.2f} s, p95 {p95:.2f} s; " if p50 else ""
-    return f"\n{table(rows)}\n\n{latency}{told['lost']} lost, {told['duplicates']} duplicates\nworklist: {told['url']}"
+    return f"\n{table(rows)}\n\n{latency}{data['lost']} lost, {data['duplicates']} duplicates\nworklist: {data['url']}"
 
 
 def _lines(study: dict[str, Any]) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ from benchmarks.figures import percentile, rounded
 from benchmarks.limit import Limit
 from benchmarks.pacs import Pacs
 from benchmarks.sending import MODES, Sent, send_all
-from imaging.cli.asking import Asked, Parser, Wrong, add_json, amount, checked, refuse, table
+from imaging.cli.parsing import Arguments, Parser, UsageError, add_json, parsed, positive_number, refuse, table
 from imaging.domain.card import Card, Lane
 from imaging.domain.peers import Address
 from imaging.ledger import stories
@@ -59,9 +59,9 @@ def main() -> int:
     options(parser)
     node.end_tidily()
     try:
-        plan = _plan(parser.asked(sys.argv[1:]))
-        told = run(plan)
-    except Wrong as wrong:
+        plan = _plan(parser.parse(sys.argv[1:]))
+        results = run(plan)
+    except UsageError as wrong:
         print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
         return 2
     except (node.CannotStart, OSError) as error:
@@ -69,8 +69,8 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(told, indent=2) if plan.json else as_text(told))
-    return 1 if any(each["lost"] or each["duplicates"] or each["errors"] for each in told["modes"].values()) else 0
+    print(json.dumps(results, indent=2) if plan.json else as_text(results))
+    return 1 if any(each["lost"] or each["duplicates"] or each["errors"] for each in results["modes"].values()) else 0
 
 
 def options(parser: Parser) -> None:
@@ -96,53 +96,53 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def _plan(asked: Asked) -> Asked:
-    """What was asked, as values. Raises Wrong with all faults."""
+def _plan(arguments: Arguments) -> Arguments:
+    """What was asked, as values. Raises UsageError with all faults."""
     faults: list[str] = []
     for option, parse in (
         ("studies", _count),
         ("associations", _count),
         ("rate", _above_zero),
-        ("idle", amount),
+        ("idle", positive_number),
         ("limit_rounds", int),
-        ("limit_s", amount),
-        ("patience", amount),
+        ("limit_s", positive_number),
+        ("patience", positive_number),
         ("modes", _modes),
         ("size", _size),
     ):
-        setattr(asked, option, checked(faults, parse, "--" + option.replace("_", "-"), getattr(asked, option)))
-    asked.listen = checked(faults, int, "--listen", asked.listen or ("11113" if asked.to else "0"))
-    asked.to = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    faults += [f"--models {each}" for each in folder_faults([asked.models] if asked.models else [])]
-    if asked.home is not None and not asked.home.is_dir():
-        faults.append(f"--home {asked.home}: no such folder")
-    if asked.home is not None and asked.to is None:
+        setattr(arguments, option, parsed(faults, parse, "--" + option.replace("_", "-"), getattr(arguments, option)))
+    arguments.listen = parsed(faults, int, "--listen", arguments.listen or ("11113" if arguments.to else "0"))
+    arguments.to = parsed(faults, Address.parse, "--to", arguments.to) if arguments.to else None
+    faults += [f"--models {each}" for each in folder_faults([arguments.models] if arguments.models else [])]
+    if arguments.home is not None and not arguments.home.is_dir():
+        faults.append(f"--home {arguments.home}: no such folder")
+    if arguments.home is not None and arguments.to is None:
         faults.append("--home names the home of a node of --to; a node of its own has a temporary one")
-    refuse(asked, faults)
-    return asked
+    refuse(arguments, faults)
+    return arguments
 
 
-def _count(said: str) -> int:
-    if not said.isdigit() or not int(said):
+def _count(text: str) -> int:
+    if not text.isdigit() or not int(text):
         raise ValueError("expected a number of 1 or more")
-    return int(said)
+    return int(text)
 
 
-def _above_zero(said: str) -> float:
-    if not amount(said):
+def _above_zero(text: str) -> float:
+    if not positive_number(text):
         raise ValueError("expected a number above 0")
-    return amount(said)
+    return positive_number(text)
 
 
-def _modes(said: str) -> list[str]:
-    modes = said.split(",")
+def _modes(text: str) -> list[str]:
+    modes = text.split(",")
     if unknown := [each for each in modes if each not in MODES]:
         raise ValueError(f"{', '.join(unknown)}: available: {', '.join(MODES)}")
     return modes
 
 
-def _size(said: str) -> tuple[int, int]:
-    rows, cross, columns = said.partition("x")
+def _size(text: str) -> tuple[int, int]:
+    rows, cross, columns = text.partition("x")
     if not (cross and rows.isdigit() and columns.isdigit() and min(int(rows), int(columns)) >= 64):
         raise ValueError("is not of the form ROWSxCOLUMNS with 64 or more each")
     return int(rows), int(columns)
@@ -156,12 +156,12 @@ def say(text: str) -> None:
 # The run
 
 
-def run(plan: Asked) -> dict[str, Any]:
+def run(plan: Arguments) -> dict[str, Any]:
     """All that is measured."""
     sys.setswitchinterval(_SWITCH_S)
     template = studies.film(*plan.size)
     limit = Limit(_film_card(plan.models)) if plan.limit_rounds else None
-    told: dict[str, Any] = {"cores": cores(), "film": list(plan.size), "node": {}, "modes": {}}
+    results: dict[str, Any] = {"cores": cores(), "film": list(plan.size), "node": {}, "modes": {}}
     with ExitStack() as stack:
         pacs = Pacs(plan.listen)
         stack.callback(pacs.close)
@@ -169,45 +169,47 @@ def run(plan: Asked) -> dict[str, Any]:
         to, home = plan.to, plan.home
         if to is None:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="imaging-bench-"))) / "home"
-            running, told["node"] = _start(stack, home, pacs, plan)
+            running, results["node"] = _start(stack, home, pacs, plan)
             to = running.address
         ledger = Ledger(home) if home else None
         for mode in plan.modes:
             _rounds(limit, plan)
             say(f"{mode}: {plan.studies} studies")
             before = _cpu_s(running)
-            told["modes"][mode] = _measure(mode, plan, template, to, pacs, ledger)
+            results["modes"][mode] = _measure(mode, plan, template, to, pacs, ledger)
             spent = {role: after - before[role] for role, after in _cpu_s(running).items()}
-            told["modes"][mode]["cpu_ms"] = {role: round(1000 * each / plan.studies, 1) for role, each in spent.items()}
+            results["modes"][mode]["cpu_ms"] = {
+                role: round(1000 * each / plan.studies, 1) for role, each in spent.items()
+            }
         _rounds(limit, plan)
         if running is not None:
-            told["node"]["memory_after_mib"] = round(node.memory_mib(running.pid))
+            results["node"]["memory_after_mib"] = round(node.memory_mib(running.pid))
         if ledger is not None:
             ledger.close()
     if limit is not None:
-        told["limit"] = limit.best()
-        for each in told["modes"].values():
-            each["ratio_to_limit"] = round(each["studies_per_s"] / told["limit"]["images_per_s"], 3)
-    return told
+        results["limit"] = limit.best()
+        for each in results["modes"].values():
+            each["ratio_to_limit"] = round(each["studies_per_s"] / results["limit"]["images_per_s"], 3)
+    return results
 
 
 def _film_card(models: Path | None) -> Card:
-    """The film model whose engine is the limit. Raises Wrong where there is none."""
+    """The film model whose engine is the limit. Raises UsageError where there is none."""
     folder = models or shipped_folder()
     catalogue = load_models([folder])
     found = [each for each in catalogue.models if each.lane is Lane.FILMS]
     if not found:
-        raise Wrong("\n".join([f"there is no film model in {folder}", *catalogue.disabled.values()]))
+        raise UsageError("\n".join([f"there is no film model in {folder}", *catalogue.disabled.values()]))
     return found[0]
 
 
-def _rounds(limit: Limit | None, plan: Asked) -> None:
+def _rounds(limit: Limit | None, plan: Arguments) -> None:
     if limit is not None:
         for _ in range(plan.limit_rounds):
             limit.round(plan.limit_s)
 
 
-def _start(stack: ExitStack, home: Path, pacs: Pacs, plan: Asked) -> tuple[node.Node, dict[str, Any]]:
+def _start(stack: ExitStack, home: Path, pacs: Pacs, plan: Arguments) -> tuple[node.Node, dict[str, Any]]:
     """The node, in its second start, and what was seen of it while it was idle."""
     options = ["--deliver-to", f"PACS={pacs.address}", "--dicom-port", "0", "--web-port", "0"]
     options += ["--models", str(plan.models)] if plan.models else []
@@ -217,14 +219,14 @@ def _start(stack: ExitStack, home: Path, pacs: Pacs, plan: Asked) -> tuple[node.
         first = time.monotonic() - began
     began = time.monotonic()
     running = stack.enter_context(node.served(home, options))
-    told: dict[str, Any] = {"first_start_s": rounded(first), "second_start_s": rounded(time.monotonic() - began)}
+    results: dict[str, Any] = {"first_start_s": rounded(first), "second_start_s": rounded(time.monotonic() - began)}
     if plan.idle:
         say(f"looking at the idle node for {plan.idle:g} s")
         time.sleep(1)  # what is begun by starting is over
         cpu = node.cpu_s(running.pid)
         time.sleep(plan.idle)
-        told["idle_cpu_percent"] = round(100 * (node.cpu_s(running.pid) - cpu) / plan.idle, 2)
-    return running, told | {"memory_mib": round(node.memory_mib(running.pid))}
+        results["idle_cpu_percent"] = round(100 * (node.cpu_s(running.pid) - cpu) / plan.idle, 2)
+    return running, results | {"memory_mib": round(node.memory_mib(running.pid))}
 
 
 def _cpu_s(running: node.Node | None) -> dict[str, float]:
@@ -233,7 +235,7 @@ def _cpu_s(running: node.Node | None) -> dict[str, float]:
 
 
 def _measure(
-    mode: str, plan: Asked, template: studies.Template, to: Address, pacs: Pacs, ledger: Ledger | None
+    mode: str, plan: Arguments, template: studies.Template, to: Address, pacs: Pacs, ledger: Ledger | None
 ) -> dict[str, Any]:
     twice = pacs.duplicates
 
@@ -251,7 +253,7 @@ def _measure(
     seconds = [at - each.acknowledged for each, at in answered]
     return {
         "studies": len(sent),
-        "latency_s": {f"p{share}": rounded(percentile(seconds, share / 100)) for share in (50, 95, 99)},
+        "latency_s": {f"p{fraction}": rounded(percentile(seconds, fraction / 100)) for fraction in (50, 95, 99)},
         "mean_s": rounded(statistics.fmean(seconds)) if seconds else None,
         "stages_ms": _stages(answered, ledger) if ledger else {},
         "acknowledge_ms": rounded(statistics.median(1000 * (each.acknowledged - each.began) for each in sent), 1),
@@ -285,59 +287,61 @@ def stages_of(story: dict[str, Any], acknowledged: float, arrived: float) -> dic
     }
 
 
-def _moment(said: str) -> float:
-    return datetime.fromisoformat(said).timestamp()
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 # Telling
 
 
-def as_text(told: dict[str, Any]) -> str:
+def as_text(results: dict[str, Any]) -> str:
     """The figures for a reader."""
-    parts = [_modes_table(told), _stages_table(told), _cpu_table(told)]
-    if "limit" in told:
-        best = told["limit"]
+    parts = [_modes_table(results), _stages_table(results), _cpu_table(results)]
+    if "limit" in results:
+        best = results["limit"]
         parts.append(
             f"limit: {best['images_per_s']} images/s by the engine alone, "
             f"batch {best['batch']}, threads {best['threads']}"
         )
-    if told["node"]:
-        parts.append(_node_text(told["node"]))
+    if results["node"]:
+        parts.append(_node_text(results["node"]))
     return "\n\n".join(each for each in parts if each)
 
 
-def _modes_table(told: dict[str, Any]) -> str:
+def _modes_table(results: dict[str, Any]) -> str:
     head = ["mode", "studies", "p50 s", "p95 s", "p99 s", "studies/s", "of limit", "lost", "duplicates", "errors"]
     rows: list[Sequence[Any]] = [head]
-    for mode, each in told["modes"].items():
+    for mode, each in results["modes"].items():
         ratio = each.get("ratio_to_limit", "-")
         speed = *each["latency_s"].values(), each["studies_per_s"], ratio
         rows.append([mode, each["studies"], *speed, each["lost"], each["duplicates"], sum(each["errors"].values())])
     errors = [
-        f"{mode}: {count} x {text}" for mode, each in told["modes"].items() for text, count in each["errors"].items()
+        f"{mode}: {count} x {text}" for mode, each in results["modes"].items() for text, count in each["errors"].items()
     ]
-    return "\n".join([f"films of {told['film'][0]}x{told['film'][1]}, {told['cores']} cores", table(rows), *errors])
+    return "\n".join(
+        [f"films of {results['film'][0]}x{results['film'][1]}, {results['cores']} cores", table(rows), *errors]
+    )
 
 
-def _stages_table(told: dict[str, Any]) -> str:
-    modes = {mode: each for mode, each in told["modes"].items() if each["stages_ms"]}
+def _stages_table(results: dict[str, Any]) -> str:
+    modes = {mode: each for mode, each in results["modes"].items() if each["stages_ms"]}
     names = dict.fromkeys(stage for each in modes.values() for stage in each["stages_ms"])
     rows: list[Sequence[Any]] = [["mean ms of a stage", *modes]]
     for name in names:
-        rows.append([name, *(_share(each["stages_ms"].get(name, 0.0), each) for each in modes.values())])
+        rows.append([name, *(_fraction(each["stages_ms"].get(name, 0.0), each) for each in modes.values())])
     rows.append(["sum", *(f"{sum(each['stages_ms'].values()):.0f}" for each in modes.values())])
     return table(rows) if modes else ""
 
 
-def _cpu_table(told: dict[str, Any]) -> str:
-    modes = told["modes"]
+def _cpu_table(results: dict[str, Any]) -> str:
+    modes = results["modes"]
     roles = dict.fromkeys(role for each in modes.values() for role in each["cpu_ms"])
     rows: list[Sequence[Any]] = [["CPU ms a study", *modes]]
     rows += [[role, *(each["cpu_ms"].get(role, "-") for each in modes.values())] for role in roles]
     return table(rows)
 
 
-def _share(spent: float, mode: dict[str, Any]) -> str:
+def _fraction(spent: float, mode: dict[str, Any]) -> str:
     return f"{spent:.1f} ({100 * spent / sum(mode['stages_ms'].values()):.0f} %)"
 
 

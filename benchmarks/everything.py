@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import end_to_end, ingest, model
-from imaging.cli.asking import Parser, Wrong, add_json
+from imaging.cli.parsing import Parser, UsageError, add_json
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 _BLOCK: Final = re.compile("(<!-- last run: by make bench ARGS=--write -->\n).*?(<!-- /last run -->)", re.DOTALL)
@@ -33,9 +33,9 @@ def main() -> int:
     parser.add_argument("--rounds", metavar="N", default="3", help="of ingest (default 3)")
     add_json(parser)
     try:
-        plan = parser.asked(sys.argv[1:])
-        told = run(plan.studies, plan.rounds)
-    except Wrong as wrong:
+        plan = parser.parse(sys.argv[1:])
+        results = run(plan.studies, plan.rounds)
+    except UsageError as wrong:
         print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
@@ -43,9 +43,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(told, indent=2) if plan.json else as_text(told))
+    print(json.dumps(results, indent=2) if plan.json else as_text(results))
     if plan.write:
-        PAGE.write_text(_BLOCK.sub(rf"\1\n```\n{as_text(told)}\n```\n\n\2", PAGE.read_text()))
+        PAGE.write_text(_BLOCK.sub(rf"\1\n```\n{as_text(results)}\n```\n\n\2", PAGE.read_text()))
     return 0
 
 
@@ -60,22 +60,22 @@ def run(studies: str, rounds: str) -> dict[str, Any]:
     return {"at": datetime.now(UTC).isoformat(timespec="minutes"), "machine": _machine(), **measured}
 
 
-def _measured(program: str, *asked: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", f"benchmarks.{program}", *asked, "--json"]
-    said: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return said
+def _measured(program: str, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"benchmarks.{program}", *options, "--json"]
+    data: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return data
 
 
 def _machine() -> str:
     """The processor, as Linux names it, and Python."""
-    said = re.search("model name\\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{said[1] if said else platform.machine()}, Python {platform.python_version()}"
+    match = re.search("model name\\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return f"{match[1] if match else platform.machine()}, Python {platform.python_version()}"
 
 
-def as_text(told: dict[str, Any]) -> str:
+def as_text(results: dict[str, Any]) -> str:
     """The run for a reader."""
-    head = f"{told['at']}, {told['machine']}"
-    return "\n\n".join([head, end_to_end.as_text(told["end_to_end"]), ingest.as_text(told["ingest"])])
+    head = f"{results['at']}, {results['machine']}"
+    return "\n\n".join([head, end_to_end.as_text(results["end_to_end"]), ingest.as_text(results["ingest"])])
 
 
 if __name__ == "__main__":

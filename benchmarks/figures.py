@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
+def percentile(values: Sequence[float], fraction: float) -> float | None:
     """The nearest rank: of 40 values, p99 is the largest. None of none."""
     ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+    return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)] if ordered else None
 
 
 def rounded(value: float | None, digits: int = 3) -> float | None:

@@ -36,7 +36,7 @@ from typing import Any, Final
 from benchmarks import node, studies
 from benchmarks.studies import Copy, Template
 from benchmarks.wire import IMPLICIT_LITTLE, VERIFICATION, Association, WireError
-from imaging.cli.asking import Asked, Parser, Wrong, add_json, checked, refuse, table
+from imaging.cli.parsing import Arguments, Parser, UsageError, add_json, parsed, refuse, table
 from imaging.domain.peers import Address
 from imaging.encoding.part10 import Announced, StoreRequest, part_10_head
 from imaging.roles.cores import cores
@@ -81,9 +81,9 @@ def main() -> int:
     add_json(parser)
     node.end_tidily()
     try:
-        plan = _plan(parser.asked(sys.argv[1:]))
-        told = run(plan)
-    except Wrong as wrong:
+        plan = _plan(parser.parse(sys.argv[1:]))
+        results = run(plan)
+    except UsageError as wrong:
         print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
         return 2
     except (node.CannotStart, WireError, OSError) as error:
@@ -91,32 +91,32 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(told, indent=2) if plan.json else as_text(told))
+    print(json.dumps(results, indent=2) if plan.json else as_text(results))
     return 0
 
 
-def _plan(asked: Asked) -> Asked:
-    """What was asked, as values. Raises Wrong with all faults."""
+def _plan(arguments: Arguments) -> Arguments:
+    """What was asked, as values. Raises UsageError with all faults."""
     faults: list[str] = []
-    asked.only = checked(faults, _names, "--only", asked.only)
-    asked.associations = checked(faults, _counts, "--associations", asked.associations)
+    arguments.only = parsed(faults, _names, "--only", arguments.only)
+    arguments.associations = parsed(faults, _counts, "--associations", arguments.associations)
     for option in ("instances", "rounds"):
-        asked_for = checked(faults, _counts, f"--{option}", getattr(asked, option))
-        setattr(asked, option, asked_for[0] if asked_for else None)
-    if asked.dir is not None and not asked.dir.is_dir():
-        faults.append(f"--dir {asked.dir}: no such folder")
-    refuse(asked, faults)
-    return asked
+        counts = parsed(faults, _counts, f"--{option}", getattr(arguments, option))
+        setattr(arguments, option, counts[0] if counts else None)
+    if arguments.dir is not None and not arguments.dir.is_dir():
+        faults.append(f"--dir {arguments.dir}: no such folder")
+    refuse(arguments, faults)
+    return arguments
 
 
-def _names(said: str) -> list[str]:
-    if unknown := set(said.split(",")) - set(DURABLE):
+def _names(text: str) -> list[str]:
+    if unknown := set(text.split(",")) - set(DURABLE):
         raise ValueError(f"{', '.join(sorted(unknown))}: there are {', '.join(DURABLE)}")
-    return said.split(",")
+    return text.split(",")
 
 
-def _counts(said: str) -> list[int]:
-    found = said.split(",")
+def _counts(text: str) -> list[int]:
+    found = text.split(",")
     if not all(each.isdigit() and int(each) for each in found):
         raise ValueError("numbers from 1 are wanted")
     return [int(each) for each in found]
@@ -199,7 +199,7 @@ def _any_port() -> int:
 # Measuring
 
 
-def run(plan: Asked) -> dict[str, Any]:
+def run(plan: Arguments) -> dict[str, Any]:
     """Starts the receivers, measures in turn, stops them."""
     missing = [name for name in plan.only if name in PROGRAMS and not shutil.which(PROGRAMS[name])]
     template = studies.head(SLICES, 512)
@@ -301,23 +301,23 @@ def _send(receiver: Receiver, template: Template, copies: Sequence[Copy], errors
 # Telling
 
 
-def as_text(told: dict[str, Any]) -> str:
+def as_text(results: dict[str, Any]) -> str:
     """The figures for a reader; a ratio is to Orthanc in the same column."""
-    receivers = told["receivers"]
+    receivers = results["receivers"]
     counts = list(next(iter(receivers.values()), {}))
     head = ["receiver", "durable"]
     for count in counts:
         head += [f"{count} assoc.: instances/s", "ratio", "CPU ms"]
-    head += [f"storescu {sender}" for sender in next(iter(told["storescu"].values()), {})]
+    head += [f"storescu {sender}" for sender in next(iter(results["storescu"].values()), {})]
     rows: list[Sequence[Any]] = [head]
     for name, row in receivers.items():
         cells: list[Any] = [name, DURABLE[name]]
         for count in counts:
             cells += [row[count]["instances_per_s"], _ratio(receivers, name, count), row[count]["cpu_ms"]]
-        cells += told["storescu"][name].values()
+        cells += results["storescu"][name].values()
         rows.append(cells)
-    lines = [f"512x512 CT images, {told['cores']} cores; ratios are to {REFERENCE}", table(rows)]
-    return "\n".join([*lines, *(f"left out: {PROGRAMS[each]} is missing" for each in told["missing"])])
+    lines = [f"512x512 CT images, {results['cores']} cores; ratios are to {REFERENCE}", table(rows)]
+    return "\n".join([*lines, *(f"left out: {PROGRAMS[each]} is missing" for each in results["missing"])])
 
 
 def _ratio(receivers: Mapping[str, Any], name: str, count: str) -> str:

@@ -179,9 +179,9 @@ def main() -> int:
     )
     parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("--tiny", action="store_true", help="four layers instead of 58, for tests")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        print(write(asked.folder, TINY_BLOCKS if asked.tiny else BLOCKS))
+        print(write(arguments.folder, TINY_BLOCKS if arguments.tiny else BLOCKS))
     except ImportError:
         print("the package onnx is missing: pip install -e '.[test]'", file=sys.stderr)
         return 1

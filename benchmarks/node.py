@@ -61,8 +61,8 @@ def served(home: Path, options: Sequence[str] = ()) -> Iterator[Node]:
 
 def _ready(process: subprocess.Popen[str], log: Path) -> dict[str, str]:
     assert process.stdout is not None
-    heard, _, _ = select.select([process.stdout], [], [], READY_S)
-    line = process.stdout.readline() if heard else ""
+    lines, _, _ = select.select([process.stdout], [], [], READY_S)
+    line = process.stdout.readline() if lines else ""
     if not line.startswith("ready "):
         raise CannotStart(f"the node did not get ready within {READY_S:g} s; it said:\n{log.read_text()[-2000:]}")
     return dict(each.split("=", 1) for each in line.split()[1:])

@@ -82,5 +82,5 @@ def _like(value: bytes) -> bytes:
     """Other digits under the same prefix: 2.25. of a UID (PS3.5 B.2), letters of other identifiers."""
     prefix = b"2.25." if value.startswith(b"2.25.") else bytes(each for each in value if not chr(each).isdigit())
     digits = len(value) - len(prefix)
-    least = 10 ** (digits - 1)
-    return prefix + b"%d" % (least + secrets.randbelow(min(10**digits, 1 << 128) - least))
+    minimum = 10 ** (digits - 1)
+    return prefix + b"%d" % (minimum + secrets.randbelow(min(10**digits, 1 << 128) - minimum))

@@ -28,8 +28,8 @@ _SOP_CLASS, _COMMAND, _MESSAGE, _RESPONDED, _PRIORITY, _DATA_SET, _STATUS, _SOP_
 )
 _C_STORE_RQ, _C_ECHO_RQ, _RESPONSE, _NO_DATA_SET = 0x0001, 0x0030, 0x8000, 0x0101
 _IS_COMMAND, _IS_LAST = 1, 2
-_LARGEST_PDU: Final = 1 << 20
-_MOST_BUFFERS: Final = 512
+_MAX_PDU: Final = 1 << 20
+_MAX_BUFFERS: Final = 512
 """Handed to one sendmsg; Linux takes 1024."""
 
 Buffer = bytes | memoryview
@@ -48,20 +48,20 @@ class Association:
     ) -> None:
         """`contexts`: pairs of abstract and transfer syntax. Raises WireError."""
         self._peer, self._message = peer, 0
-        asked = {2 * index + 1: pair for index, pair in enumerate(contexts)}
+        proposed = {2 * index + 1: pair for index, pair in enumerate(contexts)}
         try:
             self._socket = socket.create_connection((peer.host, peer.port), timeout_s)
         except OSError as error:
             raise WireError(f"no connection to {peer}: {error.strerror or error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = self._socket.makefile("rb")
-        self._socket.sendall(_associate_request(peer.ae_title, ae_title, asked))
+        self._socket.sendall(_associate_request(peer.ae_title, ae_title, proposed))
         kind, body = _read_pdu(self._reader)
         if kind != _ASSOCIATE_AC:
             self._close()
             raise WireError(f"{peer} refused the association" if kind == _ASSOCIATE_RJ else f"{peer} sent PDU {kind}")
         accepted, self._fragment = _read_accept(body)
-        self._contexts = {asked[number]: number for number in accepted}
+        self._contexts = {proposed[number]: number for number in accepted}
 
     def __enter__(self) -> "Association":
         return self
@@ -165,12 +165,12 @@ class Acceptor:
                 (command if flags & _IS_COMMAND else data).extend(fragment)
                 if not flags & _IS_LAST:
                     continue
-                at, asked = time.time(), _decoded(command)
-                if flags & _IS_COMMAND and asked[_DATA_SET] != _NO_DATA_SET:
+                at, proposed = time.time(), _decoded(command)
+                if flags & _IS_COMMAND and proposed[_DATA_SET] != _NO_DATA_SET:
                     continue  # the data set follows
-                connection.sendall(_pdu(_P_DATA, _pdv(context, _IS_COMMAND | _IS_LAST, _encoded(_response(asked)))))
-                if asked[_COMMAND] == _C_STORE_RQ:
-                    uids = str(asked[_SOP_CLASS]), str(asked[_SOP_INSTANCE])
+                connection.sendall(_pdu(_P_DATA, _pdv(context, _IS_COMMAND | _IS_LAST, _encoded(_response(proposed)))))
+                if proposed[_COMMAND] == _C_STORE_RQ:
+                    uids = str(proposed[_SOP_CLASS]), str(proposed[_SOP_INSTANCE])
                     self._on_store(at, StoreRequest(*uids, contexts[context], bytes(data)))
                 command, data = bytearray(), bytearray()
         if pdu[0] == _RELEASE_RQ:
@@ -218,7 +218,7 @@ def _items(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _user_information() -> bytes:
-    return _item(_USER, _item(_LENGTH, struct.pack(">I", _LARGEST_PDU)) + _item(_CLASS, _IMPLEMENTATION))
+    return _item(_USER, _item(_LENGTH, struct.pack(">I", _MAX_PDU)) + _item(_CLASS, _IMPLEMENTATION))
 
 
 def _associate_request(called: str, calling: str, contexts: Mapping[int, tuple[str, str]]) -> bytes:
@@ -238,7 +238,7 @@ def _read_accept(body: bytes) -> tuple[list[int], int]:
             accepted.append(item[0])
         if kind == _USER:
             largest = next((struct.unpack(">I", value)[0] for each, value in _items(item, 0) if each == _LENGTH), 0)
-    return accepted, min(largest or _LARGEST_PDU, _LARGEST_PDU) - 6
+    return accepted, min(largest or _MAX_PDU, _MAX_PDU) - 6
 
 
 def _proposed(body: bytes) -> dict[int, str]:
@@ -285,9 +285,9 @@ def _decoded(raw: Buffer | bytearray) -> Command:
     return found
 
 
-def _response(asked: Command) -> Command:
-    uids = {element: asked[element] for element in (_SOP_CLASS, _SOP_INSTANCE) if element in asked}
-    answer = {_COMMAND: int(asked[_COMMAND]) | _RESPONSE, _RESPONDED: asked[_MESSAGE]}
+def _response(proposed: Command) -> Command:
+    uids = {element: proposed[element] for element in (_SOP_CLASS, _SOP_INSTANCE) if element in proposed}
+    answer = {_COMMAND: int(proposed[_COMMAND]) | _RESPONSE, _RESPONDED: proposed[_MESSAGE]}
     return uids | answer | {_DATA_SET: _NO_DATA_SET, _STATUS: 0}
 
 
@@ -307,7 +307,7 @@ def _send_all(connection: socket.socket, buffers: Sequence[Buffer]) -> None:
     waiting = [memoryview(each) for each in buffers]
     first = 0
     while first < len(waiting):
-        sent = connection.sendmsg(waiting[first : first + _MOST_BUFFERS])
+        sent = connection.sendmsg(waiting[first : first + _MAX_BUFFERS])
         while first < len(waiting) and sent >= len(waiting[first]):
             sent -= len(waiting[first])
             first += 1

@@ -10,13 +10,15 @@ from contextlib import contextmanager
 @contextmanager
 def memory_limit(megabytes: float) -> Iterator[None]:
     """Inside, an allocation that would take the process beyond it fails, and the study that asked ends as `memory`."""
-    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    before, maximum = resource.getrlimit(resource.RLIMIT_AS)
     limit = int(megabytes) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (limit if maximum == resource.RLIM_INFINITY else min(limit, maximum), maximum)
+    )
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (before, most))
+        resource.setrlimit(resource.RLIMIT_AS, (before, maximum))
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
-def give_back_memory() -> None:
+def trim_memory() -> None:
     """Returns to the system what a burst took: cycles hold buffers of ended associations, glibc keeps freed memory."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none, and need none

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from imaging import crash
 from imaging.domain.languages import LANGUAGES, Language
+from imaging.domain.orientation import ANYBODY
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import (
-    MOST_ASSOCIATIONS,
+    MAX_ASSOCIATIONS,
     Address,
     Caller,
     Times,
@@ -25,9 +26,8 @@ from imaging.domain.peers import (
     plain_address,
 )
 from imaging.domain.site_words import SiteWord, contradictions
-from imaging.domain.turning import ANYBODY
 from imaging.models.folders import ModelsFolder, folder_faults, to_serve
-from imaging.roles.machine_memory import LEAST_MB, MOST_MB, of_a_worker
+from imaging.roles.machine_memory import MAX_MB, MIN_MB, of_a_worker
 from imaging.web.settings import host_faults, viewer_faults
 
 log = logging.getLogger(__name__)
@@ -59,47 +59,47 @@ class Destination:
     times: Times = Times()
 
 
-def _megabytes(said: str) -> float:
-    value = _number(said)
-    if value < LEAST_MB:
-        raise _BadValue(f"is too little for a worker; expected {LEAST_MB:.0f} or more")
+def _megabytes(text: str) -> float:
+    value = _number(text)
+    if value < MIN_MB:
+        raise _BadValue(f"is too little for a worker; expected {MIN_MB:.0f} or more")
     return value
 
 
-def _megabytes_of_object(said: str) -> float:
-    value = _number(said)
+def _megabytes_of_object(text: str) -> float:
+    value = _number(text)
     if value < 1:
         raise _BadValue("is too little for an image; expected 1 or more")
     return value
 
 
-def _text(said: str) -> str:
-    return said
+def _text(text: str) -> str:
+    return text
 
 
-def _word(said: str) -> str:
-    if not placeholder_words([said]):
+def _word(text: str) -> str:
+    if not placeholder_words([text]):
         raise _BadValue("is not a word")
-    return said
+    return text
 
 
-def _ae_title(said: str) -> str:
-    if not 0 < len(said) <= 16:
-        raise _BadValue(f"has {len(said)} characters; AE titles have 1 to 16 (PS3.5 6.2)")
-    if not is_plain_title(said):
+def _ae_title(text: str) -> str:
+    if not 0 < len(text) <= 16:
+        raise _BadValue(f"has {len(text)} characters; AE titles have 1 to 16 (PS3.5 6.2)")
+    if not is_plain_title(text):
         raise _BadValue("may contain only printable ASCII without backslash, and no space at either end (PS3.5 6.2)")
-    return said
+    return text
 
 
-def _port(said: str) -> int:
-    if not said.isdecimal() or not 0 <= int(said) < 65536:
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) < 65536:
         raise _BadValue("is not a port; expected a number from 0 (any free port) to 65535")
-    return int(said)
+    return int(text)
 
 
-def _number(said: str) -> float:
+def _number(text: str) -> float:
     try:
-        value = float(said)
+        value = float(text)
     except ValueError:
         raise _BadValue("is not a number") from None
     if not 0 <= value < 1e9:
@@ -107,30 +107,30 @@ def _number(said: str) -> float:
     return value
 
 
-def _count(said: str) -> int:
-    if not said.isdecimal() or not 0 < int(said) <= 64:
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 64:
         raise _BadValue("is not a valid count; expected a number from 1 to 64")
-    return int(said)
+    return int(text)
 
 
-def _connections(said: str) -> int:
-    if not said.isdecimal() or not 0 < int(said) <= MOST_ASSOCIATIONS:
-        raise _BadValue(f"is not a valid count; expected a number from 1 to {MOST_ASSOCIATIONS}")
-    return int(said)
+def _connections(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MAX_ASSOCIATIONS:
+        raise _BadValue(f"is not a valid count; expected a number from 1 to {MAX_ASSOCIATIONS}")
+    return int(text)
 
 
-def _path(said: str) -> Path:
-    return Path(said).expanduser()
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
-def _models_folder(said: str) -> ModelsFolder:
-    if said in ("", "+"):
+def _models_folder(text: str) -> ModelsFolder:
+    if text in ("", "+"):
         raise _BadValue("is not a folder")
-    return ModelsFolder.parse(said)
+    return ModelsFolder.parse(text)
 
 
-def _caller(said: str) -> Caller:
-    title, at, address = said.partition("@")
+def _caller(text: str) -> Caller:
+    title, at, address = text.partition("@")
     if not title or not at or not address:
         raise _BadValue("is not of the form AET@ADDRESS, such as CT1@10.0.0.7")
     try:
@@ -141,8 +141,8 @@ def _caller(said: str) -> Caller:
         raise _BadValue(f"has the address {address!r}; expected one IP address, as in CT1@10.0.0.7") from None
 
 
-def _destination(said: str) -> Destination:
-    name, equals, rest = said.partition("=")
+def _destination(text: str) -> Destination:
+    name, equals, rest = text.partition("=")
     if not equals or not name:
         raise _BadValue("is not of the form NAME=AET@HOST:PORT, such as PACS=PACS@10.0.0.5:104")
     try:
@@ -151,16 +151,16 @@ def _destination(said: str) -> Destination:
         raise _BadValue(f"is not of the form NAME=AET@HOST:PORT: {error}") from None
 
 
-def _outcomes(said: str) -> tuple[str, frozenset[str]]:
-    name, equals, rest = said.partition("=")
+def _outcomes(text: str) -> tuple[str, frozenset[str]]:
+    name, equals, rest = text.partition("=")
     chosen = frozenset(each for each in rest.split("+") if each)
     if not equals or not name or not chosen or not chosen <= set(OUTCOMES):
         raise _BadValue(f"is not of the form NAME=OUTCOME+OUTCOME with outcomes from {', '.join(OUTCOMES)}")
     return name, chosen
 
 
-def _times(said: str) -> tuple[str, Times]:
-    name, equals, rest = said.partition("=")
+def _times(text: str) -> tuple[str, Times]:
+    name, equals, rest = text.partition("=")
     try:
         if equals and name:
             return name, Times.parse(rest)
@@ -169,31 +169,31 @@ def _times(said: str) -> tuple[str, Times]:
     raise _BadValue(f"is not of the form NAME={Times()} or a part of it, in seconds, at most 3600")
 
 
-def _site_word(said: str) -> str:
+def _site_word(text: str) -> str:
     try:
-        SiteWord.parse(said)
+        SiteWord.parse(text)
     except ValueError as error:
         raise _BadValue(str(error)) from None
-    return said
+    return text
 
 
-def _host_name(said: str) -> str:
-    if faults := host_faults(said):
+def _host_name(text: str) -> str:
+    if faults := host_faults(text):
         raise _BadValue("; ".join(faults))
-    return said
+    return text
 
 
-def _viewer(said: str) -> str:
-    if faults := viewer_faults(said):
+def _viewer(text: str) -> str:
+    if faults := viewer_faults(text):
         raise _BadValue("; ".join(faults))
-    return said
+    return text
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(said: str) -> str:
-        if said not in allowed:
+    def parse(text: str) -> str:
+        if text not in allowed:
             raise _BadValue(f"is not one of {', '.join(allowed)}")
-        return said
+        return text
 
     return parse
 
@@ -296,7 +296,7 @@ class Settings:
         _megabytes,
         None,
         "MB",
-        f"memory limit per worker; default: an equal share of three quarters of the machine's, at most {MOST_MB:.0f}",
+        f"memory limit per worker; default: an equal share of three quarters of the machine's, at most {MAX_MB:.0f}",
     )
     film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image until a study is complete")
     volume_quiet_s: float = _setting(
@@ -389,14 +389,14 @@ def load(
     `needs_models`: whether it is a fault that there are none where they are said to be.
     """
     faults: list[str] = []
-    said = dict(_from_file(config, faults))
-    said |= _from_environment(os.environ if environ is None else environ)
-    said |= {name: (flag(name), value) for name, value in flags.items()}
+    data = dict(_from_file(config, faults))
+    data |= _from_environment(os.environ if environ is None else environ)
+    data |= {name: (flag(name), value) for name, value in flags.items()}
     values: dict[str, Any] = {}
-    for name, (source, value) in said.items():
+    for name, (source, value) in data.items():
         _parse_into(values, name, source, value, faults)
     settings = Settings(**values)
-    faults += _disagreements(settings, said)
+    faults += _disagreements(settings, data)
     named = [each.path for each in settings.models] if needs_models else []
     faults += [f"--models {each}" for each in folder_faults(named)]
     if faults:
@@ -478,8 +478,8 @@ def _parsed(source: str, value: Any, notes: Mapping[str, Any], faults: list[str]
         return []
 
 
-def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
-    """Faults of settings that are well formed each. `said`: those that were said, well formed or not."""
+def _disagreements(settings: Settings, text: Container[str]) -> list[str]:
+    """Faults of settings that are well formed each. `text`: those that were said, well formed or not."""
     faults = []
     if not is_loopback(settings.dicom_host) and not settings.accept:
         faults.append(
@@ -499,6 +499,6 @@ def _disagreements(settings: Settings, said: Container[str]) -> list[str]:
         f"--{what} names {name}, which --deliver-to does not{nearest(name, names) if names else ''}"
         for what, chosen in (("deliver-outcomes", settings.deliver_outcomes), ("deliver-times", settings.deliver_times))
         for name, _ in chosen
-        if name not in names and (names or "deliver_to" not in said)
+        if name not in names and (names or "deliver_to" not in text)
     ]
     return faults

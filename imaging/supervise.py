@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import copies, deliveries, jobs, migrate, registry, retention, workers
 from imaging.ledger.store import Ledger
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
 from imaging.roles.locks import lock_of, running_roles
 from imaging.roles.owner import owner_of, owners_of
-from imaging.roles.watch import forget, under_way
+from imaging.roles.watchdog import forget, running_jobs
 from imaging.settings import ROLES, Settings
 from imaging.spool import FolderSpool
 from imaging.start import isolated
@@ -33,14 +33,14 @@ from imaging.start import isolated
 log = logging.getLogger(__name__)
 
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-"""Of children: threads are our own, and only the first arena of glibc's is ever given back (`give_back_memory`)."""
+"""Of children: threads are our own, and only the first arena of glibc's is ever given back (`trim_memory`)."""
 
 DRAIN_S: Final = 7.0
-MOST_FALSE_STARTS: Final = 3
+MAX_FALSE_STARTS: Final = 3
 """Deaths of a role before it is ready after which `serve` gives up, while it has not said `ready` itself."""
 READY_S: Final = 1800.0
 """A role that is not ready by then is ended. A worker bounds the start of each model by itself, and in less."""
-_LONGEST_BACK_OFF_S: Final = 5.0
+_MAX_BACK_OFF_S: Final = 5.0
 """A modality waits behind it, and starting costs a second of one core."""
 
 
@@ -159,7 +159,7 @@ class _Supervisor:
         self._return_claims(have_died=True)
         self._forget_others()
         self._expect_workers()
-        self._tell(self._sweep)
+        self._note(self._sweep)
         for child in self._children:
             self._start(child)
         try:
@@ -184,15 +184,15 @@ class _Supervisor:
         """
         roles = {child.role for child in self._children}
         if "deliver" in roles:
-            deliveries.give_back(self._ledger, self._held_by("deliver"))
+            deliveries.release_leases(self._ledger, self._held_by("deliver"))
             deliveries.give_up(self._ledger, self._destinations)
         if "worker" in roles:
             names, run, held = self._workers(), self._home / "run", self._held_by("worker")
-            was_there = set[int]().union(*(under_way(run, name) for name in names)) if have_died else set[int]()
-            jobs.give_back(self._ledger, held, under_way=was_there)
+            was_there = set[int]().union(*(running_jobs(run, name) for name in names)) if have_died else set[int]()
+            jobs.release_leases(self._ledger, held, running_jobs=was_there)
             for name in names:
                 forget(run, name)
-            copies.give_back(self._ledger, held)
+            copies.release_leases(self._ledger, held)
 
     def _sweep(self, ledger: Ledger) -> None:
         """Removes files that a crash left without a row: what was purged, and results where nobody writes any."""
@@ -257,8 +257,8 @@ class _Supervisor:
         except (OSError, RuntimeError) as error:
             child.process = None
             child.deaths_before_ready += 1
-            said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            self._start_again(child, f"it cannot be started: {said}")
+            message = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            self._start_again(child, f"it cannot be started: {message}")
 
     def _start_process(self, child: _Child, opened: ExitStack) -> None:
         """Raises OSError or RuntimeError; the pipes in `opened` close then, by which the child ends, if it is there."""
@@ -275,8 +275,8 @@ class _Supervisor:
             env=os.environ | _ENVIRONMENT,
         )
         assert child.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), child.process.stdin as told:
-            told.write(json.dumps(child.config).encode())
+        with contextlib.suppress(BrokenPipeError), child.process.stdin as stdin:
+            stdin.write(json.dumps(child.config).encode())
         threading.Thread(target=self._watch, args=(child, ready_read, child.process), daemon=True).start()
         opened.pop_all()
         os.close(ready_write)
@@ -296,11 +296,11 @@ class _Supervisor:
         child.facts = dict(facts)
         if "port" in facts:
             child.config["port"] = facts["port"]  # a restarted one keeps the port that it was given
-        self._tell(partial(registry.note_role, name=child.name, state="up"))
+        self._note(partial(registry.note_role, name=child.name, state="up"))
         if not self._announced and all(each.is_ready for each in self._children):
             self._announced = True
-            said = {key: value for each in self._children for key, value in each.facts.items() if key != "port"}
-            print("ready", *(f"{key}={value}" for key, value in said.items()), file=out, flush=True)
+            message = {key: value for each in self._children for key, value in each.facts.items() if key != "port"}
+            print("ready", *(f"{key}={value}" for key, value in message.items()), file=out, flush=True)
 
     def _on_ended(self, child: _Child) -> None:
         assert child.process is not None
@@ -312,23 +312,23 @@ class _Supervisor:
         if not self._announced and code == CANNOT_RUN:
             raise CannotServe(error)
         if child.role == "worker":
-            was_there = under_way(self._home / "run", child.name)
+            was_there = running_jobs(self._home / "run", child.name)
             held = owner_of(self._home, child.name)
-            self._tell(partial(jobs.give_back, owner=held, under_way=was_there))
+            self._note(partial(jobs.release_leases, owner=held, running_jobs=was_there))
             forget(self._home / "run", child.name)
-            self._tell(partial(copies.give_back, owner=held))
+            self._note(partial(copies.release_leases, owner=held))
         if child.role == "deliver":
-            self._tell(partial(deliveries.give_back, owner=owner_of(self._home, child.name)))
+            self._note(partial(deliveries.release_leases, owner=owner_of(self._home, child.name)))
         child.process = None
         self._start_again(child, error)
 
     def _start_again(self, child: _Child, error: str) -> None:
         """Has a role that ended, or could not be started, started in a while. Raises CannotServe."""
-        if not self._announced and child.deaths_before_ready >= MOST_FALSE_STARTS:
+        if not self._announced and child.deaths_before_ready >= MAX_FALSE_STARTS:
             raise CannotServe(f"the role {child.name} does not start: {error}")
-        wait = min(_LONGEST_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
+        wait = min(_MAX_BACK_OFF_S, 0.0 if child.is_ready else 2.0 ** (child.deaths_before_ready - 2))
         state = "crashing" if child.deaths_before_ready > 1 else "down"
-        self._tell(partial(registry.note_role, name=child.name, state=state, error=error))
+        self._note(partial(registry.note_role, name=child.name, state=state, error=error))
         child.ready_by, child.start_at = None, time.monotonic() + wait
 
     def _drain(self) -> None:
@@ -346,11 +346,11 @@ class _Supervisor:
                 log.error("role_killed name=%s why=it did not drain within %d s", child.name, DRAIN_S)
                 child.process.kill()
                 child.process.wait()
-        self._tell(lambda _: self._return_claims(have_died=False))
+        self._note(lambda _: self._return_claims(have_died=False))
         for child in self._children:
-            self._tell(partial(registry.note_role, name=child.name, state="stopped"))
+            self._note(partial(registry.note_role, name=child.name, state="stopped"))
 
-    def _tell(self, note: Callable[[Ledger], object]) -> None:
+    def _note(self, note: Callable[[Ledger], object]) -> None:
         """Writes down what became of a child. A full disk must not end the supervisor; leases end of themselves."""
         try:
             note(self._ledger)
@@ -370,11 +370,11 @@ def _last_error(home: Path, name: str) -> str:
     """What a child wrote down before it ended; without patients' data by its own rule."""
     file = home / "run" / f"{name}.error"
     try:
-        said = file.read_text().strip()
+        text = file.read_text().strip()
         file.unlink()
     except OSError:
         return ""
-    return said
+    return text
 
 
 def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[str, Any]:
@@ -390,7 +390,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "models": models,
             "site_words": settings.site_words,
             "ignore_patient_orientation": list(settings.ignore_patient_orientation),
-            "patience": asdict(patience(settings)),
+            "timeouts": asdict(completeness_timeouts(settings)),
             "disk_reserve_bytes": int(settings.disk_reserve_mb * (1 << 20)),
             "largest_object_bytes": int(settings.max_object_mb * (1 << 20)),
             "placeholders": list(settings.patient_placeholders),
@@ -423,9 +423,9 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
     }
 
 
-def patience(settings: Settings) -> Patience:
+def completeness_timeouts(settings: Settings) -> CompletenessTimeouts:
     """How long a study is waited for."""
-    return Patience(
+    return CompletenessTimeouts(
         film_s=settings.film_quiet_s,
         volume_s=settings.volume_quiet_s,
         volume_with_gap_s=settings.volume_gap_s,

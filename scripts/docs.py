@@ -18,8 +18,8 @@ from typing import Any
 os.environ["COLUMNS"] = "100"  # so that --help wraps alike everywhere
 
 from imaging import settings
-from imaging.cli.asking import Parser
 from imaging.cli.main import COMMANDS
+from imaging.cli.parsing import Parser
 from imaging.domain import reasons, retry, states, uids
 from imaging.domain.alarms import RULES, Kind
 from imaging.domain.codes import PRIVATE_SCHEME, Code
@@ -136,8 +136,8 @@ def wishes() -> str:
 
 def not_analysed() -> str:
     """The closed list of reasons, as the page says them."""
-    said = tomllib.loads((ROOT / "imaging" / "web" / "catalogues" / "en.toml").read_text())
-    rows = [[f"`{code}`", said["reason"][code], said["mend"][code]] for code in sorted(reasons.REASONS)]
+    texts = tomllib.loads((ROOT / "imaging" / "web" / "catalogues" / "en.toml").read_text())
+    rows = [[f"`{code}`", texts["reason"][code], texts["mend"][code]] for code in sorted(reasons.REASONS)]
     return _table(["code", "meaning", "remedy"], rows)
 
 
@@ -186,16 +186,16 @@ def statuses() -> str:
 
 def judgements() -> str:
     """What the statuses of a peer that we send to mean for a delivery."""
-    said = {
+    texts = {
         retry.Accepted: "delivered",
-        retry.Passing: "retried",
+        retry.Transient: "retried",
         retry.Permanent: "dead letter",
         retry.Duplicate: "delivered if an earlier attempt may have stored this object there, otherwise dead letter",
-        retry.NotTaken: "sent as Comprehensive SR if the peer accepts that, otherwise dead letter",
+        retry.SopClassRefused: "sent as Comprehensive SR if the peer accepts that, otherwise dead letter",
     }
     known = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000, 0xFE00)
     return _table(
-        ["status", "result of the delivery"], [[f"0x{each:04X}", said[type(retry.judged(each))]] for each in known]
+        ["status", "result of the delivery"], [[f"0x{each:04X}", texts[type(retry.judged(each))]] for each in known]
     )
 
 

@@ -27,13 +27,13 @@ class Box:
     def svg(self) -> str:
         middle = self.x + self.width / 2
         size, down = ("inside", 19) if self.kind == "inner" else ("name", 22)
-        said = [f'<text x="{middle:g}" y="{self.y + down}" class="{size}">{escape(self.name)}</text>']
-        said += [
+        elements = [f'<text x="{middle:g}" y="{self.y + down}" class="{size}">{escape(self.name)}</text>']
+        elements += [
             f'<text x="{middle:g}" y="{self.y + 42 + 17 * at}" class="line">{escape(line)}</text>'
             for at, line in enumerate(self.lines)
         ]
         place = f'x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="6"'
-        return "\n".join([f'<rect {place} class="{self.kind}"/>', *said])
+        return "\n".join([f'<rect {place} class="{self.kind}"/>', *elements])
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ WIDTH, HEIGHT = 1280, 742
 STUDIES: Final = 9
 CHILD: Final = 3
 """Which study's patient is made a child: the film model does not read it, and the list says why."""
-LONGEST_S: Final = 300.0
+MAX_S: Final = 300.0
 
 
 def main(file: Path) -> int:
@@ -71,14 +71,14 @@ def send(port: int) -> None:
 
 def wait(home: Path) -> None:
     """Until every study has its answers."""
-    until, pause = time.monotonic() + LONGEST_S, threading.Event()
+    until, pause = time.monotonic() + MAX_S, threading.Event()
     while time.monotonic() < until:
         command = [sys.executable, "-m", "imaging", "status", "--home", str(home), "--json"]
-        said: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-        if not said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]:
+        data: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        if not data["studies"]["receiving"] + data["jobs"]["queued"] + data["jobs"]["leased"]:
             return
         pause.wait(0.5)
-    raise TimeoutError(f"the studies have no answers after {LONGEST_S:g} s")
+    raise TimeoutError(f"the studies have no answers after {MAX_S:g} s")
 
 
 def screenshot(url: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_cases import shared
-from peers import lacking
+from peers import missing_peer
 
 CARD = """card = 1
 id = "{id}"
@@ -44,7 +44,7 @@ def need_monai() -> None:
         if not find_spec(name)
     ]
     if absent:
-        lacking(f"{', '.join(absent)}: pip install 'imaging[monai,oracle]'")
+        missing_peer(f"{', '.join(absent)}: pip install 'imaging[monai,oracle]'")
 
 
 def published(name: str, folder: Path) -> Path:
@@ -60,9 +60,9 @@ def published(name: str, folder: Path) -> Path:
 def changed(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     """Changes a bundle's configuration."""
     file = bundle / "configs" / "inference.json"
-    said = json.loads(file.read_text())
-    edit(said)
-    file.write_text(json.dumps(said))
+    value = json.loads(file.read_text())
+    edit(value)
+    file.write_text(json.dumps(value))
 
 
 def parser(bundle: Path) -> Any:

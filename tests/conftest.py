@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from peers import ROOT, Node, Orthanc, lacking, program
+from peers import ROOT, Node, Orthanc, missing_peer, program
 
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
 
@@ -20,7 +20,7 @@ SHARED = ROOT.parent / "shared" / "data"
 def shared() -> Path:
     """The shared data beside the checkout."""
     if not SHARED.is_dir():
-        lacking("../shared/data")
+        missing_peer("../shared/data")
     return SHARED
 
 
@@ -29,7 +29,7 @@ def tools() -> Path:
     """The shared tools beside the checkout."""
     folder = ROOT.parent / "shared" / "tools"
     if not folder.is_dir():
-        lacking("../shared/tools")
+        missing_peer("../shared/tools")
     return folder
 
 

@@ -118,7 +118,7 @@ def _is_open(fd: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
-def begin(told: Mapping[str, Any]) -> process.Answerer:
+def begin(data: Mapping[str, Any]) -> process.Answerer:
     return answer
 
 

@@ -57,8 +57,8 @@ def source_of(path: Path) -> Source:
 
 def read_volume(sources: Sequence[Source], card_input: VolumeInput, threads: int = 1) -> Volume:
     """The first stack that is read of these instances."""
-    said = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
-    return read_study(sources, card_input, said, 1 << 31, threads).acquired[0].parts[0].volume
+    data = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
+    return read_study(sources, card_input, data, 1 << 31, threads).acquired[0].parts[0].volume
 
 
 def sources_in(folder: Path) -> list[Source]:

@@ -6,18 +6,18 @@ from typing import Any
 
 from sqlalchemy import Table, select, update
 
-from imaging.domain.artefacts import REPORT, Kept
+from imaging.domain.artefacts import REPORT, StoredArtefact
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import conflicts, copies, deliveries, jobs, leasing, recording, retention, settling, tables, workers
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import Job, NewObject
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.recording import Recorded
 from imaging.ledger.settling import Candidate, NewJob
 from imaging.ledger.store import Ledger
@@ -80,7 +80,7 @@ def film(study: str = "1.2.3", number: int = 1, **facts: Any) -> Header:
 def receive(ledger: Ledger, header: Header, digest: str = "", association: int | None = None) -> Recorded:
     """Gives an object its row, as the node does once it is in the spool."""
     receipt = Receipt(header, digest or header.sop_instance_uid, 1000, association, f"key-{digest}", f"apart-{digest}")
-    (done,) = recording.record(ledger, [receipt], Patience())
+    (done,) = recording.record(ledger, [receipt], CompletenessTimeouts())
     assert isinstance(done, Recorded), done
     return done
 
@@ -119,7 +119,7 @@ def queued(ledger: Ledger, study: str = "1.2.3", models: Sequence[str] = (MODEL,
 
 
 def lease(ledger: Ledger, owner: str = "worker-0:1", batch: int = 1) -> list[Job]:
-    return leasing.lease(ledger, owner, Wanted(MODELS, {MODEL: batch}))
+    return leasing.lease(ledger, owner, LeaseRequest(MODELS, {MODEL: batch}))
 
 
 def lease_one(ledger: Ledger, owner: str = "worker-0:1") -> Job:
@@ -133,9 +133,9 @@ def lose(ledger: Ledger, clock: TurnedClock) -> None:
     workers.return_silent(ledger, workers.silent(ledger))
 
 
-def kept(sop_class_uid: str, uid: str, series_uid: str) -> Kept:
+def kept(sop_class_uid: str, uid: str, series_uid: str) -> StoredArtefact:
     """What the ledger knows of an object whose bytes no test looks at."""
-    return Kept(REPORT, sop_class_uid, uid, series_uid, f"out/{uid}", f"digest of {uid}", 1000)
+    return StoredArtefact(REPORT, sop_class_uid, uid, series_uid, f"out/{uid}", f"digest of {uid}", 1000)
 
 
 def report(job: Job, destinations: Sequence[str] = ("PACS",)) -> NewObject:

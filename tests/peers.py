@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
-from said import Said
+from command_result import CommandResult
 
 from imaging.cli import main
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_S = 60.0
+MAX_S = 60.0
 
 
-def lacking(what: str) -> NoReturn:
+def missing_peer(what: str) -> NoReturn:
     """Skips the test by name, or fails it where everything is required."""
     if os.environ.get("REQUIRE_PEERS") == "1":
         pytest.fail(f"{what} is missing, and REQUIRE_PEERS=1 asks for it")
@@ -38,11 +38,11 @@ def program(path: str) -> str:
     """A peer's program, by its full path: pynetdicom's scripts hide DCMTK's names."""
     found = shutil.which(path)
     if found is None:
-        lacking(path)
+        missing_peer(path)
     return found
 
 
-def eventually(look: Callable[[], T | None], seconds: float = LONGEST_S, what: str = "the condition") -> T:
+def eventually(look: Callable[[], T | None], seconds: float = MAX_S, what: str = "the condition") -> T:
     """What `look` gives once it is true; fails with `what` where it does not become so."""
     until = time.monotonic() + seconds
     pause = threading.Event()
@@ -117,12 +117,12 @@ class Node:
 
     def at_rest(self, *, with_deliveries: bool = True) -> Any:
         """Its status once nothing is received or analysed any more, and nothing waits to be sent; None before."""
-        said = self.status()
-        waiting = said["studies"]["receiving"] + said["jobs"]["queued"] + said["jobs"]["leased"]
-        waiting += said["unjudged"]
+        value = self.status()
+        waiting = value["studies"]["receiving"] + value["jobs"]["queued"] + value["jobs"]["leased"]
+        waiting += value["unjudged"]
         if with_deliveries:
-            waiting += said["deliveries"]["waiting"] + said["deliveries"]["sending"]
-        return None if waiting else said
+            waiting += value["deliveries"]["waiting"] + value["deliveries"]["sending"]
+        return None if waiting else value
 
     def children(self) -> dict[str, int]:
         """Process id by role."""
@@ -152,17 +152,17 @@ def imaging(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-def asked(*arguments: str) -> Said:
+def command_in_process(*arguments: str) -> CommandResult:
     """Runs a command in this process: in a fraction of the time, where it is not the process that is tested."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(arguments)
-    return Said(status, out.getvalue(), err.getvalue())
+    return CommandResult(status, out.getvalue(), err.getvalue())
 
 
 def imaging_json(*arguments: str) -> Any:
     """A command's JSON; fails where it did not end well."""
-    done = asked(*arguments)
+    done = command_in_process(*arguments)
     assert done.status == 0, done.err
     return done.json
 

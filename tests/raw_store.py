@@ -89,21 +89,21 @@ class RawAssociation:
 
     def store(self, command: Mapping[int, bytes], data_set: bytes | None, number: int = 1) -> int:
         """The status that a C-STORE request is answered with. `data_set`: None sends no data set PDV."""
-        said = encoded(command)
-        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(said)) + said, number)
+        data = encoded(command)
+        self._send_value(1, struct.pack("<HHII", 0, 0, 4, len(data)) + data, number)
         if data_set is not None:
             self._send_value(0, data_set, number)
         return self.status()
 
     def status(self) -> int:
         """The status of the response that comes next, in however many PDUs; `largest`: the greatest of them."""
-        said, is_last = b"", False
+        data, is_last = b"", False
         while not is_last:
             kind, body = self._read_pdu()
             assert kind == 4, f"PDU type {kind} instead of a response"
             self.largest = max(self.largest, len(body))
-            said, is_last = said + body[6:], bool(body[5] & 2)
-        return _status(said)
+            data, is_last = data + body[6:], bool(body[5] & 2)
+        return _status(data)
 
     def release(self) -> None:
         self._send(5, bytes(4))
@@ -132,17 +132,17 @@ def command(
     sop_class: bytes | None, sop_instance: bytes | None, *, has_data_set: bool = True, priority: int | None = 0
 ) -> dict[int, bytes]:
     """The elements of a C-STORE request (PS3.7 9.3.1.1); None leaves one out."""
-    said = {
+    data = {
         COMMAND_FIELD: struct.pack("<H", 1),
         MESSAGE_ID: struct.pack("<H", 7),
         DATA_SET_TYPE: struct.pack("<H", 1 if has_data_set else 0x0101),
     }
     if priority is not None:
-        said[PRIORITY] = struct.pack("<H", priority)
+        data[PRIORITY] = struct.pack("<H", priority)
     for tag, uid in ((AFFECTED_SOP_CLASS, sop_class), (AFFECTED_SOP_INSTANCE, sop_instance)):
         if uid is not None:
-            said[tag] = uid + b"\0" * (len(uid) % 2)
-    return said
+            data[tag] = uid + b"\0" * (len(uid) % 2)
+    return data
 
 
 def _status(command_set: bytes) -> int:

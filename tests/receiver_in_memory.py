@@ -13,7 +13,7 @@ from imaging.intake.storing import Status
 
 
 @dataclass
-class Kept:
+class MemoryReceiver:
     """A receiver that keeps what it is given in memory."""
 
     stored: list[tuple[str, str, str, bytes]] = field(default_factory=list)

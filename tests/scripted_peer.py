@@ -9,7 +9,7 @@ from unittest import mock
 
 from imaging.dicom_node import negotiation
 from imaging.dicom_node.associate import read_request
-from imaging.dicom_node.upper_layer import Line
+from imaging.dicom_node.upper_layer import Association
 from imaging.domain.peers import Address
 
 RELEASE_RQ, RELEASE_RP = 5, 6
@@ -34,18 +34,18 @@ def playing(*plays: Callable[[socket.socket], None]) -> Iterator[Address]:
         assert not thread.is_alive()
 
 
-def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Line:
+def accepted(connection: socket.socket, largest_pdu: int | None = None) -> Association:
     """Takes the association as it is asked for."""
-    line = Line(connection)
+    association = Association(connection)
     request = read_request(read_pdu(connection)[1])
     answers: list[tuple[int, bytes]] = []
-    with mock.patch.object(line, "send_pdu", lambda kind, body: answers.append((kind, body))):
-        negotiation.accept(line, request)
+    with mock.patch.object(association, "send_pdu", lambda kind, body: answers.append((kind, body))):
+        negotiation.accept(association, request)
     ((kind, body),) = answers
     if largest_pdu is not None:
         body = body.replace(struct.pack(">BxHI", 0x51, 4, 1 << 20), struct.pack(">BxHI", 0x51, 4, largest_pdu))
-    line.send_pdu(kind, body)
-    return line
+    association.send_pdu(kind, body)
+    return association
 
 
 def read_pdu(connection: socket.socket) -> tuple[int, bytes]:

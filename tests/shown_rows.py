@@ -40,7 +40,7 @@ def page_state(
 def is_in(word: Word, row: Row) -> bool:
     """Whether the row has the word."""
     return (
-        word.text in row.folded
+        word.text in row.search_text
         or row.state in word.states
         or row.body_part.upper() in word.regions
         or any(each.present and word.names(each.code) for result in row.results for each in result.findings)

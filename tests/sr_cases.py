@@ -26,9 +26,9 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
 from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
-from imaging.results.mould import Point, encoded
 from imaging.results.report import Report
 from imaging.results.shape import shape_of
+from imaging.results.template import Point, encoded
 from imaging.results.values import values_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -198,49 +198,49 @@ def many_labels(count: int = 14) -> Report:
 
 
 @dataclass(frozen=True)
-class Ink:
-    """A pen that writes one study's values, where a mould's writes marks."""
+class DirectRenderer:
+    """A renderer that writes one study's values, where a template's writes placeholders."""
 
     values: Mapping[str, str]
 
-    def text(self, place: str) -> str:
-        return self.values[place]
+    def text(self, slot: str) -> str:
+        return self.values[slot]
 
     uid = number = text
 
-    def point(self, place: str) -> Point:
-        return np.array([self.values[place].split("\\")], "<f4")
+    def point(self, slot: str) -> Point:
+        return np.array([self.values[slot].split("\\")], "<f4")
 
 
 def directly(report: Report) -> bytes:
     """The report's SR by the slow way: highdicom builds this one document, pydicom writes it."""
-    return encoded(document(shape_of(report), Ink(values_of(report))))
+    return encoded(document(shape_of(report), DirectRenderer(values_of(report))))
 
 
 def header_of(path: Path) -> Header:
     """The header facts of a real file, as far as a report needs them."""
     data = pydicom.dcmread(path, stop_before_pixels=True)
 
-    def said(keyword: str) -> str:
+    def value(keyword: str) -> str:
         value = data.get(keyword)
         return "" if value is None else str(value)
 
     return Header(
-        said("SOPClassUID"),
-        said("SOPInstanceUID"),
-        said("StudyInstanceUID"),
-        said("SeriesInstanceUID"),
+        value("SOPClassUID"),
+        value("SOPInstanceUID"),
+        value("StudyInstanceUID"),
+        value("SeriesInstanceUID"),
         "1.2.840.10008.1.2.1",
-        modality=said("Modality"),
-        patient_id=said("PatientID"),
-        patient_name=said("PatientName"),
-        patient_birth_date=said("PatientBirthDate"),
-        patient_sex=said("PatientSex"),
-        study_id=said("StudyID"),
-        study_date=said("StudyDate"),
-        study_time=said("StudyTime"),
-        accession_number=said("AccessionNumber"),
-        referring_physician_name=said("ReferringPhysicianName"),
-        study_description=said("StudyDescription"),
-        frame_of_reference_uid=said("FrameOfReferenceUID"),
+        modality=value("Modality"),
+        patient_id=value("PatientID"),
+        patient_name=value("PatientName"),
+        patient_birth_date=value("PatientBirthDate"),
+        patient_sex=value("PatientSex"),
+        study_id=value("StudyID"),
+        study_date=value("StudyDate"),
+        study_time=value("StudyTime"),
+        accession_number=value("AccessionNumber"),
+        referring_physician_name=value("ReferringPhysicianName"),
+        study_description=value("StudyDescription"),
+        frame_of_reference_uid=value("FrameOfReferenceUID"),
     )

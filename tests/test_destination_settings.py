@@ -23,14 +23,14 @@ def test_a_destinations_times_have_three_spellings(tmp_path: Path) -> None:
     ):
         (destination,) = found.destinations
         assert destination.times == Times(5.0, 90.0, 600.0)
-        told = child_config("deliver", 0, found, tmp_path)["destinations"]
-        assert told == [["PACS", "PACS@10.0.0.5:104", "connect:5+accept:90+response:600"]]
+        value = child_config("deliver", 0, found, tmp_path)["destinations"]
+        assert value == [["PACS", "PACS@10.0.0.5:104", "connect:5+accept:90+response:600"]]
 
 
-@pytest.mark.parametrize("said", ["PACS", "PACS=accept", "=accept:3", "PACS=accept:0"])
-def test_times_that_are_none_are_named_with_the_form_wanted(said: str) -> None:
+@pytest.mark.parametrize("text", ["PACS", "PACS=accept", "=accept:3", "PACS=accept:0"])
+def test_times_that_are_none_are_named_with_the_form_wanted(text: str) -> None:
     with pytest.raises(SettingError, match=r"of the form NAME=connect:5\+accept:30\+response:300"):
-        settings.load({"deliver_to": [PACS], "deliver_times": [said]}, environ={})
+        settings.load({"deliver_to": [PACS], "deliver_times": [text]}, environ={})
 
 
 def test_times_of_nobody_are_a_fault() -> None:

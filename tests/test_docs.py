@@ -88,18 +88,18 @@ def test_every_command_is_in_the_readme() -> None:
     ],
 )
 def test_every_dependency_has_its_reason(heading: str, named: set[str]) -> None:
-    told = table((DOCS / "dependencies.md").read_text(), heading)
-    assert set(told) == named
-    for package, cells in told.items():
+    data = table((DOCS / "dependencies.md").read_text(), heading)
+    assert set(data) == named
+    for package, cells in data.items():
         assert len(cells) == 3, package
         assert all(cells), package
 
 
 def test_every_extra_is_named_with_the_packages_that_it_brings() -> None:
-    told = table((DOCS / "dependencies.md").read_text(), "Extras")
+    data = table((DOCS / "dependencies.md").read_text(), "Extras")
     for extra, requirements in PROJECT["optional-dependencies"].items():
         for package in names(requirements):
-            assert f"`[{extra}]`" in told[package][0], f"{package} in [{extra}]"
+            assert f"`[{extra}]`" in data[package][0], f"{package} in [{extra}]"
 
 
 def test_what_the_base_install_brings_is_used() -> None:

@@ -9,7 +9,16 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "imaging"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
-OUR_WORDS = {"Unreadable", "Mismatch", "SpoolFull", "TooLarge", "NoAssociate", "Malformed", "Told", "CannotReport"}
+OUR_WORDS = {
+    "Unreadable",
+    "Mismatch",
+    "SpoolFull",
+    "TooLarge",
+    "NoAssociate",
+    "Malformed",
+    "PublicError",
+    "CannotReport",
+}
 """Errors of ours whose texts name tags, sizes and titles, never a value of an object."""
 TELLING = {"type", "fingerprint"}
 FIELDS = {"strerror", "errno"}

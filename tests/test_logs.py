@@ -76,9 +76,9 @@ class Modality:
     def send(self, *objects: bytes) -> list[str]:
         """What each was answered with, as text."""
         sender = Sender(self._peer, "MODALITY")
-        said = [str(sender.send(each)) for each in objects]
+        texts = [str(sender.send(each)) for each in objects]
         sender.close()
-        return said
+        return texts
 
 
 def film(study: int, instance: int = 1, **values: Any) -> Dataset:
@@ -201,11 +201,11 @@ def at_rest(node: Node, answered: bool) -> None:
     """Waits until nothing is received or analysed, and (`answered`) each destination has been tried."""
 
     def look() -> bool:
-        said = node.at_rest(with_deliveries=False)
-        if said is None or not answered:
-            return said is not None
-        tried = {each["name"] for each in said["peers"]} >= {"DOWN", "FULL"} and said["dead_letters"]
-        return bool(tried and said["deliveries"]["delivered"] >= 5)
+        value = node.at_rest(with_deliveries=False)
+        if value is None or not answered:
+            return value is not None
+        tried = {each["name"] for each in value["peers"]} >= {"DOWN", "FULL"} and value["dead_letters"]
+        return bool(tried and value["deliveries"]["delivered"] >= 5)
 
     eventually(look, what="the end of the work")
 
@@ -237,17 +237,17 @@ def leave_over(home: Path) -> None:
 
 def commands(node: Node) -> dict[str, str]:
     """What an operator's screen shows who asked for no patient."""
-    said = {}
+    data = {}
     for words in ("status", "status --json", "associations", "associations --json", "doctor --json", "models list"):
         where = [] if words.startswith("models") else ["--home", str(node.home)]
         done = imaging(*words.split(), *where)
-        said[words] = done.stdout + done.stderr
-    return said
+        data[words] = done.stdout + done.stderr
+    return data
 
 
 def test_the_marked_patient_went_through_all_of_it(seen: Seen) -> None:
     """Else the search below would find nothing for want of anything to find."""
-    kept = {name: said for name, said in seen.answers.items() if all(each.startswith("Accepted") for each in said)}
+    kept = {name: texts for name, texts in seen.answers.items() if all(each.startswith("Accepted") for each in texts)}
     assert set(kept) == set(STUDIES)
     assert "0xC000" in seen.answers["no study"][0]
     assert "0xC000" in seen.answers["cut"][0]

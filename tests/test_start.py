@@ -46,8 +46,8 @@ def modules_of_python() -> frozenset[str]:
     """What Python itself looks for before it reads a line of ours: what `-m` needs, and a site's own additions."""
     listing = "import runpy, sys; print(*sys.modules)"
     command = [sys.executable, "-I", "-c", listing]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return frozenset(said.split()) | {"sitecustomize", "usercustomize"}
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return frozenset(text.split()) | {"sitecustomize", "usercustomize"}
 
 
 def set_traps(folder: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_command_keeps_its_process_its_input_and_its_signals(tmp_path: Path) -
         [*command, "--web-port", "0"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
-    with process.stdout as said:
-        assert said.readline().startswith(b"ready")
+    with process.stdout as data:
+        assert data.readline().startswith(b"ready")
         assert b"-I" in command_of(process.pid).split(b"\0")
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0

@@ -19,7 +19,7 @@ from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
 from imaging.models.folders import ModelsFolder
 from imaging.roles.owner import owner
-from imaging.roles.watch import forget, under_way
+from imaging.roles.watchdog import forget, running_jobs
 from imaging.settings import Settings
 from imaging.supervise import CannotServe
 
@@ -89,7 +89,7 @@ def test_what_was_under_way_when_all_died_together_counts_against_the_job(tmp_pa
 
 def test_a_note_of_what_was_under_way_that_was_cut_off_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "worker-0.working").write_bytes(b"12 \x00\x00")
-    assert under_way(tmp_path, "worker-0") == set()
+    assert running_jobs(tmp_path, "worker-0") == set()
     forget(tmp_path, "worker-0")
     forget(tmp_path, "worker-0")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from peers import ROOT, lacking
+from peers import ROOT, missing_peer
 
 from imaging.phantoms.study import film_study
 
@@ -32,10 +32,10 @@ def run(*command: str | Path, at: Path, seconds: float = 240) -> subprocess.Comp
 
 def pip_cache() -> str:
     """Where pip keeps what it has fetched before; its home is another one here."""
-    said = subprocess.run(
+    text = subprocess.run(
         [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False
     ).stdout
-    return said.strip()
+    return text.strip()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if "No module named hatchling" in built.stderr:
-        lacking("hatchling")
+        missing_peer("hatchling")
     assert built.returncode == 0, built.stderr
     (sdist,) = folder.glob("*.tar.gz")
     subprocess.run(["tar", "xzf", str(sdist), "-C", str(folder)], check=True)
@@ -69,7 +69,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs = folder / "venv" / "bin"
     done = run(programs / "python", "-m", "pip", "install", "--disable-pip-version-check", wheel, at=folder)
     if "NewConnectionError" in done.stderr or "No matching distribution found" in done.stderr:
-        lacking("the package index")
+        missing_peer("the package index")
     assert done.returncode == 0, done.stderr
     return programs
 
@@ -106,11 +106,11 @@ def test_an_empty_environment_gets_no_training_framework(installed: Path) -> Non
 def test_the_shipped_models_are_listed(installed: Path) -> None:
     done = run(installed / "imaging", "models", "list", "--json", at=installed.parent)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert {each["id"] for each in said["models"]} == {
+    value = json.loads(done.stdout)
+    assert {each["id"] for each in value["models"]} == {
         each.parent.name for each in (ROOT / "weights").glob("*/card.toml")
     }
-    assert said["disabled"] == {}
+    assert value["disabled"] == {}
 
 
 def test_a_film_is_analysed_by_a_shipped_model(installed: Path, tmp_path: Path) -> None:

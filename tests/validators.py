@@ -30,16 +30,16 @@ KNOWN: Final = {
 
 def complaints(file: Path) -> list[str]:
     """What dciodvfy (dicom3tools) and dsrdump (DCMTK) have against an SR; nothing where it is fit to be sent."""
-    said = [*_lines(["/usr/bin/dciodvfy", "-new"], file, "Error|Warning|Abort")]
-    said += _lines(["/usr/bin/dsrdump"], file, "[EFW]: ")
-    return [line for line in said if not any(re.search(pattern, line) for pattern in KNOWN)]
+    texts = [*_lines(["/usr/bin/dciodvfy", "-new"], file, "Error|Warning|Abort")]
+    texts += _lines(["/usr/bin/dsrdump"], file, "[EFW]: ")
+    return [line for line in texts if not any(re.search(pattern, line) for pattern in KNOWN)]
 
 
 def _lines(command: Sequence[str], file: Path, which: str) -> Iterator[str]:
     done = subprocess.run(
         [program(command[0]), *command[1:], str(file)], capture_output=True, check=False, env={"LC_ALL": "C.UTF-8"}
     )
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    yield from (line for line in said.splitlines() if re.match(which, line))
+    text = (done.stdout + done.stderr).decode("utf-8", "replace")
+    yield from (line for line in text.splitlines() if re.match(which, line))
     if done.returncode < 0:
         yield f"{command[0]} ended with signal {-done.returncode}"

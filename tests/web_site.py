@@ -20,7 +20,7 @@ from imaging.domain.coverage import Coverage
 from imaging.domain.findings import Answer, Finding, State, TriageClass
 from imaging.domain.header import Header
 from imaging.domain.reasons import Reason
-from imaging.domain.worklist import Asked, Listing, PageState, Row, Word, searched
+from imaging.domain.worklist import Listing, ListingQuery, PageState, Row, Word, search_text_of
 from imaging.web.app import create_app
 from imaging.web.serving import serve
 from imaging.web.settings import WebSettings
@@ -55,7 +55,7 @@ def in_part() -> Answer:
     return replace(analysed(finding(BLEED, None, 0.1), model="head-ct-bleed"), coverage=seen)
 
 
-def row(number: int, state: PageState, *results: Answer, **said: Any) -> Row:
+def row(number: int, state: PageState, *results: Answer, **value: Any) -> Row:
     """A row received 10 minutes ago; what a test does not say is ordinary."""
     flags = [result.flag for result in results if result.flag]
     ordinary = Row(
@@ -82,14 +82,14 @@ def row(number: int, state: PageState, *results: Answer, **said: Any) -> Row:
         instances=2,
         conflicts=0,
         is_changed=False,
-        folded="",
+        search_text="",
     )
-    return replace_row(ordinary, **said)
+    return replace_row(ordinary, **value)
 
 
-def replace_row(row: Row, **said: Any) -> Row:
+def replace_row(row: Row, **value: Any) -> Row:
     """The row with other values, and with what a search then looks at."""
-    changed = replace(row, **said)
+    changed = replace(row, **value)
     header = Header(
         *("",) * 5,
         modality=changed.modality,
@@ -101,7 +101,7 @@ def replace_row(row: Row, **said: Any) -> Row:
         study_description=changed.description,
         body_part_examined=changed.body_part,
     )
-    return replace(changed, folded=searched(header))
+    return replace(changed, search_text=search_text_of(header))
 
 
 def seven_states() -> list[Row]:
@@ -210,16 +210,16 @@ class MemoryWorklist:
     alarms: list[Alarm] = field(default_factory=lambda: list(ALARMS))
     fault: Exception | None = None
 
-    def listing(self, asked: Asked) -> Listing:
+    def listing(self, query: ListingQuery) -> Listing:
         """The rows of the list in the order in which a test put them."""
         if self.fault:
             raise self.fault
-        passing = [row for row in self.listed if all(is_in(word, row) for word in asked.words)]
+        passing = [row for row in self.listed if all(is_in(word, row) for word in query.words)]
         flagged = [row for row in self.listed if row.flag is TriageClass.STAT or (row.flag and row in passing)]
         rest = [row for row in passing if row.flag is None]
-        pages = max(1, -(-len(rest) // asked.size))
-        page = min(asked.page, pages)
-        chosen = [*flagged, *rest[(page - 1) * asked.size : page * asked.size]]
+        pages = max(1, -(-len(rest) // query.size))
+        page = min(query.page, pages)
+        chosen = [*flagged, *rest[(page - 1) * query.size : page * query.size]]
         return Listing(
             rows=tuple(replace(row, passes=row in passing) for row in sorted(chosen, key=self.listed.index)),
             page=page,
@@ -228,7 +228,7 @@ class MemoryWorklist:
             total=len(self.listed),
             counts=Counter(row.state for row in self.listed),
             newest=max((row.number for row in self.listed), default=0),
-            new=frozenset(row.number for row in passing if asked.after is not None and row.number > asked.after),
+            new=frozenset(row.number for row in passing if query.after is not None and row.number > query.after),
         )
 
     def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
@@ -249,8 +249,8 @@ class MemoryWorklist:
         self.listed, self.roles, self.fault = seven_states(), list(HEALTH), None
         self.alarms = list(ALARMS)
 
-    def change(self, number: int, **said: Any) -> None:
-        self.listed = [replace_row(each, **said) if each.number == number else each for each in self.listed]
+    def change(self, number: int, **value: Any) -> None:
+        self.listed = [replace_row(each, **value) if each.number == number else each for each in self.listed]
 
 
 class WakeUps:

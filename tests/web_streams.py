@@ -9,16 +9,16 @@ from web_site import Site
 
 def events(answer: Iterable[bytes]) -> Iterator[tuple[str, str | None, object]]:
     """The events of a stream, as (kind, id, data)."""
-    told: dict[str, str] = {}
+    data: dict[str, str] = {}
     for line in answer:
         name, _, value = line.decode().rstrip("\n").partition(": ")
         if name:
-            told[name] = value
-        elif "event" in told:
-            yield told["event"], told.get("id"), json.loads(told["data"])
-            told = {}
+            data[name] = value
+        elif "event" in data:
+            yield data["event"], data.get("id"), json.loads(data["data"])
+            data = {}
         else:
-            told = {}
+            data = {}
 
 
 @contextlib.contextmanager

@@ -15,7 +15,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, checked, moment, settings_of
+from imaging.cli.parsing import (
+    Arguments,
+    CommandError,
+    Parser,
+    UsageError,
+    add_json,
+    add_models,
+    moment,
+    parsed,
+    settings_of,
+)
 from imaging.confined.client import Confined, Ended
 from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
 from imaging.domain.patient import placeholder_words
@@ -23,7 +33,7 @@ from imaging.memory import memory_limit
 from imaging.models.catalogue import load_models
 from imaging.roles.analysis import Analysis, Collected, collect
 from imaging.roles.cores import cores
-from imaging.roles.machine_memory import MOST_MB, of_a_worker
+from imaging.roles.machine_memory import MAX_MB, of_a_worker
 from imaging.settings import Settings
 
 
@@ -59,66 +69,68 @@ def options(parser: Parser) -> None:
     parser.add_argument(
         "--memory-mb",
         metavar="MB",
-        help=f"memory limit (default: three quarters of the machine's, at most {MOST_MB:.0f}); a study that "
+        help=f"memory limit (default: three quarters of the machine's, at most {MAX_MB:.0f}); a study that "
         "needs more: memory",
     )
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
-    faults = [f"{path}: no such file or folder" for path in asked.paths if not path.exists()]
-    if not asked.paths:
+def run(arguments: Arguments) -> int:
+    faults = [f"{path}: no such file or folder" for path in arguments.paths if not path.exists()]
+    if not arguments.paths:
         faults.append("PATH: name at least one file or folder")
-    at = checked(faults, moment, "--at", asked.at) if asked.at else datetime.now().astimezone()
-    memory_mb = checked(faults, _megabytes, "--memory-mb", asked.memory_mb) if asked.memory_mb else of_a_worker(1)
-    if asked.output is not None and asked.output.exists() and not asked.output.is_dir():
-        faults.append(f"--output {asked.output}: is not a folder")
-    settings = settings_of(asked, faults, needs_models=True)
+    at = parsed(faults, moment, "--at", arguments.at) if arguments.at else datetime.now().astimezone()
+    memory_mb = (
+        parsed(faults, _megabytes, "--memory-mb", arguments.memory_mb) if arguments.memory_mb else of_a_worker(1)
+    )
+    if arguments.output is not None and arguments.output.exists() and not arguments.output.is_dir():
+        faults.append(f"--output {arguments.output}: is not a folder")
+    settings = settings_of(arguments, faults, needs_models=True)
     assert at is not None
     assert memory_mb is not None
     with memory_limit(memory_mb):
-        return _analyse(asked, settings, at, memory_mb)
+        return _analyse(arguments, settings, at, memory_mb)
 
 
-def _megabytes(said: str) -> int:
-    if not said.isdecimal() or not 0 < int(said) < 1 << 30:
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 30:
         raise ValueError("expected a number of megabytes, such as 6000")
-    return int(said)
+    return int(text)
 
 
-def _analyse(asked: Asked, settings: Settings, at: datetime, memory_mb: float) -> int:
-    collected = collect(asked.paths, placeholder_words(settings.patient_placeholders))
-    whys = [f"{file}: {why}" for file, why in collected.unreadable.items()]
-    whys += [f"{collected.reports} reports of our own skipped"] if collected.reports else []
+def _analyse(arguments: Arguments, settings: Settings, at: datetime, memory_mb: float) -> int:
+    collected = collect(arguments.paths, placeholder_words(settings.patient_placeholders))
+    reasons = [f"{file}: {why}" for file, why in collected.unreadable.items()]
+    reasons += [f"{collected.reports} reports of our own skipped"] if collected.reports else []
     if not collected.studies:
-        raise Wrong("\n".join([f"no readable files: {collected.passed_over} files are not DICOM", *whys]))
+        raise UsageError("\n".join([f"no readable files: {collected.passed_over} files are not DICOM", *reasons]))
     catalogue = load_models(settings.model_folders, settings.site_words)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
-    language, disbelieved = settings.language, frozenset(settings.ignore_patient_orientation)
+    language, untrusted_senders = settings.language, frozenset(settings.ignore_patient_orientation)
     with Confined(catalogue.models, threads=cores(), memory_mb=memory_mb) as confined:
-        analysis = Analysis(catalogue, confined, at, asked.output, language, disbelieved, settings.site_words)
-        results = _answers(analysis, collected, asked.output)
-    print(f"\n{collected.passed_over} files skipped", *whys, sep="\n", file=sys.stderr)
-    print(json.dumps(document(results), indent=2, ensure_ascii=False) if asked.json else _text(results))
+        analysis = Analysis(catalogue, confined, at, arguments.output, language, untrusted_senders, settings.site_words)
+        results = _answers(analysis, collected, arguments.output)
+    print(f"\n{collected.passed_over} files skipped", *reasons, sep="\n", file=sys.stderr)
+    print(json.dumps(document(results), indent=2, ensure_ascii=False) if arguments.json else _text(results))
     every = [each for study in results for each in study.results]
     if failed := [each for each in every if each.state is State.FAILED]:
         names = ", ".join(sorted({str(each.model) for each in failed}))
-        raise Failed(f"{len(failed)} of {len(every)} answers failed: {names}")
+        raise CommandError(f"{len(failed)} of {len(every)} answers failed: {names}")
     return 0
 
 
 def _answers(analysis: Analysis, collected: Collected, output: Path | None) -> list[StudyResults]:
-    """Study by study, with a line of progress. Raises Failed."""
+    """Study by study, with a line of progress. Raises CommandError."""
     results = []
     for number, (study_uid, sources) in enumerate(collected.studies.items(), 1):
         print(f"\rstudy {number} of {len(collected.studies)}, {len(sources)} images", end="", file=sys.stderr)
         try:
             results.append(analysis.study(study_uid, sources))
         except OSError as error:
-            raise Failed(f"--output {output}: {error.strerror}") from None
+            raise CommandError(f"--output {output}: {error.strerror}") from None
         except Ended as error:
-            raise Failed(f"study {study_uid}: {error}") from None
+            raise CommandError(f"study {study_uid}: {error}") from None
     return results
 
 
@@ -157,10 +169,10 @@ def _answer(result: Answer) -> Iterator[str]:
 
 
 def _finding(finding: Finding, result: Answer) -> Iterator[str]:
-    said = {True: "present", False: "absent", None: "undetermined"}[finding.present]
+    presence = {True: "present", False: "absent", None: "undetermined"}[finding.present]
     kind = ", calibrated" if finding.is_calibrated else ""
     number = "" if finding.probability is None else f" {finding.probability:.3f}{kind} (threshold {finding.threshold})"
-    yield f"{finding.code.meaning}: {said}{number}"
+    yield f"{finding.code.meaning}: {presence}{number}"
     if finding.is_near_chance:
         yield "near chance by the card's evidence"
     if result.unproven:

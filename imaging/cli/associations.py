@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
 
-from imaging.cli.asking import Asked, Parser, add_home, add_json, ledger_of, table
-from imaging.domain.echoes import Echoes, folded, is_echo
+from imaging.cli.parsing import Arguments, Parser, add_home, add_json, ledger_of, table
+from imaging.domain.echoes import Echoes, grouped, is_echo
 from imaging.domain.peers import in_words
 from imaging.ledger import associations
 from imaging.ledger.refusals import UNREAD
@@ -28,13 +28,13 @@ def options(parser: Parser) -> None:
     parser.add_argument("--all", action="store_true", help="also list each C-ECHO association")
 
 
-def run(asked: Asked) -> int:
-    is_number = asked.last.isdecimal() and int(asked.last)
-    faults = [] if is_number else [f"--last {asked.last!r}: expected a number of 1 or more"]
-    with closing(ledger_of(asked, faults)) as ledger:
-        last = int(asked.last)
-        found, echoes = (associations.listed(ledger, last), []) if asked.all else _without_echoes(ledger, last)
-    if asked.json:
+def run(arguments: Arguments) -> int:
+    is_number = arguments.last.isdecimal() and int(arguments.last)
+    faults = [] if is_number else [f"--last {arguments.last!r}: expected a number of 1 or more"]
+    with closing(ledger_of(arguments, faults)) as ledger:
+        last = int(arguments.last)
+        found, echoes = (associations.listed(ledger, last), []) if arguments.all else _without_echoes(ledger, last)
+    if arguments.json:
         print(json.dumps({"associations": found, "echoes": [asdict(each) for each in echoes]}, indent=2))
     else:
         print(_text(found, echoes))
@@ -54,7 +54,7 @@ def _without_echoes(ledger: Ledger, last: int) -> tuple[list[dict[str, Any]], li
         if len(page) < _AT_ONCE:
             break
         before = page[-1]["id"]
-    return kept, folded(echoes)
+    return kept, grouped(echoes)
 
 
 def _text(found: list[dict[str, Any]], echoes: list[Echoes]) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, ledger_of, table
+from imaging.cli.parsing import Arguments, CommandError, Parser, add_home, add_json, ledger_of, table
 from imaging.domain.peers import in_words
 from imaging.domain.states import ApartState
 from imaging.ledger import conflicts, undecided
@@ -47,39 +47,39 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     faults = []
-    if asked.what not in ("list", *_DONE):
-        faults.append(f"{asked.what!r}: expected list, use, drop or undo")
+    if arguments.what not in ("list", *_DONE):
+        faults.append(f"{arguments.what!r}: expected list, use, drop or undo")
     faults += [
         f"{each!r}: expected a number shown by `imaging conflicts list`"
-        for each in asked.numbers
+        for each in arguments.numbers
         if not each.isdecimal()
     ]
-    if asked.what in _DONE and not asked.numbers:
-        faults.append(f"{asked.what}: expected one or more numbers")
-    with closing(ledger_of(asked, faults)) as ledger:
-        return _list(ledger, asked) if asked.what == "list" else _act(ledger, asked)
+    if arguments.what in _DONE and not arguments.numbers:
+        faults.append(f"{arguments.what}: expected one or more numbers")
+    with closing(ledger_of(arguments, faults)) as ledger:
+        return _list(ledger, arguments) if arguments.what == "list" else _act(ledger, arguments)
 
 
-def _list(ledger: Ledger, asked: Asked) -> int:
-    listed = undecided.listed(ledger, EVERY if asked.all else UNDECIDED)
+def _list(ledger: Ledger, arguments: Arguments) -> int:
+    listed = undecided.listed(ledger, EVERY if arguments.all else UNDECIDED)
     found = [each | {"received_at": each["received_at"].isoformat()} for each in listed]
-    print(json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if asked.json else _table(found))
+    print(json.dumps({"conflicts": found}, indent=2, ensure_ascii=False) if arguments.json else _table(found))
     return 0
 
 
-def _act(ledger: Ledger, asked: Asked) -> int:
-    numbers = [int(each) for each in asked.numbers]
+def _act(ledger: Ledger, arguments: Arguments) -> int:
+    numbers = [int(each) for each in arguments.numbers]
     notices = {each["id"] for each in undecided.listed(ledger) if each["state"] == ApartState.SHARED}
-    if asked.what == "undo":
-        whys = conflicts.undo(ledger, numbers)
+    if arguments.what == "undo":
+        reasons = conflicts.undo(ledger, numbers)
     else:
-        whys = conflicts.decide(ledger, numbers, asked.what == "use", and_alike=asked.all)
-    for each in (number for number, why in whys.items() if not why):
-        print(f"{each}: {_NOTICE_DONE if each in notices else _DONE[asked.what]}")
-    if left := [f"{each}: {why}" for each, why in whys.items() if why]:
-        raise Failed("\n".join(left))
+        reasons = conflicts.decide(ledger, numbers, arguments.what == "use", and_alike=arguments.all)
+    for each in (number for number, why in reasons.items() if not why):
+        print(f"{each}: {_NOTICE_DONE if each in notices else _DONE[arguments.what]}")
+    if left := [f"{each}: {why}" for each, why in reasons.items() if why]:
+        raise CommandError("\n".join(left))
     return 0
 
 
@@ -106,16 +106,16 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _described(told: Mapping[str, Any]) -> str:
-    frames = f"{told['frames']} x " if told["frames"] != 1 else ""
-    who = in_words(told["calling_ae_title"], told["address"]) if told["address"] else "an earlier run"
+def _described(entry: Mapping[str, Any]) -> str:
+    frames = f"{entry['frames']} x " if entry["frames"] != 1 else ""
+    who = in_words(entry["calling_ae_title"], entry["address"]) if entry["address"] else "an earlier run"
     words = (
-        f"{told['modality']} {frames}{told['rows']} x {told['columns']}",
-        "\\".join(told["image_type"]),
-        told["view_position"],
-        f"{told['size']} bytes in {told['transfer_syntax_uid']}",
-        f"series {told['series_instance_uid']}",
-        f"from {who}, {told['received_at']}",
+        f"{entry['modality']} {frames}{entry['rows']} x {entry['columns']}",
+        "\\".join(entry["image_type"]),
+        entry["view_position"],
+        f"{entry['size']} bytes in {entry['transfer_syntax_uid']}",
+        f"series {entry['series_instance_uid']}",
+        f"from {who}, {entry['received_at']}",
     )
     return ", ".join(each for each in words if each)
 

@@ -22,16 +22,16 @@ from typing import Final
 
 from pydicom.uid import ExplicitVRLittleEndian
 
-from imaging.cli.asking import Asked, Parser, add_json, add_settings, settings_of, table
+from imaging.cli.parsing import Arguments, Parser, add_json, add_settings, settings_of, table
 from imaging.confined.analyser import check
 from imaging.confined.client import Confined
 from imaging.confined.limits import Confinement
 from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Sender, Unreachable
-from imaging.domain.alarms import CLOCK_KINDS, Alarm, Facts, Kind, alarms_of_clock, alarms_of_room, health
+from imaging.domain.alarms import CLOCK_KINDS, Alarm, Facts, Kind, alarms_of_clock, alarms_of_disk_space, health
 from imaging.domain.card import UNPROVEN, Card
-from imaging.domain.faults import Told
+from imaging.domain.clock_anchor import ClockFacts
+from imaging.domain.faults import PublicError
 from imaging.domain.ports import advice
-from imaging.domain.steady import ClockFacts
 from imaging.ledger import migrate
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, is_begun
@@ -42,7 +42,7 @@ from imaging.results.fallback import COMPREHENSIVE_SR
 from imaging.roles.health import facts_of
 from imaging.roles.locks import running_roles
 from imaging.settings import Destination, Settings
-from imaging.spool import room_on
+from imaging.spool import disk_space_on
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     found = []
-    for each in examine(settings_of(asked, needs_models=True)):
+    for each in examine(settings_of(arguments, needs_models=True)):
         print(f"{'ok  ' if each.is_well else 'BAD '}{each.what}", file=sys.stderr)
         found.append(each)
-    if asked.json:
+    if arguments.json:
         print(json.dumps({"findings": [asdict(each) for each in found]}, indent=2))
     else:
         rows = [["", "what", "found", "what to do"]]
@@ -118,8 +118,8 @@ def _forbidden(path: Path) -> Finding:
     status, us = path.stat(), _name(os.geteuid())
     owner = _name(status.st_uid)
     mode = f"{status.st_mode & 0o7777:04o}"
-    said = f"no permission: {path} belongs to {owner} (mode {mode}), and the user {us} cannot write it"
-    return Finding("home", False, said, f"run this as {owner}, or `chown -R {us} {path}`")
+    text = f"no permission: {path} belongs to {owner} (mode {mode}), and the user {us} cannot write it"
+    return Finding("home", False, text, f"run this as {owner}, or `chown -R {us} {path}`")
 
 
 def _name(uid: int) -> str:
@@ -130,15 +130,15 @@ def _name(uid: int) -> str:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    room = room_on(_folder(settings), int(settings.disk_reserve_mb * (1 << 20)))
-    alarms = {each.kind: each for each in alarms_of_room(room)}
-    yield _of_alarm("disk", room.of_bytes, alarms.get(Kind.DISK))
-    if room.of_inodes:
-        yield _of_alarm("disk inodes", room.of_inodes, alarms.get(Kind.INODES))
+    space = disk_space_on(_folder(settings), int(settings.disk_reserve_mb * (1 << 20)))
+    alarms = {each.kind: each for each in alarms_of_disk_space(space)}
+    yield _of_alarm("disk", space.of_bytes, alarms.get(Kind.DISK))
+    if space.of_inodes:
+        yield _of_alarm("disk inodes", space.of_inodes, alarms.get(Kind.INODES))
 
 
-def _of_alarm(what: str, said: str, alarm: Alarm | None) -> Finding:
-    return Finding(what, alarm is None, said, alarm.mend if alarm else "")
+def _of_alarm(what: str, text: str, alarm: Alarm | None) -> Finding:
+    return Finding(what, alarm is None, text, alarm.mend if alarm else "")
 
 
 def _ledger(settings: Settings) -> Finding:
@@ -182,14 +182,14 @@ def _alarms(facts: Facts) -> Iterator[Finding]:
 def _clock(facts: Facts | None) -> Finding:
     now = datetime.now(UTC)
     alarm = next(alarms_of_clock(facts.clock if facts else ClockFacts(now, now, None, BUILT)), None)
-    said = f"{now.astimezone().isoformat(timespec='seconds')}, zone {time.tzname[0]}"
+    text = f"{now.astimezone().isoformat(timespec='seconds')}, zone {time.tzname[0]}"
     is_kept = _is_kept()
     if is_kept is not None:
-        said += ", synchronised" if is_kept else ", not synchronised"
+        text += ", synchronised" if is_kept else ", not synchronised"
     mend = [] if alarm is None else [f"{alarm.words}: {alarm.mend}"]
     if is_kept is False:  # no fault by itself: it may be right all the same
         mend += ["start chrony or systemd-timesyncd to keep it right"]
-    return Finding("clock", alarm is None, said, "; ".join(mend))
+    return Finding("clock", alarm is None, text, "; ".join(mend))
 
 
 def _is_kept() -> bool | None:
@@ -227,8 +227,8 @@ def _page(settings: Settings) -> Finding:
         connection.request("GET", "/healthz")
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        said = f"does not answer within {_PAGE_S} s ({type(error).__name__})"
-        return Finding(what, False, said, "see the log of the role web; if it ends, it is restarted")
+        text = f"does not answer within {_PAGE_S} s ({type(error).__name__})"
+        return Finding(what, False, text, "see the log of the role web; if it ends, it is restarted")
     finally:
         connection.close()
     is_well = status in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -252,9 +252,9 @@ _REPORTS: Final = ((SR_CLASS, "Comprehensive 3D SR"), (COMPREHENSIVE_SR, "Compre
 
 def _peers(settings: Settings) -> Iterator[Finding]:
     for address, names in settings.shared_addresses:
-        said = f"{', '.join(names)} have one address, {address}: common results are sent there {len(names)} times"
+        text = f"{', '.join(names)} have one address, {address}: common results are sent there {len(names)} times"
         yield Finding(
-            "peers", True, said, "configure it once; `imaging replay --to NEW --of OLD` moves waiting deliveries"
+            "peers", True, text, "configure it once; `imaging replay --to NEW --of OLD` moves waiting deliveries"
         )
     for each in settings.destinations:
         sender = Sender(each.address, settings.ae_title, each.times)
@@ -294,7 +294,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
     with Confined(catalogue.models, threads=1, memory_mb=settings.memory_of_a_worker_mb) as confined:
         try:
             yield _confinement(confined.confinement)
-        except Told as error:
+        except PublicError as error:
             yield Finding("confinement", False, str(error), "the message states what is missing")
             return
         yield from (_model(card, confined, settings) for card in catalogue.models)
@@ -302,14 +302,14 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _confinement(found: Confinement) -> Finding:
     """No fault of the node's own: it runs the same without."""
-    mend = "" if found.is_whole else "use a kernel of 5.13 or newer with Landlock (lsm=landlock,...) and seccomp"
+    mend = "" if found.is_complete else "use a kernel of 5.13 or newer with Landlock (lsm=landlock,...) and seccomp"
     return Finding("confinement", True, found.words, mend)
 
 
 def _model(card: Card, confined: Confined, settings: Settings) -> Finding:
     if card.engine.memory_mb > settings.memory_of_a_worker_mb:
-        said = f"a job may need {card.engine.memory_mb} MB, a worker may use {settings.memory_of_a_worker_mb:g}"
-        return Finding(f"model {card.id}", False, said, "raise --worker-memory-mb, if the machine has enough memory")
+        text = f"a job may need {card.engine.memory_mb} MB, a worker may use {settings.memory_of_a_worker_mb:g}"
+        return Finding(f"model {card.id}", False, text, "raise --worker-memory-mb, if the machine has enough memory")
     faults = check(confined, card)
     is_well = not faults or faults == (UNPROVEN,)
     mend = "" if is_well else "weights, engine or processor differ from those with which it was made: do not serve it"

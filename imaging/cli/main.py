@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from imaging import __version__
-from imaging.cli.asking import Failed, Parser, Wrong
+from imaging.cli.parsing import CommandError, Parser, UsageError
 from imaging.memory import importing
 from imaging.settings import nearest
 
@@ -31,26 +31,28 @@ COMMANDS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     warnings.simplefilter("ignore")  # libraries' warnings quote patients' data
-    said = list(sys.argv[1:] if arguments is None else arguments)
-    if said[:1] == ["help"] and len(said) > 1:
-        said = [said[1], "--help"]
-    if not said or said[0] not in COMMANDS:
-        return _without_command(said)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    if command_line[:1] == ["help"] and len(command_line) > 1:
+        command_line = [command_line[1], "--help"]
+    if not command_line or command_line[0] not in COMMANDS:
+        return _without_command(command_line)
     with importing():
-        command = importlib.import_module(f"imaging.cli.{said[0]}")
-    parser = Parser(prog=f"imaging {said[0]}", description=command.__doc__)
+        command = importlib.import_module(f"imaging.cli.{command_line[0]}")
+    parser = Parser(prog=f"imaging {command_line[0]}", description=command.__doc__)
     command.options(parser)
     try:
-        status: int = command.run(parser.asked(said[1:]))
-    except Wrong as wrong:
-        return _refused(f"imaging {said[0]}", str(wrong).splitlines(), f"imaging help {said[0]}")
-    except Failed as failed:
-        print(f"imaging {said[0]}: {failed}", file=sys.stderr)
+        status: int = command.run(parser.parse(command_line[1:]))
+    except UsageError as wrong:
+        return _refused(f"imaging {command_line[0]}", str(wrong).splitlines(), f"imaging help {command_line[0]}")
+    except CommandError as failed:
+        print(f"imaging {command_line[0]}: {failed}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1
     except OSError as error:  # a full disk, a folder that may not be written: where it is, and what the system says
-        print(f"imaging {said[0]}: {error.filename or 'the operation failed'}: {error.strerror}", file=sys.stderr)
+        print(
+            f"imaging {command_line[0]}: {error.filename or 'the operation failed'}: {error.strerror}", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -64,15 +66,17 @@ def _refused(who: str, faults: Sequence[str], more: str) -> int:
     return 2
 
 
-def _without_command(said: Sequence[str]) -> int:
-    if said and said[0] in ("-h", "--help", "help"):
+def _without_command(command_line: Sequence[str]) -> int:
+    if command_line and command_line[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
-    if said == ["--version"]:
+    if command_line == ["--version"]:
         print(f"imaging {__version__}")
         return 0
-    if said:
-        return _refused("imaging", [f"{said[0]!r} is not a command{nearest(said[0], COMMANDS)}"], "imaging help")
+    if command_line:
+        return _refused(
+            "imaging", [f"{command_line[0]!r} is not a command{nearest(command_line[0], COMMANDS)}"], "imaging help"
+        )
     print(_overview(), file=sys.stderr)
     return 2
 

@@ -17,11 +17,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, add_models, refuse, settings_of, table
+from imaging.cli.parsing import (
+    Arguments,
+    CommandError,
+    Parser,
+    UsageError,
+    add_json,
+    add_models,
+    refuse,
+    settings_of,
+    table,
+)
 from imaging.confined.analyser import ConfinedAnalyser, check
 from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import Finding
 from imaging.models.catalogue import load_models
 from imaging.models.cautions import warnings
@@ -39,76 +49,76 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
-    if asked.what == "golden":
-        return _golden(asked)
-    cards, disabled = _chosen(asked)
-    if asked.what == "check":
-        return _check(cards, disabled, asked)
-    if asked.json:
-        said = {"models": [_said(card) for card in cards], "disabled": disabled}
-        print(json.dumps(said, indent=2, ensure_ascii=False))
-    elif asked.what == "list":
+def run(arguments: Arguments) -> int:
+    if arguments.what == "golden":
+        return _golden(arguments)
+    cards, disabled = _chosen(arguments)
+    if arguments.what == "check":
+        return _check(cards, disabled, arguments)
+    if arguments.json:
+        data = {"models": [_document(card) for card in cards], "disabled": disabled}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    elif arguments.what == "list":
         print(_list(cards, disabled))
         _warn(cards)
     else:
         print("\n\n".join([*(_show(card) for card in cards), *_not_served(disabled)]))
-    if disabled and asked.what == "show":
-        raise Failed(f"disabled: {', '.join(disabled)}")
+    if disabled and arguments.what == "show":
+        raise CommandError(f"disabled: {', '.join(disabled)}")
     return 0
 
 
-def _chosen(asked: Asked) -> tuple[list[Card], Mapping[str, str]]:
+def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if asked.what in WORDS else [f"{asked.what!r}: expected list, show, check or golden"]
+    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected list, show, check or golden"]
     try:
-        settings = settings_of(asked, needs_models=True)
-    except Wrong as wrong:
-        raise Wrong("\n".join([str(wrong), *faults])) from None
+        settings = settings_of(arguments, needs_models=True)
+    except UsageError as wrong:
+        raise UsageError("\n".join([str(wrong), *faults])) from None
     catalogue = load_models(settings.model_folders)
     faults += [
         f"{each!r}: no such model; available: {', '.join(card.id for card in catalogue.models)}"
-        for each in asked.ids
+        for each in arguments.ids
         if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
-    refuse(asked, faults)
-    if not asked.ids:
+    refuse(arguments, faults)
+    if not arguments.ids:
         return list(catalogue.models), catalogue.disabled
-    cards = [card for card in catalogue.models if card.id in asked.ids]
-    return cards, {name: why for each in asked.ids for name, why in catalogue.why_disabled(each).items()}
+    cards = [card for card in catalogue.models if card.id in arguments.ids]
+    return cards, {name: why for each in arguments.ids for name, why in catalogue.why_disabled(each).items()}
 
 
-def _golden(asked: Asked) -> int:
+def _golden(arguments: Arguments) -> int:
     """Makes the golden case of one model out of a study, and checks it."""
-    asked.ids, paths = asked.ids[:1], [Path(each) for each in asked.ids[1:]]
+    arguments.ids, paths = arguments.ids[:1], [Path(each) for each in arguments.ids[1:]]
     if not paths:
-        asked.faults.append("golden: expected a model and a study: imaging models golden my-model study/")
-    asked.faults += [f"{each}: no such file or folder" for each in paths if not each.exists()]
-    cards, disabled = _chosen(asked)
+        arguments.faults.append("golden: expected a model and a study: imaging models golden my-model study/")
+    arguments.faults += [f"{each}: no such file or folder" for each in paths if not each.exists()]
+    cards, disabled = _chosen(arguments)
     if disabled or len(cards) != 1:
-        raise Failed("\n".join(_not_served(disabled)))
+        raise CommandError("\n".join(_not_served(disabled)))
     (card,) = cards
     if card.golden is not None or (card.folder / "golden").exists():
         mend = "to make another, remove [golden] from its card.toml, and its files"
-        raise Failed(f"{card.id} already has a golden case in {card.folder}: {mend}")
-    print(_written(card, paths, asked), file=sys.stderr if asked.json else sys.stdout)
-    return _check([read_card(card.folder)], {}, asked)
+        raise CommandError(f"{card.id} already has a golden case in {card.folder}: {mend}")
+    print(_written(card, paths, arguments), file=sys.stderr if arguments.json else sys.stdout)
+    return _check([read_card(card.folder)], {}, arguments)
 
 
-def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
+def _written(card: Card, paths: Sequence[Path], arguments: Arguments) -> str:
     """Writes the case, and says what was written."""
     from imaging.inference.golden_case import write_case
     from imaging.roles.analysis import collect
 
     studies = collect(paths).studies
     if len(studies) != 1:
-        raise Failed(f"expected one study, found {len(studies)} in {', '.join(map(str, paths))}")
+        raise CommandError(f"expected one study, found {len(studies)} in {', '.join(map(str, paths))}")
     (sources,) = studies.values()
-    with Confined([card], threads=cores(), memory_mb=settings_of(asked).memory_of_a_worker_mb) as confined:
+    with Confined([card], threads=cores(), memory_mb=settings_of(arguments).memory_of_a_worker_mb) as confined:
         try:
             case = write_case(card, sources, ConfinedAnalyser(confined, card).analyse)
-        except Told as why:
-            raise Failed(f"{card.id} {why}") from None
+        except PublicError as why:
+            raise CommandError(f"{card.id} {why}") from None
     lines = [
         f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, without "
         "names, numbers and dates",
@@ -124,8 +134,8 @@ def _written(card: Card, paths: Sequence[Path], asked: Asked) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    said = {True: "present", False: "absent", None: "undetermined"}[finding.present]
-    return f"{finding.code.meaning}: {said}{'' if finding.probability is None else f' {finding.probability:.3f}'}"
+    presence = {True: "present", False: "absent", None: "undetermined"}[finding.present]
+    return f"{finding.code.meaning}: {presence}{'' if finding.probability is None else f' {finding.probability:.3f}'}"
 
 
 def _not_served(disabled: Mapping[str, str]) -> list[str]:
@@ -139,10 +149,10 @@ def _warn(cards: Sequence[Card]) -> None:
             print(f"warning: {card.id}: {each}", file=sys.stderr)
 
 
-def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> int:
-    with Confined(cards, threads=cores(), memory_mb=settings_of(asked).memory_of_a_worker_mb) as confined:
+def _check(cards: Sequence[Card], disabled: Mapping[str, str], arguments: Arguments) -> int:
+    with Confined(cards, threads=cores(), memory_mb=settings_of(arguments).memory_of_a_worker_mb) as confined:
         results = {card.id: check(confined, card) for card in cards}
-    if asked.json:
+    if arguments.json:
         faults = {name: list(each) for name, each in results.items()}
         faults |= {name: ["disabled", *why.splitlines()] for name, why in disabled.items()}
         print(json.dumps(faults, indent=2))
@@ -151,11 +161,11 @@ def _check(cards: Sequence[Card], disabled: Mapping[str, str], asked: Asked) -> 
         print("\n".join([*lines, *_not_served(disabled)]))
     _warn(cards)
     if disabled or any(results.values()):
-        raise Failed("not every model is enabled with a golden case that passes")
+        raise CommandError("not every model is enabled with a golden case that passes")
     return 0
 
 
-def _said(card: Card) -> dict[str, Any]:
+def _document(card: Card) -> dict[str, Any]:
     return {
         "id": card.id,
         "version": card.version,

@@ -16,7 +16,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from imaging.cli.asking import Asked, Failed, Parser, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.cli.parsing import (
+    Arguments,
+    CommandError,
+    Parser,
+    add_home,
+    add_json,
+    ledger_of,
+    parsed,
+    period,
+    settings_of,
+)
 from imaging.domain.alarms import alarms_of_clock
 from imaging.ledger import retention
 from imaging.ledger.health import clock_facts
@@ -36,22 +46,22 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     faults: list[str] = []
-    age = checked(faults, period, "--older-than", asked.older_than or "")
-    ledger = ledger_of(asked, faults)
+    age = parsed(faults, period, "--older-than", arguments.older_than or "")
+    ledger = ledger_of(arguments, faults)
     assert age is not None
     alarm = next(alarms_of_clock(clock_facts(ledger)), None)
     if alarm is not None:
-        raise Failed(f"nothing is deleted: {alarm.words}; {alarm.mend}")
-    if not asked.dry_run:
+        raise CommandError(f"nothing is deleted: {alarm.words}; {alarm.mend}")
+    if not arguments.dry_run:
         retention.date_anew(ledger)
-    spool = FolderSpool(settings_of(asked).home / "spool")
+    spool = FolderSpool(settings_of(arguments).home / "spool")
     before = ledger.clock.now() - age
     studies = retention.removable(ledger, before)
-    removed = 0 if asked.dry_run else _remove(ledger, spool, studies, before)
-    said = {"removable": len(studies), "removed": removed}
-    print(json.dumps(said) if asked.json else f"\n{removed} of {len(studies)} removable studies removed")
+    removed = 0 if arguments.dry_run else _remove(ledger, spool, studies, before)
+    data = {"removable": len(studies), "removed": removed}
+    print(json.dumps(data) if arguments.json else f"\n{removed} of {len(studies)} removable studies removed")
     return 0
 
 

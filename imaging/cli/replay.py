@@ -17,7 +17,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_home, add_json, checked, ledger_of, period, settings_of
+from imaging.cli.parsing import (
+    Arguments,
+    CommandError,
+    Parser,
+    UsageError,
+    add_home,
+    add_json,
+    ledger_of,
+    parsed,
+    period,
+    settings_of,
+)
 from imaging.ledger import deliveries, jobs, registry, replays, stories
 from imaging.ledger.store import Ledger
 from imaging.roles.locks import running_roles
@@ -51,84 +62,84 @@ class _Done:
     words: list[str] = field(default_factory=list)
 
 
-def run(asked: Asked) -> int:
-    faults = _contradictions(asked)
-    since = checked(faults, period, "--since", asked.since) if asked.since else None
-    ledger = ledger_of(asked, faults)
+def run(arguments: Arguments) -> int:
+    faults = _contradictions(arguments)
+    since = parsed(faults, period, "--since", arguments.since) if arguments.since else None
+    ledger = ledger_of(arguments, faults)
     done = _Done()
-    if asked.study:
-        _replay_study(ledger, asked, done)
-    elif asked.model:
-        _replay_model(ledger, asked, None if since is None else ledger.clock.now() - since, done)
-    elif asked.failed:
+    if arguments.study:
+        _replay_study(ledger, arguments, done)
+    elif arguments.model:
+        _replay_model(ledger, arguments, None if since is None else ledger.clock.now() - since, done)
+    elif arguments.failed:
         done.jobs = jobs.replay(ledger)
     else:
-        _replay_deliveries(ledger, asked, done)
-    said: dict[str, Any] = {"deliveries": done.deliveries, "jobs": done.jobs, "studies": done.studies}
-    if asked.json:
-        print(json.dumps(said))
+        _replay_deliveries(ledger, arguments, done)
+    data: dict[str, Any] = {"deliveries": done.deliveries, "jobs": done.jobs, "studies": done.studies}
+    if arguments.json:
+        print(json.dumps(data))
     else:
         print("; ".join([f"{done.deliveries} deliveries and {done.jobs} jobs are retried", *done.words]))
     return 0
 
 
-def _contradictions(asked: Asked) -> list[str]:
+def _contradictions(arguments: Arguments) -> list[str]:
     """What was asked for that does not go together."""
-    said = {f"--{name}": getattr(asked, name) for name in ("to", "of", "now", "study", "failed", "model", "since")}
-    works = [name for name in ("--to", "--study", "--failed", "--model") if said[name]]
-    works = works or [name for name in ("--now",) if said[name]]
+    given = {f"--{name}": getattr(arguments, name) for name in ("to", "of", "now", "study", "failed", "model", "since")}
+    works = [name for name in ("--to", "--study", "--failed", "--model") if given[name]]
+    works = works or [name for name in ("--now",) if given[name]]
     faults = [f"{' and '.join(works)}: expected only one of them"] if len(works) > 1 else []
-    if asked.of and len(asked.to or ()) != 1:
+    if arguments.of and len(arguments.to or ()) != 1:
         faults.append("--of OLD: expected one --to NEW with it")
-    if asked.now and (asked.of or asked.study or asked.failed or asked.model):
+    if arguments.now and (arguments.of or arguments.study or arguments.failed or arguments.model):
         faults.append("--now: can only be combined with --to")
-    if asked.since and not asked.model:
+    if arguments.since and not arguments.model:
         faults.append("--since: expected --model with it")
     return faults
 
 
-def _replay_study(ledger: Ledger, asked: Asked, done: _Done) -> None:
-    found = stories.named(ledger, asked.study)
+def _replay_study(ledger: Ledger, arguments: Arguments, done: _Done) -> None:
+    found = stories.named(ledger, arguments.study)
     if not found:
-        raise Wrong(f"no study has the Study Instance UID or accession number {asked.study!r}")
+        raise UsageError(f"no study has the Study Instance UID or accession number {arguments.study!r}")
     uids = [each["study_uid"] for each in found]
     done.jobs = jobs.replay(ledger, uids)
     done.studies = replays.mark_studies(ledger, uids)
     if done.studies:
-        done.words.append(_announced(asked, done.studies, "the models that fit and have not answered"))
+        done.words.append(_announced(arguments, done.studies, "the models that fit and have not answered"))
 
 
-def _replay_model(ledger: Ledger, asked: Asked, since: datetime | None, done: _Done) -> None:
+def _replay_model(ledger: Ledger, arguments: Arguments, since: datetime | None, done: _Done) -> None:
     known = registry.models(ledger)
-    if known and asked.model not in known and _is_served(asked):
-        raise Wrong(f"no served model is called {asked.model}; available: {', '.join(known)}")
-    if why := known.get(asked.model):
-        raise Failed(f"{asked.model} is disabled: {why}")
-    done.jobs = jobs.replay_disabled(ledger, asked.model, since)
-    done.studies = replays.mark_for_model(ledger, asked.model, since)
-    done.words.append(_announced(asked, done.studies, f"{asked.model}, where it fits"))
+    if known and arguments.model not in known and _is_served(arguments):
+        raise UsageError(f"no served model is called {arguments.model}; available: {', '.join(known)}")
+    if why := known.get(arguments.model):
+        raise CommandError(f"{arguments.model} is disabled: {why}")
+    done.jobs = jobs.replay_disabled(ledger, arguments.model, since)
+    done.studies = replays.mark_for_model(ledger, arguments.model, since)
+    done.words.append(_announced(arguments, done.studies, f"{arguments.model}, where it fits"))
 
 
-def _announced(asked: Asked, studies: int, of_whom: str) -> str:
-    when = "now" if _is_served(asked) else "when the node starts (it is not running)"
+def _announced(arguments: Arguments, studies: int, of_whom: str) -> str:
+    when = "now" if _is_served(arguments) else "when the node starts (it is not running)"
     return f"{studies} {'study is' if studies == 1 else 'studies are'} queued for {of_whom}, {when}"
 
 
-def _is_served(asked: Asked) -> bool:
-    return "node" in running_roles(settings_of(asked).home)
+def _is_served(arguments: Arguments) -> bool:
+    return "node" in running_roles(settings_of(arguments).home)
 
 
-def _replay_deliveries(ledger: Ledger, asked: Asked, done: _Done) -> None:
+def _replay_deliveries(ledger: Ledger, arguments: Arguments, done: _Done) -> None:
     known = deliveries.peers(ledger)
-    if unknown := [each for each in asked.to or () if each not in known]:
-        raise Wrong(f"no destination is called {', '.join(unknown)}; available: {', '.join(known) or 'none'}")
-    if asked.of:
-        _move(ledger, asked.of, asked.to[0], done)
-    elif asked.now:
-        done.deliveries = deliveries.send_now(ledger, asked.to or ())
+    if unknown := [each for each in arguments.to or () if each not in known]:
+        raise UsageError(f"no destination is called {', '.join(unknown)}; available: {', '.join(known) or 'none'}")
+    if arguments.of:
+        _move(ledger, arguments.of, arguments.to[0], done)
+    elif arguments.now:
+        done.deliveries = deliveries.send_now(ledger, arguments.to or ())
     else:
-        done.deliveries = deliveries.replay(ledger, asked.to or ())
-    if not asked.to:
+        done.deliveries = deliveries.replay(ledger, arguments.to or ())
+    if not arguments.to:
         done.words += [
             f"{count} remain for {name}, which is not configured: `imaging replay --to NEW --of {name}` moves them"
             for name, count in deliveries.gone(ledger).items()
@@ -139,7 +150,7 @@ def _move(ledger: Ledger, old: str, new: str, done: _Done) -> None:
     known = {*deliveries.peers(ledger), *deliveries.gone(ledger)}
     if old == new or old not in known:
         there = ", ".join(sorted(known - {new})) or "none"
-        raise Wrong(f"--of {old}: expected the name of another destination, current or former; available: {there}")
+        raise UsageError(f"--of {old}: expected the name of another destination, current or former; available: {there}")
     moved = deliveries.move(ledger, old, new)
     done.deliveries = moved.count
     if moved.dropped:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imaging import settings
-from imaging.cli.asking import Asked, Failed, Parser, Wrong, add_json, checked, refuse
+from imaging.cli.parsing import Arguments, CommandError, Parser, UsageError, add_json, parsed, refuse
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
@@ -24,28 +24,28 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
-    faults = [f"{path}: no such file or folder" for path in asked.paths if not path.exists()]
-    if not asked.paths:
+def run(arguments: Arguments) -> int:
+    faults = [f"{path}: no such file or folder" for path in arguments.paths if not path.exists()]
+    if not arguments.paths:
         faults.append("PATH: name at least one file or folder")
-    if not asked.to:
+    if not arguments.to:
         faults.append("--to AET@HOST:PORT is required")
-    peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    checked(faults, settings.parser("ae_title"), "--ae-title", asked.ae_title)
-    refuse(asked, faults)
+    peer = parsed(faults, Address.parse, "--to", arguments.to) if arguments.to else None
+    parsed(faults, settings.parser("ae_title"), "--ae-title", arguments.ae_title)
+    refuse(arguments, faults)
     assert peer is not None
-    files, passed_over = _readable(asked.paths)
+    files, passed_over = _readable(arguments.paths)
     if not files:
-        raise Wrong(f"no readable files: {passed_over} files are not DICOM")
-    sender = Sender(peer, asked.ae_title)
+        raise UsageError(f"no readable files: {passed_over} files are not DICOM")
+    sender = Sender(peer, arguments.ae_title)
     try:
         refused = _send(sender, files)
     except Unreachable as error:
-        raise Failed(f"{peer}: {error}") from None
+        raise CommandError(f"{peer}: {error}") from None
     finally:
         sender.close()
     sent = len(files) - len(refused)
-    if asked.json:
+    if arguments.json:
         print(json.dumps({"sent": sent, "refused": refused, "passed_over": passed_over}, indent=2))
     else:
         print(f"{sent} sent, {len(refused)} refused, {passed_over} skipped")

@@ -9,7 +9,7 @@ folder under --home. An existing home is used as it is.
 
 import sys
 
-from imaging.cli.asking import Asked, Failed, Parser, add_settings, settings_of
+from imaging.cli.parsing import Arguments, CommandError, Parser, add_settings, settings_of
 from imaging.ledger.unusable import Unusable
 from imaging.roles.child import quiet_logging
 from imaging.supervise import CannotServe
@@ -20,9 +20,9 @@ def options(parser: Parser) -> None:
     add_settings(parser)
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     quiet_logging("supervisor")
     try:
-        return supervise(settings_of(asked, needs_models=True), sys.stdout)
+        return supervise(settings_of(arguments, needs_models=True), sys.stdout)
     except (CannotServe, Unusable) as error:
-        raise Failed(str(error)) from None
+        raise CommandError(str(error)) from None

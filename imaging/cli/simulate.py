@@ -13,7 +13,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
-from imaging.cli.asking import Asked, Failed, Parser, add_json, amount, checked, refuse
+from imaging.cli.parsing import Arguments, CommandError, Parser, add_json, parsed, positive_number, refuse
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
 from imaging.domain.retry import Accepted
@@ -35,31 +35,31 @@ def options(parser: Parser) -> None:
     add_json(parser)
 
 
-def run(asked: Asked) -> int:
+def run(arguments: Arguments) -> int:
     faults: list[str] = []
-    for option, said in (("--studies", asked.studies), ("--seed", asked.seed)):
-        if not said.isdecimal() or not int(said):
-            faults.append(f"{option} {said!r}: expected a number of 1 or more")
-    faults += [f"--kind {each!r}: expected film, head or brain" for each in asked.kind or () if each not in KINDS]
-    rate = checked(faults, amount, "--rate", asked.rate)
-    if (asked.output is None) == (asked.to is None):
+    for option, value in (("--studies", arguments.studies), ("--seed", arguments.seed)):
+        if not value.isdecimal() or not int(value):
+            faults.append(f"{option} {value!r}: expected a number of 1 or more")
+    faults += [f"--kind {each!r}: expected film, head or brain" for each in arguments.kind or () if each not in KINDS]
+    rate = parsed(faults, positive_number, "--rate", arguments.rate)
+    if (arguments.output is None) == (arguments.to is None):
         faults.append("expected either --output DIR or --to AET@HOST:PORT")
-    peer = checked(faults, Address.parse, "--to", asked.to) if asked.to else None
-    refuse(asked, faults)
-    told = []
+    peer = parsed(faults, Address.parse, "--to", arguments.to) if arguments.to else None
+    refuse(arguments, faults)
+    drawn_studies = []
     sender = Sender(peer, "SIMULATE") if peer else None
     began = time.monotonic()
-    for number, study in enumerate(drawn(int(asked.studies), asked.kind or KINDS, int(asked.seed)), 1):
-        print(f"\rstudy {number} of {asked.studies}: {study.modality} {study.truth}   ", end="", file=sys.stderr)
+    for number, study in enumerate(drawn(int(arguments.studies), arguments.kind or KINDS, int(arguments.seed)), 1):
+        print(f"\rstudy {number} of {arguments.studies}: {study.modality} {study.truth}   ", end="", file=sys.stderr)
         if rate:
             time.sleep(max(0.0, began + (number - 1) / rate - time.monotonic()))
-        _hand_over(study, sender, asked.output)
-        told.append({"study_uid": study.study_instance_uid, "modality": study.modality, "truth": study.truth})
+        _hand_over(study, sender, arguments.output)
+        drawn_studies.append({"study_uid": study.study_instance_uid, "modality": study.modality, "truth": study.truth})
     print(file=sys.stderr)
-    if asked.json:
-        print(json.dumps({"studies": told}, indent=2))
+    if arguments.json:
+        print(json.dumps({"studies": drawn_studies}, indent=2))
     else:
-        print("\n".join(f"{each['study_uid']} {each['modality']} {each['truth']}" for each in told))
+        print("\n".join(f"{each['study_uid']} {each['modality']} {each['truth']}" for each in drawn_studies))
     return 0
 
 
@@ -96,8 +96,8 @@ def _hand_over(study: PhantomStudy, sender: Sender | None, output: Path | None) 
             for data in encoded(study):
                 answer = sender.send(data)
                 if not isinstance(answer, Accepted):
-                    raise Failed(f"the node refused an object: {answer.why}")
+                    raise CommandError(f"the node refused an object: {answer.why}")
         except Unreachable as error:
-            raise Failed(str(error)) from None
+            raise CommandError(str(error)) from None
         finally:
             sender.close()

@@ -10,17 +10,17 @@ import json
 from contextlib import closing
 from typing import Any
 
-from imaging.cli.asking import Asked, Parser, Wrong, add_home, add_json, ledger_of, settings_of, table
+from imaging.cli.parsing import Arguments, Parser, UsageError, add_home, add_json, ledger_of, settings_of, table
 from imaging.domain.alarms import Alarm, Kind
+from imaging.domain.disk_space import DiskSpace
 from imaging.domain.peers import in_words
-from imaging.domain.room import Room
 from imaging.ledger import status, stories
 from imaging.ledger.store import is_begun
 from imaging.ledger.stories import NUMBERED
 from imaging.roles.health import health_of
 from imaging.roles.locks import running_roles
 from imaging.settings import Settings
-from imaging.spool import room_on
+from imaging.spool import disk_space_on
 
 
 def options(parser: Parser) -> None:
@@ -35,49 +35,49 @@ def options(parser: Parser) -> None:
     )
 
 
-def run(asked: Asked) -> int:
-    faults = ["--study: expected a Study Instance UID or an accession number"] if asked.study == "" else []
-    row = None if asked.row is None else _row(asked.row, faults)
-    chosen = [name for name in ("study", "row", "check") if getattr(asked, name)]
+def run(arguments: Arguments) -> int:
+    faults = ["--study: expected a Study Instance UID or an accession number"] if arguments.study == "" else []
+    row = None if arguments.row is None else _row(arguments.row, faults)
+    chosen = [name for name in ("study", "row", "check") if getattr(arguments, name)]
     faults += [f"{' and '.join(f'--{each}' for each in chosen)}: expected only one of them"] if len(chosen) > 1 else []
-    found = settings_of(asked, faults)
+    found = settings_of(arguments, faults)
     if not is_begun(found.home, found.database):
-        return _never_served(found, asked)
-    with closing(ledger_of(asked)) as ledger:
-        if asked.study:
-            return _study(stories.named(ledger, asked.study), asked)
+        return _never_served(found, arguments)
+    with closing(ledger_of(arguments)) as ledger:
+        if arguments.study:
+            return _study(stories.named(ledger, arguments.study), arguments)
         if row is not None:
-            return _study(stories.of_row(ledger, *row), asked)
-        said = status.of(ledger, running_roles(found.home)) | {"disk": _disk(_room(found))}
+            return _study(stories.of_row(ledger, *row), arguments)
+        document = status.of(ledger, running_roles(found.home)) | {"disk": _disk(_disk_space(found))}
         health = health_of(ledger, found.home, _reserve_bytes(found), found.longest_wait_s)
-    is_alarmed = _tell(said, list(health.alarms), asked)
-    return is_alarmed if asked.check else 0
+    is_alarmed = _print(document, list(health.alarms), arguments)
+    return is_alarmed if arguments.check else 0
 
 
-def _tell(said: dict[str, Any], alarms: list[Alarm], asked: Asked) -> int:
+def _print(document: dict[str, Any], alarms: list[Alarm], arguments: Arguments) -> int:
     """Prints it; 1 where there is an alarm."""
-    if asked.json:
-        told = said | {"alarms": [each.to_json() for each in alarms]}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
-    elif asked.check:
+    if arguments.json:
+        output = document | {"alarms": [each.to_json() for each in alarms]}
+        print(json.dumps(output, indent=2, ensure_ascii=False))
+    elif arguments.check:
         print("\n".join(each.words for each in alarms) or "no alarm")
     else:
-        print("\n".join([_overview(said), *(f"alarm: {each.words}" for each in alarms)]))
+        print("\n".join([_overview(document), *(f"alarm: {each.words}" for each in alarms)]))
     return 1 if alarms else 0
 
 
-def _never_served(settings: Settings, asked: Asked) -> int:
+def _never_served(settings: Settings, arguments: Arguments) -> int:
     never = Alarm(Kind.NEVER_SERVED, str(settings.home))
-    _tell(NOTHING | {"disk": _disk(_room(settings))}, [never], asked)
+    _print(NOTHING | {"disk": _disk(_disk_space(settings))}, [never], arguments)
     return 1
 
 
-def _row(said: str, faults: list[str]) -> tuple[str, int] | None:
+def _row(text: str, faults: list[str]) -> tuple[str, int] | None:
     """The kind and the number of a row, as logs print them: "study=12"; a number alone is a study's."""
-    kind, _, number = said.rpartition("=")
+    kind, _, number = text.rpartition("=")
     if number.isdecimal() and len(number) < 19 and (kind or "study") in NUMBERED:
         return kind or "study", int(number)
-    faults.append(f"--row {said!r}: expected a number or one of {', '.join(f'{each}=N' for each in NUMBERED)}")
+    faults.append(f"--row {text!r}: expected a number or one of {', '.join(f'{each}=N' for each in NUMBERED)}")
     return None
 
 
@@ -85,27 +85,31 @@ def _reserve_bytes(settings: Settings) -> int:
     return int(settings.disk_reserve_mb * (1 << 20))
 
 
-def _room(settings: Settings) -> Room:
+def _disk_space(settings: Settings) -> DiskSpace:
     """The room on the disk of the home, with the reserve that the settings give it."""
     folder = next(each for each in (settings.home, *settings.home.absolute().parents) if each.exists())
-    return room_on(folder, _reserve_bytes(settings))
+    return disk_space_on(folder, _reserve_bytes(settings))
 
 
-def _disk(room: Room) -> dict[str, Any]:
+def _disk(space: DiskSpace) -> dict[str, Any]:
     return {
-        "free_mb": room.free >> 20,
-        "reserve_mb": room.reserve >> 20,
-        "is_full": room.is_full,
-        "free_inodes": room.free_inodes,
-        "reserve_inodes": room.reserve_inodes,
+        "free_mb": space.free >> 20,
+        "reserve_mb": space.reserve >> 20,
+        "is_full": space.is_full,
+        "free_inodes": space.free_inodes,
+        "reserve_inodes": space.reserve_inodes,
     }
 
 
-def _study(stories: list[dict[str, Any]], asked: Asked) -> int:
+def _study(stories: list[dict[str, Any]], arguments: Arguments) -> int:
     if not stories:
-        name = f"the Study Instance UID or accession number {asked.study!r}" if asked.study else f"the row {asked.row}"
-        raise Wrong(f"no study has {name}")
-    print(json.dumps({"studies": stories}, indent=2, ensure_ascii=False) if asked.json else _stories(stories))
+        name = (
+            f"the Study Instance UID or accession number {arguments.study!r}"
+            if arguments.study
+            else f"the row {arguments.row}"
+        )
+        raise UsageError(f"no study has {name}")
+    print(json.dumps({"studies": stories}, indent=2, ensure_ascii=False) if arguments.json else _stories(stories))
     return 0
 
 
@@ -125,23 +129,23 @@ NOTHING: dict[str, Any] = {
 """What is said of a home that was never served."""
 
 
-def _overview(said: dict[str, Any]) -> str:
+def _overview(document: dict[str, Any]) -> str:
     rows = [["", "state", "count"]]
     for kind in ("studies", "jobs", "deliveries"):
-        rows += [[kind, state, count] for state, count in said[kind].items()]
-    rows += [["instances", "", said["instances"]], ["conflicts", "open", said["conflicts"]]]
+        rows += [[kind, state, count] for state, count in document[kind].items()]
+    rows += [["instances", "", document["instances"]], ["conflicts", "open", document["conflicts"]]]
     lines = [table(rows), ""]
-    full = ": objects are refused" if said["disk"]["is_full"] else ""
-    lines += [f"disk: {said['disk']['free_mb']} MiB free, reserve {said['disk']['reserve_mb']}{full}"]
-    if said["disk"]["free_inodes"] is not None:
-        lines += [f"inodes: {said['disk']['free_inodes']} free, reserve {said['disk']['reserve_inodes']}"]
-    lines += [f"oldest {what}: {age:g} s" for what, age in said["oldest_s"].items() if age is not None]
-    lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in said["dead_letters"]]
-    lines += [_peer(each) for each in said["peers"]]
+    full = ": objects are refused" if document["disk"]["is_full"] else ""
+    lines += [f"disk: {document['disk']['free_mb']} MiB free, reserve {document['disk']['reserve_mb']}{full}"]
+    if document["disk"]["free_inodes"] is not None:
+        lines += [f"inodes: {document['disk']['free_inodes']} free, reserve {document['disk']['reserve_inodes']}"]
+    lines += [f"oldest {what}: {age:g} s" for what, age in document["oldest_s"].items() if age is not None]
+    lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in document["dead_letters"]]
+    lines += [_peer(each) for each in document["peers"]]
     lines += [
-        f"model {each['name']} {each['version']}: {each['state']} {each['why']}".rstrip() for each in said["models"]
+        f"model {each['name']} {each['version']}: {each['state']} {each['why']}".rstrip() for each in document["models"]
     ]
-    lines += [f"role {each['name']}: {each['state']} {each['error']}".rstrip() for each in said["roles"]]
+    lines += [f"role {each['name']}: {each['state']} {each['error']}".rstrip() for each in document["roles"]]
     return "\n".join(lines).rstrip()
 
 
@@ -165,8 +169,8 @@ def _story(story: dict[str, Any]) -> str:
     if story["corrections"]:
         lines.append(f"  corrected copies: {story['corrections']}")
     for each in story["copies"]:
-        said = f": {each['judgement']}" if each["judgement"] else ""
-        lines.append(f"  kept apart {each['id']}, {each['received_at']}: {each['state']}, {each['why']}{said}")
+        judgement = f": {each['judgement']}" if each["judgement"] else ""
+        lines.append(f"  kept apart {each['id']}, {each['received_at']}: {each['state']}, {each['why']}{judgement}")
     for each in story["received"]:
         who = in_words(each["calling_ae_title"], each["address"]) if each["id"] else "an earlier run"
         lines.append(f"  received {each['instances']} instances from {who}, {each['first_at']} to {each['last_at']}")

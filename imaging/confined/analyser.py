@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from imaging.confined.client import Confined, Ended
 from imaging.domain.card import Card
-from imaging.domain.faults import Told, fingerprint
+from imaging.domain.faults import PublicError, fingerprint
 from imaging.domain.findings import Answer, ImageRef, State
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement
@@ -36,19 +36,19 @@ class ConfinedAnalyser:
 
     def __init__(self, confined: Confined, card: Card, site_words: Sequence[str] = ()) -> None:
         self.card = card
-        self.together = 1
+        self.max_batch = 1
         self._confined, self._site_words = confined, list(site_words)
         self._opened_in, self._opening = 0, threading.Lock()
 
     def warm(self, *, is_proven: bool = False) -> None:
-        """Loads the engine, and learns how many studies had best be run at once. Raises Told.
+        """Loads the engine, and learns how many studies had best be run at once. Raises PublicError.
 
         It is run once as well, unless it `is_proven` that it runs: its golden case has come out with this very engine.
         """
-        self.together = self._ask("warm", seconds=LOADING_S + self.card.engine.seconds, is_proven=is_proven)
+        self.max_batch = self._ask("warm", seconds=LOADING_S + self.card.engine.seconds, is_proven=is_proven)
 
     def proof(self) -> str:
-        """What the golden case has to be run again for, if it changes. Raises Told."""
+        """What the golden case has to be run again for, if it changes. Raises PublicError."""
         return str(self._ask("proof"))
 
     def golden_faults(self) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ class ConfinedAnalyser:
         headers = [source.header.to_json() for source in sources]
         images = tuple(source.ref for source in sources)
         try:
-            said = self._ask("prepare", sources, seconds, headers=headers, is_chosen=is_chosen)
-            return Answer.from_json(said["answer"]) if "answer" in said else Prepared(said["prepared"], images)
+            reply = self._ask("prepare", sources, seconds, headers=headers, is_chosen=is_chosen)
+            return Answer.from_json(reply["answer"]) if "answer" in reply else Prepared(reply["prepared"], images)
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001 (of the study, whatever happened to it)
@@ -79,8 +79,8 @@ class ConfinedAnalyser:
         """The outcomes of prepared studies, in their order. `is_alone`: no other run is expected meanwhile."""
         try:
             numbers = [each.number for each in prepared]
-            said = self._ask("run", seconds=seconds, prepared=numbers, is_alone=is_alone)
-            return [Answer.from_json(answer) for answer, _ in zip(said, prepared, strict=True)]
+            reply = self._ask("run", seconds=seconds, prepared=numbers, is_alone=is_alone)
+            return [Answer.from_json(answer) for answer, _ in zip(reply, prepared, strict=True)]
         except Ended:
             raise
         except Exception as error:  # noqa: BLE001 (of these studies)
@@ -92,7 +92,7 @@ class ConfinedAnalyser:
         return prepared if isinstance(prepared, Answer) else self.run([prepared], seconds=seconds)[0]
 
     def of_nothing(self, image: ImageRef) -> Answer:
-        """What a film's network says of an empty film. Raises Told."""
+        """What a film's network says of an empty film. Raises PublicError."""
         return Answer.from_json(self._ask("of_nothing", seconds=LOADING_S, image=list(vars(image).values())))
 
     def close(self) -> None:
@@ -100,12 +100,12 @@ class ConfinedAnalyser:
         if self._opened_in == self._confined.starts:
             self._ask("close")
 
-    def _ask(self, do: str, sources: Sequence[Source] = (), seconds: float | None = None, **said: object) -> Any:
+    def _ask(self, do: str, sources: Sequence[Source] = (), seconds: float | None = None, **fields: object) -> Any:
         with self._opening:
             if self._opened_in != self._confined.starts:
                 self._confined.ask("open", self._of_card())
                 self._opened_in = self._confined.starts
-        return self._confined.ask(do, {"model": self.card.id, **said}, sources, seconds)
+        return self._confined.ask(do, {"model": self.card.id, **fields}, sources, seconds)
 
     def _of_card(self) -> dict[str, object]:
         return {
@@ -120,7 +120,9 @@ class ConfinedAnalyser:
 def _ended_by(error: Exception, images: tuple[ImageRef, ...]) -> Answer:
     if isinstance(error, MemoryError):
         return Answer(State.NOT_ANALYSED, reason=Reason("memory"), images=images)
-    return Answer(State.FAILED, fault=str(error) if isinstance(error, Told) else fingerprint(error), images=images)
+    return Answer(
+        State.FAILED, fault=str(error) if isinstance(error, PublicError) else fingerprint(error), images=images
+    )
 
 
 def check(confined: Confined, card: Card) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ def check(confined: Confined, card: Card) -> tuple[str, ...]:
     try:
         analyser.warm()
     except Exception as error:  # noqa: BLE001 (it cannot be served, whatever it is)
-        faults: tuple[str, ...] = (str(error) if isinstance(error, Told) else fingerprint(error),)
+        faults: tuple[str, ...] = (str(error) if isinstance(error, PublicError) else fingerprint(error),)
     else:
         faults = analyser.golden_faults()
     confined.restart_if_ended()

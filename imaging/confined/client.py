@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from imaging.confined import messages
 from imaging.confined.limits import Confinement
 from imaging.domain.card import Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.source import Source
 from imaging.models.copies import copied
 from imaging.start import isolated
@@ -37,7 +37,7 @@ _PASSED_ON: Final = frozenset({"LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", 
 _END_S: Final = 5.0
 
 
-class Ended(Told):
+class Ended(PublicError):
     """The process is gone: the text says how."""
 
 
@@ -63,9 +63,9 @@ class Confined:
         self._copies = kept or Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="imaging-")))
         paths = [self._copies.absolute(), *(path for card in readable for path in _files(card))]
         limits = {"memory_mb": memory_mb, "threads": threads}
-        self._told = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
+        self._start_message = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
         self._on_end, self._command = on_end, command
-        self._lock, self._telling = threading.Lock(), threading.Lock()
+        self._lock, self._send_lock = threading.Lock(), threading.Lock()
         self._how = ""
         self.starts = 0
         self._start()
@@ -86,7 +86,7 @@ class Confined:
         with theirs:
             self._process = _started(self._command(str(theirs.fileno())), theirs.fileno())
         with suppress(messages.Closed):  # who asks hears of it
-            messages.send(self._control, self._told)
+            messages.send(self._control, self._start_message)
         threading.Thread(target=self._wait, args=(self._process,), name="confined", daemon=True).start()
 
     def restart_if_ended(self) -> None:
@@ -97,23 +97,25 @@ class Confined:
 
     def call_at_end(self, on_end: Callable[[str], None]) -> None:
         """Another `on_end`. Where the process has already ended without being asked to, it is called at once."""
-        with self._telling:
+        with self._send_lock:
             self._on_end = on_end
             if self._how:
                 on_end(self._how)
 
     @property
     def confinement(self) -> Confinement:
-        """What holds the process, which is waited for. Raises Ended, or Told where it cannot be started."""
+        """What holds the process, which is waited for. Raises Ended, or PublicError where it cannot be started."""
         with self._lock:
             if self._confinement is None:
                 try:
-                    said = messages.receive(self._control).said
+                    content = messages.receive(self._control).content
                 except (messages.Closed, ConnectionResetError):
                     raise self._ended() from None
-                if "cannot" in said:
-                    raise Told(f"the process that decodes pixels and runs networks cannot start: {said['cannot']}")
-                self._confinement = Confinement(**said["confinement"])
+                if "cannot" in content:
+                    raise PublicError(
+                        f"the process that decodes pixels and runs networks cannot start: {content['cannot']}"
+                    )
+                self._confinement = Confinement(**content["confinement"])
             return self._confinement
 
     @property
@@ -124,20 +126,20 @@ class Confined:
     def ask(
         self,
         do: str,
-        said: Mapping[str, object] = MappingProxyType({}),
+        content: Mapping[str, object] = MappingProxyType({}),
         files: Sequence[Source] = (),
         seconds: float | None = None,
     ) -> Any:
         """The answer to a request; `files` are opened for it. One that takes longer than `seconds` ends the process.
 
-        Raises Told, MemoryError, Ended, and OSError where a file cannot be opened.
+        Raises PublicError, MemoryError, Ended, and OSError where a file cannot be opened.
         """
         channel = self._channel()
         try:
             if seconds is not None:
                 channel.settimeout(seconds)
-            messages.send(channel, {**said, "do": do}, [each.path for each in files])
-            answer = messages.receive(channel).said
+            messages.send(channel, {**content, "do": do}, [each.path for each in files])
+            answer = messages.receive(channel).content
             if seconds is not None:
                 channel.settimeout(None)
         except TimeoutError:
@@ -169,7 +171,7 @@ class Confined:
             return ours
 
     def weights(self, card: Card) -> Path:
-        """Where the process finds the card's weights until it ends. Raises Told."""
+        """Where the process finds the card's weights until it ends. Raises PublicError."""
         return self._held.enter_context(copied(card, self._copies))
 
     def close(self) -> None:
@@ -194,7 +196,7 @@ class Confined:
     def _ended(self) -> Ended:
         """What to raise; `on_end` is called before anybody hears of it, once."""
         how = self._how_ended()
-        with self._telling:
+        with self._send_lock:
             if not self._is_ending:
                 self._is_ending = True
                 self._how = how
@@ -231,8 +233,8 @@ def _files(card: Card) -> list[Path]:
 
 
 def _value(answer: Mapping[str, Any]) -> Any:
-    if "told" in answer:
-        raise Told(answer["told"])
+    if "error" in answer:
+        raise PublicError(answer["error"])
     if "memory" in answer:
         raise MemoryError
     return answer["value"]

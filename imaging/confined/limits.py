@@ -33,7 +33,7 @@ class Confinement:
     namespace: bool
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether it can neither read what it need not, nor write, nor speak to anybody but its parent."""
         return self.landlock > 0 and self.seccomp
 
@@ -43,7 +43,7 @@ class Confinement:
         held = [f"Landlock {self.landlock}"] * (self.landlock > 0)
         held += ["seccomp"] * self.seccomp + ["a network namespace"] * self.namespace
         by = f" ({', '.join(held)})" if held else ""
-        if self.is_whole:
+        if self.is_complete:
             return f"pixels are decoded and networks run without network, files or other processes{by}"
         lacks = " and ".join(["Landlock"] * (not self.landlock) + ["seccomp"] * (not self.seccomp))
         can = ", ".join(self._can())
@@ -84,12 +84,12 @@ def _end_with(parent: int) -> None:
 def _bound_resources(memory_mb: float | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a study's images come as open files, all at once
+    maximum = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))  # a study's images come as open files, all at once
     if memory_mb is not None:
         bytes_ = int(memory_mb) << 20
-        most = resource.getrlimit(resource.RLIMIT_AS)[1]
-        bytes_ = bytes_ if most == resource.RLIM_INFINITY else min(bytes_, most)
+        maximum = resource.getrlimit(resource.RLIMIT_AS)[1]
+        bytes_ = bytes_ if maximum == resource.RLIM_INFINITY else min(bytes_, maximum)
         resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
 
 

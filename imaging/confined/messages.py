@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 _LENGTHS: Final = struct.Struct("!QI")
 _AT_ONCE: Final = 253
 """SCM_MAX_FD: how many files the kernel takes with one part."""
-LONGEST: Final = 1 << 28
+MAX_TEXT: Final = 1 << 28
 """Bytes of a text: a study of 100,000 images has less."""
 _PART: Final = b"f"
 """What open files are sent beside, and what each part but the last is answered by: files under way count against the
@@ -34,7 +34,7 @@ class Closed(Exception):
 class Message:
     """`files`: open files, closed at the end of the context; None where there were more than may be open."""
 
-    said: Mapping[str, Any]
+    content: Mapping[str, Any]
     files: Sequence[int] | None
 
     def __enter__(self) -> Self:
@@ -44,9 +44,9 @@ class Message:
         _close(self.files or ())
 
 
-def send(to: socket.socket, said: Mapping[str, Any], files: Sequence[Path] = ()) -> None:
+def send(to: socket.socket, content: Mapping[str, Any], files: Sequence[Path] = ()) -> None:
     """Sends a message with these files opened. Raises Closed, and OSError where one cannot be opened."""
-    text = json.dumps(said, separators=(",", ":")).encode()
+    text = json.dumps(content, separators=(",", ":")).encode()
     try:
         if not files:
             to.sendall(_LENGTHS.pack(len(text), 0) + text)
@@ -69,7 +69,7 @@ def _send_files(to: socket.socket, files: Sequence[Path]) -> None:
 def receive(of: socket.socket) -> Message:
     """The next message. Raises Closed, also for one that is longer than any that we send."""
     length, count = _LENGTHS.unpack(_exactly(of, _LENGTHS.size))
-    if length > LONGEST:
+    if length > MAX_TEXT:
         raise Closed
     files: list[int] | None = []
     try:

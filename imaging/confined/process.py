@@ -23,7 +23,7 @@ Answerer = Callable[[Mapping[str, Any], Sequence[int]], Mapping[str, Any]]
 """Answers one request with its open files. Called from several threads; its errors are told by their fingerprint."""
 
 CANNOT_START: Final = 4
-_TOO_MANY: Final = {"told": "the study has more images than files may be open at once (RLIMIT_NOFILE)"}
+_TOO_MANY: Final = {"error": "the study has more images than files may be open at once (RLIMIT_NOFILE)"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,11 +35,11 @@ def run(control_fd: int, begin: Callable[[Mapping[str, Any]], Answerer]) -> int:
     """`begin` is called within the limits, and returns what answers."""
     control = socket.socket(fileno=control_fd)
     warnings.simplefilter("ignore")
-    told = messages.receive(control).said
-    readable = [Path(each) for each in told["readable"]]
-    confinement = confine(told["parent"], readable, told["memory_mb"])
+    start_message = messages.receive(control).content
+    readable = [Path(each) for each in start_message["readable"]]
+    confinement = confine(start_message["parent"], readable, start_message["memory_mb"])
     try:
-        answer = begin(told)
+        answer = begin(start_message)
     except Exception as error:  # noqa: BLE001 (the parent says it; here is nobody who would read it)
         messages.send(control, {"cannot": _of_error(error)})
         return CANNOT_START
@@ -49,12 +49,12 @@ def run(control_fd: int, begin: Callable[[Mapping[str, Any]], Answerer]) -> int:
     os._exit(0)  # threads may be within a network
 
 
-def _answerer(told: Mapping[str, Any]) -> Answerer:
+def _answerer(start_message: Mapping[str, Any]) -> Answerer:
     """The libraries are loaded within the limits too."""
     with importing():
         from imaging.confined.requests import Requests
 
-    return Requests(told["threads"]).answer
+    return Requests(start_message["threads"]).answer
 
 
 def _of_error(error: Exception) -> str:
@@ -80,5 +80,5 @@ def _answer_all(channel: socket.socket, answer: Answerer) -> None:
     with contextlib.suppress(messages.Closed), channel:
         while True:
             with messages.receive(channel) as request:
-                said = _TOO_MANY if request.files is None else answer(request.said, request.files)
-            messages.send(channel, said)
+                response = _TOO_MANY if request.files is None else answer(request.content, request.files)
+            messages.send(channel, response)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.domain.faults import Told, fingerprint, is_out_of_memory
+from imaging.domain.faults import PublicError, fingerprint, is_out_of_memory
 from imaging.domain.findings import Answer, ImageRef
 from imaging.domain.header import Header
 from imaging.domain.site_words import SiteWords
@@ -16,11 +16,11 @@ from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare
 from imaging.inference.prepared import Prepared
-from imaging.memory import give_back_memory
+from imaging.memory import trim_memory
 from imaging.models.catalogue import at_site
 from imaging.models.reading import read_card
 
-Said = Mapping[str, Any]
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,45 +47,45 @@ class Requests:
         self._prepared: dict[int, Prepared] = {}
         self._count, self._lock = 0, threading.Lock()
 
-    def answer(self, request: Said, files: Sequence[int]) -> Said:
-        """`value`: what was asked for; else `memory`: there was not enough; or `told`: what went wrong."""
+    def answer(self, request: Json, files: Sequence[int]) -> Json:
+        """`value`: what was asked for; else `memory`: there was not enough; or `error`: what went wrong."""
         try:
             return {"value": _KNOWN[request["do"]](self, request, files)}
         except Exception as error:  # noqa: BLE001 (told to who asked)
-            return {"memory": True} if is_out_of_memory(error) else {"told": fingerprint(error)}
+            return {"memory": True} if is_out_of_memory(error) else {"error": fingerprint(error)}
 
-    def open(self, request: Said, _: Sequence[int]) -> None:
+    def open(self, request: Json, _: Sequence[int]) -> None:
         """Takes a model in, as the parent read its card. Its engine is loaded when it is first needed."""
         card = at_site(read_card(Path(request["folder"])), SiteWords.of(request["site_words"]))
         if card.digest != request["digest"]:
-            raise Told("the card or its weights changed while it was loaded")
+            raise PublicError("the card or its weights changed while it was loaded")
         self._models[request["model"]] = Analyser(replace(card, kept=Path(request["kept"])), self._threads)
 
-    def warm(self, request: Said, _: Sequence[int]) -> int:
+    def warm(self, request: Json, _: Sequence[int]) -> int:
         """Loads the engine and runs it once, unless it is proven. Returns how many studies had best be run at once."""
         analyser = self._models[request["model"]]
         try:
             if not request["is_proven"]:
                 analyser.warm()
-            return analyser.together
+            return analyser.max_batch
         except Exception as error:
-            if isinstance(error, Told) or is_out_of_memory(error):
+            if isinstance(error, PublicError) or is_out_of_memory(error):
                 raise
-            raise Told(f"its engine cannot be loaded: {fingerprint(error)}") from error
+            raise PublicError(f"its engine cannot be loaded: {fingerprint(error)}") from error
 
-    def proof(self, request: Said, _: Sequence[int]) -> str:
+    def proof(self, request: Json, _: Sequence[int]) -> str:
         """What the golden case has to be run again for, if it changes."""
         return golden.proof(self._models[request["model"]].card)
 
-    def golden(self, request: Said, _: Sequence[int]) -> list[str]:
+    def golden(self, request: Json, _: Sequence[int]) -> list[str]:
         """In what the golden case does not come out."""
         return list(golden.checked(self._models[request["model"]]).faults)
 
-    def close(self, request: Said, _: Sequence[int]) -> None:
+    def close(self, request: Json, _: Sequence[int]) -> None:
         """Gives an engine's memory back."""
         self._models[request["model"]].close()
 
-    def prepare(self, request: Said, files: Sequence[int]) -> Said:
+    def prepare(self, request: Json, files: Sequence[int]) -> Json:
         """`prepared`: the number by which it is run; or `answer`: how it ended already."""
         sources = _sources(request["headers"], files)
         prepared = self._models[request["model"]].prepared(sources, is_chosen=request["is_chosen"])
@@ -97,31 +97,31 @@ class Requests:
             self._prepared[number] = prepared
         return {"prepared": number}
 
-    def run(self, request: Said, _: Sequence[int]) -> list[Said]:
+    def run(self, request: Json, _: Sequence[int]) -> list[Json]:
         """The answers of what was prepared, in the order asked for. Afterwards it is gone."""
         with self._lock:
             prepared = [self._prepared.pop(each) for each in request["prepared"]]
         answers = self._models[request["model"]].run(prepared, is_alone=request["is_alone"])
         return [each.to_json() for each in answers]
 
-    def of_nothing(self, request: Said, _: Sequence[int]) -> Said:
+    def of_nothing(self, request: Json, _: Sequence[int]) -> Json:
         return self._models[request["model"]].of_nothing(ImageRef(*request["image"])).to_json()
 
-    def compare(self, request: Said, files: Sequence[int]) -> Said:
+    def compare(self, request: Json, files: Sequence[int]) -> Json:
         first, second = _sources(request["headers"], files)
         return compare(first, second).to_json()
 
-    def rest(self, _: Said, __: Sequence[int]) -> None:
+    def rest(self, _: Json, __: Sequence[int]) -> None:
         """Gives the system back what a burst took."""
-        give_back_memory()
+        trim_memory()
 
 
-def _sources(headers: Sequence[Said], files: Sequence[int]) -> list[Source]:
-    told = zip(headers, files, strict=True)
-    return [OpenFile(Path(f"/proc/self/fd/{fd}"), Header.from_json(header), fd) for header, fd in told]
+def _sources(headers: Sequence[Json], files: Sequence[int]) -> list[Source]:
+    pairs = zip(headers, files, strict=True)
+    return [OpenFile(Path(f"/proc/self/fd/{fd}"), Header.from_json(header), fd) for header, fd in pairs]
 
 
-_KNOWN: Final[Mapping[str, Callable[[Requests, Said, Sequence[int]], Any]]] = {
+_KNOWN: Final[Mapping[str, Callable[[Requests, Json, Sequence[int]], Any]]] = {
     name: getattr(Requests, name)
     for name in ("open", "warm", "proof", "golden", "close", "prepare", "run", "of_nothing", "compare", "rest")
 }

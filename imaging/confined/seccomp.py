@@ -158,6 +158,6 @@ def apply() -> bool:
     if machine is None:
         return False
     code = program(machine, os.getpid())
-    told = _Program(len(code) // 8, code)
+    filter_program = _Program(len(code) // 8, code)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return bool(prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(told)) == 0)
+    return bool(prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(filter_program)) == 0)

@@ -1,5 +1,5 @@
 """The Storage and Verification SCP (PS3.4 A and B): one thread per association; who has not asked for one yet
-is in `arrivals`.
+is in `connections`.
 
 Every C-STORE request gets a response, whatever stands in it: an empty, overlong or absent UID and an empty data set
 included.
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from imaging.dicom_node import negotiation
-from imaging.dicom_node.arrivals import Arrivals
 from imaging.dicom_node.associate import Request
 from imaging.dicom_node.commands import C_CANCEL_RQ, C_ECHO_RQ, C_STORE_RQ, Message
+from imaging.dicom_node.connections import PendingConnections
 from imaging.dicom_node.negotiation import Context
 from imaging.dicom_node.refusals import Refusals
-from imaging.dicom_node.upper_layer import Broken, Ended, Line
+from imaging.dicom_node.upper_layer import Association, Broken, Ended
 from imaging.domain.ends import End
-from imaging.domain.peers import MOST_ASSOCIATIONS, Caller, Refused
+from imaging.domain.peers import MAX_ASSOCIATIONS, Caller, Refused
 from imaging.encoding.part10 import Announced
 from imaging.intake.storing import OUT_OF_RESOURCES, SUCCESS, Status
 
@@ -80,7 +80,7 @@ class Receiver(Protocol):
 class Acceptor:
     """Listens for associations. `accept`: who may call; none: everybody on loopback.
 
-    `connections_per_address`: how many one address may have open at a time. `largest_data_set`: in bytes; a longer one
+    `connections_per_address`: how many one address may have open at a time. `max_data_set`: in bytes; a longer one
     ends its association; None: any.
     """
 
@@ -89,39 +89,39 @@ class Acceptor:
         accept: Sequence[Caller],
         receiver: Receiver,
         connections_per_address: int = 64,
-        largest_data_set: int | None = None,
+        max_data_set: int | None = None,
     ) -> None:
-        self._accept, self._receiver, self._most_per_address = accept, receiver, connections_per_address
-        self._largest_data_set = largest_data_set
-        self._open: dict[Line, threading.Thread] = {}
+        self._accept, self._receiver, self._max_per_address = accept, receiver, connections_per_address
+        self._max_data_set = max_data_set
+        self._open: dict[Association, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._arrivals: Arrivals | None = None
+        self._pending: PendingConnections | None = None
         self._arriving: threading.Thread | None = None
 
     def listen(self, host: str, port: int) -> int:
         """Starts to listen; 0 takes a free port. Returns the port. Raises OSError where it cannot be had."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=MOST_ASSOCIATIONS)
+        listener = socket.create_server((host, port), family=family, backlog=MAX_ASSOCIATIONS)
         self._refusals = Refusals(self._receiver.turned_away)
-        self._arrivals = Arrivals(listener, self._accept, self._most_per_address, self, self._refusals)
-        self._arriving = threading.Thread(target=self._arrivals.run, name="arrivals", daemon=True)
+        self._pending = PendingConnections(listener, self._accept, self._max_per_address, self, self._refusals)
+        self._arriving = threading.Thread(target=self._pending.run, name="arrivals", daemon=True)
         self._arriving.start()
         return int(listener.getsockname()[1])
 
     def close(self, drain_s: float) -> None:
         """Takes no more associations; those that are open get `drain_s` seconds, then they are aborted."""
-        if self._arrivals is None or self._arriving is None:
+        if self._pending is None or self._arriving is None:
             return
-        self._arrivals.close()
+        self._pending.close()
         self._arriving.join()
         until = time.monotonic() + drain_s
         with self._lock:
             left = dict(self._open)
         for thread in left.values():
             thread.join(max(0.0, until - time.monotonic()))
-        for line, thread in left.items():
+        for association, thread in left.items():
             if thread.is_alive():
-                line.interrupt()
+                association.interrupt()
         until = time.monotonic() + _ABORTED_S
         for thread in left.values():
             thread.join(max(0.0, until - time.monotonic()))
@@ -130,45 +130,45 @@ class Acceptor:
     def count(self, address: str | None = None) -> int:
         """How many associations are open, of one address or in all."""
         with self._lock:
-            return sum(address in (None, line.address) for line in self._open)
+            return sum(address in (None, association.address) for association in self._open)
 
     def begin(self, connection: socket.socket, request: Request) -> None:
         """Takes over a connection that asked for an association. Raises OSError or RuntimeError."""
-        line = Line(connection)
-        line.wait_at_most(negotiation.SILENCE_S)
-        thread = threading.Thread(target=self._serve, args=(line, request), name="association", daemon=True)
+        association = Association(connection)
+        association.set_timeout(negotiation.SILENCE_S)
+        thread = threading.Thread(target=self._serve, args=(association, request), name="association", daemon=True)
         with self._lock:
             thread.start()
-            self._open[line] = thread
+            self._open[association] = thread
 
-    def _serve(self, line: Line, request: Request) -> None:
+    def _serve(self, association: Association, request: Request) -> None:
         try:
-            self._associate(line, request)
+            self._associate(association, request)
         except Ended:  # it went before it was answered
             pass
         except Exception as error:  # e.g. the ledger cannot be written: the others go on
-            log.exception("association_failed address=%s error=%s", line.address, type(error).__name__)
-            line.abort()
+            log.exception("association_failed address=%s error=%s", association.address, type(error).__name__)
+            association.abort()
         finally:
-            line.close()
+            association.close()
             with self._lock:
-                del self._open[line]
+                del self._open[association]
 
-    def _associate(self, line: Line, request: Request) -> None:
-        contexts = negotiation.accept(line, request)
-        number = self._begin(_opened(request, line.address, contexts))
+    def _associate(self, association: Association, request: Request) -> None:
+        contexts = negotiation.accept(association, request)
+        number = self._begin(_opened(request, association.address, contexts))
         tally, how, end = Tally(), "connection lost", End.CUT
-        line.largest_data_set = self._largest_data_set
+        association.max_data_set = self._max_data_set
         try:
             syntaxes = {each.id: each.transfer_syntax for each in contexts if each.is_accepted}
-            for message in line.messages():
-                self._answer(line, number, tally, message, syntaxes[message.context_id])
-            how, end = "released", line.end(None)
+            for message in association.messages():
+                self._answer(association, number, tally, message, syntaxes[message.context_id])
+            how, end = "released", association.end(None)
         except Broken as broken:
             how = str(broken)
-            line.abort(broken.reason)
+            association.abort(broken.reason)
         except Ended as ended:
-            how, end = str(ended), line.end(ended)
+            how, end = str(ended), association.end(ended)
         finally:
             if number is not None:
                 self._receiver.closed(number, end, how, tally)
@@ -180,15 +180,17 @@ class Acceptor:
             log.exception("association_not_recorded error=%s", type(error).__name__)
             return None
 
-    def _answer(self, line: Line, number: int | None, tally: Tally, message: Message, syntax: str) -> None:
+    def _answer(
+        self, association: Association, number: int | None, tally: Tally, message: Message, syntax: str
+    ) -> None:
         if message.command == C_ECHO_RQ:
-            line.answer(message, SUCCESS)
+            association.answer(message, SUCCESS)
         elif message.command == C_STORE_RQ:
             status = self._store(number, message, syntax)
             for _ in message.pieces:  # of an object that is refused
                 pass
             tally.count(status)
-            line.answer(message, status.code, status.comment)
+            association.answer(message, status.code, status.comment)
         elif message.command != C_CANCEL_RQ:  # of which a request that was answered needs nothing (PS3.7 9.3.2.3)
             raise Broken(f"command {message.command:#06x}, which is neither C-STORE nor C-ECHO")
 
@@ -205,10 +207,10 @@ def _or_placeholder(uid: str) -> str:
 
 
 def _opened(request: Request, address: str, contexts: Sequence[Context]) -> Opened:
-    told = tuple(_context(each) for each in sorted(contexts, key=lambda each: not each.is_accepted))
-    return Opened(*request.titles, address, told)
+    described = tuple(_context(each) for each in sorted(contexts, key=lambda each: not each.is_accepted))
+    return Opened(*request.titles, address, described)
 
 
 def _context(context: Context) -> dict[str, str]:
-    said = {"abstract_syntax": context.abstract_syntax, "transfer_syntax": context.transfer_syntax}
-    return said | ({"result": "accepted"} if context.is_accepted else {"result": "refused", "why": context.why})
+    described = {"abstract_syntax": context.abstract_syntax, "transfer_syntax": context.transfer_syntax}
+    return described | ({"result": "accepted"} if context.is_accepted else {"result": "refused", "why": context.why})

@@ -15,10 +15,10 @@ from imaging.domain.transfer_syntaxes import IMPLICIT_LITTLE
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, is_usable
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ = 0x01, 0x02, 0x03
-LARGEST_PDU: Final = 1 << 20
+MAX_PDU: Final = 1 << 20
 """What we take; Maximum Length Received."""
 ACCEPTED: Final = 0
-LEAST_MAXIMUM: Final = 8
+MIN_PDU_LENGTH: Final = 8
 """A PDU of less holds no value of two bytes, which is the least that there is."""
 
 _HEAD: Final = 6
@@ -27,7 +27,7 @@ _FIXED: Final = 68
 _APPLICATION_CONTEXT, _PROPOSED, _ANSWERED, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
 _MAXIMUM_LENGTH, _CLASS_UID, _ROLES, _VERSION_NAME = 0x51, 0x52, 0x54, 0x55
 _DICOM: Final = "1.2.840.10008.3.1.1.1"
-_MOST_OF_A_UID: Final = 65
+_MAX_UID_LENGTH: Final = 65
 """One more than there may be, so that an overlong one stays one."""
 
 
@@ -106,8 +106,8 @@ class FirstPdu:
         self._raw += data
         if self.kind not in self._kinds:
             raise NoAssociate(f"PDU type {self._raw[0]:#04x} came first")
-        if len(self._raw) >= _HEAD and self._length > LARGEST_PDU:
-            raise Malformed(f"a PDU of {self._length} bytes came first; at most {LARGEST_PDU} are accepted")
+        if len(self._raw) >= _HEAD and self._length > MAX_PDU:
+            raise Malformed(f"a PDU of {self._length} bytes came first; at most {MAX_PDU} are accepted")
 
     @property
     def _length(self) -> int:
@@ -145,13 +145,13 @@ def request(called: str, calling: str, contexts: Mapping[int, tuple[str, str]]) 
     return _written(fixed, items, ())
 
 
-def acceptance(asked: Request, contexts: Iterable[Answered], senders: Iterable[str] = ()) -> bytes:
+def acceptance(requested: Request, contexts: Iterable[Answered], senders: Iterable[str] = ()) -> bytes:
     """An A-ASSOCIATE-AC without its head. `senders`: the SOP classes for which the peer is confirmed as SCU."""
     items = [
         _item(_ANSWERED, bytes((number, 0, result, 0)) + _uid_item(_TRANSFER, syntax or IMPLICIT_LITTLE))
         for number, result, syntax in contexts
     ]
-    return _written(struct.pack(">HH", 1, 0) + asked.fixed[4:], items, senders)
+    return _written(struct.pack(">HH", 1, 0) + requested.fixed[4:], items, senders)
 
 
 # Reading ---------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class _Item(NamedTuple):
     value: bytes
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         return len(self.value) == self.size
 
 
@@ -183,7 +183,7 @@ def _read(body: bytes, wanted: int) -> tuple[list[bytes], bytes]:
     contexts, user = [], b""
     for item in _items(body, _FIXED):
         if item.kind == wanted:
-            if not item.is_whole:
+            if not item.is_complete:
                 at, came = _HEAD + item.at, len(item.value)
                 raise Malformed(f"the presentation context item at byte {at} has {came} of {item.size} bytes")
             contexts.append(item.value)
@@ -197,7 +197,7 @@ def _read(body: bytes, wanted: int) -> tuple[list[bytes], bytes]:
 
 def _parts(raw: bytes, kind: int) -> Iterator[bytes]:
     """The values of the items of a kind; of one that is cut nobody knows what it was to say."""
-    return (each.value for each in _items(raw) if each.kind == kind and each.is_whole)
+    return (each.value for each in _items(raw) if each.kind == kind and each.is_complete)
 
 
 def _proposed(raw: bytes) -> Proposed:
@@ -213,7 +213,7 @@ def _answered(raw: bytes) -> Answered:
 def _maximum_length(user: bytes) -> int:
     """In bytes; 0 where it is unlimited or not said, one in which no value fits included (PS3.8 D.1)."""
     found = next((int.from_bytes(each) for each in _parts(user, _MAXIMUM_LENGTH) if len(each) == 4), 0)
-    return found if found >= LEAST_MAXIMUM else 0
+    return found if found >= MIN_PDU_LENGTH else 0
 
 
 def _senders(user: bytes) -> Iterator[str]:
@@ -229,7 +229,7 @@ def _title(raw: bytes) -> str:
 
 
 def _uid(raw: bytes) -> str:
-    return _printable(raw.strip(b"\0 ")[:_MOST_OF_A_UID])
+    return _printable(raw.strip(b"\0 ")[:_MAX_UID_LENGTH])
 
 
 def _printable(raw: bytes) -> str:
@@ -241,7 +241,7 @@ def _printable(raw: bytes) -> str:
 
 def _written(fixed: bytes, contexts: Iterable[bytes], senders: Iterable[str]) -> bytes:
     user = [
-        _item(_MAXIMUM_LENGTH, struct.pack(">I", LARGEST_PDU)),
+        _item(_MAXIMUM_LENGTH, struct.pack(">I", MAX_PDU)),
         _uid_item(_CLASS_UID, IMPLEMENTATION_CLASS_UID),
         *(_item(_ROLES, struct.pack(">H", len(each)) + each.encode("ascii") + b"\1\0") for each in senders),
         _item(_VERSION_NAME, IMPLEMENTATION_VERSION_NAME.encode("ascii")),

@@ -19,7 +19,7 @@ from imaging.dicom_node.associate import (
     Malformed,
     Request,
 )
-from imaging.dicom_node.upper_layer import Broken, Ended, Line
+from imaging.dicom_node.upper_layer import Association, Broken, Ended
 from imaging.domain.peers import Address, Times
 from imaging.domain.transfer_syntaxes import taken
 from imaging.domain.uids import is_usable
@@ -32,12 +32,12 @@ SILENCE_S: Final = 120.0
 ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
 """Results of a proposed context (PS3.8 9.3.3.2)."""
-_SAID_TWICE: Final = -1
+_DUPLICATE_ID: Final = -1
 """The result of a context whose number is another's: there is no way to answer it."""
 _WHY: Final = {
     ABSTRACT_SYNTAX_NOT_SUPPORTED: "abstract syntax not supported",
     TRANSFER_SYNTAXES_NOT_SUPPORTED: "transfer syntaxes not supported",
-    _SAID_TWICE: "its number is used by another context",
+    _DUPLICATE_ID: "its number is used by another context",
 }
 _OTHER_SERVICES: Final = (
     {str(each) for each in vars(sop_class).values() if isinstance(each, str) and each.startswith("1.2.840.10008.")}
@@ -78,7 +78,7 @@ def decided(request: Request) -> list[Context]:
         usable = [each for each in transfers if is_usable(each)]
         syntax = taken(usable) if usable else ""
         if number in contexts:
-            twice.append(Context(number, abstract, syntax, _SAID_TWICE))
+            twice.append(Context(number, abstract, syntax, _DUPLICATE_ID))
         else:
             contexts[number] = Context(number, abstract, syntax, _result(abstract, syntax))
     return [*contexts.values(), *twice]
@@ -90,48 +90,50 @@ def _result(abstract_syntax: str, transfer_syntax: str) -> int:
     return ACCEPTED if transfer_syntax else TRANSFER_SYNTAXES_NOT_SUPPORTED
 
 
-def accept(line: Line, request: Request) -> list[Context]:
+def accept(association: Association, request: Request) -> list[Context]:
     """Answers with A-ASSOCIATE-AC. Returns the contexts with their results. Raises Ended."""
     contexts = decided(request)
-    answers = [Answered(each.id, each.result, each.transfer_syntax) for each in contexts if each.result != _SAID_TWICE]
+    answers = [
+        Answered(each.id, each.result, each.transfer_syntax) for each in contexts if each.result != _DUPLICATE_ID
+    ]
     accepted = [each for each in contexts if each.is_accepted]
     classes = {each.abstract_syntax for each in accepted}
     senders = [each for each in dict.fromkeys(request.senders) if each in classes]
-    line.send_pdu(ASSOCIATE_AC, wire.acceptance(request, answers, senders))
-    line.contexts = frozenset(each.id for each in accepted)
-    line.takes_at_most(request.maximum_length)
-    line.wait_at_most(SILENCE_S)
+    association.send_pdu(ASSOCIATE_AC, wire.acceptance(request, answers, senders))
+    association.contexts = frozenset(each.id for each in accepted)
+    association.limit_pdu_length(request.maximum_length)
+    association.set_timeout(SILENCE_S)
     return contexts
 
 
 def associate(
     peer: Address, ae_title: str, pairs: Sequence[tuple[str, str]], times: Times
-) -> tuple[Line, dict[tuple[str, str], int]]:
+) -> tuple[Association, dict[tuple[str, str], int]]:
     """Asks a peer for an association with a context for each pair of abstract and transfer syntax.
 
     Returns the line, and the accepted pairs with the contexts' IDs. Raises OSError without a connection, Ended without
     an association: of those, Rejected where the peer does not want one, Silent where it does not say in its time.
     """
-    line = Line(socket.create_connection((peer.host, peer.port), times.connect))
+    association = Association(socket.create_connection((peer.host, peer.port), times.connect))
     proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}
     try:
-        line.wait_at_most(times.accept)
-        line.send_pdu(ASSOCIATE_RQ, wire.request(peer.ae_title, ae_title, proposed))
-        answer = _acceptance(line)
+        association.set_timeout(times.accept)
+        association.send_pdu(ASSOCIATE_RQ, wire.request(peer.ae_title, ae_title, proposed))
+        answer = _acceptance(association)
     except BaseException as error:
         if not isinstance(error, Ended) or isinstance(error, Broken):
-            line.abort(error.reason if isinstance(error, Broken) else 0)
-        line.close()
+            association.abort(error.reason if isinstance(error, Broken) else 0)
+        association.close()
         raise
     accepted = _accepted(answer.contexts, proposed)
-    line.contexts = frozenset(accepted.values())
-    line.takes_at_most(answer.maximum_length)
-    line.wait_at_most(times.response)
-    return line, accepted
+    association.contexts = frozenset(accepted.values())
+    association.limit_pdu_length(answer.maximum_length)
+    association.set_timeout(times.response)
+    return association, accepted
 
 
-def _acceptance(line: Line) -> wire.Acceptance:
-    kind, body = line.read_associate()
+def _acceptance(association: Association) -> wire.Acceptance:
+    kind, body = association.read_associate()
     if kind == ASSOCIATE_RJ:
         raise Rejected(_why_rejected(body))
     try:

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 1.0
 """Between two writes, so that strangers cost modalities no more than one a second."""
-_MOST_WAITING: Final = 1000
+_MAX_WAITING: Final = 1000
 _TOO_MANY: Final = "closed: too many requests at once"
 
 
@@ -35,7 +35,7 @@ class Refusals:
     def add(self, refused: Refused) -> None:
         """Notes a request that was read, as far as it could be."""
         with self._changed:
-            if len(self._refused) < _MOST_WAITING:
+            if len(self._refused) < _MAX_WAITING:
                 self._refused.append(refused)
             else:
                 self._unread[Refused("", "", refused.address, _TOO_MANY)] += 1

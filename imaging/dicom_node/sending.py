@@ -13,12 +13,12 @@ from pynetdicom.sop_class import Verification
 from imaging.dicom_node import commands, negotiation
 from imaging.dicom_node.commands import C_ECHO_RQ, C_STORE_RQ, RESPONSE, Message
 from imaging.dicom_node.negotiation import Rejected
-from imaging.dicom_node.upper_layer import Broken, Ended, Line, Silent
+from imaging.dicom_node.upper_layer import Association, Broken, Ended, Silent
 from imaging.domain.peers import Address, Times
-from imaging.domain.retry import Answer, NotTaken, Passing, Permanent, judged
+from imaging.domain.retry import Answer, Permanent, SopClassRefused, Transient, judged
 from imaging.encoding.part10 import StoreRequest, split_part_10
 
-_MOST_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
+_MAX_CONTEXTS: Final = 128  # PS3.8 9.3.2.2: odd numbers up to 255
 _NO_MESSAGE: Final = (0, None)
 """What some peers say that they respond to: no message of ours has it, and only one of ours is ever unanswered."""
 _NATIVE = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
@@ -53,7 +53,7 @@ class Sender:
 
     def __init__(self, peer: Address, ae_title: str, times: Times | None = None) -> None:
         self._peer, self._ae_title, self._times = peer, ae_title, times or Times()
-        self._line: Line | None = None
+        self._association: Association | None = None
         self._messages: Iterator[Message] = iter(())
         self._accepted: dict[tuple[str, str], int] = {}
         self._proposed: set[tuple[str, str]] = set()
@@ -62,7 +62,7 @@ class Sender:
     @property
     def is_open(self) -> bool:
         """Whether there is an association that the peer, as far as it said, has not ended."""
-        return self._line is not None and self._line.is_quiet()
+        return self._association is not None and self._association.is_quiet()
 
     def send(self, data: bytes) -> Answer:
         """Sends one Part 10 object. Raises Unreachable where no association can be had."""
@@ -71,7 +71,7 @@ class Sender:
             return Permanent("a UID of the object is empty, too long or not ASCII, so it cannot be sent")
         chosen = self._syntax(request.sop_class_uid, request.transfer_syntax_uid)
         if chosen is None:
-            return NotTaken(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
+            return SopClassRefused(f"the peer accepts no presentation context for SOP class {request.sop_class_uid}")
         if chosen != request.transfer_syntax_uid:
             try:
                 request = _transcoded(data, request, chosen)
@@ -82,7 +82,7 @@ class Sender:
         try:
             return judged(self._status(C_STORE_RQ, context_id, command, request.data))
         except Ended as ended:
-            return Passing(_no_answer("C-STORE", ended, self._times.response), was_sent=True)
+            return Transient(_no_answer("C-STORE", ended, self._times.response), was_sent=True)
 
     def takes(self, sop_class_uid: str, transfer_syntax_uid: str) -> bool:
         """Whether the peer accepts a context for such an object. Raises Unreachable."""
@@ -95,29 +95,29 @@ class Sender:
         """
         pair = str(Verification), str(ImplicitVRLittleEndian)
         self._open([pair])
-        if pair not in self._accepted or self._line is None:
+        if pair not in self._accepted or self._association is None:
             raise Refused("the peer accepts no presentation context for C-ECHO")
         seconds = min(self._times.accept, self._times.response)
-        self._line.wait_at_most(seconds)
+        self._association.set_timeout(seconds)
         try:
             status = self._status(C_ECHO_RQ, self._accepted[pair], commands.c_echo(self._next_id()))
         except Ended as ended:
             raise NoResponse(f"accepts the association, but gives {_no_answer('C-ECHO', ended, seconds)}") from ended
-        self._line.wait_at_most(self._times.response)
+        self._association.set_timeout(self._times.response)
         if status != 0:
             raise Refused(f"the peer answers C-ECHO with status 0x{status:04X}")
 
     def close(self) -> None:
         """Releases the association, if there is one."""
-        if self._line is not None:
-            self._line.release()
-            self._line = None
+        if self._association is not None:
+            self._association.release()
+            self._association = None
 
     def interrupt(self) -> None:
         """Aborts the association, if there is one; may be called from any thread, and who waits in it is woken."""
-        line = self._line
-        if line is not None:
-            line.interrupt()
+        association = self._association
+        if association is not None:
+            association.interrupt()
 
     def propose(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Opens the association with contexts for these pairs of SOP class and transfer syntax, as many as it holds."""
@@ -132,7 +132,7 @@ class Sender:
         self.close()
         self._proposed = _that_fit([*pairs, *sorted(self._proposed)])
         try:
-            line, self._accepted = negotiation.associate(
+            association, self._accepted = negotiation.associate(
                 self._peer, self._ae_title, sorted(_with_native(self._proposed)), self._times
             )
         except (socket.gaierror, UnicodeError) as error:
@@ -146,7 +146,7 @@ class Sender:
         except Ended as ended:
             why = _no_answer("the request for an association", ended, self._times.accept)
             raise NoAssociation(why) from ended
-        self._line, self._messages = line, line.messages()
+        self._association, self._messages = association, association.messages()
         if not self._accepted:
             self.close()
             raise NothingAccepted("the peer accepts none of the presentation contexts")
@@ -164,22 +164,24 @@ class Sender:
         self._message_id = self._message_id % 65535 + 1
         return self._message_id
 
-    def _status(self, asked: int, context_id: int, command: bytes, data: bytes | memoryview | None = None) -> int:
+    def _status(
+        self, command_field: int, context_id: int, command: bytes, data: bytes | memoryview | None = None
+    ) -> int:
         """Sends the request of the last message ID and reads the status of its response. Raises Ended."""
-        line = self._line
-        assert line is not None
+        association = self._association
+        assert association is not None
         try:
-            line.send(context_id, command, data)
+            association.send(context_id, command, data)
             answer = next(self._messages, None)
             if answer is None:
                 raise Ended("released by the peer")
             is_to_this = answer.responds_to in (self._message_id, *_NO_MESSAGE)
-            if answer.command != asked | RESPONSE or not is_to_this or answer.status is None:
+            if answer.command != command_field | RESPONSE or not is_to_this or answer.status is None:
                 raise Broken("its response does not belong to any of our requests")
         except Ended as ended:
-            line.abort(ended.reason if isinstance(ended, Broken) else 0)
-            line.close()
-            self._line = None
+            association.abort(ended.reason if isinstance(ended, Broken) else 0)
+            association.close()
+            self._association = None
             raise
         return answer.status
 
@@ -194,7 +196,7 @@ def _that_fit(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """The first of these pairs that one association holds the contexts of."""
     kept: set[tuple[str, str]] = set()
     for pair in pairs:
-        if len(_with_native({*kept, pair})) <= _MOST_CONTEXTS:
+        if len(_with_native({*kept, pair})) <= _MAX_CONTEXTS:
             kept.add(pair)
     return kept
 
@@ -212,9 +214,9 @@ def _transcoded(data: bytes, request: StoreRequest, syntax: str) -> StoreRequest
     return StoreRequest(request.sop_class_uid, request.sop_instance_uid, syntax, encoded)
 
 
-def _no_answer(asked: str, ended: Ended, seconds: float) -> str:
+def _no_answer(request_name: str, ended: Ended, seconds: float) -> str:
     """That a peer did not answer in its time, or how it ended the association in place of an answer."""
-    return f"no answer to {asked}" + (f" within {seconds:g} s" if isinstance(ended, Silent) else f": {ended}")
+    return f"no answer to {request_name}" + (f" within {seconds:g} s" if isinstance(ended, Silent) else f": {ended}")
 
 
 def _in_words(error: Exception) -> str:

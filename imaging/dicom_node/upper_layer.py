@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from imaging.dicom_node import commands
-from imaging.dicom_node.associate import ASSOCIATE_AC, ASSOCIATE_RJ, LARGEST_PDU, FirstPdu, Malformed
+from imaging.dicom_node.associate import ASSOCIATE_AC, ASSOCIATE_RJ, MAX_PDU, FirstPdu, Malformed
 from imaging.dicom_node.commands import Message
 from imaging.domain.ends import End
 from imaging.domain.peers import plain_address
@@ -26,9 +26,9 @@ _IS_COMMAND, _IS_LAST = 1, 2
 UNEXPECTED_PDU: Final = 0x02
 INVALID_PARAMETER: Final = 0x06
 
-LARGEST_PIECE: Final = 1 << 20
+MAX_PIECE: Final = 1 << 20
 """Of a data set, in bytes."""
-_LARGEST_FRAGMENT: Final = 1 << 18
+_MAX_FRAGMENT: Final = 1 << 18
 """Of what is sent, so that a slow line moves one of them within any time-out."""
 _BUFFER: Final = 1 << 16
 _READ_DIRECTLY: Final = 1 << 15
@@ -63,11 +63,11 @@ class Silent(Broken):
         super().__init__("the peer was silent for too long")
 
 
-class Line:
+class Association:
     """A connection. To be used in one thread; `interrupt` may be called from any.
 
-    `contexts`: the presentation contexts that were accepted. `largest_sent`: what the peer takes in a PDU, in bytes,
-    without its head. `largest_data_set`: in bytes; a longer one ends the association; None: any. `address`: the
+    `contexts`: the presentation contexts that were accepted. `max_fragment`: what the peer takes in a PDU, in bytes,
+    without its head. `max_data_set`: in bytes; a longer one ends the association; None: any. `address`: the
     peer's, IPv4 or IPv6.
     """
 
@@ -76,16 +76,16 @@ class Line:
         self._inflow = _Inflow(connection)
         self._piece = bytearray()
         self._is_under_way, self._is_ended_by_us = False, False
-        self._patience_s = GOODBYE_S
+        self._timeout_s = GOODBYE_S
         self.contexts: frozenset[int] = frozenset()
-        self.largest_sent = _LARGEST_FRAGMENT
-        self.largest_data_set: int | None = None
+        self.max_fragment = _MAX_FRAGMENT
+        self.max_data_set: int | None = None
         self.address = plain_address(connection.getpeername()[0])
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def wait_at_most(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         """How long the peer may be silent, from now on."""
-        self._patience_s = seconds
+        self._timeout_s = seconds
         self._limit(seconds)
 
     def _limit(self, seconds: float) -> None:
@@ -96,16 +96,16 @@ class Line:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def takes_at_most(self, maximum_length: int) -> None:
+    def limit_pdu_length(self, maximum_length: int) -> None:
         """What the peer said that it takes in a PDU, in bytes; 0: any (PS3.8 D.1)."""
-        self.largest_sent = maximum_length or _LARGEST_FRAGMENT
+        self.max_fragment = maximum_length or _MAX_FRAGMENT
 
     def read_associate(self) -> tuple[int, bytes]:
         """The PDU that answers a request for an association: its type and its body. Raises Ended.
 
         All of it has to come within the time that the peer may be silent.
         """
-        pdu, until = FirstPdu(ASSOCIATE_AC, ASSOCIATE_RJ), time.monotonic() + self._patience_s
+        pdu, until = FirstPdu(ASSOCIATE_AC, ASSOCIATE_RJ), time.monotonic() + self._timeout_s
         while pdu.missing:
             if time.monotonic() > until:
                 raise Silent
@@ -117,7 +117,7 @@ class Line:
                 pdu.feed(some)
             except Malformed as error:
                 raise Broken(str(error), UNEXPECTED_PDU) from None
-        self._limit(self._patience_s)
+        self._limit(self._timeout_s)
         assert pdu.kind is not None
         return pdu.kind, pdu.body
 
@@ -130,7 +130,7 @@ class Line:
         for context, flags, length in fragments:
             if not flags & _IS_COMMAND:
                 raise Broken("a data set without a command", UNEXPECTED_PDU)
-            if len(command) + length > LARGEST_PDU:
+            if len(command) + length > MAX_PDU:
                 raise Broken("a command where a data set was expected", UNEXPECTED_PDU)
             command += self._inflow.read(length)
             if not flags & _IS_LAST:
@@ -147,7 +147,7 @@ class Line:
     def _pieces(self, fragments: Iterator[tuple[int, int, int]]) -> Iterator[memoryview]:
         """A data set, in pieces as long as the buffer but for the last."""
         if not self._piece:
-            self._piece = bytearray(LARGEST_PIECE)
+            self._piece = bytearray(MAX_PIECE)
         buffer = memoryview(self._piece)
         size, total, is_last = 0, 0, False
         while not is_last:
@@ -155,14 +155,14 @@ class Line:
             total += length
             if flags & _IS_COMMAND:
                 raise Broken("a command where a data set was expected", UNEXPECTED_PDU)
-            if self.largest_data_set is not None and total > self.largest_data_set:
-                raise Broken(f"a data set of more than {self.largest_data_set >> 20} MiB")
+            if self.max_data_set is not None and total > self.max_data_set:
+                raise Broken(f"a data set of more than {self.max_data_set >> 20} MiB")
             is_last = bool(flags & _IS_LAST)
             while length:
-                if size == LARGEST_PIECE:
+                if size == MAX_PIECE:
                     yield buffer
                     size = 0
-                part = min(length, LARGEST_PIECE - size)
+                part = min(length, MAX_PIECE - size)
                 self._inflow.fill(buffer[size : size + part])
                 size, length = size + part, length - part
         yield buffer[:size]
@@ -182,7 +182,7 @@ class Line:
     @property
     def _largest_fragment(self) -> int:
         """Of a value that is sent, in bytes: even, and its PDU is none too large for the peer."""
-        return min(self.largest_sent, _LARGEST_FRAGMENT) - 6 & ~1
+        return min(self.max_fragment, _MAX_FRAGMENT) - 6 & ~1
 
     def answer(self, message: Message, status: int, comment: str = "") -> None:
         """Sends the response. Raises Ended where the peer is gone."""
@@ -227,23 +227,23 @@ class Line:
         """A-RELEASE, and the end of the connection; a peer that does not answer is left after a second."""
         until = time.monotonic() + GOODBYE_S
         try:
-            self.wait_at_most(GOODBYE_S)
+            self.set_timeout(GOODBYE_S)
             self.send_pdu(_RELEASE_RQ, bytes(4))
             kind = None
             while kind not in (_RELEASE_RP, ABORT) and time.monotonic() < until:
                 kind, length = self._head()
-                self._inflow.read(min(length, LARGEST_PDU))
+                self._inflow.read(min(length, MAX_PDU))
                 if kind == _RELEASE_RQ:  # both asked at once (PS3.8 9.2, Sta9)
                     self.send_pdu(_RELEASE_RP, bytes(4))
         except Ended:
             pass
-        self._let_go()
+        self._close_socket()
 
     def abort(self, reason: int = 0) -> None:
         """A-ABORT, by the provider where there is a reason."""
         self._is_ended_by_us = True
         with suppress(OSError, Ended):  # it is gone already, or takes nothing more
-            self.wait_at_most(GOODBYE_S)
+            self.set_timeout(GOODBYE_S)
             self.send_pdu(ABORT, bytes((0, 0, 2 if reason else 0, reason)))
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
@@ -259,12 +259,12 @@ class Line:
         until = time.monotonic() + GOODBYE_S
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
-            self.wait_at_most(GOODBYE_S)
+            self.set_timeout(GOODBYE_S)
             while self._connection.recv(_BUFFER) and time.monotonic() < until:  # else a reset would overtake our answer
                 pass
-        self._let_go()
+        self._close_socket()
 
-    def _let_go(self) -> None:
+    def _close_socket(self) -> None:
         if self._is_ended_by_us:  # who goes on sending is told so by a reset; else it would wait for us to read on
             with suppress(OSError):
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
@@ -296,7 +296,7 @@ class Line:
         return kind, length
 
     def _send(self, head: bytes, body: memoryview) -> None:
-        with _said_by_the_socket():
+        with _socket_errors_as_ended():
             if len(body) <= _BUFFER:
                 self._connection.sendall(b"".join((head, body)))
             else:
@@ -331,7 +331,7 @@ class _Inflow:
             return found
         whole = bytearray()
         while len(whole) < size:
-            part = bytearray(min(size - len(whole), LARGEST_PIECE))
+            part = bytearray(min(size - len(whole), MAX_PIECE))
             self.fill(memoryview(part))
             whole += part
         return bytes(whole)
@@ -380,7 +380,7 @@ class _Inflow:
 
 
 @contextmanager
-def _said_by_the_socket() -> Iterator[None]:
+def _socket_errors_as_ended() -> Iterator[None]:
     try:
         yield
     except (TimeoutError, BlockingIOError) as error:

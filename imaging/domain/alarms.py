@@ -9,8 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from imaging.domain.room import Room
-from imaging.domain.steady import ClockFacts
+from imaging.domain.clock_anchor import ClockFacts
+from imaging.domain.disk_space import DiskSpace
 
 WAITING: Final = timedelta(minutes=15)
 """A job, or a delivery to a destination that is up, waits no longer."""
@@ -186,7 +186,7 @@ class Facts:
 
     roles: Sequence[RoleHealth]
     is_served: bool
-    room: Room
+    disk_space: DiskSpace
     clock: ClockFacts
     outboxes: Sequence[Outbox] = ()
     disabled: Mapping[str, str] | None = None
@@ -218,7 +218,7 @@ def health(facts: Facts) -> Health:
 
 def _alarms(facts: Facts) -> Iterator[Alarm]:
     yield from _served(facts)
-    yield from alarms_of_room(facts.room)
+    yield from alarms_of_disk_space(facts.disk_space)
     yield from alarms_of_clock(facts.clock)
     for each in facts.outboxes:
         yield from _of_outbox(each)
@@ -235,11 +235,11 @@ def _served(facts: Facts) -> Iterable[Alarm]:
     return [Alarm(Kind.ROLE, each.name, why=each.error, state=each.state) for each in facts.roles if each.state != "up"]
 
 
-def alarms_of_room(room: Room) -> Iterator[Alarm]:
-    if room.lacks_bytes:
-        yield Alarm(Kind.DISK, why=room.of_bytes)
-    if room.lacks_inodes:
-        yield Alarm(Kind.INODES, why=room.of_inodes)
+def alarms_of_disk_space(space: DiskSpace) -> Iterator[Alarm]:
+    if space.lacks_bytes:
+        yield Alarm(Kind.DISK, why=space.of_bytes)
+    if space.lacks_inodes:
+        yield Alarm(Kind.INODES, why=space.of_inodes)
 
 
 def alarms_of_clock(clock: ClockFacts) -> Iterator[Alarm]:

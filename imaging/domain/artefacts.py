@@ -19,7 +19,7 @@ class Artefact:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredArtefact:
     """An artefact whose bytes lie in the spool under `key`, as the ledger knows it. `digest`: SHA-256, in hex."""
 
     kind: str

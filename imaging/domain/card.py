@@ -173,9 +173,9 @@ class Engine:
         return covering(bytes.fromhex(self.sha256), self.beside) if self.beside else self.sha256
 
 
-def covering(said: bytes, beside: Sequence[WeightsFile]) -> str:
+def covering(card_bytes: bytes, beside: Sequence[WeightsFile]) -> str:
     """SHA-256, in hex, of bytes and of the files that lie beside them: the bytes' own where there are none."""
-    digest = hashlib.sha256(said)
+    digest = hashlib.sha256(card_bytes)
     for each in beside:
         digest.update(f"\0{each.name}\0{each.sha256}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -258,9 +258,9 @@ class TriageRule:
     @property
     def text(self) -> str:
         """As reports state it: "1386000 >= 0.83: stat", "1386000 volume_ml >= 5: stat"."""
-        asked = [f">= {self.at_least:g}"] if self.at_least is not None else []
-        asked += [f"volume_ml >= {self.volume_ml:g}"] if self.volume_ml is not None else []
-        return f"{self.finding} {' and '.join(asked)}: {self.triage}"
+        conditions = [f">= {self.at_least:g}"] if self.at_least is not None else []
+        conditions += [f"volume_ml >= {self.volume_ml:g}"] if self.volume_ml is not None else []
+        return f"{self.finding} {' and '.join(conditions)}: {self.triage}"
 
 
 @dataclass(frozen=True)
@@ -346,6 +346,6 @@ class Card:
 
 def _lower_bound(evidence: Mapping[str, Any]) -> float | None:
     """Of an evidence's AUC, as far as its keys, which a card may choose, are read so; None where it says none."""
-    said = evidence.get("ci95") or [evidence.get("auc")]
-    first = said[0] if isinstance(said, list) else None
+    bounds = evidence.get("ci95") or [evidence.get("auc")]
+    first = bounds[0] if isinstance(bounds, list) else None
     return float(first) if "auc" in evidence and isinstance(first, int | float) else None

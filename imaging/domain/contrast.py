@@ -12,15 +12,15 @@ from functools import lru_cache
 from typing import Final
 
 from imaging.domain.folding import fold
+from imaging.domain.free_text import BODY_PARTS, PARTS
 from imaging.domain.header import Header
 from imaging.domain.site_words import NONE, SiteWords
-from imaging.domain.words import BODY_PARTS, PARTS
 
 _KEPT: Final = 256
 """Texts whose reading is kept: slices of a series all have the same."""
 
 
-class Said(StrEnum):
+class Cue(StrEnum):
     """What a text says of contrast."""
 
     GIVEN = "given"
@@ -38,29 +38,29 @@ def contrast(header: Header, site: SiteWords = NONE) -> bool | None:
     """
     if "contrast" in header.frames_differ:
         return None
-    said = {_injection(header, site), said_of_contrast(header.series_description, site)}
-    plain = said & {Said.GIVEN, Said.NOT_GIVEN}
+    cues = {_injection(header, site), description_cue(header.series_description, site)}
+    plain = cues & {Cue.GIVEN, Cue.NOT_GIVEN}
     if plain:
-        return None if len(plain) == 2 else plain == {Said.GIVEN}
-    if Said.DOUBTFUL in said or said_of_contrast(header.study_description, site) is Said.GIVEN:
+        return None if len(plain) == 2 else plain == {Cue.GIVEN}
+    if Cue.DOUBTFUL in cues or description_cue(header.study_description, site) is Cue.GIVEN:
         return None
     return False
 
 
-def _injection(header: Header, site: SiteWords) -> Said:
+def _injection(header: Header, site: SiteWords) -> Cue:
     """By what was injected: its name, its code, its volume, and whether frames say that it was there."""
-    said = {agent_said(header.contrast_bolus_agent, site)}
+    cues = {agent_cue(header.contrast_bolus_agent, site)}
     if header.contrast_agent_code:
-        said.add(agent_said(header.contrast_agent_code, site))
+        cues.add(agent_cue(header.contrast_agent_code, site))
     if header.contrast_volume:
-        said.add(Said.GIVEN)
+        cues.add(Cue.GIVEN)
     if header.contrast_administered:
         # The module of a multi-frame object names the agent for all frames; each frame says whether it was there.
-        return Said.GIVEN if header.contrast_administered == "YES" else Said.NOT_GIVEN
-    plain = said & {Said.GIVEN, Said.NOT_GIVEN}
+        return Cue.GIVEN if header.contrast_administered == "YES" else Cue.NOT_GIVEN
+    plain = cues & {Cue.GIVEN, Cue.NOT_GIVEN}
     if len(plain) == 1:
         return plain.pop()
-    return Said.DOUBTFUL if plain or Said.DOUBTFUL in said else Said.SILENT
+    return Cue.DOUBTFUL if plain or Cue.DOUBTFUL in cues else Cue.SILENT
 
 
 # Agents ---------------------------------------------------------------------------------------------------
@@ -78,27 +78,27 @@ _UNKNOWN: Final = frozenset((
 
 
 @lru_cache(_KEPT)
-def agent_said(text: str, site: SiteWords = NONE) -> Said:
+def agent_cue(text: str, site: SiteWords = NONE) -> Cue:
     """What Contrast/Bolus Agent says: a name means given, "NONE", "-", "SANS", "KHÔNG", "0" that there was none."""
     folded = " ".join(fold(text).split())
     if not folded:
-        return Said.SILENT
+        return Cue.SILENT
     if folded in _UNKNOWN:
-        return Said.DOUBTFUL
-    said = " ".join(re.sub(r"[^a-z0-9+.]+", " ", folded).replace(". ", " ").strip(" .").split())
-    if said in _UNKNOWN:
-        return Said.DOUBTFUL
-    if said in _NO_AGENT or not re.search(r"[^\W_]", folded) or re.fullmatch(r"[0.]+( ?(ml|cc))?", said):
-        return Said.NOT_GIVEN
-    if said in _YES:
-        return Said.GIVEN
-    if re.fullmatch(r"[0-9.]+", said):
-        return Said.DOUBTFUL
-    if said_of_contrast(folded, site) is Said.NOT_GIVEN:
-        return Said.NOT_GIVEN
+        return Cue.DOUBTFUL
+    normalized = " ".join(re.sub(r"[^a-z0-9+.]+", " ", folded).replace(". ", " ").strip(" .").split())
+    if normalized in _UNKNOWN:
+        return Cue.DOUBTFUL
+    if normalized in _NO_AGENT or not re.search(r"[^\W_]", folded) or re.fullmatch(r"[0.]+( ?(ml|cc))?", normalized):
+        return Cue.NOT_GIVEN
+    if normalized in _YES:
+        return Cue.GIVEN
+    if re.fullmatch(r"[0-9.]+", normalized):
+        return Cue.DOUBTFUL
+    if description_cue(folded, site) is Cue.NOT_GIVEN:
+        return Cue.NOT_GIVEN
     # It stands where an agent's name is due: what merely names contrast names it as given.
-    described = said_of_contrast(f"with {folded}", site)
-    return Said.GIVEN if described is Said.SILENT else described
+    described = description_cue(f"with {folded}", site)
+    return Cue.GIVEN if described is Cue.SILENT else described
 
 
 # Descriptions ---------------------------------------------------------------------------------------------
@@ -198,45 +198,45 @@ _AFTER_SOMETHING_ELSE: Final = frozenset((
 
 
 @lru_cache(_KEPT)
-def said_of_contrast(description: str, site: SiteWords = NONE) -> Said:
+def description_cue(description: str, site: SiteWords = NONE) -> Cue:
     """What a description says of contrast."""
     words = _words(site.applied(description, "contrast"))
     classes = [_class_of(word) for word in words]
-    found: list[Said] = []
+    found: list[Cue] = []
     at = 0
     while at < len(words):
-        said, at = _read(words, classes, at)
-        found.append(said)
-    plain = set(found) - {Said.SILENT}
-    if Said.DOUBTFUL in plain or len(plain) > 1:
-        return Said.DOUBTFUL
-    return plain.pop() if plain else Said.SILENT
+        cue, at = _read(words, classes, at)
+        found.append(cue)
+    plain = set(found) - {Cue.SILENT}
+    if Cue.DOUBTFUL in plain or len(plain) > 1:
+        return Cue.DOUBTFUL
+    return plain.pop() if plain else Cue.SILENT
 
 
-def _read(words: Sequence[str], classes: Sequence[str], at: int) -> tuple[Said, int]:
+def _read(words: Sequence[str], classes: Sequence[str], at: int) -> tuple[Cue, int]:
     """What the words from here on say first, and where the rest begins."""
     if classes[at] == "native":
-        return Said.DOUBTFUL if at and classes[at - 1] == "no" else Said.NOT_GIVEN, at + 1
+        return Cue.DOUBTFUL if at and classes[at - 1] == "no" else Cue.NOT_GIVEN, at + 1
     if classes[at] not in (*_SIGNS, *_NOUNS):
-        return Said.SILENT, at + 1
+        return Cue.SILENT, at + 1
     noun = _run(classes, at, _SIGNS)
     end = _run(classes, noun, (*_NOUNS, "filler"))
     signs = words[at:noun]
     if end == noun:
         return _alone(signs, words[noun : noun + 1]), noun
     kind, behind = _kinds(classes[noun:end]), _behind(words, classes, end)
-    if not signs or _signs(signs) is Said.SILENT:
+    if not signs or _signs(signs) is Cue.SILENT:
         before = words[noun - 1] if noun else ""
         return _of_noun(before, kind, behind, words), end
     return _of_signs(signs, kind, behind), end
 
 
 def _words(text: str) -> list[str]:
-    said = f" {fold(text)} "
+    normalized = f" {fold(text)} "
     for pattern, word in _WRITTEN:
-        said = pattern.sub(word, said)
+        normalized = pattern.sub(word, normalized)
     found: list[str] = []
-    for word in re.findall(r"[+-]s\b|[^\W_]+|[+&/]", said):
+    for word in re.findall(r"[+-]s\b|[^\W_]+|[+&/]", normalized):
         glued = _GLUED.fullmatch(word)
         found += glued.groups() if glued and _class_of(word) not in ("native", "sure") else [word]
     return found
@@ -259,50 +259,50 @@ def _kinds(classes: Sequence[str]) -> str:
     return next(kind for kind in _NOUNS if kind in classes)
 
 
-def _behind(words: Sequence[str], classes: Sequence[str], at: int) -> Said:
+def _behind(words: Sequence[str], classes: Sequence[str], at: int) -> Cue:
     """What a mark or a "no" behind a word for contrast says: "IV+", "KM-", "contrast: none"."""
     mark = words[at] if at < len(words) else ""
     if mark == "+s":
-        return Said.GIVEN
+        return Cue.GIVEN
     if mark == "-s":
-        return Said.NOT_GIVEN
+        return Cue.NOT_GIVEN
     if not mark or classes[at] not in ("no", "without"):
-        return Said.SILENT
+        return Cue.SILENT
     if _run(classes, at + 1, ("filler",)) == len(words):
-        return Said.NOT_GIVEN
-    return Said.DOUBTFUL if classes[at] == "no" else Said.SILENT
+        return Cue.NOT_GIVEN
+    return Cue.DOUBTFUL if classes[at] == "no" else Cue.SILENT
 
 
-def _of_noun(before: str, kind: str, behind: Said, words: Sequence[str]) -> Said:
+def _of_noun(before: str, kind: str, behind: Cue, words: Sequence[str]) -> Cue:
     """A word for contrast that no sign stands before."""
-    if behind is not Said.SILENT:
+    if behind is not Cue.SILENT:
         return behind
     if kind == "short" or ({"tof", "asl"} & set(words) and kind in ("sure", "weak")):
-        return Said.SILENT
+        return Cue.SILENT
     if kind == "weak":
-        return Said.DOUBTFUL
+        return Cue.DOUBTFUL
     if kind == "sure":
-        return Said.GIVEN
+        return Cue.GIVEN
     is_known = not before or before in _AROUND or before[0].isdigit() or before.upper() in (*PARTS, *BODY_PARTS)
     is_denied = {"without", "no", "before"} & {
         _class_of(word) for word in words
     }  # perhaps this: "without head contrast"
-    return Said.DOUBTFUL if is_denied or not (is_known or _class_of(before)) else Said.GIVEN
+    return Cue.DOUBTFUL if is_denied or not (is_known or _class_of(before)) else Cue.GIVEN
 
 
-def _of_signs(signs: Sequence[str], kind: str, behind: Said) -> Said:
+def _of_signs(signs: Sequence[str], kind: str, behind: Cue) -> Cue:
     """A word for contrast with the signs before it."""
-    said = _signs(signs)
+    cue = _signs(signs)
     if "oral" in signs or "orale" in signs or "uong" in signs:
-        said = Said.DOUBTFUL
-    if behind is not Said.SILENT and behind is not said:
-        return Said.DOUBTFUL
-    if kind == "sure" and said is Said.NOT_GIVEN and not {_class_of(each) for each in signs} & {"before"}:
-        return Said.DOUBTFUL  # "non-angio" says what it is not
-    return said
+        cue = Cue.DOUBTFUL
+    if behind is not Cue.SILENT and behind is not cue:
+        return Cue.DOUBTFUL
+    if kind == "sure" and cue is Cue.NOT_GIVEN and not {_class_of(each) for each in signs} & {"before"}:
+        return Cue.DOUBTFUL  # "non-angio" says what it is not
+    return cue
 
 
-def _signs(signs: Sequence[str]) -> Said:
+def _signs(signs: Sequence[str]) -> Cue:
     """What a row of signs says together: "with and without" leaves it open, "không có" does not."""
     kinds = [_class_of(each) for each in signs]
     inner = [kind for kind in kinds if kind != "filler"]
@@ -311,25 +311,25 @@ def _signs(signs: Sequence[str]) -> Said:
     positive = {"with", "after", "have"} & set(inner)
     negative = {"without", "no", "before"} & set(inner)
     if not positive or not negative:
-        return Said.GIVEN if positive else Said.NOT_GIVEN if negative else Said.SILENT
+        return Cue.GIVEN if positive else Cue.NOT_GIVEN if negative else Cue.SILENT
     is_both = "joint" in inner[1:-1] or "+" in signs or positive | negative >= {"with", "without"}
-    return Said.DOUBTFUL if is_both or "after" in positive or "before" in negative else Said.NOT_GIVEN
+    return Cue.DOUBTFUL if is_both or "after" in positive or "before" in negative else Cue.NOT_GIVEN
 
 
-def _alone(signs: Sequence[str], following: Sequence[str]) -> Said:
+def _alone(signs: Sequence[str], following: Sequence[str]) -> Cue:
     """Signs without a word for contrast behind them: "HEAD W/O", "T1 POST", "POST OP", "without gap"."""
     kinds = {_class_of(each) for each in signs}
-    said = _signs(signs)
-    if said is Said.DOUBTFUL:
-        return said
+    cue = _signs(signs)
+    if cue is Cue.DOUBTFUL:
+        return cue
     is_end = not following or following[0] in _AROUND or re.fullmatch(r"[0-9]+(mm)?", following[0])
     last = signs[-1]
     if "after" in kinds and "sau" not in signs:
         if following and following[0] in _AFTER_SOMETHING_ELSE:
-            return Said.SILENT
-        return Said.GIVEN if is_end and last == "post" else Said.DOUBTFUL
+            return Cue.SILENT
+        return Cue.GIVEN if is_end and last == "post" else Cue.DOUBTFUL
     if not following and ("without" in kinds or "before" in kinds):
-        return Said.NOT_GIVEN
+        return Cue.NOT_GIVEN
     if not following and last in ("with", "avec", "mit"):
-        return Said.DOUBTFUL
-    return Said.SILENT
+        return Cue.DOUBTFUL
+    return Cue.SILENT

@@ -53,15 +53,15 @@ class Coverage:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        return cls(said["used"], said["missing"], said["redundant"], said["out_of_scope"])
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(data["used"], data["missing"], data["redundant"], data["out_of_scope"])
 
     @property
     def facts(self) -> dict[str, str]:
         """The same for a report, by name: `{"images_missing": "15: orientation-mixed 12, positions 3", ...}`."""
         counts = {"missing": self.missing, "redundant": self.redundant, "out_of_scope": self.out_of_scope}
-        said = {"images_considered": str(self.considered), "images_used": str(self.used)}
-        return said | {f"images_{name}": _in_words(by_reason) for name, by_reason in counts.items()}
+        facts_by_name = {"images_considered": str(self.considered), "images_used": str(self.used)}
+        return facts_by_name | {f"images_{name}": _in_words(by_reason) for name, by_reason in counts.items()}
 
     @property
     def sentence(self) -> str:

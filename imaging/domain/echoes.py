@@ -25,7 +25,7 @@ def is_echo(association: Mapping[str, Any]) -> bool:
     return bool(contexts and is_all and association["ended_at"]) and not association["stored"] + association["refused"]
 
 
-def folded(echoes: Iterable[Mapping[str, Any]]) -> list[Echoes]:
+def grouped(echoes: Iterable[Mapping[str, Any]]) -> list[Echoes]:
     """One for each Application Entity, from associations with the newest first."""
     found: dict[tuple[str, str, str], Echoes] = {}
     for each in echoes:

@@ -7,7 +7,7 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
-class Told(Exception):
+class PublicError(Exception):
     """A fault of ours, or of a model's, whose text says what is wrong and holds no patient's data: it may be shown,
     sent and logged. Of any other error only the fingerprint may.
     """
@@ -15,8 +15,8 @@ class Told(Exception):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was not memory enough; engines say so by their text alone."""
-    said = str(error)
-    return isinstance(error, MemoryError) or any(each in said for each in _NO_MEMORY)
+    text = str(error)
+    return isinstance(error, MemoryError) or any(each in text for each in _NO_MEMORY)
 
 
 _NO_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "can't allocate memory")
@@ -28,7 +28,7 @@ def fingerprint(error: BaseException) -> str:
 
     What may be told is told as it stands.
     """
-    if isinstance(error, Told):
+    if isinstance(error, PublicError):
         return str(error)
     files = [(Path(frame.filename).resolve(), frame) for frame in traceback.extract_tb(error.__traceback__)]
     ours = [(file, frame) for file, frame in files if file.is_relative_to(_PACKAGE)]

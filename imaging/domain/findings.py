@@ -50,8 +50,8 @@ class Measurement:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        return cls(Code(said["scheme"], said["code"], said["meaning"]), said["value"], said["unit"])
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(Code(data["scheme"], data["code"], data["meaning"]), data["value"], data["unit"])
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,19 @@ class Finding:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         return cls(
-            Code(said["scheme"], said["code"], said["meaning"]),
-            said["present"],
-            said["probability"],
-            said["threshold"],
-            tuple(Measurement.from_json(each) for each in said["measurements"]),
-            said["score"],
-            tuple(said["sop_instance_uids"]),
-            tuple(said["centre_mm"]) if said["centre_mm"] else None,
-            Code(*said["site"]) if said["site"] else None,
-            said.get("calibrated", False),
-            said.get("near_chance", False),
+            Code(data["scheme"], data["code"], data["meaning"]),
+            data["present"],
+            data["probability"],
+            data["threshold"],
+            tuple(Measurement.from_json(each) for each in data["measurements"]),
+            data["score"],
+            tuple(data["sop_instance_uids"]),
+            tuple(data["centre_mm"]) if data["centre_mm"] else None,
+            Code(*data["site"]) if data["site"] else None,
+            data.get("calibrated", False),
+            data.get("near_chance", False),
         )
 
 
@@ -211,27 +211,27 @@ class Answer:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. Raises ValueError for another schema."""
-        if said["schema"] != SCHEMA:
-            raise ValueError(f"an answer of schema {said['schema']}; this version reads {SCHEMA}")
-        state = State(said["state"])
-        reason, fault = why_of(state, said["reason"])
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"an answer of schema {data['schema']}; this version reads {SCHEMA}")
+        state = State(data["state"])
+        reason, fault = why_of(state, data["reason"])
         return cls(
             state,
-            tuple(Finding.from_json(each) for each in said["findings"]),
+            tuple(Finding.from_json(each) for each in data["findings"]),
             reason,
             fault,
-            TriageClass(said["triage"]) if said["triage"] else None,
-            tuple(ImageRef(*each) for each in said["analysed"]),
-            Coverage.from_json(said["images"]),
-            said["facts"],
-            said["timings_ms"],
-            said["model"],
-            said["version"],
-            said["sr"],
-            conflicts=said.get("conflicts", 0),
-            unproven=said.get("unproven") or "",
+            TriageClass(data["triage"]) if data["triage"] else None,
+            tuple(ImageRef(*each) for each in data["analysed"]),
+            Coverage.from_json(data["images"]),
+            data["facts"],
+            data["timings_ms"],
+            data["model"],
+            data["version"],
+            data["sr"],
+            conflicts=data.get("conflicts", 0),
+            unproven=data.get("unproven") or "",
         )
 
 

@@ -32,40 +32,45 @@ def verdicts(card: Card, headers: Sequence[Header]) -> dict[str, Verdict]:
     """What each of a study's images is to a card, by UID: to that of its inputs which it suits best."""
     each_input = [verdicts_of(each, headers) for each in card.inputs]
     uids = dict.fromkeys(header.sop_instance_uid for header in headers)
-    return {uid: min((said[uid] for said in each_input), key=lambda own: _ORDER.index(own.scope)) for uid in uids}
+    return {
+        uid: min((verdict_by_uid[uid] for verdict_by_uid in each_input), key=lambda own: _ORDER.index(own.scope))
+        for uid in uids
+    }
 
 
 def verdicts_of(card_input: Input, headers: Sequence[Header]) -> dict[str, Verdict]:
     """What each of a study's images is to an input, by UID; some can be told only beside the others."""
-    said = {header.sop_instance_uid: judge(card_input, header) for header in headers}
-    _decide_silent_series(card_input, headers, said)
+    verdict_by_uid = {header.sop_instance_uid: judge(card_input, header) for header in headers}
+    _decide_silent_series(card_input, headers, verdict_by_uid)
     if card_input.is_series:
-        _keep_slices_of_taken_series(headers, said)
-    return said
+        _keep_slices_of_taken_series(headers, verdict_by_uid)
+    return verdict_by_uid
 
 
-def _decide_silent_series(card_input: Input, headers: Sequence[Header], said: dict[str, Verdict]) -> None:
+def _decide_silent_series(card_input: Input, headers: Sequence[Header], verdict_by_uid: dict[str, Verdict]) -> None:
     """A series that is silent in a study "with contrast" is native where the sender marks others as given."""
-    in_doubt = [each for each in headers if said[each.sop_instance_uid] == Verdict(Scope.MISSING, Reason("contrast"))]
+    in_doubt = [
+        each for each in headers if verdict_by_uid[each.sop_instance_uid] == Verdict(Scope.MISSING, Reason("contrast"))
+    ]
     if not in_doubt:
         return
     if any(contrast(replace(each, study_description=""), card_input.site) for each in headers):
         for each in in_doubt:
-            said[each.sop_instance_uid] = judge(card_input, replace(each, study_description=""))
+            verdict_by_uid[each.sop_instance_uid] = judge(card_input, replace(each, study_description=""))
 
 
-def _keep_slices_of_taken_series(headers: Sequence[Header], said: dict[str, Verdict]) -> None:
+def _keep_slices_of_taken_series(headers: Sequence[Header], verdict_by_uid: dict[str, Verdict]) -> None:
     """Of a series whose slices the card takes, a slice with another body part or class is not plainly another thing.
 
     It lies in the same scan, and what it shows is missing unless its place was analysed.
     """
-    taken = {each.series_instance_uid for each in headers if said[each.sop_instance_uid].scope is Scope.IN}
+    taken = {each.series_instance_uid for each in headers if verdict_by_uid[each.sop_instance_uid].scope is Scope.IN}
     for each in headers:
-        own = said[each.sop_instance_uid]
+        own = verdict_by_uid[each.sop_instance_uid]
         is_slice = each.image_position is not None and each.image_orientation is not None and not is_capture(each)
         is_other = own.reason is not None and own.reason.code in _OF_ANOTHER_EXAMINATION
         if own.scope is Scope.OUT and is_other and is_slice and each.series_instance_uid in taken:
-            said[each.sop_instance_uid] = replace(own, scope=Scope.MISSING)
+            verdict_by_uid[each.sop_instance_uid] = replace(own, scope=Scope.MISSING)
 
 
 def in_scope(card: Card, headers: Sequence[Header]) -> frozenset[str]:
@@ -74,8 +79,8 @@ def in_scope(card: Card, headers: Sequence[Header]) -> frozenset[str]:
     Where it takes none, all that it considered: what arrives later may change the reason.
     """
     images = [header for header in headers if header.has_pixels]
-    said = verdicts(card, images)
-    taken = [header for header in images if said[header.sop_instance_uid].scope is not Scope.OUT]
+    verdict_by_uid = verdicts(card, images)
+    taken = [header for header in images if verdict_by_uid[header.sop_instance_uid].scope is not Scope.OUT]
     taken = taken or [header for header in images if fits(card, [header])]
     return frozenset(header.sop_instance_uid for header in taken)
 
@@ -85,15 +90,15 @@ def nothing_used(card: Card, headers: Sequence[Header], reason: Reason) -> Cover
     missing, out = 0, list[Reason]()
     judgements = verdicts(card, headers)
     for header in headers:
-        said = judgements[header.sop_instance_uid]
-        if said.scope is Scope.OUT and said.reason is not None and header.has_pixels:
-            out += [said.reason] * header.number_of_frames
+        verdict_by_uid = judgements[header.sop_instance_uid]
+        if verdict_by_uid.scope is Scope.OUT and verdict_by_uid.reason is not None and header.has_pixels:
+            out += [verdict_by_uid.reason] * header.number_of_frames
         elif header.has_pixels:
             missing += header.number_of_frames
     return Coverage(missing={reason.code: missing} if missing else {}, out_of_scope=counted(out))
 
 
-def hold_study(card: Card, headers: Sequence[Header]) -> None:
+def check_study(card: Card, headers: Sequence[Header]) -> None:
     """What has to hold of all images that a model takes: one patient, and each role played. Raises NotAnalysable."""
     if not same_patient(headers):
         raise NotAnalysable("mixed-patients")
@@ -104,7 +109,7 @@ def hold_study(card: Card, headers: Sequence[Header]) -> None:
             raise NotAnalysable(_mismatch(each, headers))
 
 
-def hold_memory(card: Card, headers: Sequence[Header]) -> None:
+def check_memory(card: Card, headers: Sequence[Header]) -> None:
     """The stored values of one film, at two bytes each, must fit into what the card says that a job needs.
 
     What the network itself takes nobody knows but the engine. Raises NotAnalysable.

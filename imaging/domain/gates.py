@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from imaging.domain.card import Gate, Input
-from imaging.domain.contrast import Said, agent_said, contrast
+from imaging.domain.contrast import Cue, agent_cue, contrast
+from imaging.domain.free_text import Readings, body_parts, meant_parts, meant_views, views, views_within
 from imaging.domain.header import Header, age_at
 from imaging.domain.image_kind import (
     FILMS,
@@ -19,11 +20,10 @@ from imaging.domain.image_kind import (
     is_secondary_capture,
     made_of_others,
 )
+from imaging.domain.orientation import is_from_the_side
 from imaging.domain.reasons import Reason
 from imaging.domain.site_words import SiteWords
-from imaging.domain.turning import is_from_the_side
 from imaging.domain.weighting import has_weighting, times, weighting
-from imaging.domain.words import Readings, body_parts, meant_parts, meant_views, views, views_within
 
 Fact = str | float | Readings | None
 
@@ -134,7 +134,7 @@ def gate(card_input: Input, header: Header) -> Reason | None:
 
 def _named_agent(header: Header, site: SiteWords) -> str:
     """Contrast/Bolus Agent; empty where it names none ("NONE", "-", "KHÔNG")."""
-    is_none = agent_said(header.contrast_bolus_agent, site) is Said.NOT_GIVEN
+    is_none = agent_cue(header.contrast_bolus_agent, site) is Cue.NOT_GIVEN
     return "" if is_none else header.contrast_bolus_agent
 
 
@@ -144,16 +144,16 @@ def _understood_part(header: Header, site: SiteWords) -> str:
     Never by a description: protocols are chosen for their exposure, and "CHEST PA" is what many a rib and abdomen on
     a portable is called.
     """
-    said = site.applied(header.body_part_examined, "part")
-    return said if body_parts(said) else header.region_code or said
+    parts = site.applied(header.body_part_examined, "part")
+    return parts if body_parts(parts) else header.region_code or parts
 
 
 def _understood_view(header: Header, site: SiteWords) -> str:
     """The view in words, or as it is coded; a film that shows front and back side by side is none from the front."""
     if header.modality in UPRIGHT and is_from_the_side(header.patient_orientation):
         return "LATERAL"
-    said = site.applied(header.view_position, "view")
-    return said if views(said) else header.view_code or said
+    parts = site.applied(header.view_position, "view")
+    return parts if views(parts) else header.view_code or parts
 
 
 CODED: Final = frozenset({"BodyPartExamined", "ViewPosition"})
@@ -164,19 +164,19 @@ def _contradicts(header: Header, tag: str, site: SiteWords) -> bool:
     """Whether what is said in words and what is coded are two things."""
     if tag == "ViewPosition":
         texts = site.applied(header.view_position, "view"), header.view_code
-        said, coded = (meant_views(views(each)) for each in texts)
+        parts, coded = (meant_views(views(each)) for each in texts)
     else:
         texts = site.applied(header.body_part_examined, "part"), header.region_code
-        said, coded = (meant_parts(body_parts(each)) for each in texts)
-    return bool(said and coded and not said & coded)
+        parts, coded = (meant_parts(body_parts(each)) for each in texts)
+    return bool(parts and coded and not parts & coded)
 
 
 def _is_other_view(card_input: Input, header: Header) -> bool:
     """Whether the view is plainly stated, and none that the card asks for."""
-    said = meant_views(views(_understood_view(header, card_input.site)))
-    asked = [each for each in card_input.gates if each.tag == "ViewPosition" and each.any]
-    is_other = any(not said & meant_views({view for name in each.any for view in views(name)}) for each in asked)
-    return bool(said) and is_other and not _contradicts(header, "ViewPosition", card_input.site)
+    parts = meant_views(views(_understood_view(header, card_input.site)))
+    gates = [each for each in card_input.gates if each.tag == "ViewPosition" and each.any]
+    is_other = any(not parts & meant_views({view for name in each.any for view in views(name)}) for each in gates)
+    return bool(parts) and is_other and not _contradicts(header, "ViewPosition", card_input.site)
 
 
 def passes(gate: Gate, fact: Fact) -> bool:
@@ -201,11 +201,11 @@ def _names(gate: Gate, text: str) -> bool:
     if _plain(text) in {_plain(each) for each in gate.any}:
         return True
     if gate.tag == "BodyPartExamined":
-        said = body_parts(text)
-        return bool(said) and said <= _parts_of(gate)
+        parts = body_parts(text)
+        return bool(parts) and parts <= _parts_of(gate)
     if gate.tag == "ViewPosition":
-        said = views(text)
-        return bool(said) and said <= views_within({view for each in gate.any for view in views(each)})
+        parts = views(text)
+        return bool(parts) and parts <= views_within({view for each in gate.any for view in views(each)})
     return False
 
 
@@ -225,9 +225,9 @@ def mismatch(card_input: Input, header: Header) -> str:
     if card_input.sop_class_uids and header.image_class_uid not in card_input.sop_class_uids:
         return "sop-class"
     text = _understood_part(header, card_input.site)
-    said = body_parts(text)
-    asked = [each for each in card_input.gates if each.tag == "BodyPartExamined" and each.any]
-    is_other = any(said and not meant_parts(said) & meant_parts(_parts_of(each)) for each in asked)
+    parts = body_parts(text)
+    gates = [each for each in card_input.gates if each.tag == "BodyPartExamined" and each.any]
+    is_other = any(parts and not meant_parts(parts) & meant_parts(_parts_of(each)) for each in gates)
     return "body-part" if is_other and not _contradicts(header, "BodyPartExamined", card_input.site) else ""
 
 
@@ -238,5 +238,5 @@ def _plain(text: str) -> str:
 def _is_quality_control(header: Header) -> bool:
     if header.quality_control_image.strip().upper() in ("YES", "BOTH"):
         return True
-    said = f"{header.study_description} {header.series_description}".upper()
-    return any(name in said for name in QUALITY_CONTROL)
+    text = f"{header.study_description} {header.series_description}".upper()
+    return any(name in text for name in QUALITY_CONTROL)

@@ -18,8 +18,8 @@ from imaging.domain.reasons import NotAnalysable, Reason
 UNIT_TOLERANCE: Final = 1e-3  # of cosines: unit length, right angles, one orientation
 RESIDUAL_PIXELS: Final = 0.5  # of positions about the fitted line
 TILT_DEGREES: Final = 0.1  # from which a step that leaves the normal is a tilt
-EVEN_MM, EVEN_SHARE = 0.05, 0.02
-MULTIPLE_SHARE: Final = 0.05  # of a gap that is a whole multiple of the median: slices are missing
+EVEN_MM, EVEN_FRACTION = 0.05, 0.02
+MULTIPLE_FRACTION: Final = 0.05  # of a gap that is a whole multiple of the median: slices are missing
 ZONE: Final = 3  # as many equal wide gaps in a row are how it was scanned, not a loss
 SAME_PLACE_MM: Final = 0.01
 NEAR_MM: Final = 5.0  # as near a place counts as seen
@@ -106,7 +106,7 @@ def along(planes: Sequence[Plane]) -> Vector:
     return distances
 
 
-def lay(planes: Sequence[Plane]) -> tuple[list[int], Stack]:
+def arrange(planes: Sequence[Plane]) -> tuple[list[int], Stack]:
     """Planes of one orientation as a stack: their indices from the lowest to the highest, and how they lie.
 
     Positions that repeat stay in, side by side: only the pixels can tell whether they are one. Raises NotAnalysable.
@@ -238,11 +238,11 @@ def gaps_of(gaps: Vector, decimals: int = 6) -> tuple[str, int]:
     """
     median = float(np.median(gaps))
     written = 10.0**-decimals
-    if (np.abs(gaps - median) <= max(EVEN_MM, EVEN_SHARE * median, 1.01 * written)).all():
+    if (np.abs(gaps - median) <= max(EVEN_MM, EVEN_FRACTION * median, 1.01 * written)).all():
         return "even", 0
     multiples = gaps / median
     whole = np.round(multiples)
-    close = np.maximum(MULTIPLE_SHARE, 1.01 * written / median)
+    close = np.maximum(MULTIPLE_FRACTION, 1.01 * written / median)
     if (whole < 1).any() or (np.abs(multiples - whole) > close).any() or _has_zone(whole):
         return "uneven", 0
     missing = int((whole - 1).sum())

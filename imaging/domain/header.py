@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+from imaging.domain.free_text import NOT_UNDERSTOOD, OLDEST, Readings, age_years, days, plain_date
 from imaging.domain.patient import Person, Words, is_no_identifier, is_no_name, is_one_patient
-from imaging.domain.words import NOT_UNDERSTOOD, OLDEST, Readings, age_years, days, plain_date
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ class Header:
         """The same, with the site's own placeholders known as such."""
         if not words:
             return self
-        said = {
+        data = {
             "patient_id": bool(self.patient_id) and is_no_identifier(self.patient_id, words),
             "patient_name": bool(self.patient_name) and is_no_name(self.patient_name, words),
         }
-        return replace(self, not_given=tuple(name for name, is_so in said.items() if is_so))
+        return replace(self, not_given=tuple(name for name, is_so in data.items() if is_so))
 
     def speaking_for(self, person: Person) -> Self:
         """The same, with the patient as he is shown; where nothing is known of him, what is written stays."""
@@ -141,8 +141,8 @@ class Header:
             "patient_birth_date": person.birth_date,
             "patient_sex": person.sex,
         }
-        told: dict[str, Any] = {name: value for name, value in facts.items() if value}
-        return replace(self, not_given=tuple(each for each in self.not_given if each not in told), **told)
+        data: dict[str, Any] = {name: value for name, value in facts.items() if value}
+        return replace(self, not_given=tuple(each for each in self.not_given if each not in data), **data)
 
     @property
     def image_class_uid(self) -> str:
@@ -160,8 +160,8 @@ class Header:
         return {key: value for key, value in vars(self).items() if value != _DEFAULTS.get(key)}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**values)
 
 

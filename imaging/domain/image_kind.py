@@ -45,25 +45,25 @@ def made_of_others(header: Header) -> str:
 
     `projection`, `subtraction` or `map`; empty for none. A thick reformat is called AVERAGE too: its place decides.
     """
-    said = _said(header)
+    terms = _image_type_terms(header)
     is_derived = "DERIVED" in header.image_type[:1]
-    if said & _PROJECTIONS or (is_derived and said & _AVERAGES and not said & _REFORMATS):
+    if terms & _PROJECTIONS or (is_derived and terms & _AVERAGES and not terms & _REFORMATS):
         return "projection"
-    if said & _SUBTRACTIONS:
+    if terms & _SUBTRACTIONS:
         return "subtraction"
     is_phase = header.modality == "MR" and "P" in header.image_type[2:3]
-    is_map = any(each.endswith(" MAP") for each in said) or (is_derived and "PERFUSION" in said)
-    return "map" if is_phase or is_map or said & _MAPS else ""
+    is_map = any(each.endswith(" MAP") for each in terms) or (is_derived and "PERFUSION" in terms)
+    return "map" if is_phase or is_map or terms & _MAPS else ""
 
 
 def is_localizer(header: Header) -> bool:
     """PS3.3 C.7.6.1.1.2 and C.8.2.1.1.1."""
-    return bool(_said(header) & _LOCALIZERS)
+    return bool(_image_type_terms(header) & _LOCALIZERS)
 
 
 def is_capture(header: Header) -> bool:
     """Whether it shows a screen, by its Image Type."""
-    return bool(_said(header) & _CAPTURES)
+    return bool(_image_type_terms(header) & _CAPTURES)
 
 
 def is_secondary_capture(header: Header) -> bool:
@@ -81,11 +81,11 @@ def is_reformat(header: Header) -> bool:
     """Whether a slice was computed from others, and shows the same all the same."""
     if header.modality in FILMS:
         return False
-    if _said(header) & _REFORMATS:
+    if _image_type_terms(header) & _REFORMATS:
         return True
     return "SECONDARY" in header.image_type[1:2] and header.lossy_image_compression != "01"
 
 
-def _said(header: Header) -> set[str]:
+def _image_type_terms(header: Header) -> set[str]:
     """The values of Image Type, and how a volume was computed, without the marks between their words."""
     return {re.sub("[^A-Z0-9]+", " ", each.upper()).strip() for each in (*header.image_type, header.volume_technique)}

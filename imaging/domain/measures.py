@@ -21,7 +21,7 @@ class Measure:
         """The value as a report says it."""
         return Measurement(self.code, round(value, self.decimals), self.unit)
 
-    def said(self, finding: Finding) -> float | None:
+    def value_in(self, finding: Finding) -> float | None:
         """What a finding says was measured; None where nothing was."""
         return next((each.value for each in finding.measurements if each.code == self.code), None)
 

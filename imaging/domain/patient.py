@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from imaging.domain.folding import fold
-from imaging.domain.words import plain_date
+from imaging.domain.free_text import plain_date
 
 Words = frozenset[str]
 """What senders write where they know no patient: the parts of a name, as `_plain` has them, joined by spaces."""
@@ -21,9 +21,9 @@ _FILLING: Final = re.compile("0{3,}|x{3,}")
 """Zeros and crosses of any length say as little."""
 
 
-def placeholder_words(said: Iterable[str]) -> Words:
+def placeholder_words(texts: Iterable[str]) -> Words:
     """A site's own placeholders, however they are spelt."""
-    return frozenset(_joined(plain) for each in said if (plain := _plain(each)))
+    return frozenset(_joined(plain) for each in texts if (plain := _plain(each)))
 
 
 class Judgement(StrEnum):
@@ -110,7 +110,7 @@ def is_one_patient(persons: Iterable[Person]) -> bool:
     return not identified or all(any(_judge(each, known) is Judgement.SAME for known in identified) for each in others)
 
 
-def are_together(seen: Iterable[Seen]) -> bool:
+def are_consistent(seen: Iterable[Seen]) -> bool:
     """Whether all of these are of one patient: no two differ, and who is beside a named one came by the same way.
 
     Those without identifier and name are one patient with each other, whatever way they came by.
@@ -133,11 +133,11 @@ def newest(persons: Iterable[Person]) -> Person:
     def fact(name: str) -> str:
         news: dict[str, str] = {}
         written = ""
-        for person, told in zip(every, given, strict=True):
+        for person, value in zip(every, given, strict=True):
             raw: str = getattr(person, name)
             written = raw if raw.strip() else written
-            if getattr(told, name):
-                news.setdefault(getattr(told, name), raw)
+            if getattr(value, name):
+                news.setdefault(getattr(value, name), raw)
         return list(news.values())[-1] if news else written
 
     # An issuer belongs to its identifier: one that is not named later still holds.

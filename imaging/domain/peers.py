@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-MOST_ASSOCIATIONS: Final = 200
+MAX_ASSOCIATIONS: Final = 200
 """That the acceptor has open at a time."""
 ANY_TITLE: Final = "*"
 """In place of a caller's AE title: whatever it is."""
@@ -20,9 +20,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_plain_title(said: str) -> bool:
+def is_plain_title(title: str) -> bool:
     """Whether a text can be an AE title: printable ASCII without backslash, no space at its ends (PS3.5 6.2)."""
-    return 0 < len(said) <= 16 and said.isascii() and said.isprintable() and "\\" not in said and said == said.strip()
+    return (
+        0 < len(title) <= 16
+        and title.isascii()
+        and title.isprintable()
+        and "\\" not in title
+        and title == title.strip()
+    )
 
 
 def plain_address(address: str) -> str:
@@ -102,7 +108,7 @@ class Address:
         return f"{self.ae_title}@{self.host}:{self.port}"
 
 
-_LONGEST_S: Final = 3600.0
+_MAX_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -120,14 +126,14 @@ class Times:
     @classmethod
     def parse(cls, text: str) -> "Times":
         """From `connect:5+accept:30+response:300`, or a part of it. Raises ValueError with the form wanted."""
-        said = [each.partition(":") for each in text.split("+")]
+        texts = [each.partition(":") for each in text.split("+")]
         known = {each.name for each in fields(cls)}
         try:
-            found = {name: float(seconds) for name, _, seconds in said}
+            found = {name: float(seconds) for name, _, seconds in texts}
         except ValueError:
             found = {}
-        if not found or not found.keys() <= known or not all(0 < each <= _LONGEST_S for each in found.values()):
-            raise ValueError(f"{text!r} is not of the form {cls()}, in seconds up to {_LONGEST_S:g}")
+        if not found or not found.keys() <= known or not all(0 < each <= _MAX_S for each in found.values()):
+            raise ValueError(f"{text!r} is not of the form {cls()}, in seconds up to {_MAX_S:g}")
         return cls(**found)
 
     def __str__(self) -> str:

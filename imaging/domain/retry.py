@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 FIRST_WAIT: Final = timedelta(seconds=2)
-LONGEST_WAIT: Final = timedelta(minutes=5)
+MAX_WAIT: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Passing:
+class Transient:
     """It may be accepted later: the peer is away, full, or does not know us yet.
 
     `was_sent`: the object may have arrived all the same, here and below.
@@ -35,7 +35,7 @@ class Permanent:
 
 
 @dataclass(frozen=True)
-class NotTaken(Permanent):
+class SopClassRefused(Permanent):
     """The peer takes no object of this SOP class."""
 
 
@@ -44,7 +44,7 @@ class Duplicate(Permanent):
     """The peer has an object under this SOP Instance UID already."""
 
 
-Answer = Accepted | Passing | Permanent
+Answer = Accepted | Transient | Permanent
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Dead:
     why: str
 
 
-def after_fault(attempt: int, fault: Passing | Permanent, jitter: float) -> RetryIn | Dead:
+def after_fault(attempt: int, fault: Transient | Permanent, jitter: float) -> RetryIn | Dead:
     """When to try again, or that there is no use. `attempt` counts from 0; `jitter` is in 0..1.
 
     A passing fault is retried for ever, however long the peer is away: waits double to five minutes and are cut by up
@@ -66,7 +66,7 @@ def after_fault(attempt: int, fault: Passing | Permanent, jitter: float) -> Retr
     """
     if isinstance(fault, Permanent):
         return Dead(fault.why)
-    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 20))
+    wait = min(MAX_WAIT, FIRST_WAIT * 2 ** min(attempt, 20))
     return RetryIn(wait * (1 - jitter / 2), fault.why)
 
 
@@ -95,10 +95,10 @@ def judged(status: int) -> Answer:
     named = next((name for code, name in _STATUS_NAMES.items() if status & code[1] == code[0]), "")
     why = f"C-STORE answered with status 0x{status:04X}" + (f", {named}" if named else "")
     if status & 0xFF00 == 0xA700 or status in (0x0110, 0x0124, 0xFE00):
-        return Passing(why, was_sent=True)
+        return Transient(why, was_sent=True)
     if status == _DUPLICATE:
         return Duplicate(why)
-    return NotTaken(why) if status == _CLASS_NOT_SUPPORTED else Permanent(why, was_sent=True)
+    return SopClassRefused(why) if status == _CLASS_NOT_SUPPORTED else Permanent(why, was_sent=True)
 
 
 def known_there(answer: Duplicate, *, was_sent: bool) -> Answer:

@@ -11,12 +11,12 @@ from typing import Any, Final, Self
 from imaging.domain.header import Header
 from imaging.domain.settling import VOLUME_MODALITIES
 
-LEAST_CORRELATION: Final = 0.99
-MOST_DIFFERENCE: Final = 0.02
+MIN_CORRELATION: Final = 0.99
+MAX_DIFFERENCE: Final = 0.02
 """Of the range of values: the mean difference up to which a lossy copy is the same image."""
 FLAT_HU: Final = 30.0
 """A CT slice that varies less shows nothing but noise: no edge of a patient, no bone."""
-LEAST_DECIMAL: Final = 1e-4
+MIN_DECIMAL: Final = 1e-4
 """Of mm, or of a direction cosine: what two programs that round may differ by, however many decimals they write."""
 
 _LOSSY: Final = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 81, 91, 112, 203))
@@ -108,7 +108,7 @@ class Likeness:
     """How two copies' values compare, after rescale and inversion.
 
     `is_equal`: in every value; where the shapes differ nothing else is known. `difference`: the mean one, as a share of
-    the range; `apart`: in the values' own units. `spread`: the larger of their standard deviations. `differing`: how
+    the range; `distance`: in the values' own units. `spread`: the larger of their standard deviations. `differing`: how
     many values differ, of how many.
     """
 
@@ -116,7 +116,7 @@ class Likeness:
     same_shape: bool = True
     correlation: float = 1.0
     difference: float = 0.0
-    apart: float = 0.0
+    distance: float = 0.0
     spread: float = 0.0
     differing: tuple[int, int] = (0, 0)
 
@@ -137,8 +137,8 @@ class Judgement:
         return vars(self) | {"kind": str(self.kind), "header": self.header.to_json()}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
-        return cls(Kind(said["kind"]), said["words"], Header.from_json(said["header"]), said["takes_pixels"])
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(Kind(data["kind"]), data["words"], Header.from_json(data["header"]), data["takes_pixels"])
 
 
 def judge(first: Copy, second: Copy, pixels: Likeness | None) -> Judgement:
@@ -155,8 +155,8 @@ def judge(first: Copy, second: Copy, pixels: Likeness | None) -> Judgement:
     takes_pixels = gains or (is_exact and (was_lossy or not is_lossy))
     changed = _changed(first, second, takes_pixels)
     if not changed and not gains:
-        said = "same pixels and geometry" if is_exact else "the same within compression loss"
-        return Judgement(Kind.SAME, said if pixels else "same header; neither can be read", first.header)
+        text = "same pixels and geometry" if is_exact else "the same within compression loss"
+        return Judgement(Kind.SAME, text if pixels else "same header; neither can be read", first.header)
     words = [f"changed: {', '.join(changed)}"] if changed else []
     words += ["without the loss of the first one's compression"] if gains else []
     return Judgement(Kind.CORRECTION, "; ".join(words), _corrected(first, second, takes_pixels), takes_pixels)
@@ -178,7 +178,7 @@ def is_film(header: Header) -> bool:
 def agree(one: Numbers, other: Numbers) -> bool:
     """Whether two lists of numbers are the same within the decimals that the coarser was written with."""
     return len(one) == len(other) and all(
-        abs(a - b) <= 1.000001 * max(10.0 ** -min(of_a, of_b), LEAST_DECIMAL)
+        abs(a - b) <= 1.000001 * max(10.0 ** -min(of_a, of_b), MIN_DECIMAL)
         for (a, of_a), (b, of_b) in zip(one, other, strict=True)
     )
 
@@ -210,15 +210,15 @@ def _pixels(first: Copy, second: Copy, pixels: Likeness | None) -> Iterable[str]
     if not pixels.same_shape:
         yield f"size: {_size(first.header)} and {_size(second.header)}"
     elif not pixels.is_equal and not ((first.is_lossy or second.is_lossy) and _is_alike(first.header, pixels)):
-        share = f"correlation {pixels.correlation:.3f}, mean difference {100 * pixels.difference:.2g} % of the range"
-        yield f"pixels: {pixels.differing[0]} of {pixels.differing[1]} values differ, {share}"
+        fraction = f"correlation {pixels.correlation:.3f}, mean difference {100 * pixels.difference:.2g} % of the range"
+        yield f"pixels: {pixels.differing[0]} of {pixels.differing[1]} values differ, {fraction}"
 
 
 def _is_alike(header: Header, pixels: Likeness) -> bool:
     """Whether values differ by no more than compression loses. Air is noise, of which no codec keeps much."""
     if header.modality == "CT" and pixels.spread <= FLAT_HU:
-        return pixels.apart <= FLAT_HU
-    return pixels.correlation >= LEAST_CORRELATION and pixels.difference <= MOST_DIFFERENCE
+        return pixels.distance <= FLAT_HU
+    return pixels.correlation >= MIN_CORRELATION and pixels.difference <= MAX_DIFFERENCE
 
 
 def _shape(header: Header) -> tuple[Any, ...]:

@@ -20,12 +20,12 @@ JUDGED: Final = frozenset({CORRECTED, READABLE, CONTRADICTED})
 """Why a study is looked at again after one of its copies was judged (`domain.same_image`)."""
 
 PAUSES: Final = 3.0
-LONGEST_PACE_S: Final = 30.0
+MAX_PACE_S: Final = 30.0
 """A series is quiet once so many of its sender's longest pause went by without an image, at most so many seconds."""
 
 
 @dataclass(frozen=True)
-class Patience:
+class CompletenessTimeouts:
     """How long to wait for more images, in seconds (docs/configuration.md)."""
 
     film_s: float = 2.0
@@ -66,12 +66,12 @@ class Pace:
             is_split=self.is_split or (went_on and ended_tick is not None),
         )
 
-    def quiet_at(self, patience: Patience) -> float:
+    def quiet_at(self, timeouts: CompletenessTimeouts) -> float:
         """When the series counts as quiet at its sender's pace."""
         if self.last_tick is None:
             return -float("inf")
-        wait = min(PAUSES * self.longest_pause_s, LONGEST_PACE_S)
-        return self.last_tick + max(wait, patience.volume_with_gap_s if self.is_split else 0.0)
+        wait = min(PAUSES * self.longest_pause_s, MAX_PACE_S)
+        return self.last_tick + max(wait, timeouts.volume_with_gap_s if self.is_split else 0.0)
 
 
 @dataclass(frozen=True)
@@ -99,59 +99,59 @@ class Signals:
 
 
 @dataclass(frozen=True)
-class Whole:
+class Complete:
     """The study is taken as whole; `signal` says what told so."""
 
     signal: str
 
 
 @dataclass(frozen=True)
-class LookAgain:
+class Incomplete:
     """Not yet: look again at `at`, unless something happens before; `why` is shown."""
 
     at: float
     why: str
 
 
-def whole(signals: Signals, patience: Patience, now: float) -> Whole | LookAgain:
+def completeness(signals: Signals, timeouts: CompletenessTimeouts, now: float) -> Complete | Incomplete:
     """Whether the study is whole by now.
 
-    When in doubt a study is analysed early and revised: no signal is waited for longer than `patience.longest_s`.
+    When in doubt a study is analysed early and revised: no signal is waited for longer than `timeouts.longest_s`.
     """
-    longest = signals.first_tick + patience.longest_s
-    at, signal = min(_quiet(signals, patience), (longest, "longest wait"))
+    longest = signals.first_tick + timeouts.longest_s
+    at, signal = min(_quiet(signals, timeouts), (longest, "longest wait"))
     if signals.has_unjudged and signals.judged in (CORRECTED, CONTRADICTED):
         at = longest  # copies come in numbers: one new answer for all of them
-    earliest = -float("inf") if signals.revised_tick is None else signals.revised_tick + patience.between_revisions_s
+    earliest = -float("inf") if signals.revised_tick is None else signals.revised_tick + timeouts.between_revisions_s
     if at < earliest:
         at, signal = earliest, "one revision a minute"
     if signals.is_decided or signals.judged:
         signal = signals.judged or CONFLICT_SETTLED
-    return Whole(signal) if now >= at else LookAgain(at, signal)
+    return Complete(signal) if now >= at else Incomplete(at, signal)
 
 
-def _quiet(signals: Signals, patience: Patience) -> tuple[float, str]:
+def _quiet(signals: Signals, timeouts: CompletenessTimeouts) -> tuple[float, str]:
     """When the study is whole by its own signals, and by which."""
     if signals.judged:
-        return signals.last_tick + (patience.volume_s if signals.is_volume else patience.film_s), signals.judged
+        return signals.last_tick + (timeouts.volume_s if signals.is_volume else timeouts.film_s), signals.judged
     if not signals.is_volume:
-        quiet = signals.last_tick + patience.film_s, "quiet time of films"
+        quiet = signals.last_tick + timeouts.film_s, "quiet time of films"
         return quiet if signals.ended_tick is None else min(quiet, (signals.ended_tick, "end of the association"))
-    return max(_waits_of_volume(signals, patience), key=lambda each: each[0])
+    return max(_waits_of_volume(signals, timeouts), key=lambda each: each[0])
 
 
-def _waits_of_volume(signals: Signals, patience: Patience) -> Iterator[tuple[float, str]]:
+def _waits_of_volume(signals: Signals, timeouts: CompletenessTimeouts) -> Iterator[tuple[float, str]]:
     """Until when it waits, and for what: all of it has to be over."""
     if signals.ended_tick is None:
-        yield signals.last_tick + patience.volume_open_s, "association open, but silent"
+        yield signals.last_tick + timeouts.volume_open_s, "association open, but silent"
     elif signals.has_gap:
-        yield signals.ended_tick + patience.volume_with_gap_s, "quiet after the association, with a gap"
+        yield signals.ended_tick + timeouts.volume_with_gap_s, "quiet after the association, with a gap"
     else:
-        yield signals.ended_tick + patience.volume_s, "quiet time"
+        yield signals.ended_tick + timeouts.volume_s, "quiet time"
     for each in signals.paces:
-        yield each.quiet_at(patience), "quiet at the sender's pace"
+        yield each.quiet_at(timeouts), "quiet at the sender's pace"
     if signals.cut_tick is not None:
-        yield signals.cut_tick + patience.volume_cut_s, "sender cut off, and not back"
+        yield signals.cut_tick + timeouts.volume_cut_s, "sender cut off, and not back"
 
 
 def is_volume(headers: Iterable[Header]) -> bool:

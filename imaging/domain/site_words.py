@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imaging.domain.folding import fold
-from imaging.domain.words import BODY_PARTS
+from imaging.domain.free_text import BODY_PARTS
 
 VIEWS: Final = ("PA", "AP", "FRONTAL", "LATERAL")
 CONTRAST: Final = {"contrast": "contrast", "no-contrast": "native"}
@@ -74,7 +74,7 @@ def contradictions(entries: Sequence[SiteWord]) -> list[str]:
     meanings: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     for each in entries:
         meanings.setdefault((each.kind, each.phrase), set()).add(each.meaning)
-    return sorted(" ".join(phrase) for (_, phrase), said in meanings.items() if len(said) > 1)
+    return sorted(" ".join(phrase) for (_, phrase), texts in meanings.items() if len(texts) > 1)
 
 
 def _words_of(text: str) -> list[str]:

@@ -11,10 +11,10 @@ from imaging.domain.reasons import NotAnalysable
 
 JITTER: Final = 1.1
 """Of the widest gap over the median: within it a table that wanders, beyond it how it was scanned."""
-MOST_SLICES: Final = 100_000
+MAX_SLICES: Final = 100_000
 
 
-def hold_stack(card_input: VolumeInput, laid: Stack) -> None:
+def check_stack(card_input: VolumeInput, laid: Stack) -> None:
     """The card's conditions on one stack: its gaps, and how many slices it may have at most. Raises NotAnalysable."""
     count, gaps = len(laid.along_mm), laid.gaps_mm
     if count < 2:
@@ -31,16 +31,16 @@ def hold_stack(card_input: VolumeInput, laid: Stack) -> None:
         raise NotAnalysable("gap", f"{widest:.1f} mm")
 
 
-def hold_joined(card_input: VolumeInput, regions: Sequence[Region]) -> None:
+def check_joined(card_input: VolumeInput, regions: Sequence[Region]) -> None:
     """The card's conditions on stacks that are one acquisition: count, extent, and no hole between them.
 
     Raises NotAnalysable.
     """
-    least, most = card_input.slices or (2, MOST_SLICES)
+    minimum, maximum = card_input.slices or (2, MAX_SLICES)
     count = sum(len(each.laid.along_mm) for each in regions)
-    if count < max(least, 2):
+    if count < max(minimum, 2):
         raise NotAnalysable("too-few-slices", str(count))
-    if count > most:
+    if count > maximum:
         raise NotAnalysable("too-many-slices", str(count))
     spans = sorted(each.span(regions[0].laid.normal) for each in regions)
     reached = spans[0][1]

@@ -21,9 +21,9 @@ from imaging.domain.geometry import (
     Stack,
     alike,
     along,
+    arrange,
     fault_of,
     gaps_of,
-    lay,
     plane_of,
     points_of,
 )
@@ -31,9 +31,9 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 
 MAX_ACQUISITIONS: Final = 3
-REPEATED_SHARE: Final = 0.5  # of a stack's slices at a place that was taken already: it is that place once more
+REPEATED_FRACTION: Final = 0.5  # of a stack's slices at a place that was taken already: it is that place once more
 NARROW: Final = 0.8  # of the widest gap: so near to even that the table only wandered
-APART_S: Final = 1.0  # between the times of two acquisitions
+MAX_PAUSE_S: Final = 1.0  # between the times of two acquisitions
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,22 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Pile:
+class FrameStack:
     """Frames that lie as a stack, from the lowest to the highest; those at one place side by side."""
 
     frames: tuple[Frame, ...]
-    laid: Stack
+    geometry: Stack
 
     @property
     def region(self) -> Region:
         """The place that it covers."""
         positions = np.array([frame.plane.position for frame in self.frames], np.float64)
-        distances = positions @ self.laid.normal
+        distances = positions @ self.geometry.normal
         distinct = np.concatenate(([True], np.diff(distances) > SAME_PLACE_MM))
         plane = self.frames[0].plane
         assert plane.spacing_mm is not None
         shape = (plane.shape[0] or 1, plane.shape[1] or 1)
-        return Region(self.laid, positions[distinct], plane.spacing_mm, shape, plane.frame_of_reference_uid)
+        return Region(self.geometry, positions[distinct], plane.spacing_mm, shape, plane.frame_of_reference_uid)
 
 
 def frame_of(header: Header) -> Frame:
@@ -86,9 +86,9 @@ def split_of(header: Header) -> tuple[object, ...]:
     )
 
 
-def piles(frames: Sequence[Frame]) -> tuple[list[Pile], list[tuple[Frame, Reason]]]:
+def frame_stacks(frames: Sequence[Frame]) -> tuple[list[FrameStack], list[tuple[Frame, Reason]]]:
     """The stacks that frames make, series by series, and the frames that lie in none, with the reason."""
-    made: list[Pile] = []
+    made: list[FrameStack] = []
     left: list[tuple[Frame, Reason]] = []
     by_series: dict[tuple[str, str], list[Frame]] = {}
     for frame in frames:
@@ -107,11 +107,11 @@ def piles(frames: Sequence[Frame]) -> tuple[list[Pile], list[tuple[Frame, Reason
                 continue
             for part in passes([series[index] for index in indices]):
                 try:
-                    order, laid = lay([frame.plane for frame in part])
+                    order, laid = arrange([frame.plane for frame in part])
                 except NotAnalysable as refused:
                     left += [(frame, refused.reason) for frame in part]
                 else:
-                    made.append(Pile(tuple(part[index] for index in order), laid))
+                    made.append(FrameStack(tuple(part[index] for index in order), laid))
     return made, left
 
 
@@ -139,13 +139,13 @@ def passes(frames: list[Frame]) -> list[list[Frame]]:
         if len(parts) > 1:
             ordered = [parts[key] for key in sorted(parts, key=_natural)]
             merged = _merged(ordered, distances)
-            if len(merged) > 1 and _is_told_apart(merged, distances):
+            if len(merged) > 1 and _is_separable(merged, distances):
                 return [[frames[index] for index in part] for part in merged]
     combs = _combs(distances)
     return [[frames[index] for index in comb] for comb in combs] if combs else [frames]
 
 
-def _is_told_apart(parts: list[list[int]], distances: NDArray[np.float64]) -> bool:
+def _is_separable(parts: list[list[int]], distances: NDArray[np.float64]) -> bool:
     """No part repeats a place; where all together repeat none, each part must be evener than the whole."""
     if any(_repeats(distances[part]) for part in parts):
         return False
@@ -184,13 +184,13 @@ def _combs(distances: NDArray[np.float64]) -> list[list[int]]:
     return []
 
 
-def _chains(places: NDArray[np.float64], step: float, most: int) -> list[list[int]]:
+def _chains(places: NDArray[np.float64], step: float, maximum: int) -> list[list[int]]:
     chains: list[list[int]] = []
     for at, place in enumerate(places):
         near = next((c for c in chains if abs(place - places[c[-1]] - step) <= max(0.05, 0.02 * step)), None)
         if near is not None:
             near.append(at)
-        elif len(chains) < most:
+        elif len(chains) < maximum:
             chains.append([at])
         else:
             return []
@@ -222,30 +222,30 @@ def _natural(value: object) -> tuple[bool, float, str]:
 # Acquisitions ---------------------------------------------------------------------------------------------
 
 
-def acquisitions(ranked: Sequence[Pile]) -> list[list[Pile]]:
+def acquisitions(ranked: Sequence[FrameStack]) -> list[list[FrameStack]]:
     """Stacks, the best first, by the acquisition that they are of: the most complete and latest acquisition first.
 
     What lies beside or above the others, or is of the same acquisition, joins them; what is their place again at
     another time is an acquisition of its own.
     """
-    groups: list[list[Pile]] = []
-    for pile in ranked:
-        home = next((group for group in groups if _joins(pile, group)), None)
+    groups: list[list[FrameStack]] = []
+    for frame_stack in ranked:
+        home = next((group for group in groups if _joins(frame_stack, group)), None)
         if home is None:
-            groups.append([pile])
+            groups.append([frame_stack])
         else:
-            home.append(pile)
+            home.append(frame_stack)
     return sorted(groups, key=lambda group: (-round(_extent(group) / 10), -latest(group)))
 
 
-def _joins(pile: Pile, group: Sequence[Pile]) -> bool:
-    if not is_same_space(pile.frames[0], group[0].frames[0]):
+def _joins(frame_stack: FrameStack, group: Sequence[FrameStack]) -> bool:
+    if not is_same_space(frame_stack.frames[0], group[0].frames[0]):
         return False
-    if any(is_same_acquisition(pile.frames, each.frames) for each in group):
+    if any(is_same_acquisition(frame_stack.frames, each.frames) for each in group):
         return True
     regions = [each.region for each in group]
-    again = [not outside(frame.plane, regions, within_mm=0.1).any() for frame in pile.frames]
-    return sum(again) < REPEATED_SHARE * len(again)
+    again = [not outside(frame.plane, regions, within_mm=0.1).any() for frame in frame_stack.frames]
+    return sum(again) < REPEATED_FRACTION * len(again)
 
 
 def is_same_space(one: Frame, other: Frame) -> bool:
@@ -266,17 +266,20 @@ def is_same_acquisition(one: Sequence[Frame], other: Sequence[Frame]) -> bool:
     times = [[t for frame in each if (t := moment(frame.header)) is not None] for each in (one, other)]
     if not all(times):
         return True
-    return max(map(min, times)) <= min(map(max, times)) + APART_S
+    return max(map(min, times)) <= min(map(max, times)) + MAX_PAUSE_S
 
 
-def latest(group: Sequence[Pile]) -> float:
+def latest(group: Sequence[FrameStack]) -> float:
     """When the last of the slices was acquired, in seconds on one scale; 0 where none says."""
-    return max((t for pile in group for frame in pile.frames if (t := moment(frame.header)) is not None), default=0.0)
+    return max(
+        (t for frame_stack in group for frame in frame_stack.frames if (t := moment(frame.header)) is not None),
+        default=0.0,
+    )
 
 
-def _extent(group: Sequence[Pile]) -> float:
-    normal = group[0].laid.normal
-    ends = [float(each @ normal) for pile in group for each in pile.region.positions[[0, -1]]]
+def _extent(group: Sequence[FrameStack]) -> float:
+    normal = group[0].geometry.normal
+    ends = [float(each @ normal) for frame_stack in group for each in frame_stack.region.positions[[0, -1]]]
     return max(ends) - min(ends)
 
 

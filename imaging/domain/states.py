@@ -15,7 +15,7 @@ class StudyState(StrEnum):
 
 
 class StudyEvent(StrEnum):
-    WHOLE = "whole"
+    COMPLETE = "whole"
     LATE_INSTANCE = "late instance"
     CONFLICT_SETTLED = "conflict settled"
     COPY_JUDGED = "copy judged"
@@ -74,7 +74,7 @@ class ApartState(StrEnum):
 
 
 STUDY: Final[Mapping[tuple[StudyState, StudyEvent], StudyState]] = {
-    (StudyState.RECEIVING, StudyEvent.WHOLE): StudyState.SETTLED,
+    (StudyState.RECEIVING, StudyEvent.COMPLETE): StudyState.SETTLED,
     (StudyState.SETTLED, StudyEvent.LATE_INSTANCE): StudyState.RECEIVING,
     (StudyState.RECEIVING, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,
     (StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED): StudyState.RECEIVING,

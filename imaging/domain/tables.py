@@ -34,8 +34,8 @@ class Table:
     A value that breaks its rule is noted, and something harmless stands in for it until the error is raised.
     """
 
-    def __init__(self, said: Mapping[str, Any], path: str, faults: Faults) -> None:
-        self._left = dict(said)
+    def __init__(self, content: Mapping[str, Any], path: str, faults: Faults) -> None:
+        self._left = dict(content)
         self.path = path
         self._faults = faults
 
@@ -96,19 +96,19 @@ class Table:
             self.fault(key, value, f"must be one of {', '.join(among)}", f"{rule_name(key)}-unknown")
         return value if value in among else among[0]
 
-    def number(self, key: str, default: float | None, least: float, most: float) -> float:
+    def number(self, key: str, default: float | None, minimum: float, maximum: float) -> float:
         value = self._take(key, default, (int, float), "a number")
-        if value is not None and not least <= value <= most:
-            self.fault(key, value, f"must lie in {least:g}..{most:g}", f"{rule_name(key)}-range")
+        if value is not None and not minimum <= value <= maximum:
+            self.fault(key, value, f"must lie in {minimum:g}..{maximum:g}", f"{rule_name(key)}-range")
             value = None
-        return float(least if value is None else value)
+        return float(minimum if value is None else value)
 
-    def whole(self, key: str, default: int | None, least: int, most: int) -> int:
+    def integer(self, key: str, default: int | None, minimum: int, maximum: int) -> int:
         value = self._take(key, default, int, "a whole number")
-        if value is not None and not least <= value <= most:
-            self.fault(key, value, f"must lie in {least}..{most}", f"{rule_name(key)}-range")
+        if value is not None and not minimum <= value <= maximum:
+            self.fault(key, value, f"must lie in {minimum}..{maximum}", f"{rule_name(key)}-range")
             value = None
-        return int(least if value is None else value)
+        return int(minimum if value is None else value)
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
@@ -123,26 +123,26 @@ class Table:
                 self.fault(key, value, rule, f"{rule_name(key)}-unknown")
         return tuple(str(value) for value in values)
 
-    def numbers(self, key: str, count: int, least: float, *, whole: bool = False) -> tuple[float, ...]:
+    def numbers(self, key: str, count: int, minimum: float, *, whole: bool = False) -> tuple[float, ...]:
         kind = "whole numbers" if whole else "numbers"
         values = self._take(key, None, list, f"{count} {kind}")
         types = int if whole else (int, float)
         if values is not None and (
             len(values) != count
-            or not all(isinstance(v, types) and not isinstance(v, bool) and v >= least for v in values)
+            or not all(isinstance(v, types) and not isinstance(v, bool) and v >= minimum for v in values)
         ):
-            self.fault(key, values, f"must be {count} {kind} of at least {least:g}", f"{rule_name(key)}-form")
+            self.fault(key, values, f"must be {count} {kind} of at least {minimum:g}", f"{rule_name(key)}-form")
             values = None
-        return tuple(values) if values is not None else (max(least, 1),) * count
+        return tuple(values) if values is not None else (max(minimum, 1),) * count
 
-    def one_or_more(self, key: str, least: float, most: float) -> tuple[float, ...]:
+    def one_or_more(self, key: str, minimum: float, maximum: float) -> tuple[float, ...]:
         """A number, or a list of them with one for each channel."""
-        said = self._take(key, None, (int, float, list), "a number, or one for each channel")
-        values = said if isinstance(said, list) else [least if said is None else said]
+        value = self._take(key, None, (int, float, list), "a number, or one for each channel")
+        values = value if isinstance(value, list) else [minimum if value is None else value]
         are_numbers = values and all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
-        if not are_numbers or not all(least <= each <= most for each in values):
-            self.fault(key, said, f"must be numbers in {least:g}..{most:g}, one for each channel", f"{key}-range")
-            return (max(least, 1.0),)
+        if not are_numbers or not all(minimum <= each <= maximum for each in values):
+            self.fault(key, value, f"must be numbers in {minimum:g}..{maximum:g}, one for each channel", f"{key}-range")
+            return (max(minimum, 1.0),)
         return tuple(float(each) for each in values)
 
     def table(self, key: str) -> "Table":

@@ -16,13 +16,13 @@ def fired(rules: Sequence[TriageRule], findings: Sequence[Finding]) -> TriageRul
     asking = [
         rule
         for rule in rules
-        if rule.triage is not TriageClass.NONE and rule.finding in present and _is_asked(rule, present[rule.finding])
+        if rule.triage is not TriageClass.NONE and rule.finding in present and _is_met(rule, present[rule.finding])
     ]
     return min(asking, key=lambda rule: list(TriageClass).index(rule.triage), default=None)
 
 
-def _is_asked(rule: TriageRule, finding: Finding) -> bool:
+def _is_met(rule: TriageRule, finding: Finding) -> bool:
     """Whether a finding fulfils a rule, by the numbers that its report says. One that it has not fulfils none."""
     is_probable = rule.at_least is None or (finding.probability is not None and finding.probability >= rule.at_least)
-    volume = VOLUME.said(finding)
+    volume = VOLUME.value_in(finding)
     return is_probable and (rule.volume_ml is None or (volume is not None and volume >= rule.volume_ml))

@@ -62,22 +62,22 @@ def possible(header: Header) -> frozenset[str]:
     )
     if is_diffusion or "EP" in kinds:
         return frozenset()
-    said = times(header)
-    is_gradient, is_inverted = "GR" in kinds and "SE" not in kinds, "IR" in kinds or said.inversion is not None
+    measured = times(header)
+    is_gradient, is_inverted = "GR" in kinds and "SE" not in kinds, "IR" in kinds or measured.inversion is not None
     out = set[str]()
     if is_gradient:
         out |= {"t2", "flair"}
     if kinds and not is_inverted:
         out.add("flair")
-    if said.echo is not None:
-        out |= {"flair", "t2"} if said.echo < 50 else {"t1", "pd"} if said.echo >= 60 else set()
-    if said.repetition is not None:
-        out |= {"flair"} if said.repetition < 2500 else set()
-        out |= {"t2", "pd"} if said.repetition < 1000 else set()
-        out |= {"t1"} if said.repetition >= 1800 and not is_inverted and not is_gradient else set()
-    if said.inversion is not None:
-        out |= {"t2", "pd"} if said.inversion >= 400 else set()
-        out |= {"flair"} if said.inversion < 1000 else set()
+    if measured.echo is not None:
+        out |= {"flair", "t2"} if measured.echo < 50 else {"t1", "pd"} if measured.echo >= 60 else set()
+    if measured.repetition is not None:
+        out |= {"flair"} if measured.repetition < 2500 else set()
+        out |= {"t2", "pd"} if measured.repetition < 1000 else set()
+        out |= {"t1"} if measured.repetition >= 1800 and not is_inverted and not is_gradient else set()
+    if measured.inversion is not None:
+        out |= {"t2", "pd"} if measured.inversion >= 400 else set()
+        out |= {"flair"} if measured.inversion < 1000 else set()
     return WEIGHTINGS - out
 
 
@@ -87,20 +87,20 @@ def proven(header: Header, name: frozenset[str]) -> str:
     A long echo without an inversion time is T2 only where Scanning Sequence says that nothing was inverted, or the
     `name` says T2: some senders leave the inversion time of a FLAIR out.
     """
-    said, kinds, is_open = times(header), _kinds(header), possible(header)
-    if said.echo is None or said.repetition is None or differs(header):
+    value, kinds, is_open = times(header), _kinds(header), possible(header)
+    if value.echo is None or value.repetition is None or differs(header):
         return ""
     is_gradient = "GR" in kinds and "SE" not in kinds
-    if "flair" in is_open and said.echo >= 60 and said.inversion is not None and said.inversion >= 1400:
+    if "flair" in is_open and value.echo >= 60 and value.inversion is not None and value.inversion >= 1400:
         return "flair"
-    is_short = said.repetition <= 1200 or (said.inversion is not None and said.inversion >= 400)
-    if "t1" in is_open and said.echo <= (10 if is_gradient else 30) and is_short:
+    is_short = value.repetition <= 1200 or (value.inversion is not None and value.inversion >= 400)
+    if "t1" in is_open and value.echo <= (10 if is_gradient else 30) and is_short:
         return "t1"
-    if is_gradient or said.inversion is not None or said.repetition < 1800:
+    if is_gradient or value.inversion is not None or value.repetition < 1800:
         return ""
-    if "t2" in is_open and said.echo >= 60:
+    if "t2" in is_open and value.echo >= 60:
         return "t2" if name == {"t2"} or "flair" not in is_open else ""
-    return "pd" if "pd" in is_open and said.echo <= 30 and "IR" not in kinds else ""
+    return "pd" if "pd" in is_open and value.echo <= 30 and "IR" not in kinds else ""
 
 
 def differs(header: Header) -> bool:
@@ -129,15 +129,15 @@ _PD: Final = re.compile(
 @lru_cache(256)  # slices of a series all have the same
 def named(description: str, site: SiteWords = NONE) -> frozenset[str]:
     """The weightings that a description names; `other` for sequences that are none of them, whatever else it says."""
-    said = " ".join(fold(site.applied(description, "weighting")).replace("_", " ").split())
-    said = _NEGATED.sub(" ", said)
-    if _OTHERS.search(said):
+    normalized = " ".join(fold(site.applied(description, "weighting")).replace("_", " ").split())
+    normalized = _NEGATED.sub(" ", normalized)
+    if _OTHERS.search(normalized):
         return frozenset({OTHER})
-    is_t1, is_t2 = bool(_T1.search(said)), bool(_T2.search(said))
-    if _FLAIR.search(said):
+    is_t1, is_t2 = bool(_T1.search(normalized)), bool(_T2.search(normalized))
+    if _FLAIR.search(normalized):
         return frozenset({"t1" if is_t1 and not is_t2 else "flair"})  # "T1 FLAIR" is T1, "T2 FLAIR" is FLAIR
-    found = {"t1": is_t1, "t2": is_t2, "pd": bool(_PD.search(said))}
-    return frozenset(name for name, is_said in found.items() if is_said)
+    found = {"t1": is_t1, "t2": is_t2, "pd": bool(_PD.search(normalized))}
+    return frozenset(name for name, is_stated in found.items() if is_stated)
 
 
 def has_weighting(header: Header, wanted: str, site: SiteWords = NONE) -> bool | None:

@@ -36,7 +36,8 @@ class Row:
     `reason` is the first one for which the study or one model's answer is not findings, whatever the
     state; None where there is none. `band` 0 is an ordered STAT.
     `corrections`: how many of its images came again with newer attributes, or in a form that can be read.
-    `is_changed`: images came after the answer that is shown. `folded`: what a search looks at, by `searched`.
+    `is_changed`: images came after the answer that is shown. `search_text`: what a search looks at, by
+    `search_text_of`.
     `shared`: how many of its images' UIDs stand for an object of another study as well. `passes`: whether it has each
     word of the filter that was asked with; what is urgent, or on the screen already, is shown without.
     """
@@ -64,15 +65,15 @@ class Row:
     instances: int
     conflicts: int
     is_changed: bool
-    folded: str
+    search_text: str
     corrections: int = 0
     shared: int = 0
     passes: bool = True
 
 
-def searched(header: Header) -> str:
+def search_text_of(header: Header) -> str:
     """What a search for a study looks at, folded: the ledger keeps it beside the header."""
-    said = (
+    texts = (
         header.patient_name.replace("^", " "),
         header.patient_id,
         header.issuer_of_patient_id,
@@ -82,7 +83,7 @@ def searched(header: Header) -> str:
         header.body_part_examined,
         header.study_description,
     )
-    return fold(" ".join(said))
+    return fold(" ".join(texts))
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListingQuery:
     """What a page wants of the list: studies with each of the words, and which `page` of `size` rows.
 
     `after`: the highest number that the reader's screen knows; later studies are counted as new.
@@ -124,7 +125,7 @@ class Listing:
     `rows`: in their order, all flagged studies that pass the filter, whatever the page, and of the rest this page's.
     A stat flag passes every filter. `pages` of the rest there are. `hidden`: the studies that the filter hides.
     `counts`, `total`: of the whole ledger. `newest`: the highest number that there is. `new`: the numbers of those that
-    pass the filter and came after `Asked.after`.
+    pass the filter and came after `ListingQuery.after`.
     """
 
     rows: tuple[Row, ...]
@@ -140,7 +141,7 @@ class Listing:
 class Worklist(Protocol):
     """What the page needs of the ledger."""
 
-    def listing(self, asked: Asked) -> Listing:
+    def listing(self, query: ListingQuery) -> Listing:
         """A page of the list, by `imaging.domain.priority.ORDER`, then by their UID."""
 
     def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:

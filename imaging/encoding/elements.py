@@ -13,14 +13,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-MOST_ELEMENTS: Final = 30_000
-MOST_IN_ITEMS: Final = 100_000
+MAX_ELEMENTS: Final = 30_000
+MAX_IN_ITEMS: Final = 100_000
 """Elements within the items of sequences that are looked at; a frame of a multi-frame object takes a dozen."""
-MOST_ITEMS: Final = 20_000
+MAX_ITEMS: Final = 20_000
 """Items of a sequence that are looked at: frames, each of which takes more than one element."""
-MOST_LEVELS: Final = 64
-MOST_INFLATED: Final = 4 << 20
-MOST_OF_A_VALUE: Final = 32 << 20
+MAX_LEVELS: Final = 64
+MAX_INFLATED: Final = 4 << 20
+MAX_VALUE_LENGTH: Final = 32 << 20
 """Bytes of a value that are kept, of the frames of a multi-frame object say."""
 
 DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
@@ -105,7 +105,7 @@ def read_elements(data: bytes | memoryview, transfer_syntax_uid: str, wanted: Co
     """The wanted elements of a data set that is encoded in this transfer syntax."""
     if transfer_syntax_uid in DEFLATED:
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, MOST_INFLATED)
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, MAX_INFLATED)
         except zlib.error as error:
             return Elements(fault=f"the deflated data set cannot be inflated ({error})")
     explicit = transfer_syntax_uid != IMPLICIT_LITTLE
@@ -161,7 +161,7 @@ class _Reader:
         self._short = struct.Struct(order + "H")
         self._long = struct.Struct(order + "I")
         self._count = [0] if looked_at is None else looked_at
-        self._most = MOST_ELEMENTS if looked_at is None else MOST_IN_ITEMS
+        self._max_depth = MAX_ELEMENTS if looked_at is None else MAX_IN_ITEMS
         self._found = Elements(is_explicit=explicit, byte_order=order)
 
     def top_level(self) -> Elements:
@@ -187,8 +187,8 @@ class _Reader:
                 tag, _, length, start = self._header(at, False)
                 if tag != _ITEM:
                     break
-                if len(found) == MOST_ITEMS:
-                    raise _Stop(f"more than {MOST_ITEMS} items in a sequence")
+                if len(found) == MAX_ITEMS:
+                    raise _Stop(f"more than {MAX_ITEMS} items in a sequence")
                 self._found = Elements(
                     is_explicit=self._explicit, byte_order=self._found.byte_order, looked_at=self._count
                 )
@@ -224,7 +224,7 @@ class _Reader:
                 if value_end > end:
                     raise _Stop(f"{_named(tag)} claims {length} bytes, {end - start} follow")
             if tag in self._wanted:
-                if value_end - start > MOST_OF_A_VALUE:
+                if value_end - start > MAX_VALUE_LENGTH:
                     raise _Stop(f"{_named(tag)} has {value_end - start} bytes, more than the limit")
                 self._keep(tag, bytes(self._data[start:value_end]))
             at = value_end
@@ -237,8 +237,8 @@ class _Reader:
     def _header(self, at: int, explicit: bool) -> tuple[int, bytes, int, int]:
         """(tag, VR, length, where the value starts) of the element at `at`."""
         self._count[0] += 1
-        if self._count[0] > self._most:
-            raise _Stop(f"more than {self._most} elements before the pixel data")
+        if self._count[0] > self._max_depth:
+            raise _Stop(f"more than {self._max_depth} elements before the pixel data")
         if at + 8 > len(self._data):
             raise _Stop("the data set ends inside an element")
         tag, length = self._item_header(at)
@@ -261,8 +261,8 @@ class _Reader:
         """Where a value of undefined length ends: behind its delimiter. Items of undefined length nest."""
         levels = [explicit]
         while levels:
-            if len(levels) > MOST_LEVELS:
-                raise _Stop(f"sequences nested more than {MOST_LEVELS} deep")
+            if len(levels) > MAX_LEVELS:
+                raise _Stop(f"sequences nested more than {MAX_LEVELS} deep")
             tag, vr, length, start = self._header(at, levels[-1])
             at = start
             if tag == _SEQUENCE_END:

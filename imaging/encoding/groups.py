@@ -54,7 +54,7 @@ _FACTS: Final[Mapping[str, Sequence[tuple[str, str, Read]]]] = {
 
 _NUMBERS: Final = ("echo_time", "repetition_time", "inversion_time", "diffusion_b_value")
 
-_MACROS: Final = {_tag(macro) for told in _FACTS.values() for macro, _, _ in told}
+_MACROS: Final = {_tag(macro) for facts in _FACTS.values() for macro, _, _ in facts}
 
 
 def facts_of_frames(found: Elements, top: Mapping[str, Any], echo_pulse: str, echo_planar: str) -> dict[str, Any]:
@@ -66,25 +66,25 @@ def facts_of_frames(found: Elements, top: Mapping[str, Any], echo_pulse: str, ec
         agreed, differ = _agreed(found)
     except TooMuch:
         agreed, differ = {}, set(_FACTS)
-    said: dict[str, Any] = {name: agreed[name] for name in _NUMBERS if name in agreed and top.get(name) is None}
+    values: dict[str, Any] = {name: agreed[name] for name in _NUMBERS if name in agreed and top.get(name) is None}
     if agreed.get("contrast") in ("YES", "NO"):
-        said["contrast_administered"] = agreed["contrast"]
+        values["contrast_administered"] = agreed["contrast"]
     kinds = _kinds(echo_pulse, echo_planar, agreed.get("inverted"))
     if kinds and not top.get("scanning_sequence"):
-        said["scanning_sequence"] = kinds
+        values["scanning_sequence"] = kinds
     if "inverted" in differ:
         differ = differ - {"inverted"} | {"scanning_sequence"}
-    is_said_above = {name for name in differ if top.get(name) not in (None, (), "")}
-    return said | {"frames_differ": tuple(sorted(differ - is_said_above))}
+    is_set_above = {name for name in differ if top.get(name) not in (None, (), "")}
+    return values | {"frames_differ": tuple(sorted(differ - is_set_above))}
 
 
 def _agreed(found: Elements) -> tuple[dict[str, Any], set[str]]:
     shared = found.items(SHARED, _MACROS)[:1]
     frames = found.items(PER_FRAME, _MACROS) or [Elements()]
     agreed, differ = dict[str, Any](), set[str]()
-    for name, told in _FACTS.items():
-        for_all = _first(shared, told)
-        values = {for_all if (own := _first([frame], told)) is None else own for frame in frames}
+    for name, facts in _FACTS.items():
+        for_all = _first(shared, facts)
+        values = {for_all if (own := _first([frame], facts)) is None else own for frame in frames}
         if len(values) > 1:
             differ.add(name)
         elif (value := values.pop()) is not None:
@@ -92,10 +92,10 @@ def _agreed(found: Elements) -> tuple[dict[str, Any], set[str]]:
     return agreed, differ
 
 
-def _first(groups: Iterable[Elements], told: Sequence[tuple[str, str, Read]]) -> Any:
+def _first(groups: Iterable[Elements], facts: Sequence[tuple[str, str, Read]]) -> Any:
     """What the groups say of a fact; of several agents, that one was given."""
     for group in groups:
-        for macro, keyword, read in told:
+        for macro, keyword, read in facts:
             if _tag(macro) not in group.values:
                 continue
             tag = _tag(keyword)

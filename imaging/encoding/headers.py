@@ -9,13 +9,13 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.datadict import tag_for_keyword
 
 from imaging.domain.header import Header
-from imaging.domain.own import is_device
+from imaging.domain.own_results import is_device
 from imaging.domain.peers import is_plain_title
 from imaging.domain.uids import is_usable
 from imaging.encoding.elements import Elements, decimal_string, read_elements
 from imaging.encoding.groups import PER_FRAME, SHARED, facts_of_frames
 
-LONGEST_TEXT: Final = 1024
+MAX_TEXT: Final = 1024
 """Characters of a text value that are kept; longer ones are a fault of the header."""
 
 
@@ -219,7 +219,7 @@ def read_header(
 
 
 def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dict[str, Any]:
-    said = {
+    identifiers = {
         "sop_class_uid": _uid(found, _SOP_CLASS),
         "sop_instance_uid": _uid(found, _SOP_INSTANCE),
         "study_instance_uid": _uid(found, _STUDY),
@@ -228,18 +228,18 @@ def _identity(found: Elements, sop_class_uid: str, sop_instance_uid: str) -> dic
     for tag in (_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES, _PATIENT_ID):
         if tag in found.repeated:
             raise Unreadable(f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is duplicated, with different values")
-    for name, uid in said.items():
+    for name, uid in identifiers.items():
         if not uid:
             raise Unreadable(f"the data set has no {_KEYWORD[name]}" + (f": {found.fault}" if found.fault else ""))
-    for name, uid in said.items():
+    for name, uid in identifiers.items():
         if not is_usable(uid):
             raise Unreadable(
                 f"{_KEYWORD[name]} is not a UID: expected digits and dots, at most 64 characters (PS3.5 9.1)"
             )
     for name, commanded in (("sop_class_uid", sop_class_uid), ("sop_instance_uid", sop_instance_uid)):
-        if commanded and commanded != said[name]:
+        if commanded and commanded != identifiers[name]:
             raise Mismatch(f"{_KEYWORD[name]} in the command differs from the one in the data set")
-    return said
+    return identifiers
 
 
 _KEYWORD: Final = {
@@ -295,21 +295,21 @@ class _Values:
         return self._found.values.get(_tag(keyword), b"")
 
     def _plain(self, keyword: str) -> str:
-        return _clean(self._raw(keyword)[:LONGEST_TEXT].decode("latin-1"))[:64].strip()
+        return _clean(self._raw(keyword)[:MAX_TEXT].decode("latin-1"))[:64].strip()
 
     def _list(self, keyword: str) -> tuple[str, ...]:
-        said = self._raw(keyword)[:LONGEST_TEXT].decode("latin-1")
-        return tuple(_clean(each).strip() for each in said.split("\\")) if said.strip("\0 ") else ()
+        text = self._raw(keyword)[:MAX_TEXT].decode("latin-1")
+        return tuple(_clean(each).strip() for each in text.split("\\")) if text.strip("\0 ") else ()
 
     def _text(self, keyword: str) -> str:
         raw = self._raw(keyword)
-        if len(raw) > 4 * LONGEST_TEXT:
+        if len(raw) > 4 * MAX_TEXT:
             self._faults.append(f"{keyword} has {len(raw)} bytes")
-            raw = raw[: 4 * LONGEST_TEXT]
+            raw = raw[: 4 * MAX_TEXT]
         decoded = unicodedata.normalize("NFC", self._decoded(raw))
         if "�" in decoded or "\x1b" in decoded:
             self._faults.append(f"{keyword} cannot be decoded with its Specific Character Set")
-        return _clean(decoded)[:LONGEST_TEXT].strip()
+        return _clean(decoded)[:MAX_TEXT].strip()
 
     def _decoded(self, raw: bytes) -> str:
         if not self._raw("SpecificCharacterSet") and not raw.isascii():
@@ -321,9 +321,9 @@ class _Values:
             return raw.decode("ascii", errors="replace")
 
     def _known_encodings(self) -> list[str]:
-        terms = [
-            term.strip() for term in self._raw("SpecificCharacterSet")[:LONGEST_TEXT].decode("latin-1").split("\\")
-        ][:16]
+        terms = [term.strip() for term in self._raw("SpecificCharacterSet")[:MAX_TEXT].decode("latin-1").split("\\")][
+            :16
+        ]
         terms = [term.rstrip("\0") for term in terms]
         known = [term for term in terms if term in python_encoding]
         if len(known) < len(terms) and terms != ["ISO_IR 6"]:
@@ -339,30 +339,30 @@ class _Values:
         return tuple(values) if values and len(values) == size else None
 
     def _numbers(self, keyword: str) -> list[float] | None:
-        said = self._raw(keyword)[:256].decode("latin-1").strip("\0 ")
-        if not said:
+        text = self._raw(keyword)[:256].decode("latin-1").strip("\0 ")
+        if not text:
             return None
-        values = [decimal_string(each) for each in said.split("\\")]
+        values = [decimal_string(each) for each in text.split("\\")]
         return None if None in values else [each for each in values if each is not None]
 
     def _decimals(self, keyword: str) -> int:
         """The most decimals that any of the values was written with; six where an exponent tells otherwise."""
-        said = self._raw(keyword)[:256].decode("latin-1").strip("\0 ").lower()
-        if not said or "e" in said:
+        text = self._raw(keyword)[:256].decode("latin-1").strip("\0 ").lower()
+        if not text or "e" in text:
             return EXACT
-        return min(EXACT, max(len(each.strip().partition(".")[2]) for each in said.split("\\")))
+        return min(EXACT, max(len(each.strip().partition(".")[2]) for each in text.split("\\")))
 
     def _integer(self, keyword: str) -> int | None:
-        said = self._raw(keyword)[:32].decode("latin-1").strip("\0 ")
-        if not re.fullmatch(r"[+-]?[0-9]{1,10}", said) or abs(int(said)) >= 1 << 31:
+        text = self._raw(keyword)[:32].decode("latin-1").strip("\0 ")
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or abs(int(text)) >= 1 << 31:
             return None
-        return int(said)
+        return int(text)
 
     def _coded(self, tag: int, table: Mapping[str, str]) -> str:
         """What the first code of a sequence means: by the table, else in its own words."""
         item = self._found.first_item(tag, {_CODE_VALUE, _CODE_MEANING})
         code = item.get(_CODE_VALUE, b"").decode("latin-1").strip("\0 ")
-        meaning = _clean(self._decoded(item.get(_CODE_MEANING, b"")[:LONGEST_TEXT]))[:64].strip()
+        meaning = _clean(self._decoded(item.get(_CODE_MEANING, b"")[:MAX_TEXT]))[:64].strip()
         return table.get(code) or meaning or code[:16]
 
 

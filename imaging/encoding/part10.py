@@ -80,12 +80,12 @@ def split_part_10(data: bytes | memoryview) -> StoreRequest:
         found, at = read_file_meta(data, 132)
     except ValueError as error:
         raise Unreadable(f"the file meta information cannot be read: {error}") from None
-    said = [found.get(tag, b"").decode("latin-1").rstrip("\0 ") for tag in _NAMED]
+    fields = [found.get(tag, b"").decode("latin-1").rstrip("\0 ") for tag in _NAMED]
     senders = [found.get(tag, b"").decode("latin-1").strip("\0 ") for tag in _SENDERS]
-    if not said[2]:
+    if not fields[2]:
         raise Unreadable("the file meta information has no transfer syntax")
     sender = next((each for each in senders if is_plain_title(each)), "")
-    return StoreRequest(said[0], said[1], said[2], memoryview(data)[at:], sender)
+    return StoreRequest(fields[0], fields[1], fields[2], memoryview(data)[at:], sender)
 
 
 _NAMED: Final = (0x00020002, 0x00020003, 0x00020010)

@@ -17,25 +17,25 @@ from imaging.domain.geometry import Region, fault_of, plane_of
 from imaging.domain.ranking import rank
 from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.source import Source
-from imaging.domain.stack_gates import hold_joined, hold_stack
+from imaging.domain.stack_gates import check_joined, check_stack
 from imaging.domain.stacks import (
     MAX_ACQUISITIONS,
     Frame,
-    Pile,
+    FrameStack,
     acquisitions,
+    frame_stacks,
     is_same_acquisition,
     is_same_space,
     latest,
     moment,
     outside,
-    piles,
 )
-from imaging.inference.series import ReadPile, frames_of, read_pile, stored_values
+from imaging.inference.series import ReadStack, frames_of, read_stack, stored_values
 
 SAME_PLACE, OLDER, COPY, AIR = "same-place", "older-acquisition", "copy", "air"
 """Why an image adds nothing to what was analysed."""
 
-AIR_BELOW_HU, AIR_SHARE, AIR_OF_MOST = -300.0, 0.995, 0.05
+AIR_BELOW_HU, AIR_FRACTION, AIR_OF_MOST = -300.0, 0.995, 0.05
 """Air: nearly all of it lies under this, or where there are no Hounsfield units under this share of the brightest."""
 
 FINE = 65
@@ -48,8 +48,8 @@ Key = tuple[str, int]
 class Acquired:
     """One acquisition as it was read: stacks that together are one whole."""
 
-    group: tuple[Pile, ...]
-    parts: tuple[ReadPile, ...]
+    group: tuple[FrameStack, ...]
+    parts: tuple[ReadStack, ...]
 
     @property
     def regions(self) -> list[Region]:
@@ -78,21 +78,21 @@ class _Left:
 def read_study(
     sources: Sequence[Source],
     card_input: VolumeInput,
-    said: Mapping[str, Verdict],
+    verdict_by_uid: Mapping[str, Verdict],
     max_bytes: int,
     threads: int = 1,
-    read: Callable[..., ReadPile] = read_pile,
+    read: Callable[..., ReadStack] = read_stack,
 ) -> StudyRead:
     """Everything of these instances that the input takes. Raises NotAnalysable where that is nothing.
 
-    `said`: of each image by its UID, whether it may be taken; `read` reads a stack; `max_bytes` bounds the stored
-    values that are held at once.
+    `verdict_by_uid`: of each image by its UID, whether it may be taken; `read` reads a stack; `max_bytes` bounds the
+    stored values that are held at once.
     """
     by_uid = {source.header.sop_instance_uid: source for source in sources}
     left, frames, doubtful = _Left(), list[Frame](), list[Frame]()
     out: list[Reason] = []
     for source in sources:
-        verdict = said[source.header.sop_instance_uid]
+        verdict = verdict_by_uid[source.header.sop_instance_uid]
         if verdict.scope is Scope.OUT:
             assert verdict.reason is not None
             out += [verdict.reason] * source.header.number_of_frames
@@ -109,14 +109,17 @@ def read_study(
         (frames if verdict.scope is Scope.IN else doubtful).extend(own)
     if not frames:
         raise NotAnalysable(*furthest([*left.faults.values(), *([] if left.faults else out)]))
-    made, loose = piles(frames)
+    made, loose = frame_stacks(frames)
     for frame, reason in loose:
         left.note([frame], reason)
-    made.sort(key=lambda pile: rank(card_input, [frame.header for frame in pile.frames]))
+    made.sort(key=lambda frame_stack: rank(card_input, [frame.header for frame in frame_stack.frames]))
     acquired: list[Acquired] = []
     for group in acquisitions(made):
         if len(acquired) == MAX_ACQUISITIONS:
-            left.note([frame for pile in group for frame in pile.frames], Reason("acquisitions", str(len(acquired))))
+            left.note(
+                [frame for frame_stack in group for frame in frame_stack.frames],
+                Reason("acquisitions", str(len(acquired))),
+            )
             continue
         whole = _read_group(group, by_uid, card_input, left, max_bytes, partial(read, threads=threads))
         if whole is not None:
@@ -128,29 +131,29 @@ def read_study(
 
 
 def _read_group(
-    group: Sequence[Pile],
+    group: Sequence[FrameStack],
     sources: Mapping[str, Source],
     card_input: VolumeInput,
     left: _Left,
     max_bytes: int,
-    read: Callable[..., ReadPile],
+    read: Callable[..., ReadStack],
 ) -> Acquired | None:
     """The stacks of an acquisition, each of which adds to those before it; None where they may not be analysed."""
-    parts: list[ReadPile] = []
+    parts: list[ReadStack] = []
     held = 0
-    for pile in group:
+    for frame_stack in group:
         regions = [part.volume.region for part in parts]
-        new = [frame for frame in pile.frames if outside(frame.plane, regions).any()]
+        new = [frame for frame in frame_stack.frames if outside(frame.plane, regions).any()]
         if not new or (parts and all(_adds_air(frame, sources, regions) for frame in new)):
             continue
         try:
-            hold_stack(card_input, pile.laid)
-            held += sum(2 * (frame.plane.shape[0] or 0) * (frame.plane.shape[1] or 0) for frame in pile.frames)
+            check_stack(card_input, frame_stack.geometry)
+            held += sum(2 * (frame.plane.shape[0] or 0) * (frame.plane.shape[1] or 0) for frame in frame_stack.frames)
             if held > max_bytes:
                 raise NotAnalysable("memory")
-            part = read(pile, sources, card_input)
+            part = read(frame_stack, sources, card_input)
         except NotAnalysable as refused:
-            left.note(pile.frames, refused.reason)
+            left.note(frame_stack.frames, refused.reason)
             continue
         for frame, reason in part.unread:
             left.note([frame], reason)
@@ -158,7 +161,7 @@ def _read_group(
     if not parts:
         return None
     try:
-        hold_joined(card_input, [part.volume.region for part in parts])
+        check_joined(card_input, [part.volume.region for part in parts])
     except NotAnalysable as refused:
         left.note([frame for part in parts for frame in part.used], refused.reason)
         return None
@@ -208,7 +211,10 @@ def _adds_nothing(
     for each in acquired:
         if not is_same_space(frame, each.group[0].frames[0]):
             continue
-        is_same = any(frame in pile.frames or is_same_acquisition([frame], pile.frames) for pile in each.group)
+        is_same = any(
+            frame in frame_stack.frames or is_same_acquisition([frame], frame_stack.frames)
+            for frame_stack in each.group
+        )
         is_older = not is_same and _moment_of(frame) < latest(each.group)
         if not (is_same or is_older):
             continue
@@ -233,13 +239,13 @@ def _adds_air(frame: Frame, sources: Mapping[str, Source], regions: Sequence[Reg
     if not part.size:
         return True
     if frame.header.modality == "CT":
-        return float(np.quantile(part, AIR_SHARE)) < AIR_BELOW_HU
-    return float(np.quantile(part, AIR_SHARE)) <= AIR_OF_MOST * float(np.quantile(values, AIR_SHARE))
+        return float(np.quantile(part, AIR_FRACTION)) < AIR_BELOW_HU
+    return float(np.quantile(part, AIR_FRACTION)) <= AIR_OF_MOST * float(np.quantile(values, AIR_FRACTION))
 
 
 def _moment_of(frame: Frame) -> float:
-    told = moment(frame.header)
-    return float("inf") if told is None else told
+    stated = moment(frame.header)
+    return float("inf") if stated is None else stated
 
 
 def _key(frame: Frame) -> Key:

@@ -15,7 +15,7 @@ from imaging.domain.card import Card, Input
 from imaging.domain.coverage import Coverage
 from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, ImageRef, State, seen_in_part
-from imaging.domain.fitting import hold_study, in_scope, nothing_used, verdicts_of
+from imaging.domain.fitting import check_study, in_scope, nothing_used, verdicts_of
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
@@ -104,10 +104,10 @@ class Analyser:
         known = {each.header.sop_instance_uid: each for each in sources if each.header.has_pixels}
         images = [known[uid] for uid in sorted(known)]
         headers = [each.header for each in images]
-        said = {each.role: verdicts_of(each, headers) for each in self.card.inputs}
-        taken = {uid for own in said.values() for uid, each in own.items() if each.scope is not Scope.OUT}
-        hold_study(self.card, [each for each in headers if each.sop_instance_uid in taken] or headers)
-        return read(self.card, images, said, self._threads)
+        verdicts_by_role = {each.role: verdicts_of(each, headers) for each in self.card.inputs}
+        taken = {uid for own in verdicts_by_role.values() for uid, each in own.items() if each.scope is not Scope.OUT}
+        check_study(self.card, [each for each in headers if each.sop_instance_uid in taken] or headers)
+        return read(self.card, images, verdicts_by_role, self._threads)
 
     def prepare_chosen(self, sources: Sequence[Source]) -> Prepared:
         """Reads and prepares these instances, whose gates have been asked. Raises NotAnalysable.
@@ -115,15 +115,15 @@ class Analyser:
         Where the card has several inputs, each plays the role that its series' description names.
         """
         headers, inputs = [each.header for each in sources], self.card.inputs
-        said = {
+        verdicts_by_role = {
             each.role: {one.sop_instance_uid: _chosen(each, one, len(inputs)) for one in headers} for each in inputs
         }
-        return read(self.card, sources, said, self._threads)
+        return read(self.card, sources, verdicts_by_role, self._threads)
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """How many studies had best be run at once."""
-        return self._loaded().together
+        return self._loaded().max_batch
 
     def run(self, prepared: Sequence[Prepared], *, is_alone: bool = True) -> list[Answer]:
         """The answers for prepared studies, in their order. One that fails does so alone.
@@ -182,13 +182,13 @@ class Analyser:
 
     def _facts(self, facts: Mapping[str, str] | None = None) -> dict[str, str]:
         """What was run, and on what: sorted, without anything that differs between two runs."""
-        said = {
+        data = {
             "card": self.card.digest[:12],
             "weights": self.card.engine.digest[:12],
             "precision": self.card.engine.precision,
             **(facts or {}),
         }
-        return dict(sorted(said.items()))
+        return dict(sorted(data.items()))
 
     def _loaded(self) -> Engine:
         with self._loading:

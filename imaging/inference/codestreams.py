@@ -64,8 +64,8 @@ def jpeg(frame: bytes) -> Codestream | None:
             size = _big(frame, at + 5, 2), _big(frame, at + 7, 2), frame[at + 9]
         at += 2 + _big(frame, at + 2, 2)
         if marker == 0xDA:
-            found = _SCAN_ENDS.search(frame, at)
-            at = found.start() if found else len(frame)
+            match = _SCAN_ENDS.search(frame, at)
+            at = match.start() if match else len(frame)
     is_whole = frame[at : at + 2] == END_OF_IMAGE
     return Codestream(frame[: at + 2], *size) if size and is_whole else None
 

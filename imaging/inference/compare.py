@@ -23,7 +23,7 @@ Array = NDArray[Any]
 LINES: Final = 256
 """Of an image that are compared at once."""
 
-MOST_SCALE: Final = 1e9
+MAX_SCALE: Final = 1e9
 """Of rescale values; greater ones are none."""
 
 _SHOWN: Final = (
@@ -119,13 +119,13 @@ def _places(dataset: Dataset, frames: int, sequence: str) -> Iterator[list[Datas
 
 def _scales(dataset: Dataset, frames: int) -> Iterator[tuple[float, float] | None]:
     for places in _places(dataset, frames, "PixelValueTransformationSequence"):
-        said = [_first(places, name) for name in ("RescaleSlope", "RescaleIntercept")]
-        slope, intercept = (None if each is None else float(each) for each in said)
+        rescale = [_first(places, name) for name in ("RescaleSlope", "RescaleIntercept")]
+        slope, intercept = (None if each is None else float(each) for each in rescale)
         if slope is None and intercept is None:
             yield None
             continue
         scale = 1.0 if slope is None else slope, intercept or 0.0
-        if not all(abs(each) <= MOST_SCALE for each in scale):  # nor is NaN, which equals everything below
+        if not all(abs(each) <= MAX_SCALE for each in scale):  # nor is NaN, which equals everything below
             raise NotAnalysable("units-unknown")
         yield scale
 
@@ -152,8 +152,8 @@ def _geometry(dataset: Dataset, film: bool) -> dict[str, Numbers]:
 
 def _decimals(value: Any) -> int:
     """The decimals of a DS value as it was written."""
-    said = str(getattr(value, "original_string", value)).strip().lower()
-    return 6 if "e" in said else min(6, len(said.partition(".")[2]))
+    text = str(getattr(value, "original_string", value)).strip().lower()
+    return 6 if "e" in text else min(6, len(text.partition(".")[2]))
 
 
 def _shown(dataset: Dataset) -> dict[str, str]:
@@ -217,23 +217,23 @@ class _Sums:
     """What correlation and mean difference are made of, part by part."""
 
     def __init__(self) -> None:
-        self._count, self._differing, self._apart = 0, 0, 0.0
+        self._count, self._differing, self._distance = 0, 0, 0.0
         self._sums = np.zeros(5)
         self._zero: tuple[float, float] | None = None
         self._ends = [[np.inf, -np.inf], [np.inf, -np.inf]]
 
     def add(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
-        apart = np.abs(a - b)
+        distance = np.abs(a - b)
         for ends, values in zip(self._ends, (a, b), strict=True):
             ends[:] = min(ends[0], float(values.min())), max(ends[1], float(values.max()))
         largest = max(abs(end) for ends in self._ends for end in ends)
         # Slopes such as 2.059 leave dust in the last bits of what is equal.
-        self._differing += int(np.count_nonzero(apart > 1e-9 * max(1.0, largest)))
+        self._differing += int(np.count_nonzero(distance > 1e-9 * max(1.0, largest)))
         if self._zero is None:
             self._zero = float(a.mean()), float(b.mean())  # sums of squares far from zero would lose what varies
         a, b = a - self._zero[0], b - self._zero[1]
         self._count += a.size
-        self._apart += float(apart.sum())
+        self._distance += float(distance.sum())
         self._sums += (a.sum(), b.sum(), (a * a).sum(), (b * b).sum(), (a * b).sum())
 
     def likeness(self, of_second: bool) -> Likeness:
@@ -244,12 +244,12 @@ class _Sums:
         spread = np.sqrt(max(0.0, square_a - mean_a**2) * max(0.0, square_b - mean_b**2))
         correlation = float((product - mean_a * mean_b) / spread) if spread > 0 else 0.0
         reach = high - low if high > low else max(1.0, abs(high))
-        apart, widest = self._apart / self._count, max(square_a - mean_a**2, square_b - mean_b**2)
+        distance, widest = self._distance / self._count, max(square_a - mean_a**2, square_b - mean_b**2)
         return Likeness(
             is_equal=False,
             correlation=correlation,
-            difference=apart / reach,
-            apart=apart,
+            difference=distance / reach,
+            distance=distance,
             spread=float(np.sqrt(max(0.0, widest))),
             differing=(self._differing, self._count),
         )

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from imaging.domain.image_kind import PROCESSING
+from imaging.domain.orientation import AS_IT_IS, Reorientation
 from imaging.domain.reasons import NotAnalysable
-from imaging.domain.turning import AS_IT_IS, Turn
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of
 from imaging.preparation.array import Array, middle
 
@@ -26,7 +26,7 @@ Values = NDArray[Any]
 Grey = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SMALLEST_SIDE: Final = 32
+MIN_SIDE: Final = 32
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Film:
     offset: float
     table: Grey | None = None
     table_from: int = 0
-    turn: Turn = AS_IT_IS
+    turn: Reorientation = AS_IT_IS
     padding: tuple[int, int] | None = None
 
     @property
@@ -172,12 +172,12 @@ def _across(size: int, target: int) -> Grey:
     return matrix
 
 
-def read_film(dataset: Dataset, turn: Turn = AS_IT_IS) -> Film:
+def read_film(dataset: Dataset, turn: Reorientation = AS_IT_IS) -> Film:
     """The film in a data set, brought upright by `turn`. Raises NotAnalysable."""
     layout = layout_of(dataset)
     if layout.frames != 1:
         raise NotAnalysable("frames-irregular", str(layout.frames))
-    if min(layout.rows, layout.columns) < SMALLEST_SIDE:
+    if min(layout.rows, layout.columns) < MIN_SIDE:
         raise NotAnalysable("pixels-unreadable", f"{layout.rows} x {layout.columns}")
     stored = decode(dataset, layout)[0]
     try:
@@ -185,7 +185,7 @@ def read_film(dataset: Dataset, turn: Turn = AS_IT_IS) -> Film:
     except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise NotAnalysable("units-unknown") from error
     film = _padded(film, padding_of(dataset, layout))
-    _hold_contrast(film)
+    _check_contrast(film)
     return replace(film, turn=turn)
 
 
@@ -205,15 +205,15 @@ def _padded(film: Film, padding: tuple[int, int] | None) -> Film:
     return replace(film, table=table, padding=padding)
 
 
-def _hold_contrast(film: Film) -> None:
+def _check_contrast(film: Film) -> None:
     """Refuses a film of one grey. Padding is no part of what is asked."""
     image = film.stored if film.padding is None else film.stored[~_within(film.stored, film.padding)]
     if not image.size:
         raise NotAnalysable("pixels-blank")
-    least, most = int(image.min()), int(image.max())
+    minimum, maximum = int(image.min()), int(image.max())
     low, high = film.limits
-    seen = film.table[least - film.table_from : most - film.table_from + 1] if film.table is not None else None
-    if least == most or (most <= low or least >= high if seen is None else float(np.ptp(seen)) == 0.0):
+    seen = film.table[minimum - film.table_from : maximum - film.table_from + 1] if film.table is not None else None
+    if minimum == maximum or (maximum <= low or minimum >= high if seen is None else float(np.ptp(seen)) == 0.0):
         raise NotAnalysable("pixels-blank")
 
 
@@ -227,8 +227,8 @@ def _film_of(dataset: Dataset, layout: Layout, stored: Values) -> Film:
     if modality_table is not None or interest is not None or (window and window[2] == "SIGMOID"):
         return _by_table(dataset, layout, stored, modality_table, interest, window, is_inverted)
     slope, intercept = _rescale(dataset)
-    least, most = (slope * end + intercept for end in layout.range)
-    low, high = window[:2] if window else (min(least, most), max(least, most))
+    minimum, maximum = (slope * end + intercept for end in layout.range)
+    low, high = window[:2] if window else (min(minimum, maximum), max(minimum, maximum))
     ends = sorted(((low - intercept) / slope, (high - intercept) / slope))
     gain, offset = slope / (high - low), (intercept - low) / (high - low)
     if is_inverted:
@@ -247,8 +247,8 @@ def _by_table(
 ) -> Film:
     if layout.stored > 16:
         raise ValueError("a table of more than 16 bits")
-    least, most = layout.range
-    values = np.arange(least, most + 1, dtype=np.float64)
+    minimum, maximum = layout.range
+    values = np.arange(minimum, maximum + 1, dtype=np.float64)
     if modality_table is not None:
         values, low, high = _looked_up(modality_table, values, layout.is_signed)
     else:
@@ -266,7 +266,7 @@ def _by_table(
         grey = np.clip((values - low) / (high - low), 0, 1)
     if is_inverted:
         grey = 1 - grey
-    return Film(stored, (float(least), float(most)), 1.0, 0.0, grey.astype(np.float32), least)
+    return Film(stored, (float(minimum), float(maximum)), 1.0, 0.0, grey.astype(np.float32), minimum)
 
 
 def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:

@@ -135,7 +135,7 @@ def differences(expected: Sequence[Mapping[str, Any]], outcome: Answer, toleranc
             yield f"{name}: no such finding"
             continue
         for key, value in _claims(wanted):
-            got = _said(found[name], key)
+            got = _value_of(found[name], key)
             if got is None or not _agree(value, got, tolerance):
                 yield f"{name}: {key} is {got}, expected {value}, tolerance {tolerance:g}"
 
@@ -146,12 +146,12 @@ def _claims(wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"centre_{axis}", value
 
 
-def _said(finding: Finding, key: str) -> Any:
+def _value_of(finding: Finding, key: str) -> Any:
     if key in ("present", "probability", "score"):
         return getattr(finding, key)
     if key.startswith("centre_"):
         return finding.centre_mm["xyz".index(key[-1])] if finding.centre_mm else None
-    return MEASURES[key].said(finding) if key in MEASURES else None
+    return MEASURES[key].value_in(finding) if key in MEASURES else None
 
 
 def _agree(expected: Any, got: Any, tolerance: float) -> bool:

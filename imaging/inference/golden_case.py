@@ -17,7 +17,7 @@ from pydicom import DataElement, Dataset
 from pydicom.dataset import FileMetaDataset
 
 from imaging.domain.card import Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import Answer, Finding, State
 from imaging.domain.fitting import verdicts_of
 from imaging.domain.gates import Scope
@@ -67,7 +67,7 @@ class Analyse(Protocol):
 def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
     """Asks the model about a study, and writes the images that it looked at and its answer into its own folder.
 
-    Raises Told where no case can be made of it, and OSError. What was begun is taken back.
+    Raises PublicError where no case can be made of it, and OSError. What was begun is taken back.
     """
     part = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=card.folder))
     try:
@@ -78,7 +78,7 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
         answer = _answered(analyse(sources_of(part), is_chosen=True))
         expected = [_expected(each) for each in answer.findings]
         if faults := list(differences(expected, first, _tolerance(card))):
-            raise Told(f"gives a different answer without the study's other header values: {'; '.join(faults)}")
+            raise PublicError(f"gives a different answer without the study's other header values: {'; '.join(faults)}")
         (part / EXPECTED).write_text(json.dumps({"findings": expected}, indent=2) + "\n")
         _put(card, part)
     finally:
@@ -99,19 +99,19 @@ def _answered(answer: Answer) -> Answer:
     return answer
 
 
-def _without_answer(answer: Answer) -> Told:
+def _without_answer(answer: Answer) -> PublicError:
     if answer.state is State.FAILED:
-        return Told(f"fails: {answer.why}")
-    return Told(f"refuses this study: {answer.why}; a golden case has to be a study that the model takes")
+        return PublicError(f"fails: {answer.why}")
+    return PublicError(f"refuses this study: {answer.why}; a golden case has to be a study that the model takes")
 
 
 def _put(card: Card, part: Path) -> None:
     """The case under its name, and then the card that names it: who reads the folder meanwhile finds a whole one."""
     folder, path = card.folder / FOLDER, card.folder / "card.toml"
-    said = path.read_text().rstrip("\n")
+    text = path.read_text().rstrip("\n")
     table = f'\n\n[golden]\ninput = "{FOLDER}/"\noutput = "{FOLDER}/{EXPECTED}"\ntolerance = {_tolerance(card):g}\n'
     new = path.with_name(".card.toml.new")
-    new.write_text(said + table)
+    new.write_text(text + table)
     shutil.copymode(path, new)
     part.chmod(0o755 & card.folder.stat().st_mode)
     part.rename(folder)  # fails where one is there already, unless it is empty
@@ -126,8 +126,8 @@ def _roles(card: Card, sources: Sequence[Source]) -> dict[str, str]:
     without texts nothing tells them apart.
     """
     headers = [each.header for each in sources if each.header.has_pixels]
-    said = {each.role: verdicts_of(each, headers) for each in card.inputs} if len(card.inputs) > 1 else {}
-    return {uid: role for role, each in said.items() for uid, own in each.items() if own.scope is Scope.IN}
+    expected_finding = {each.role: verdicts_of(each, headers) for each in card.inputs} if len(card.inputs) > 1 else {}
+    return {uid: role for role, each in expected_finding.items() for uid, own in each.items() if own.scope is Scope.IN}
 
 
 def _copied(sources: Sequence[Source], folder: Path, card: Card, roles: Mapping[str, str]) -> list[Path]:
@@ -143,7 +143,7 @@ def _copied(sources: Sequence[Source], folder: Path, card: Card, roles: Mapping[
         except OSError:
             raise
         except MALFORMED as error:
-            raise Told(f"{source.path.name} cannot be copied: {type(error).__name__}") from error
+            raise PublicError(f"{source.path.name} cannot be copied: {type(error).__name__}") from error
     return files
 
 
@@ -193,10 +193,12 @@ def _stays(element: DataElement) -> bool:
 def _expected(finding: Finding) -> dict[str, Any]:
     """A finding as `expected.json` has it. Whether it is present follows from its probability, where it has one: a
     rounding elsewhere must not decide it."""
-    said: dict[str, Any] = {"code": finding.code.value}
-    said |= {"present": finding.present} if finding.probability is None else {"probability": finding.probability}
-    measured = {name: measure.said(finding) for name, measure in MEASURES.items()}
-    said |= {name: value for name, value in measured.items() if value is not None}
+    expected_finding: dict[str, Any] = {"code": finding.code.value}
+    expected_finding |= (
+        {"present": finding.present} if finding.probability is None else {"probability": finding.probability}
+    )
+    measured = {name: measure.value_in(finding) for name, measure in MEASURES.items()}
+    expected_finding |= {name: value for name, value in measured.items() if value is not None}
     if finding.present and finding.centre_mm:
-        said["centre_mm"] = [round(each, 1) for each in finding.centre_mm]
-    return said
+        expected_finding["centre_mm"] = [round(each, 1) for each in finding.centre_mm]
+    return expected_finding

@@ -239,13 +239,13 @@ def _frames(dataset: Dataset, layout: Layout) -> list[bytes]:
     if offsets[0] and offsets[1]:
         return list(generate_frames(data, number_of_frames=layout.frames, extended_offsets=(offsets[0], offsets[1])))
     stream = BytesIO(data)
-    told = parse_basic_offsets(stream)
+    basic_offsets = parse_basic_offsets(stream)
     fragments = list(generate_fragments(stream))
     if layout.frames == 1:
         return [b"".join(fragments)]
     if len(fragments) == layout.frames:
         return fragments
-    if len(told) == layout.frames:
+    if len(basic_offsets) == layout.frames:
         return list(generate_frames(data, number_of_frames=layout.frames))
     return codestreams.by_starts(fragments)
 
@@ -254,15 +254,19 @@ def _checked(frame: bytes, syntax: str, layout: Layout, samples: int = 1) -> byt
     """The frame as a decoder gets it; None where it says of itself that it has another size than the header, other
     channels, or is cut."""
     if syntax in JPEG:
-        said = codestreams.jpeg(frame)
+        header = codestreams.jpeg(frame)
     elif syntax in JPEG2000:
-        said = codestreams.jpeg2000(frame)
+        header = codestreams.jpeg2000(frame)
     elif syntax in JPEG_XL:
-        said = codestreams.jpeg_xl(frame)
+        header = codestreams.jpeg_xl(frame)
     else:
         return frame  # RLE and deflate are bounded by what is asked of them
-    is_so = said is not None and (said.rows, said.columns, said.components) == (layout.rows, layout.columns, samples)
-    return said.data if said is not None and is_so else None
+    is_so = header is not None and (header.rows, header.columns, header.components) == (
+        layout.rows,
+        layout.columns,
+        samples,
+    )
+    return header.data if header is not None and is_so else None
 
 
 def in_colour(dataset: Dataset) -> Array:
@@ -294,8 +298,8 @@ def padding_of(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
     if value is None:
         return None
     ends = [_as_stored(each, layout) for each in (value, value if limit is None else limit)]
-    least, most = max(min(ends), layout.range[0]), min(max(ends), layout.range[1])
-    return (least, most) if least <= most else None
+    minimum, maximum = max(min(ends), layout.range[0]), min(max(ends), layout.range[1])
+    return (minimum, maximum) if minimum <= maximum else None
 
 
 def _word(dataset: Dataset, keyword: str) -> int | None:
@@ -311,11 +315,11 @@ def _word(dataset: Dataset, keyword: str) -> int | None:
 def _as_stored(value: int, layout: Layout) -> int:
     """A value as the pixels have it. Its VR may have lost its sign, or got one (US for SS), by the bits that are
     allocated or by those that are stored; one that no pixel can have stays as it is."""
-    least, most = layout.range
+    minimum, maximum = layout.range
     for bits in (layout.allocated, layout.stored):
         for other in (value, value - (1 << bits), value + (1 << bits)):
             is_same_word = other == value or bits == layout.allocated or 0 <= value < 1 << bits
-            if least <= other <= most and is_same_word:
+            if minimum <= other <= maximum and is_same_word:
                 return other
     return value
 

@@ -32,7 +32,7 @@ def through(engine: Engine, card: Card, items: Sequence[Item], *, is_alone: bool
     if card.engine.window is not None:
         return [_patched(run, arrays, card.engine.window) for arrays in named]
     done: list[Ran] = []
-    for batch in _batches(named, engine.together):
+    for batch in _batches(named, engine.max_batch):
         began = time.perf_counter()
         rows = _rows(run, batch)
         ms = 1000 * (time.perf_counter() - began) / len(batch)
@@ -50,11 +50,11 @@ def _patched(run: Run, arrays: Arrays, window: Window) -> Ran:
     return Ran(came, 1000 * (time.perf_counter() - began), patches)
 
 
-def _batches(items: Sequence[Arrays], together: int) -> Iterator[list[Arrays]]:
+def _batches(items: Sequence[Arrays], max_batch: int) -> Iterator[list[Arrays]]:
     """Neighbours of the same shapes, so many at once."""
     for _, same in groupby(items, key=lambda arrays: [each.shape for each in arrays.values()]):
         alike = list(same)
-        yield from (alike[first : first + together] for first in range(0, len(alike), together))
+        yield from (alike[first : first + max_batch] for first in range(0, len(alike), max_batch))
 
 
 def _rows(run: Run, batch: Sequence[Arrays]) -> list[Arrays | Exception]:

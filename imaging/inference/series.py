@@ -14,11 +14,11 @@ from pydicom.dataset import Dataset
 
 from imaging.domain.card import VolumeInput
 from imaging.domain.findings import ImageRef
-from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, lay
+from imaging.domain.geometry import SAME_PLACE_MM, Plane, Stack, arrange
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
-from imaging.domain.stack_gates import hold_stack
-from imaging.domain.stacks import Frame, Pile, frame_of
+from imaging.domain.stack_gates import check_stack
+from imaging.domain.stacks import Frame, FrameStack, frame_of
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of, read_file
 from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
 
@@ -29,7 +29,7 @@ ENHANCED: Final = frozenset(
 )
 """CT, MR and PET objects that tell each frame's place in functional groups, also where there is only one frame."""
 
-LEAST_HU: Final = -30.0
+MIN_HU: Final = -30.0
 """What a CT of a patient reaches below, if not by air then by fat."""
 
 
@@ -60,7 +60,7 @@ def frames_of(source: Source) -> list[Frame]:
 
 
 @dataclass(frozen=True)
-class ReadPile:
+class ReadStack:
     """A stack with its pixels. `unread`: frames that could not be decoded; `copies`: that were there twice."""
 
     volume: Volume
@@ -69,19 +69,21 @@ class ReadPile:
     copies: tuple[Frame, ...]
 
 
-def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: VolumeInput, threads: int = 1) -> ReadPile:
+def read_stack(
+    frame_stack: FrameStack, sources: Mapping[str, Source], card_input: VolumeInput, threads: int = 1
+) -> ReadStack:
     """A stack's volume; `sources` by SOP Instance UID. A slice that cannot be decoded is left out, if the rest may be
     taken without it. Raises NotAnalysable."""
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        uids = list(dict.fromkeys(frame.header.sop_instance_uid for frame in pile.frames))
-        if sum(4 * _values_of(frame) for frame in pile.frames) > MAX_BYTES:
+        uids = list(dict.fromkeys(frame.header.sop_instance_uid for frame in frame_stack.frames))
+        if sum(4 * _values_of(frame) for frame in frame_stack.frames) > MAX_BYTES:
             raise NotAnalysable("memory")
         read = dict(zip(uids, pool.map(lambda uid: _decoded(sources[uid]), uids), strict=True))
-    unread = [(frame, fault) for frame in pile.frames if isinstance(fault := read[_uid(frame)], Reason)]
-    taken = [frame for frame in pile.frames if not isinstance(read[_uid(frame)], Reason)]
+    unread = [(frame, fault) for frame in frame_stack.frames if isinstance(fault := read[_uid(frame)], Reason)]
+    taken = [frame for frame in frame_stack.frames if not isinstance(read[_uid(frame)], Reason)]
     if not taken:
         raise NotAnalysable(unread[0][1].code, unread[0][1].detail)
-    laid = _laid_without(taken, unread[0][1], card_input) if unread else pile.laid
+    laid = _laid_without(taken, unread[0][1], card_input) if unread else frame_stack.geometry
     chosen, frames = [], []
     for frame in taken:
         slices, pixels = cast("tuple[list[_Slice], Array]", read[_uid(frame)])
@@ -90,14 +92,14 @@ def read_pile(pile: Pile, sources: Mapping[str, Source], card_input: VolumeInput
     kept = _without_repeats(chosen, frames, laid)
     volume = _volume([chosen[at] for at in kept], [frames[at] for at in kept], laid, len(chosen) - len(kept))
     copies = tuple(frame for at, frame in enumerate(taken) if at not in set(kept))
-    return ReadPile(volume, tuple(taken[at] for at in kept), tuple(unread), copies)
+    return ReadStack(volume, tuple(taken[at] for at in kept), tuple(unread), copies)
 
 
 def _laid_without(taken: Sequence[Frame], why: Reason, card_input: VolumeInput) -> Stack:
     """How the others lie where slices could not be decoded; `why` speaks where these may not be taken alone."""
     try:
-        _, laid = lay([frame.plane for frame in taken])  # they are in order already
-        hold_stack(card_input, laid)
+        _, laid = arrange([frame.plane for frame in taken])  # they are in order already
+        check_stack(card_input, laid)
     except NotAnalysable:
         raise NotAnalysable(why.code, why.detail) from None
     return laid
@@ -135,7 +137,7 @@ def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int
     units, modality = _in_units(slices, frames), str(slices[0].dataset.get("Modality", ""))
     if units.values.min() == units.values.max():
         raise NotAnalysable("pixels-blank")
-    _hold_units(units.least, modality, offset=min(each.intercept for each in slices))
+    _check_units(units.minimum, modality, offset=min(each.intercept for each in slices))
     spacing = slices[0].plane.spacing_mm
     assert spacing is not None  # no pile has frames without
     return Volume(
@@ -157,8 +159,8 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
     for at, each in enumerate(slices):
         if kept:
             before = slices[kept[-1]]
-            apart = np.array(each.plane.position) - np.array(before.plane.position)
-            if apart @ laid.normal <= SAME_PLACE_MM:
+            offset = np.array(each.plane.position) - np.array(before.plane.position)
+            if offset @ laid.normal <= SAME_PLACE_MM:
                 if not np.array_equal(frames[at], frames[kept[-1]]):
                     raise NotAnalysable("positions-repeated")
                 continue
@@ -168,11 +170,11 @@ def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> 
 
 @dataclass(frozen=True)
 class _Units:
-    """Values in the modality's units. `padding`: how many voxels were; `least`: of all others."""
+    """Values in the modality's units. `padding`: how many voxels were; `minimum`: of all others."""
 
     values: Array
     padding: int
-    least: float
+    minimum: float
 
 
 def _in_units(slices: list[_Slice], frames: list[Array]) -> _Units:
@@ -186,19 +188,19 @@ def _in_units(slices: list[_Slice], frames: list[Array]) -> _Units:
     is_whole = all(abs(slope) == 1.0 and intercept == round(intercept) for slope, intercept in lines)
     fits_int16 = is_whole and all(low >= -32768 and high <= 32767 for low, high in ends)
     values = np.empty((len(frames), *frames[0].shape), np.int16 if fits_int16 else np.float32)
-    padding, least = 0, np.inf
+    padding, minimum = 0, np.inf
     for target, each, line, frame, (low, _) in zip(values, slices, lines, frames, ends, strict=True):
         _rescaled(frame, *line, target)
         mask = _padding(each, frame)
         if mask is None:
-            least = min(least, low)
+            minimum = min(minimum, low)
             continue
         padding += int(mask.sum())
-        least = min(least, float(target[~mask].min(initial=np.iinfo(np.int16).max)))
+        minimum = min(minimum, float(target[~mask].min(initial=np.iinfo(np.int16).max)))
         target[mask] = CT_AIR if is_ct else 0
     if is_ct:
         np.maximum(values, values.dtype.type(CT_AIR), out=values)
-    return _Units(values, padding, least)
+    return _Units(values, padding, minimum)
 
 
 def _line(each: _Slice, is_ct: bool) -> tuple[float, float]:
@@ -228,13 +230,13 @@ def _padding(each: _Slice, frame: Array) -> NDArray[np.bool_] | None:
     return mask if mask.any() else None
 
 
-def _hold_units(least: float, modality: str, offset: float) -> None:
+def _check_units(minimum: float, modality: str, offset: float) -> None:
     """Refuses a CT with an offset forgotten: its least value is exactly 0, or leaves room for neither air nor fat where
     the rescale takes nothing off.
 
     Asked of a stack, since a slice may lie in the patient as a whole.
     """
-    if modality == "CT" and (least == 0 or (offset >= 0 and least > LEAST_HU)):
+    if modality == "CT" and (minimum == 0 or (offset >= 0 and minimum > MIN_HU)):
         raise NotAnalysable("units-unknown")
 
 
@@ -289,9 +291,9 @@ def _numbers(places: list[Dataset], keyword: str, count: int) -> tuple[float, ..
 def _rescale(places: list[Dataset], modality: str) -> tuple[float, float]:
     found = []
     for keyword in ("RescaleSlope", "RescaleIntercept"):
-        said = [value for place in places if (value := place.get(keyword)) not in (None, "")]
+        values = [value for place in places if (value := place.get(keyword)) not in (None, "")]
         try:
-            found.append(float(said[0]) if said else None)
+            found.append(float(values[0]) if values else None)
         except (TypeError, ValueError, OverflowError) as error:
             raise NotAnalysable("units-unknown") from error
     slope, intercept = found

@@ -100,10 +100,10 @@ class Volume:
         heights, last = self.laid.along_mm, len(self.values) - 1
         below = np.clip(np.searchsorted(heights, distances, side="right") - 1, 0, max(last - 1, 0))
         above = np.minimum(below + 1, last)
-        share = (distances - heights[below]) / np.maximum(heights[above] - heights[below], 1e-9)
-        inside = (share >= -0.5) & (share <= 1.5)
-        share = np.clip(share, 0.0, 1.0)
-        start = self.positions[below] + share[:, None] * (self.positions[above] - self.positions[below])
+        fraction = (distances - heights[below]) / np.maximum(heights[above] - heights[below], 1e-9)
+        inside = (fraction >= -0.5) & (fraction <= 1.5)
+        fraction = np.clip(fraction, 0.0, 1.0)
+        start = self.positions[below] + fraction[:, None] * (self.positions[above] - self.positions[below])
         down = (places - start) @ self.laid.column / self.spacing_mm[0]
         across = (places - start) @ self.laid.row / self.spacing_mm[1]
         _, rows, columns = self.values.shape
@@ -111,7 +111,7 @@ class Volume:
         done = np.full(len(places), np.nan, np.float32)
         at = np.flatnonzero(inside)
         lower, upper = (self._in_plane(index[at], down[at], across[at]) for index in (below, above))
-        done[at] = lower + share[at] * (upper - lower)
+        done[at] = lower + fraction[at] * (upper - lower)
         return done
 
     def _in_plane(self, plane: NDArray[np.intp], down: Vector, across: Vector) -> Vector:
@@ -251,12 +251,12 @@ class Volume:
         across = between(starts[:, 0], lines[0])
         done = np.full([len(line) for line in lines], self.outside, np.float32)
         for at in np.flatnonzero(across.inside):
-            below, above, share = int(across.below[at]), int(across.above[at]), np.float32(across.share[at])
+            below, above, fraction = int(across.below[at]), int(across.above[at]), np.float32(across.fraction[at])
             plane = self.values[below].astype(np.float32)
             start = starts[below]
-            if share:
-                plane += share * (self.values[above] - plane)
-                start = start + float(share) * (starts[above] - start)
+            if fraction:
+                plane += fraction * (self.values[above] - plane)
+                start = start + float(fraction) * (starts[above] - start)
             self._fill(done[at], plane, start, lines, between)
         return np.ascontiguousarray(done.transpose([axis for axis, _ in grid.source_axes]))
 
@@ -276,9 +276,9 @@ class Volume:
             target[:] = plane
             return
         thin = plane[down.below]
-        thin += down.share[:, None].astype(np.float32) * (plane[down.above] - thin)
+        thin += down.fraction[:, None].astype(np.float32) * (plane[down.above] - thin)
         fine = np.take(thin, along.below, axis=1)
-        fine += along.share.astype(np.float32) * (np.take(thin, along.above, axis=1) - fine)
+        fine += along.fraction.astype(np.float32) * (np.take(thin, along.above, axis=1) - fine)
         inside = np.ix_(down.inside, along.inside)
         target[inside] = fine[inside]
 
@@ -337,8 +337,8 @@ class Volume:
         """The volume of a voxel of each slice: it reaches half-way to its neighbours. A tilt does not change it."""
         gaps = self.laid.gaps_mm
         thick = np.concatenate(([gaps[0]], (gaps[:-1] + gaps[1:]) / 2, [gaps[-1]]))
-        share: Vector = thick * (self.spacing_mm[0] * self.spacing_mm[1] / 1000)
-        return share
+        volume: Vector = thick * (self.spacing_mm[0] * self.spacing_mm[1] / 1000)
+        return volume
 
 
 def held(inside: NDArray[np.bool_]) -> slice:
@@ -361,10 +361,10 @@ def _along(values: Tensor, places: Vector, axis: int) -> Tensor:
     """Values at fractional places along an axis, linear; beyond the ends, the ends' own."""
     last = values.shape[axis] - 1
     below = np.clip(np.floor(places).astype(np.intp), 0, max(last - 1, 0))
-    share = np.clip(places - below, 0.0, float(last > 0)).astype(np.float32)
-    share = share.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
+    fraction = np.clip(places - below, 0.0, float(last > 0)).astype(np.float32)
+    fraction = fraction.reshape([-1 if each == axis else 1 for each in range(values.ndim)])
     low = np.take(values, below, axis)
-    done: Tensor = low + share * (np.take(values, np.minimum(below + 1, last), axis) - low)
+    done: Tensor = low + fraction * (np.take(values, np.minimum(below + 1, last), axis) - low)
     return done
 
 
@@ -374,14 +374,14 @@ class _Between:
 
     below: NDArray[np.intp]
     above: NDArray[np.intp]
-    share: Vector
+    fraction: Vector
     inside: NDArray[np.bool_]
 
     @property
     def is_all(self) -> bool:
         """Whether the targets are the sources."""
         at = np.arange(len(self.below))
-        return bool(self.inside.all() and not self.share.any() and np.array_equal(self.below, at))
+        return bool(self.inside.all() and not self.fraction.any() and np.array_equal(self.below, at))
 
 
 def _between(sources: Vector, targets: Vector, is_nearest: bool, is_border_repeated: bool) -> _Between:
@@ -395,16 +395,16 @@ def _between(sources: Vector, targets: Vector, is_nearest: bool, is_border_repea
         zero = np.zeros(len(targets), np.intp)
         return _Between(zero, zero, np.zeros(len(targets)), np.ones(len(targets), np.bool_))
     below = np.clip(np.searchsorted(sources, targets, side="right") - 1, 0, last - 1)
-    share = (targets - sources[below]) / (sources[below + 1] - sources[below])
-    inside = (share > -0.5 - 1e-6) & (share < 1.5 - 1e-6)
-    share = np.clip(share, 0.0, 1.0)
-    near = np.round(share, 6)  # positions are written with a few decimals: 0.9999999 is a voxel's own place
-    share = np.where((near == 0) | (near == 1), near, share)
+    fraction = (targets - sources[below]) / (sources[below + 1] - sources[below])
+    inside = (fraction > -0.5 - 1e-6) & (fraction < 1.5 - 1e-6)
+    fraction = np.clip(fraction, 0.0, 1.0)
+    near = np.round(fraction, 6)  # positions are written with a few decimals: 0.9999999 is a voxel's own place
+    fraction = np.where((near == 0) | (near == 1), near, fraction)
     if is_nearest:
-        share = np.floor(share + 0.5)
-    whole = share == 1.0
+        fraction = np.floor(fraction + 0.5)
+    whole = fraction == 1.0
     below = np.where(whole, below + 1, below)
-    return _Between(below, np.minimum(below + 1, last), np.where(whole, 0.0, share), inside)
+    return _Between(below, np.minimum(below + 1, last), np.where(whole, 0.0, fraction), inside)
 
 
 def _count(steps: float, is_half_even: bool) -> int:

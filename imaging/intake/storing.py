@@ -19,10 +19,10 @@ from imaging import crash
 from imaging.domain.faults import fingerprint
 from imaging.domain.header import Header
 from imaging.domain.patient import Words
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
-from imaging.intake.grouped import Grouped
+from imaging.intake.batching import Batcher
 from imaging.ledger import recording
 from imaging.ledger.instances import Receipt
 from imaging.ledger.recording import Recorded
@@ -38,8 +38,8 @@ OUT_OF_RESOURCES: Final = 0xA700
 MISMATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
 
-_MOST_AT_ONCE: Final = 64
-_MOST_FORGOTTEN: Final = 256
+_MAX_AT_ONCE: Final = 64
+_MAX_FORGOTTEN: Final = 256
 _LINGER_S: Final = 0.05
 """How long a first name waits for others that go with it: dropping one costs syncs."""
 DEFAULT_LARGEST: Final = 4096 << 20
@@ -75,13 +75,13 @@ class Storing:
         self,
         ledger: Ledger,
         spool: FolderSpool,
-        patience: Patience,
+        timeouts: CompletenessTimeouts,
         placeholders: Words = frozenset(),
         largest: int = DEFAULT_LARGEST,
     ) -> None:
-        self._ledger, self._spool, self._patience, self._placeholders = ledger, spool, patience, placeholders
+        self._ledger, self._spool, self._timeouts, self._placeholders = ledger, spool, timeouts, placeholders
         self._largest = largest
-        self._recorded = Grouped(self._record, _MOST_AT_ONCE)
+        self._recorded = Batcher(self._record, _MAX_AT_ONCE)
         self._linked: queue.Queue[_Linked | None] = queue.Queue()
         self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
         self._forgetting.start()
@@ -128,7 +128,7 @@ class Storing:
             part.write(head)
             for piece in pieces:
                 size += len(piece)
-                self._hold_room(size, len(piece))
+                self._check_disk_space(size, len(piece))
                 digest.update(piece)
                 part.write(piece)
             data = piece if len(piece) == size else part.view(len(head))
@@ -137,16 +137,16 @@ class Storing:
             incoming = part.end()
         self._keep(header, digest.hexdigest(), incoming, association_id)
 
-    def _hold_room(self, size: int, more: int) -> None:
+    def _check_disk_space(self, size: int, more: int) -> None:
         """Raises SpoolFull where `more` bytes have no room, TooLarge where an object has grown to a size not taken."""
         if size > self._largest:
             raise TooLarge(f"the object has more than {self._largest >> 20} MiB (max_object_mb)")
-        self._spool.check_room(more)
+        self._spool.check_disk_space(more)
 
     def _keep(self, header: Header, digest: str, incoming: Incoming, association_id: int | None) -> None:
         header = header.judged_by(self._placeholders)
-        key, apart = (key_of(header, incoming.name, is_apart=each) for each in (False, True))
-        receipt = Receipt(header, digest, incoming.size, association_id, key, apart)
+        key, quarantined = (key_of(header, incoming.name, is_apart=each) for each in (False, True))
+        receipt = Receipt(header, digest, incoming.size, association_id, key, quarantined)
         try:
             recorded = self._recorded(receipt)
         except BaseException:
@@ -161,7 +161,7 @@ class Storing:
 
     def _record(self, receipts: Sequence[Receipt]) -> list[Recorded | Exception]:
         self._spool.sync_names()
-        results = recording.record(self._ledger, receipts, self._patience)
+        results = recording.record(self._ledger, receipts, self._timeouts)
         crash.point("recorded")
         return results
 
@@ -207,7 +207,7 @@ def _gather(
     """Waits for one, and a little for more. False once there is no other to come."""
     seconds = None
     try:
-        while len(batch) < _MOST_FORGOTTEN:
+        while len(batch) < _MAX_FORGOTTEN:
             each = linked.get(timeout=seconds)
             if each is None:
                 return False

@@ -12,7 +12,7 @@ from imaging.domain.priority import most_urgent
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import ENDED, ApartState
 from imaging.ledger import tables
-from imaging.ledger.apart import OTHER_CONTENT
+from imaging.ledger.quarantine import OTHER_CONTENT
 
 
 def latest(jobs: Iterable[Any]) -> list[Answer]:
@@ -47,12 +47,12 @@ def is_last_answer() -> ColumnElement[bool]:
 
 def of_job(job: Any) -> Answer:
     """The answer of a job that has ended, by its row; JSON may be text still."""
-    said = json.loads(job.outcome) if isinstance(job.outcome, str) else job.outcome
-    if said is None:
+    value = json.loads(job.outcome) if isinstance(job.outcome, str) else job.outcome
+    if value is None:
         state = State(job.state)
         reason, fault = why_of(state, job.reason)
         return Answer(state, reason=reason, fault=fault, model=job.model, version=job.version)
-    return Answer.from_json(said)
+    return Answer.from_json(value)
 
 
 def doubtful(connection: Connection, numbers: Sequence[int]) -> dict[int, frozenset[str]]:

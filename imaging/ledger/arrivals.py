@@ -135,20 +135,20 @@ def note_end(connection: Connection, numbers: Sequence[int], tick: float) -> Non
     """
     if not connection.execute(_WERE_SENT, {"numbers": list(numbers)}).all():
         return
-    for whence in sources(connection, numbers).values():
-        if whence.is_cut:
-            _await(connection, whence, tick)
+    for source in sources(connection, numbers).values():
+        if source.is_cut:
+            _await(connection, source, tick)
     connection.execute(_END, {"numbers": list(numbers), "ended_tick": tick, "settle_tick": tick})
 
 
-def _await(connection: Connection, whence: Source, tick: float) -> None:
-    cut = connection.execute(_WERE_SENT, {"numbers": [whence.number]}).all()
+def _await(connection: Connection, source: Source, tick: float) -> None:
+    cut = connection.execute(_WERE_SENT, {"numbers": [source.number]}).all()
     for each in cut:
-        note_cut(connection, each, whence, tick)
+        note_cut(connection, each, source, tick)
 
 
-def note_cut(connection: Connection, study: Any, whence: Source, tick: float) -> None:
+def note_cut(connection: Connection, study: Any, source: Source, tick: float) -> None:
     """A study waits for a sender that was cut off while it sent of it; no pause counts that lasts across the cut."""
-    values = {"cut_tick": tick, "cut_by": {**study.cut_by, whence.sender: whence.number}}
+    values = {"cut_tick": tick, "cut_by": {**study.cut_by, source.sender: source.number}}
     connection.execute(_CUT, {"study": study.id, **values})
     connection.execute(_BEGIN_ANEW, {"studies": [study.id]})

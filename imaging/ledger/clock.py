@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from sqlalchemy.exc import DBAPIError
 
-from imaging.domain.steady import Anchor, steady
+from imaging.domain.clock_anchor import Anchor, steady
 
 
 def _built() -> datetime:
@@ -84,12 +84,12 @@ class ServerClock(SystemClock):
     ) -> None:
         super().__init__(anchor)
         self._seconds, self._elapsed = seconds, elapsed
-        self._asked, self._ahead = -math.inf, math.inf
+        self._queried_at, self._ahead = -math.inf, math.inf
 
     def tick(self) -> float:
         now = self._elapsed()
-        if now - self._asked >= _AGAIN_S:
-            self._asked = now
+        if now - self._queried_at >= _AGAIN_S:
+            self._queried_at = now
             self._ask()
         return self._elapsed() + self._ahead
 
@@ -100,13 +100,13 @@ class ServerClock(SystemClock):
         """Learns by how much the server is ahead; what taking the answer here may explain changes nothing."""
         before = self._elapsed()
         try:
-            said = self._seconds()
+            server_seconds = self._seconds()
         except DBAPIError:
             if math.isinf(self._ahead):
                 raise
             return
         after = self._elapsed()
-        ahead = said - (before + after) / 2
+        ahead = server_seconds - (before + after) / 2
         if abs(ahead - self._ahead) > after - before:
             self._ahead = ahead
 

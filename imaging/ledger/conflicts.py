@@ -8,10 +8,10 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from imaging.domain.header import Header, same_patient
 from imaging.domain.states import ApartState, DeliveryState
-from imaging.ledger import studies, tables, wakeups, whose
+from imaging.ledger import patients, studies, tables, wakeups
 from imaging.ledger.anew import look_again, supersede
-from imaging.ledger.apart import OTHER_CONTENT, SHARED, count_conflicts
-from imaging.ledger.places import forget, judge_anew, put, put_aside
+from imaging.ledger.quarantine import OTHER_CONTENT, SHARED, count_conflicts
+from imaging.ledger.replacement import admit, forget, judge_again, quarantine
 from imaging.ledger.store import Ledger
 from imaging.ledger.undecided import UNDECIDED
 
@@ -35,22 +35,22 @@ def decide(ledger: Ledger, numbers: Sequence[int], use: bool, *, and_alike: bool
     at all, and used only where all objects of the study then name one patient. The study is looked at again; with `use`
     what was queued for it is decided anew. Returns by number why nothing was done, empty where it was.
     """
-    whys: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     with ledger.write() as connection:
         _lock(connection, numbers)
         chosen = []
         for number in dict.fromkeys(numbers):
             found = _open(connection, number, and_alike=and_alike)
-            whys[number] = (
+            reasons[number] = (
                 NOT_OPEN if not found else NOTHING_TO_USE if use and found[0].state == ApartState.SHARED else ""
             )
-            chosen += found if not whys[number] else []
+            chosen += found if not reasons[number] else []
         every = sorted({each.id: each for each in chosen}.values(), key=lambda each: (each.study_id, each.id))
         for study_id, group in groupby(every, lambda each: int(each.study_id)):
             why = _decide(ledger, connection, study_id, list(group), use=use)
-            whys |= {each.id: why for each in chosen if each.study_id == study_id and why and each.id in whys}
+            reasons |= {each.id: why for each in chosen if each.study_id == study_id and why and each.id in reasons}
     ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB, wakeups.DELIVERY)
-    return whys
+    return reasons
 
 
 def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
@@ -63,8 +63,8 @@ def _open(connection: Connection, number: int, *, and_alike: bool) -> list[Any]:
     of_study = undecided.where(
         table.c.study_id == first.study_id, table.c.state == ApartState.OPEN, table.c.id != number
     )
-    said = Header.from_json(first.header)
-    alike = [each for each in connection.execute(of_study) if same_patient([said, Header.from_json(each.header)])]
+    header = Header.from_json(first.header)
+    alike = [each for each in connection.execute(of_study) if same_patient([header, Header.from_json(each.header)])]
     return [first, *alike]
 
 
@@ -85,7 +85,7 @@ def _decide(ledger: Ledger, connection: Connection, study_id: int, chosen: Seque
         before = _headers(connection, study_id)
         for each in chosen:
             _use(ledger, connection, each)
-        whose.tell_anew(connection, study_id)
+        patients.update_shown(connection, study_id)
         supersede(ledger, connection, study_id)
         if not same_patient([*before, *_headers(connection, study_id)]):
             _withdraw(connection, study_id)
@@ -119,10 +119,10 @@ def _use(ledger: Ledger, connection: Connection, chosen: Any) -> None:
     same = (instance.c.study_id == chosen.study_id) & (instance.c.sop_instance_uid == chosen.sop_instance_uid)
     before = connection.execute(select(instance).where(same)).first()
     if before is not None:
-        _note(connection, chosen.id, replaced_id=put_aside(connection, before, OTHER_CONTENT, ApartState.DROPPED))
+        _note(connection, chosen.id, replaced_id=quarantine(connection, before, OTHER_CONTENT, ApartState.DROPPED))
         connection.execute(delete(instance).where(same))
-    put(ledger, connection, chosen)
-    judge_anew(connection, chosen)
+    admit(ledger, connection, chosen)
+    judge_again(connection, chosen)
 
 
 def undo(ledger: Ledger, numbers: Sequence[int]) -> dict[int, str]:
@@ -135,29 +135,29 @@ def undo(ledger: Ledger, numbers: Sequence[int]) -> dict[int, str]:
         _lock(connection, numbers)
         query = select(table.c.id, table.c.decision).where(table.c.id.in_(numbers))
         decisions = {each.id: each.decision for each in connection.execute(query)}
-        whys = {each: _undo(ledger, connection, each) for each in sorted({*decisions.values()} - {None})}
+        reasons = {each: _undo(ledger, connection, each) for each in sorted({*decisions.values()} - {None})}
     ledger.wakeups.notify(wakeups.SETTLE, wakeups.JOB)
-    return {each: whys.get(decisions.get(each), NOT_DECIDED) for each in numbers}
+    return {each: reasons.get(decisions.get(each), NOT_DECIDED) for each in numbers}
 
 
 def _undo(ledger: Ledger, connection: Connection, decision: int) -> str:
     table = tables.conflict
     decided = connection.execute(select(table).where(table.c.decision == decision).order_by(table.c.id)).all()
     study_id, decided_at = decided[0].study_id, decided[0].decided_at
-    apart = [each for each in decided if each.why != SHARED]
-    if apart and (why := _why_not_undone(connection, apart)):
+    quarantined = [each for each in decided if each.why != SHARED]
+    if quarantined and (why := _why_not_undone(connection, quarantined)):
         return why
     for each in decided:
         if each.state == ApartState.USED:
             _take_out(ledger, connection, each)
-        state = ApartState.OPEN if each in apart else ApartState.SHARED
+        state = ApartState.OPEN if each in quarantined else ApartState.SHARED
         _note(connection, each.id, state=state, decision=None, decided_at=None)
-    if apart:
-        whose.tell_anew(connection, study_id)
+    if quarantined:
+        patients.update_shown(connection, study_id)
         supersede(ledger, connection, study_id)
-        if any(each.state == ApartState.USED for each in apart):
+        if any(each.state == ApartState.USED for each in quarantined):
             _withdraw(connection, study_id, decided_at)
-        count_conflicts(connection, study_id, len(apart))
+        count_conflicts(connection, study_id, len(quarantined))
         look_again(ledger, connection, study_id)
     return ""
 
@@ -196,7 +196,7 @@ def _take_out(ledger: Ledger, connection: Connection, used: Any) -> None:
     if used.replaced_id is not None:
         before = connection.execute(select(table).where(table.c.id == used.replaced_id)).one()
         forget(connection, [before.id])
-        put(ledger, connection, before)
+        admit(ledger, connection, before)
 
 
 def _lock(connection: Connection, numbers: Sequence[int]) -> None:

@@ -14,10 +14,10 @@ from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind, of_study
 from imaging.domain.settling import CONTRADICTED, CORRECTED, JUDGED, READABLE, VOLUME_MODALITIES
 from imaging.domain.states import STUDY, ApartState, StudyEvent, StudyState
-from imaging.ledger import places, studies, tables, wakeups, whose
+from imaging.ledger import patients, replacement, studies, tables, wakeups
 from imaging.ledger.anew import supersede
-from imaging.ledger.apart import OTHER_CONTENT
 from imaging.ledger.instances import Receipt
+from imaging.ledger.quarantine import OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
@@ -95,7 +95,7 @@ def claim(ledger: Ledger, owner: str, are_volumes: bool | None = None) -> Pair |
     return Pair(row.id, row.study_id, row.holder, first, (row.key, Header.from_json(row.header)), row.attempts)
 
 
-def put_back(ledger: Ledger, pair: Pair) -> None:
+def postpone(ledger: Ledger, pair: Pair) -> None:
     """Has a copy compared a little later."""
     conflict = tables.conflict
     with ledger.write() as connection:
@@ -103,7 +103,7 @@ def put_back(ledger: Ledger, pair: Pair) -> None:
         connection.execute(update(conflict).where(_is_open_to_judge(pair)).values(again))
 
 
-def give_back(ledger: Ledger, owner: str) -> None:
+def release_leases(ledger: Ledger, owner: str) -> None:
     """Has what a worker that ended was comparing compared by another; that it was begun still counts.
 
     `owner`: what the names of those who held it begin with.
@@ -134,9 +134,9 @@ def conclude(ledger: Ledger, pair: Pair, judged: Judgement) -> bool:
         if holder is None:  # to be compared with what is there now
             connection.execute(update(conflict).where(_is_open_to_judge(pair)).values(lease_tick=None, attempts=0))
             return False
-        said = {"judgement": judged.words, "judged_at": ledger.clock.now(), "lease_tick": None}
-        said |= {"state": _STATES[judged.kind], "why": _WHYS[judged.kind]}
-        connection.execute(update(conflict).where(conflict.c.id == pair.number).values(said))
+        judgement_values = {"judgement": judged.words, "judged_at": ledger.clock.now(), "lease_tick": None}
+        judgement_values |= {"state": _STATES[judged.kind], "why": _REASONS[judged.kind]}
+        connection.execute(update(conflict).where(conflict.c.id == pair.number).values(judgement_values))
         its = update(study).where(study.c.id == pair.study_id)
         if judged.kind is Kind.CONFLICT:
             connection.execute(its.values(conflicts=study.c.conflicts + 1))
@@ -156,7 +156,7 @@ _STATES: Final = {
     Kind.READABLE: ApartState.USED,
     Kind.CONFLICT: ApartState.OPEN,
 }
-_WHYS: Final = {
+_REASONS: Final = {
     Kind.SAME: "same image",
     Kind.CORRECTION: "correction",
     Kind.READABLE: "readable copy",
@@ -169,12 +169,12 @@ def _take(ledger: Ledger, connection: Connection, chosen: Any, holder: Any, judg
     first, header = Header.from_json(holder.header), judged.header
     place = chosen if judged.takes_pixels else holder
     if judged.takes_pixels:
-        places.put_aside(connection, holder, "replaced", ApartState.NOTED)
+        replacement.quarantine(connection, holder, "replaced", ApartState.NOTED)
     receipt = Receipt(header, place.digest, place.size, place.association_id, place.key, place.key)
-    places.take(ledger, connection, holder, receipt)
+    replacement.replace_content(ledger, connection, holder, receipt)
     supersede(ledger, connection, holder.study_id)  # what is queued is decided anew
     shown = connection.execute(select(tables.study.c.header).where(tables.study.c.id == chosen.study_id)).scalar_one()
-    whose.mended(connection, chosen.study_id, of_study(Header.from_json(shown), first, header))
+    patients.show_corrected(connection, chosen.study_id, of_study(Header.from_json(shown), first, header))
 
 
 def _look_again(ledger: Ledger, connection: Connection, study_id: int, signal: str) -> None:

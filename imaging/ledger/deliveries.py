@@ -8,17 +8,17 @@ from sqlalchemy import Connection, Update, and_, bindparam, delete, exists, func
 from sqlalchemy.exc import IntegrityError
 
 from imaging import crash
-from imaging.domain.artefacts import Kept
-from imaging.domain.retry import Accepted, Answer, Dead, Passing, Permanent, RetryIn, after_fault
+from imaging.domain.artefacts import StoredArtefact
+from imaging.domain.retry import Accepted, Answer, Dead, Permanent, RetryIn, Transient, after_fault
 from imaging.domain.states import DELIVERY, UNSENT, DeliveryEvent, DeliveryState
 from imaging.ledger import tables, wakeups
-from imaging.ledger.apart import is_stopped
+from imaging.ledger.quarantine import is_stopped
 from imaging.ledger.store import Ledger
 
 LEASE_S: Final = 120.0
 """How long a sender may hold what it claims, unless it says how long its peer may take."""
 
-_KEPT: Final = [each.name for each in fields(Kept)]
+_KEPT: Final = [each.name for each in fields(StoredArtefact)]
 # Built once: with each delivery it would be half of what a statement costs.
 _EARLIER: Final = tables.delivery.alias()
 _IS_IN_DOUBT: Final = is_stopped(tables.delivery.c.study_id)
@@ -99,7 +99,7 @@ class Delivery:
     object_id: int
     was_sent: bool
     lease: str
-    kept: Kept
+    kept: StoredArtefact
 
 
 def claim(
@@ -131,7 +131,7 @@ def claim(
             row.object_id,
             row.object_id == row.sent_object_id,
             owner,
-            Kept(*(row._mapping[name] for name in _KEPT)),
+            StoredArtefact(*(row._mapping[name] for name in _KEPT)),
         )
         for row in rows
     ]
@@ -176,16 +176,16 @@ def conclude(ledger: Ledger, delivery: Delivery, answer: Answer, jitter: float, 
         which = {"number": delivery.id, "holder": delivery.lease}
         state = {"state": DELIVERY[DeliveryState.SENDING, event], "lease": "", "lease_tick": None}
         changed = connection.execute(_CONCLUDE, which | state | values).rowcount
-        if changed and peer_is_down and isinstance(answer, Passing):
+        if changed and peer_is_down and isinstance(answer, Transient):
             _note_down(ledger, connection, delivery.destination, answer, jitter)
-        elif changed and not isinstance(answer, Passing):
+        elif changed and not isinstance(answer, Transient):
             _note_up(ledger, connection, delivery.destination)
         crash.point("answer-not-committed")
     ledger.wakeups.notify(wakeups.STUDY)
     return changed == 1
 
 
-def fall_back(ledger: Ledger, delivery: Delivery, substitute: Kept) -> bool:
+def fall_back(ledger: Ledger, delivery: Delivery, substitute: StoredArtefact) -> bool:
     """Sends the substitute in place of the claimed delivery's object, at once and in its turn.
 
     It says the same, in a SOP class that the destination may take. False where the claim had ended: somebody else has
@@ -213,7 +213,7 @@ def fall_back(ledger: Ledger, delivery: Delivery, substitute: Kept) -> bool:
     return True
 
 
-def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: Kept) -> int:
+def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, substitute: StoredArtefact) -> int:
     """The row of the substitute, which another destination may have needed before."""
     object_ = tables.object_
     same = select(object_.c.id).where(object_.c.sop_instance_uid == substitute.sop_instance_uid)
@@ -234,7 +234,7 @@ def _substituted(ledger: Ledger, connection: Connection, delivery: Delivery, sub
 
 
 def _after_fault(
-    ledger: Ledger, delivery: Delivery, fault: Passing | Permanent, jitter: float
+    ledger: Ledger, delivery: Delivery, fault: Transient | Permanent, jitter: float
 ) -> tuple[DeliveryEvent, dict[str, Any]]:
     next_step = after_fault(delivery.attempts, fault, jitter)
     values: dict[str, Any] = {"why": next_step.why}
@@ -246,7 +246,7 @@ def _after_fault(
     return DeliveryEvent.FAILED_FOR_NOW, values | {"due_tick": due, "attempts": delivery.attempts + 1}
 
 
-def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Passing, jitter: float) -> None:
+def _note_down(ledger: Ledger, connection: Connection, name: str, fault: Transient, jitter: float) -> None:
     """The peer is probed again after a time of its own."""
     peer = tables.peer
     row = connection.execute(_PEER, {"peer": name}).first()
@@ -285,7 +285,7 @@ def _note_up(ledger: Ledger, connection: Connection, name: str) -> None:
         connection.execute(update(table).where(waiting).values(due_tick=0.0))
 
 
-def give_back(ledger: Ledger, owner: str, *, is_unsent: bool = False) -> int:
+def release_leases(ledger: Ledger, owner: str, *, is_unsent: bool = False) -> int:
     """Returns what a sender that ended had claimed. Sending twice is harmless.
 
     `owner`: what the names of those who held it begin with. It may have arrived, for all that anybody knows, unless

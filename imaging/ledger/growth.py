@@ -8,9 +8,9 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from imaging.domain.header import Header
 from imaging.domain.priority import REST_BAND, first_due
-from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, Patience
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, VOLUME_MODALITIES, CompletenessTimeouts
 from imaging.domain.states import STUDY, StudyEvent, StudyState
-from imaging.ledger import arrivals, studies, tables, whose
+from imaging.ledger import arrivals, patients, studies, tables
 from imaging.ledger.arrivals import Source
 from imaging.ledger.instances import Receipt, note_pace, row_number
 from imaging.ledger.store import Ledger
@@ -50,7 +50,9 @@ class Begun:
     cut_by: Mapping[str, int] = field(default_factory=dict)
 
 
-def begin(ledger: Ledger, connection: Connection, header: Header, source: Source, patience: Patience) -> Begun:
+def begin(
+    ledger: Ledger, connection: Connection, header: Header, source: Source, timeouts: CompletenessTimeouts
+) -> Begun:
     """Gives a study its row, with its first object."""
     now, tick = ledger.clock.now(), ledger.clock.tick()
     row = {
@@ -63,33 +65,33 @@ def begin(ledger: Ledger, connection: Connection, header: Header, source: Source
         "due_at": first_due(now),
         "first_tick": tick,
         "last_tick": tick,
-        "settle_tick": _look_at(header, tick, tick, patience),
+        "settle_tick": _look_at(header, tick, tick, timeouts),
         "settle_why": Begun.settle_why,
         "last_association": source.number or None,
         "instances": int(header.has_pixels),
     }
-    number = row_number(connection.execute(_ADD_STUDY, row | whose.begun(connection, header)))
+    number = row_number(connection.execute(_ADD_STUDY, row | patients.first_values(connection, header)))
     return Begun(number, tick, source.number or None)
 
 
-def _look_at(header: Header, first_tick: float, tick: float, patience: Patience) -> float:
+def _look_at(header: Header, first_tick: float, tick: float, timeouts: CompletenessTimeouts) -> float:
     """Once it is silent, or at the cap: where images come all the time nothing else would ask whether it is reached."""
-    silent = tick + (patience.volume_open_s if header.modality in VOLUME_MODALITIES else patience.film_s)
-    return min(silent, first_tick + patience.longest_s)
+    silent = tick + (timeouts.volume_open_s if header.modality in VOLUME_MODALITIES else timeouts.film_s)
+    return min(silent, first_tick + timeouts.longest_s)
 
 
 def extend(
-    ledger: Ledger, connection: Connection, known: Any, header: Header, source: Source, patience: Patience
+    ledger: Ledger, connection: Connection, known: Any, header: Header, source: Source, timeouts: CompletenessTimeouts
 ) -> None:
     """One more instance of a study; it opens a settled study again only where it may be some model's input."""
-    if told := whose.joined(connection, known, header):
-        connection.execute(_TOUCH, told | {"number": known.id})
+    if data := patients.joined_values(connection, known, header):
+        connection.execute(_TOUCH, data | {"number": known.id})
     if header.has_pixels:
-        write(connection, [extension(ledger, known, [(header, source)], patience)])
+        write(connection, [extension(ledger, known, [(header, source)], timeouts)])
 
 
 def extension(
-    ledger: Ledger, known: Any, images: Sequence[tuple[Header, Source]], patience: Patience
+    ledger: Ledger, known: Any, images: Sequence[tuple[Header, Source]], timeouts: CompletenessTimeouts
 ) -> dict[str, Any]:
     """What changes in a study's row by more images, for `write`."""
     tick = ledger.clock.tick()
@@ -108,7 +110,7 @@ def extension(
         "came_at": ledger.clock.now(),
         "first": first_tick,
         "tick": tick,
-        "look": _look_at(images[-1][0], first_tick, tick, patience),
+        "look": _look_at(images[-1][0], first_tick, tick, timeouts),
         "by": coming.get("last_association", known.last_association),
         "cut": coming.get("cut_tick", known.cut_tick),
         "who": dict(coming.get("cut_by", known.cut_by)),
@@ -122,7 +124,7 @@ def write(connection: Connection, extensions: Sequence[Mapping[str, Any]]) -> No
 
 
 def touch(
-    ledger: Ledger, connection: Connection, study: Any, receipt: Receipt, source: Source, patience: Patience
+    ledger: Ledger, connection: Connection, study: Any, receipt: Receipt, source: Source, timeouts: CompletenessTimeouts
 ) -> None:
     """What comes again: no purge takes it away while it is acknowledged, and a volume's sender still sends."""
     header, tick = receipt.header, ledger.clock.tick()
@@ -130,7 +132,7 @@ def touch(
     is_received = study.state == StudyState.RECEIVING and study.settle_why not in {*JUDGED, CONFLICT_SETTLED}
     if is_received and header.has_pixels and header.modality in VOLUME_MODALITIES and not source.is_over:
         values |= arrivals.coming(study, [source], tick)
-        values["settle_tick"] = _look_at(header, study.first_tick, tick, patience)
+        values["settle_tick"] = _look_at(header, study.first_tick, tick, timeouts)
         note_pace(ledger, connection, receipt, study)
     connection.execute(_TOUCH, {"number": study.id, **values})
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 
 from imaging.domain.alarms import Facts, Outbox, RoleHealth
-from imaging.domain.room import Room
+from imaging.domain.clock_anchor import ClockFacts
+from imaging.domain.disk_space import DiskSpace
 from imaging.domain.states import UNDONE, UNSENT, ApartState, DeliveryState, StudyState
-from imaging.domain.steady import ClockFacts
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, newest
@@ -31,7 +31,7 @@ def _clock(ledger: Ledger, connection: Connection, now: datetime) -> ClockFacts:
     return ClockFacts(ledger.clock.wall(), now, newest(connection), BUILT)
 
 
-def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: timedelta) -> Facts:
+def facts(ledger: Ledger, space: DiskSpace, running: Collection[str], longest_wait: timedelta) -> Facts:
     """What is known of a home, of which these roles run now on a disk with that room."""
     with ledger.read() as connection:
         now = ledger.clock.now()
@@ -39,11 +39,11 @@ def facts(ledger: Ledger, room: Room, running: Collection[str], longest_wait: ti
         return Facts(
             roles=roles(connection, running),
             is_served=bool(running),
-            room=room,
+            disk_space=space,
             clock=_clock(ledger, connection, now),
             outboxes=outboxes(connection, now),
             disabled=_disabled(connection),
-            conflicts=kept_apart(connection, ApartState.OPEN),
+            conflicts=quarantined(connection, ApartState.OPEN),
             receiving=waits["receiving"] or timedelta(),
             analysis=waits["job"] or timedelta(),
             comparing=waits["unjudged"] or timedelta(),
@@ -116,7 +116,7 @@ def _disabled(connection: Connection) -> Mapping[str, str]:
     return {each.name: each.why for each in found}
 
 
-def kept_apart(connection: Connection, state: ApartState) -> int:
+def quarantined(connection: Connection, state: ApartState) -> int:
     """How many objects kept apart are in a state."""
     query = select(func.count()).select_from(tables.conflict).where(tables.conflict.c.state == state)
     return connection.scalar(query) or 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, insert, or_, select, update
 
 from imaging import crash
-from imaging.domain.artefacts import REPORT, Kept
+from imaging.domain.artefacts import REPORT, StoredArtefact
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
@@ -17,13 +17,13 @@ from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
 from imaging.domain.states import JOB, UNDONE, DeliveryState, JobEvent, JobState
-from imaging.ledger import studies, tables, wakeups, whose
+from imaging.ledger import patients, studies, tables, wakeups
 from imaging.ledger.settling import next_result_number
 from imaging.ledger.store import BOOTED, Ledger
 
 MODEL_DISABLED: Final = "model-disabled"
 
-MOST_DEATHS: Final = 3
+MAX_DEATHS: Final = 3
 """Deaths of a worker during one job after which the job is taken for poison."""
 
 # Built once: with each job it would be half of what a statement costs.
@@ -100,7 +100,7 @@ class Job:
 class NewObject:
     """An object that a job leaves, for the destinations that take its outcome."""
 
-    kept: Kept
+    kept: StoredArtefact
     destinations: tuple[str, ...]
 
 
@@ -149,7 +149,7 @@ def _is_of_its_study(connection: Connection, job: Job, study: Any) -> bool:
     What came since is no matter: it makes an answer of its own, or is kept apart.
     """
     inputs = set(connection.scalar(_ITS_INPUT, {"number": job.id}) or ())
-    if not is_one_patient(whose.named(study)):
+    if not is_one_patient(patients.named(study)):
         return False
     return connection.scalar(_IS_INPUT, {"instances": sorted(inputs), "study": job.study_id}) == len(inputs)
 
@@ -196,8 +196,8 @@ def _raise_study(connection: Connection, row: Any, flag: TriageClass | None) -> 
         return
     study, job = tables.study, tables.job
     due_at = due_after_flag(row.due_at, row.received_at, flag)
-    most = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
-    connection.execute(update(study).where(study.c.id == row.id).values(flag=str(most), due_at=due_at))
+    highest = most_urgent(flag, TriageClass(row.flag) if row.flag else None)
+    connection.execute(update(study).where(study.c.id == row.id).values(flag=str(highest), due_at=due_at))
     if due_at < row.due_at:
         undone = (job.c.study_id == row.id) & job.c.state.in_(UNDONE)
         connection.execute(update(job).where(undone).values(due_at=due_at))
@@ -218,14 +218,14 @@ def _add_object(connection: Connection, job: Job, new: NewObject, now: datetime)
         connection.execute(_ADD_DELIVERY, delivery)
 
 
-def give_back(ledger: Ledger, owner: str, *, under_way: Collection[int] = ()) -> int:
-    """Returns the leases of a worker that ended; that it died counts against the jobs that were `under_way`.
+def release_leases(ledger: Ledger, owner: str, *, running_jobs: Collection[int] = ()) -> int:
+    """Returns the leases of a worker that ended; that it died counts against the jobs that were `running_jobs`.
 
     Where the machine went with it nobody knows which were: then it counts against all that it held.
     """
     job = tables.job
     its = _RETURN.where(job.c.lease.startswith(owner, autoescape=True))
-    suspects = or_(job.c.id.in_(under_way), job.c.lease_tick == BOOTED)
+    suspects = or_(job.c.id.in_(running_jobs), job.c.lease_tick == BOOTED)
     with ledger.write() as connection:
         returned = connection.execute(its.where(suspects), {"deaths": 1}).rowcount
         returned += connection.execute(its, {"deaths": 0}).rowcount

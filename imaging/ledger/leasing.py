@@ -16,8 +16,8 @@ from imaging.domain.header import Header
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import JOB, UNDONE, JobEvent, JobState
 from imaging.ledger import jobs, tables, wakeups
-from imaging.ledger.apart import is_stopped
 from imaging.ledger.jobs import Job
+from imaging.ledger.quarantine import is_stopped
 from imaging.ledger.store import Ledger
 from imaging.ledger.workers import LEASE_S
 
@@ -74,7 +74,7 @@ _STUDY_HEADER: Final = select(cast(tables.study.c.header, Text)).where(tables.st
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LeaseRequest:
     """Of which models a worker takes jobs. `batches`: how many jobs of a model are taken together."""
 
     models: Collection[str]
@@ -96,15 +96,15 @@ class _Taken:
     fault: str = ""
 
 
-def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
+def lease(ledger: Ledger, owner: str, request: LeaseRequest) -> list[Job]:
     """The best job that is wanted, and with it as many of the same model as belong together: the best first.
 
     A model's job waits while an earlier one for the same study has not ended. A job that was there when a worker died
     comes alone. What the jobs are about is read once they are leased, and nobody waits for it; one that cannot be read
     ends as failed, and the next is taken.
     """
-    while wanted.models:
-        taken = _lease(ledger, owner, wanted)
+    while request.models:
+        taken = _lease(ledger, owner, request)
         read = [_read(ledger, each, owner) for each in taken]
         found = [each for each in read if each is not None]
         if found or not taken:
@@ -112,9 +112,9 @@ def lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[Job]:
     return []
 
 
-def _lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[_Taken]:
+def _lease(ledger: Ledger, owner: str, request: LeaseRequest) -> list[_Taken]:
     with ledger.write() as connection:
-        taken = _best(ledger, connection, wanted)
+        taken = _best(ledger, connection, request)
         if not taken:
             return []
         leased = {"lease": owner, "lease_tick": ledger.clock.tick() + LEASE_S}
@@ -125,13 +125,13 @@ def _lease(ledger: Ledger, owner: str, wanted: Wanted) -> list[_Taken]:
     return taken
 
 
-def _best(ledger: Ledger, connection: Connection, wanted: Wanted) -> list[_Taken]:
+def _best(ledger: Ledger, connection: Connection, request: LeaseRequest) -> list[_Taken]:
     """The best queued jobs. One that came back, and of whose input newer content took the place, is superseded."""
-    while rows := connection.execute(_QUEUED, {"models": list(wanted.models), "most": 1}).all():
+    while rows := connection.execute(_QUEUED, {"models": list(request.models), "most": 1}).all():
         model = rows[0].model
-        most = wanted.batches.get(model, 1)
-        if not rows[0].attempts and most > 1:
-            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": most}).all()
+        batch_size = request.batches.get(model, 1)
+        if not rows[0].attempts and batch_size > 1:
+            rows = connection.execute(_QUEUED_TOGETHER, {"models": [model], "most": batch_size}).all()
         taken = [_taken(connection, row) for row in rows]
         gone = [each.row.id for each in taken if each.has_lost_input]
         if not gone:

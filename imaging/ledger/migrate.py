@@ -29,8 +29,8 @@ def version(ledger: Ledger) -> str | None:
             found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
             return found
     except (DBAPIError, sqlite3.Error) as error:
-        said = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-        raise Unusable(f"the database cannot be used: {said}") from error
+        message = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+        raise Unusable(f"the database cannot be used: {message}") from error
 
 
 def migrate(ledger: Ledger) -> None:

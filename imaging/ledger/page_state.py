@@ -9,7 +9,7 @@ from imaging.domain.states import JobState, StudyState
 from imaging.domain.worklist import PageState
 from imaging.ledger import tables
 from imaging.ledger.answers import is_last_answer
-from imaging.ledger.apart import is_stopped
+from imaging.ledger.quarantine import is_stopped
 from imaging.ledger.store import Ledger
 
 

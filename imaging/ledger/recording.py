@@ -9,13 +9,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from imaging import crash
 from imaging.domain.header import Header
-from imaging.domain.own import may_be_ours
-from imaging.domain.settling import Patience
+from imaging.domain.own_results import is_result_class
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.domain.states import ApartState, StudyState
-from imaging.ledger import anew, apart, arrivals, growth, returned, studies, tables, wakeups, whose
-from imaging.ledger.apart import MIXED_PATIENTS, SECOND_COPY
+from imaging.ledger import anew, arrivals, growth, patients, quarantine, returned_reports, studies, tables, wakeups
 from imaging.ledger.arrivals import Source
 from imaging.ledger.instances import Receipt, add_instance, add_instances
+from imaging.ledger.quarantine import MIXED_PATIENTS, SECOND_COPY
 from imaging.ledger.store import Ledger, is_deadlock
 
 _TAKEN: Final = select(tables.instance.c.sop_instance_uid).where(
@@ -39,21 +39,21 @@ class Recorded:
     is_unjudged: bool = False
 
 
-def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
+def record(ledger: Ledger, receipts: Sequence[Receipt], timeouts: CompletenessTimeouts) -> list[Recorded | Exception]:
     """Gives each receipt its row, all in one durable transaction; a bad one fails alone.
 
     Raises where the database itself is in trouble: then none has its row.
     """
     try:
-        results = _record_together(ledger, receipts, patience)
+        results = _record_together(ledger, receipts, timeouts)
     except MemoryError:
         raise
     except OperationalError as error:
         if not is_deadlock(error):
             raise  # a full disk, say: it would be so again
-        results = _record_each(ledger, receipts, patience)
+        results = _record_each(ledger, receipts, timeouts)
     except Exception:  # noqa: BLE001 (one of them: each is told its own)
-        results = _record_each(ledger, receipts, patience)
+        results = _record_each(ledger, receipts, timeouts)
     done = [each for each in results if isinstance(each, Recorded)]
     topics = [wakeups.SETTLE] * any(each.is_over for each in done)
     topics += [wakeups.JOB] * any(each.is_unjudged for each in done)
@@ -61,22 +61,26 @@ def record(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> l
     return results
 
 
-def _record_together(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
+def _record_together(
+    ledger: Ledger, receipts: Sequence[Receipt], timeouts: CompletenessTimeouts
+) -> list[Recorded | Exception]:
     """What is plain is written together, a statement for a table; the rest one by one. Raises where anything fails."""
     results: list[Recorded | Exception | None] = [None] * len(receipts)
     with ledger.write() as connection:
         sources = _sources(connection, receipts)
         plain = _plain(connection, receipts)
-        for at, recorded in zip(plain, _record_plain(ledger, connection, plain, sources, patience), strict=True):
+        for at, recorded in zip(plain, _record_plain(ledger, connection, plain, sources, timeouts), strict=True):
             results[at] = recorded
         for at, receipt in enumerate(receipts):
             if results[at] is None:
-                results[at] = _record(ledger, connection, receipt, sources[receipt.association_id], patience)
+                results[at] = _record(ledger, connection, receipt, sources[receipt.association_id], timeouts)
         crash.point("record-not-committed")
     return [each for each in results if each is not None]
 
 
-def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience) -> list[Recorded | Exception]:
+def _record_each(
+    ledger: Ledger, receipts: Sequence[Receipt], timeouts: CompletenessTimeouts
+) -> list[Recorded | Exception]:
     results: list[Recorded | Exception] = []
     with ledger.write() as connection:
         sources = _sources(connection, receipts)
@@ -84,7 +88,7 @@ def _record_each(ledger: Ledger, receipts: Sequence[Receipt], patience: Patience
         for receipt in receipts:
             try:
                 source = sources[receipt.association_id]
-                results.append(_record_alone(ledger, connection, receipt, source, patience))
+                results.append(_record_alone(ledger, connection, receipt, source, timeouts))
             except (OperationalError, MemoryError):
                 raise  # SQLite rolls back the whole transaction then, not to the savepoint
             except Exception as error:  # noqa: BLE001 (handed to the one who waits for this receipt)
@@ -99,14 +103,14 @@ def _sources(connection: Connection, receipts: Sequence[Receipt]) -> Mapping[int
 
 
 def _record_alone(
-    ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, patience: Patience
+    ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, timeouts: CompletenessTimeouts
 ) -> Recorded:
     try:
         with connection.begin_nested():
-            return _record(ledger, connection, receipt, source, patience)
+            return _record(ledger, connection, receipt, source, timeouts)
     except IntegrityError:  # another node began the same study, or wrote down the same patient, just now
         with connection.begin_nested():
-            return _record(ledger, connection, receipt, source, patience)
+            return _record(ledger, connection, receipt, source, timeouts)
 
 
 def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tuple[Receipt, Any]]:
@@ -122,13 +126,13 @@ def _plain(connection: Connection, receipts: Sequence[Receipt]) -> dict[int, tup
     found = {}
     for at, receipt in enumerate(receipts):
         header, study = receipt.header, known.get(receipt.header.study_instance_uid)
-        if header.sop_instance_uid in taken or may_be_ours(header):
+        if header.sop_instance_uid in taken or is_result_class(header):
             continue
         if study is None:
             first = begun.setdefault(header.study_instance_uid, header)
-            is_plain = first is header or whose.is_same(first, header)
+            is_plain = first is header or patients.is_same(first, header)
         else:
-            is_plain = study.conflicts == 0 and whose.is_known(study, header)
+            is_plain = study.conflicts == 0 and patients.is_known(study, header)
         if is_plain:
             taken.add(header.sop_instance_uid)
             found[at] = receipt, study
@@ -144,7 +148,7 @@ def _record_plain(
     connection: Connection,
     plain: Mapping[int, tuple[Receipt, Any]],
     sources: Mapping[int | None, Source],
-    patience: Patience,
+    timeouts: CompletenessTimeouts,
 ) -> list[Recorded]:
     if not plain:
         return []
@@ -156,12 +160,12 @@ def _record_plain(
     now, extensions = dict[str, Any](), []
     for uid, its in sorted(by_study.items()):  # new ones too in one order: two nodes never wait in a circle
         first = its[0]
-        begun = known[uid] or growth.begin(ledger, connection, first.header, sources[first.association_id], patience)
+        begun = known[uid] or growth.begin(ledger, connection, first.header, sources[first.association_id], timeouts)
         more = its if known[uid] is not None else its[1:]
         now[uid] = begun
         images = [(each.header, sources[each.association_id]) for each in more if each.header.has_pixels]
         if images:
-            extensions.append(growth.extension(ledger, begun, images, patience))
+            extensions.append(growth.extension(ledger, begun, images, timeouts))
     add_instances(ledger, connection, [(each, now[each.header.study_instance_uid]) for each, _ in plain.values()])
     growth.write(connection, extensions)
     results = []
@@ -173,37 +177,39 @@ def _record_plain(
     return results
 
 
-def _record(ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, patience: Patience) -> Recorded:
+def _record(
+    ledger: Ledger, connection: Connection, receipt: Receipt, source: Source, timeouts: CompletenessTimeouts
+) -> Recorded:
     header = receipt.header
-    is_ours, of = returned.study_of(connection, header)
+    is_ours, of = returned_reports.study_of(connection, header)
     if is_ours:
         return _keep_returned(ledger, connection, receipt, of)
     study = studies.of_uid(connection, header.study_instance_uid)
-    bearers = apart.bearers(connection, header.sop_instance_uid)
+    bearers = quarantine.bearers(connection, header.sop_instance_uid)
     known = next((each for each in bearers if study is not None and each.study_id == study.id), None)
     if known is not None:
-        growth.touch(ledger, connection, study, receipt, source, patience)
+        growth.touch(ledger, connection, study, receipt, source, timeouts)
         if known.digest == receipt.digest:
             return Recorded(known.key, known.study_id)
     place = None if known is None else int(known.id)
-    if study is not None and not whose.admits(connection, study, header, receipt.association_id, place):
-        key = apart.keep(ledger, connection, receipt, study.id, MIXED_PATIENTS, ApartState.OPEN)
+    if study is not None and not patients.admits(connection, study, header, receipt.association_id, place):
+        key = quarantine.keep(ledger, connection, receipt, study.id, MIXED_PATIENTS, ApartState.OPEN)
         return Recorded(key, study.id, MIXED_PATIENTS)
     if known is not None:
         return _keep_second(ledger, connection, receipt, known)
-    its: Any = study or growth.begin(ledger, connection, header, source, patience)
+    its: Any = study or growth.begin(ledger, connection, header, source, timeouts)
     tells_more = (
         study is not None
         and study.conflicts > 0
-        and whose.tells_more(connection, study, header, receipt.association_id)
+        and patients.adds_identity(connection, study, header, receipt.association_id)
     )
     add_instances(ledger, connection, [(receipt, its)])
     if study is not None:
-        growth.extend(ledger, connection, study, header, source, patience)
+        growth.extend(ledger, connection, study, header, source, timeouts)
         if tells_more:
-            _let_in(ledger, connection, header.study_instance_uid, source, patience)
+            _let_in(ledger, connection, header.study_instance_uid, source, timeouts)
     if bearers:
-        apart.note_shared(ledger, connection, header.sop_instance_uid)
+        quarantine.note_shared(ledger, connection, header.sop_instance_uid)
     if source.is_over:
         growth.look_now(ledger, connection, header.study_instance_uid, source)
     return Recorded(receipt.key, int(its.id), is_over=source.is_over)
@@ -213,9 +219,9 @@ def _keep_second(ledger: Ledger, connection: Connection, receipt: Receipt, known
     """Keeps apart an object under a UID of its study: what it is, a worker says once it has compared them."""
     if not receipt.header.has_pixels and not Header.from_json(known.header).has_pixels:
         return Recorded(
-            apart.keep(ledger, connection, receipt, known.study_id, "no image", ApartState.NOTED), known.study_id
+            quarantine.keep(ledger, connection, receipt, known.study_id, "no image", ApartState.NOTED), known.study_id
         )
-    key = apart.keep(ledger, connection, receipt, known.study_id, SECOND_COPY, ApartState.UNJUDGED)
+    key = quarantine.keep(ledger, connection, receipt, known.study_id, SECOND_COPY, ApartState.UNJUDGED)
     return Recorded(key, known.study_id, is_unjudged=True)
 
 
@@ -227,10 +233,12 @@ def _keep_returned(ledger: Ledger, connection: Connection, receipt: Receipt, stu
         "size": receipt.size,
         "association_id": receipt.association_id,
     }
-    return Recorded(returned.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
+    return Recorded(returned_reports.keep(ledger, connection, study_id, values, receipt.header), study_id or 0)
 
 
-def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Source, patience: Patience) -> None:
+def _let_in(
+    ledger: Ledger, connection: Connection, study_uid: str, source: Source, timeouts: CompletenessTimeouts
+) -> None:
     """Lets in what was kept apart as another patient's where one more object tells that it is not.
 
     So that the order in which objects come decides nothing.
@@ -243,23 +251,25 @@ def _let_in(ledger: Ledger, connection: Connection, study_uid: str, source: Sour
     left, before = list(connection.execute(waiting.order_by(table.c.id))), 0
     while len(left) != before:
         before = len(left)
-        left = [each for each in left if not _is_let_in(ledger, connection, each, study_uid, source, patience)]
+        left = [each for each in left if not _is_let_in(ledger, connection, each, study_uid, source, timeouts)]
     now = studies.of_uid(connection, study_uid)
     if now is not None and now.state == StudyState.SETTLED:
         anew.look_again(ledger, connection, now.id)
 
 
 def _is_let_in(
-    ledger: Ledger, connection: Connection, waiting: Any, study_uid: str, source: Source, patience: Patience
+    ledger: Ledger, connection: Connection, waiting: Any, study_uid: str, source: Source, timeouts: CompletenessTimeouts
 ) -> bool:
     header, study = Header.from_json(waiting.header), studies.of_uid(connection, study_uid)
-    if study is None or any(each.study_id == study.id for each in apart.bearers(connection, waiting.sop_instance_uid)):
+    if study is None or any(
+        each.study_id == study.id for each in quarantine.bearers(connection, waiting.sop_instance_uid)
+    ):
         return False
-    if not whose.admits(connection, study, header, waiting.association_id, None):
+    if not patients.admits(connection, study, header, waiting.association_id, None):
         return False
     connection.execute(delete(tables.conflict).where(tables.conflict.c.id == waiting.id))
-    apart.count_conflicts(connection, study.id, -1)
+    quarantine.count_conflicts(connection, study.id, -1)
     receipt = Receipt(header, waiting.digest, waiting.size, waiting.association_id, waiting.key, waiting.key)
     add_instance(ledger, connection, receipt, study.id)
-    growth.extend(ledger, connection, study, header, source, patience)
+    growth.extend(ledger, connection, study, header, source, timeouts)
     return True

@@ -12,7 +12,7 @@ from imaging.ledger.store import Ledger
 UNREAD: Final = "further connections closed"
 """Among `refusals` of a row: how many connections of its address were closed unread since it was written."""
 _COUNTED_WITHIN_S: Final = 60.0
-_MOST_ADDRESSES: Final = 1000
+_MAX_ADDRESSES: Final = 1000
 _ADD: Final = insert(tables.association)
 
 
@@ -31,7 +31,7 @@ class RefusalBook:
                 newest[each.address] = self._add(connection, each)
             for each, count in unread.items():
                 newest[each.address] = self._count(connection, newest.get(each.address), each, count)
-        self._newest = dict(list(newest.items())[-_MOST_ADDRESSES:])
+        self._newest = dict(list(newest.items())[-_MAX_ADDRESSES:])
 
     def _add(self, connection: Connection, refused: Refused, unread: int = 0) -> tuple[int, float]:
         now = self._ledger.clock.now()
@@ -54,11 +54,11 @@ class RefusalBook:
         self, connection: Connection, newest: tuple[int, float] | None, refused: Refused, count: int
     ) -> tuple[int, float]:
         """In the newest row of the address, or in a new one where that is old or was purged."""
-        table, said = tables.association, None
+        table, refusals = tables.association, None
         if newest is not None and self._ledger.clock.tick() - newest[1] < _COUNTED_WITHIN_S:
-            said = connection.scalar(select(table.c.refusals).where(table.c.id == newest[0]))
-        if newest is None or said is None:
+            refusals = connection.scalar(select(table.c.refusals).where(table.c.id == newest[0]))
+        if newest is None or refusals is None:
             return self._add(connection, refused, count)
-        counted = said | {UNREAD: said.get(UNREAD, 0) + count}
+        counted = refusals | {UNREAD: refusals.get(UNREAD, 0) + count}
         connection.execute(update(table).where(table.c.id == newest[0]).values(refusals=counted))
         return newest

@@ -74,10 +74,10 @@ _NEXT: Final = (
 """One that is being received waits: once it is whole, all of today's models are asked anyway."""
 
 
-def marked(ledger: Ledger, most: int) -> list[Mark]:
+def marked(ledger: Ledger, maximum: int) -> list[Mark]:
     """The first marks whose study is settled."""
     with ledger.read() as connection:
-        return [Mark(each.id, each.study_id, each.model) for each in connection.execute(_NEXT.limit(most))]
+        return [Mark(each.id, each.study_id, each.model) for each in connection.execute(_NEXT.limit(maximum))]
 
 
 def unmark(ledger: Ledger, mark: Mark) -> None:

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, or_, se
 
 from imaging import crash
 from imaging.domain.states import UNCERTAIN, UNDONE, DeliveryState, StudyState
-from imaging.ledger import returned, studies, tables, wakeups
+from imaging.ledger import returned_reports, studies, tables, wakeups
 from imaging.ledger.answers import in_parts
-from imaging.ledger.apart import SHARED
+from imaging.ledger.quarantine import SHARED
 from imaging.ledger.store import Ledger
 
 FIRST_RELEASE: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ def remove(ledger: Ledger, study_id: int, before: datetime) -> bool:
         _discard(connection, _keys(connection, study))
         shared = _shared(connection, study_id)
         _keep_numbers(connection, study)
-        connection.execute(delete(tables.returned).where(returned.of_study(study)))
+        connection.execute(delete(tables.returned).where(returned_reports.of_study(study)))
         for table in (
             tables.delivery,
             tables.object_,
@@ -123,7 +123,7 @@ def remove_associations(ledger: Ledger, before: datetime) -> int:
 def remove_strays(ledger: Ledger, before: datetime) -> int:
     """Removes reports of ours that came back before then and belong to no study that is left, as `remove` does."""
     with ledger.write() as connection:
-        keys = returned.remove_strays(connection, before)
+        keys = returned_reports.remove_strays(connection, before)
         _discard(connection, keys)
     return len(keys)
 
@@ -160,7 +160,7 @@ def result_keys(ledger: Ledger) -> set[str]:
 
 
 def _keys(connection: Connection, study: Any) -> set[str]:
-    found = set(connection.scalars(select(tables.returned.c.key).where(returned.of_study(study))))
+    found = set(connection.scalars(select(tables.returned.c.key).where(returned_reports.of_study(study))))
     table: Any
     for table in (tables.instance, tables.conflict, tables.object_):
         found |= set(connection.scalars(select(table.c.key).where(table.c.study_id == study.id)))

@@ -14,9 +14,9 @@ from imaging.domain.patient import is_one_patient
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, UNCERTAIN, ApartState, JobState, StudyEvent, StudyState
-from imaging.ledger import studies, tables, wakeups, whose
+from imaging.ledger import patients, studies, tables, wakeups
 from imaging.ledger.anew import supersede
-from imaging.ledger.apart import MIXED_PATIENTS, OTHER_CONTENT
+from imaging.ledger.quarantine import MIXED_PATIENTS, OTHER_CONTENT
 from imaging.ledger.store import Ledger
 
 GIVEN_UP: Final = "given up"
@@ -45,11 +45,11 @@ _PACES: Final = (
     .where(tables.series.c.study_id == bindparam("study"), tables.series.c.last_tick.is_not(None))
     .order_by(tables.series.c.id)
 )
-_APART: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
+_QUARANTINED: Final = select(tables.conflict.c.state, tables.conflict.c.why, tables.conflict.c.sop_instance_uid).where(
     tables.conflict.c.study_id == bindparam("study"),
     tables.conflict.c.state.in_(UNCERTAIN),
 )
-_ASKED: Final = (
+_INPUTS_OF_MODELS: Final = (
     select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
     .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from(SUPERSEDED))
     .order_by(tables.job.c.id)
@@ -72,7 +72,7 @@ _UNCHANGED: Final = update(tables.study).where(
 _RECEIVING: Final = _UNCHANGED.where(tables.study.c.state == StudyState.RECEIVING)
 _LOOK_AGAIN: Final = _RECEIVING.where(tables.study.c.ended_tick.is_not_distinct_from(bindparam("ended")))
 _SETTLED: Final[Mapping[str, Any]] = {
-    "state": STUDY[StudyState.RECEIVING, StudyEvent.WHOLE],
+    "state": STUDY[StudyState.RECEIVING, StudyEvent.COMPLETE],
     "settle_tick": None,
     "cut_tick": None,
     "cut_by": {},
@@ -146,7 +146,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
     row = connection.execute(_STUDY, {"study": study_id}).one()
     instances = connection.execute(_INSTANCES, {"study": study_id})
     headers = {each.id: Header.from_json(each.header) for each in instances}
-    apart = _apart(connection, row)
+    quarantined = _quarantined(connection, row)
     signals = Signals(
         row.first_tick,
         row.last_tick,
@@ -156,24 +156,24 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         has_gap(list(headers.values())) or is_short(headers.values()),
         row.settle_why == CONFLICT_SETTLED,
         row.settle_why if row.settle_why in JUDGED else "",
-        apart.has_unjudged,
+        quarantined.has_unjudged,
         row.cut_tick,
         tuple(Pace(*each) for each in connection.execute(_PACES, {"study": study_id})),
     )
-    asked = connection.execute(_ASKED, {"study": study_id}).all()
+    inputs = connection.execute(_INPUTS_OF_MODELS, {"study": study_id}).all()
     return Candidate(
         study_id,
         signals,
         headers,
-        apart.doubt,
-        {(each.model, each.version): frozenset(each.instances) for each in asked},
-        apart.contradicted,
-        {(each.model, each.version): frozenset(each.doubtful or ()) for each in asked},
+        quarantined.doubt,
+        {(each.model, each.version): frozenset(each.instances) for each in inputs},
+        quarantined.contradicted,
+        {(each.model, each.version): frozenset(each.doubtful or ()) for each in inputs},
     )
 
 
 @dataclass(frozen=True)
-class _Apart:
+class _Quarantined:
     """What is kept apart of a study, and not decided on.
 
     Another patient stops the study; another content under a UID only leaves in doubt what was not found there.
@@ -184,12 +184,12 @@ class _Apart:
     has_unjudged: bool
 
 
-def _apart(connection: Connection, study: Any) -> _Apart:
-    rows = connection.execute(_APART, {"study": study.id}).all()
+def _quarantined(connection: Connection, study: Any) -> _Quarantined:
+    rows = connection.execute(_QUARANTINED, {"study": study.id}).all()
     is_open = [each for each in rows if each.state == ApartState.OPEN]
     is_mixed = any(each.why == MIXED_PATIENTS for each in is_open)
-    return _Apart(
-        MIXED_PATIENTS if is_mixed or not is_one_patient(whose.named(study)) else "",
+    return _Quarantined(
+        MIXED_PATIENTS if is_mixed or not is_one_patient(patients.named(study)) else "",
         frozenset(each.sop_instance_uid for each in is_open if each.why == OTHER_CONTENT),
         len(is_open) < len(rows),
     )
@@ -206,7 +206,7 @@ def _which(candidate: Candidate) -> dict[str, Any]:
     return {"number": candidate.id, "came": candidate.signals.last_tick}
 
 
-def put_off(ledger: Ledger, study_id: int, until: float, why: str) -> None:
+def postpone(ledger: Ledger, study_id: int, until: float, why: str) -> None:
     """Puts off the next look at a study that cannot be settled now, so that it does not hold up the others."""
     study = tables.study
     with ledger.write() as connection:
@@ -264,9 +264,9 @@ def give_up(ledger: Ledger, study_id: int, models: Sequence[tuple[str, str]], fa
 
 def is_as_seen(connection: Connection, study: Any, candidate: Candidate) -> bool:
     """Whether nothing came to a study, nor to what is kept apart of it, since it was looked at. `study`: its row."""
-    apart = _apart(connection, study)
+    quarantined = _quarantined(connection, study)
     seen = (candidate.signals.last_tick, candidate.doubt, candidate.contradicted)
-    return (study.last_tick, apart.doubt, apart.contradicted) == seen
+    return (study.last_tick, quarantined.doubt, quarantined.contradicted) == seen
 
 
 def add_revision(

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, event, func
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from imaging.domain.clock_anchor import Anchor, anchored
 from imaging.domain.states import UNSENT
-from imaging.domain.steady import Anchor, anchored
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
 from imaging.ledger.unusable import Unusable
@@ -33,7 +33,7 @@ def is_begun(home: Path, url: str = "") -> bool:
     return bool(url) or (home / SQLITE_FILE).exists()
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the trouble is the database's, as a full disk or a server that is away: it may be over in a while."""
     return isinstance(error, (OperationalError, InterfaceError, NoConnection, sqlite3.OperationalError, OSError))
 
@@ -135,10 +135,10 @@ class Ledger:
         """Where the time of the home is counted from; None where nothing was served yet."""
         try:
             with self.read() as connection:
-                said = connection.scalar(_META, {"which": "clock"})
+                anchor_json = connection.scalar(_META, {"which": "clock"})
         except (DBAPIError, sqlite3.Error):  # no table yet, or a database in trouble, which others tell
             return None
-        return None if said is None else Anchor.from_json(said)
+        return None if anchor_json is None else Anchor.from_json(anchor_json)
 
 
 _SERVER_SECONDS: Final = select(func.extract("epoch", func.clock_timestamp()))

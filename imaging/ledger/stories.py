@@ -6,10 +6,10 @@ from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
 from imaging.domain.findings import Answer, State
 from imaging.domain.states import ENDED, StudyState
-from imaging.ledger import returned, tables
+from imaging.ledger import returned_reports, tables
 from imaging.ledger.answers import doubtful, is_answer, of_job
-from imaging.ledger.apart import SHARED
 from imaging.ledger.as_json import row_json, time_json
+from imaging.ledger.quarantine import SHARED
 from imaging.ledger.store import Ledger
 
 NUMBERED: Final = ("study", "job", "delivery", "copy")
@@ -94,7 +94,7 @@ def _results(connection: Connection, study_id: int) -> list[dict[str, Any]]:
     jobs = connection.execute(query).all()
     last = {each.model: each.id for each in jobs if each.is_answer}.values()
     in_doubt = doubtful(connection, [study_id]).get(study_id, frozenset())
-    return [_told(each, in_doubt if each.id in last else frozenset()) for each in jobs]
+    return [_job_story(each, in_doubt if each.id in last else frozenset()) for each in jobs]
 
 
 def _deliveries(connection: Connection, study_id: int) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def _returned(connection: Connection, study: Any) -> list[dict[str, Any]]:
             table.c.study_instance_uid.label("study_uid"),
         )
         .outerjoin(association, association.c.id == table.c.association_id)
-        .where(returned.of_study(study))
+        .where(returned_reports.of_study(study))
         .order_by(table.c.id)
     )
     return [row_json(each) for each in connection.execute(query)]
@@ -169,7 +169,7 @@ def _is_stood_for(object_: Any) -> ColumnElement[bool]:
     return exists().where(other.c.stands_for_id == object_.c.id)
 
 
-def _told(job: Any, doubtful: frozenset[str]) -> dict[str, Any]:
+def _job_story(job: Any, doubtful: frozenset[str]) -> dict[str, Any]:
     """A job in the JSON shape of a result; one that is not ended has no findings yet."""
     none_yet = Answer(State.NOT_ANALYSED, model=job.model, version=job.version)
     ended = of_job(job).doubted_for(doubtful) if job.state in ENDED else none_yet

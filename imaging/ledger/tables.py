@@ -154,7 +154,7 @@ it is receiving. `reason`: why no model was asked.
 are open; `corrections`: how many copies of its images brought newer attributes, or pixels that can be read.
 `last_association`: the number of the one that last brought of it. `cut_by`: the senders that were cut off while they
 sent of it, each with the number of that association, until they come back; `cut_tick`: when the last of them was.
-`persons`: whom its objects name, each once, in the order in which they came (`imaging.ledger.whose`)."""
+`persons`: whom its objects name, each once, in the order in which they came (`imaging.ledger.patients`)."""
 
 series = Table(
     "series",

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, select
 from imaging.domain.header import Header
 from imaging.domain.states import ApartState
 from imaging.ledger import tables
-from imaging.ledger.apart import SHARED
+from imaging.ledger.quarantine import SHARED
 from imaging.ledger.store import Ledger
 
 UNDECIDED: Final = (ApartState.OPEN, ApartState.SHARED)

@@ -68,12 +68,12 @@ class SocketListener:
         return self.drain()
 
     def drain(self) -> set[str]:
-        heard: set[str] = set()
+        topics: set[str] = set()
         while True:
             try:
-                heard.add(self._socket.recv(64).decode(errors="replace"))
+                topics.add(self._socket.recv(64).decode(errors="replace"))
             except (BlockingIOError, InterruptedError):
-                return heard
+                return topics
 
     def close(self) -> None:
         self._socket.close()

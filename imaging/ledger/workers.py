@@ -85,7 +85,7 @@ def return_silent(ledger: Ledger, which: Silent) -> int:
     return returned
 
 
-def let_go(ledger: Ledger, owner: str, numbers: Collection[int]) -> int:
+def release_jobs(ledger: Ledger, owner: str, numbers: Collection[int]) -> int:
     """Returns jobs whose answers a living worker could not write down; nobody died."""
     job = tables.job
     its = job.c.id.in_(numbers) & (job.c.state == JobState.LEASED) & (job.c.lease == owner)
@@ -101,10 +101,10 @@ def served(ledger: Ledger, besides: str = "") -> frozenset[str] | None:
     table = tables.worker
     lives = (table.c.beat_tick >= ledger.clock.tick() - GONE_S) & (table.c.name != besides)
     with ledger.read() as connection:
-        said = list(connection.scalars(select(table.c.serves).where(lives)))
-    if any(each is None for each in said):
+        served_models = list(connection.scalars(select(table.c.serves).where(lives)))
+    if any(each is None for each in served_models):
         return None
-    return frozenset(model for each in said for model in each)
+    return frozenset(model for each in served_models for model in each)
 
 
 def unserved(ledger: Ledger) -> frozenset[str]:

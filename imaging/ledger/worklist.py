@@ -15,14 +15,14 @@ from imaging.domain.header import Header, age_text
 from imaging.domain.priority import ORDER
 from imaging.domain.reasons import Reason
 from imaging.domain.states import UNDONE, ApartState, StudyState
-from imaging.domain.worklist import Asked, Listing, PageState, Row, Word
+from imaging.domain.worklist import Listing, ListingQuery, PageState, Row, Word
 from imaging.ledger import tables
 from imaging.ledger.answers import doubtful, in_parts, is_answer, is_last_answer, latest
-from imaging.ledger.apart import MIXED_PATIENTS, is_stopped
+from imaging.ledger.caching import CachedValue
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.page_state import counted, page_state
+from imaging.ledger.quarantine import MIXED_PATIENTS, is_stopped
 from imaging.ledger.revision import Revision
-from imaging.ledger.spared import Spared
 from imaging.ledger.store import Ledger
 
 
@@ -32,18 +32,18 @@ class LedgerWorklist:
     def __init__(self, ledger: Ledger, health: Callable[[], Health] = Health) -> None:
         self._ledger, self._health = ledger, health
         self._revision = Revision(ledger)
-        self._states = Spared(partial(counted, ledger), self._revision.now)
+        self._states = CachedValue(partial(counted, ledger), self._revision.now)
 
-    def listing(self, asked: Asked) -> Listing:
+    def listing(self, arguments: ListingQuery) -> Listing:
         states, study = self.states(), tables.study
         with self._ledger.read() as connection:
-            passes = _passes(connection, asked.words)
+            passes = _passes(connection, arguments.words)
             total = connection.scalar(select(func.count()).select_from(study)) or 0
             unflagged = total - _count(connection, study.c.flag.is_not(None))
             rest = unflagged if passes is None else _count(connection, study.c.flag.is_(None) & passes)
-            pages = max(1, -(-rest // asked.size))
-            page = min(max(1, asked.page), pages)
-            found = _page(connection, passes, asked.size, (page - 1) * asked.size)
+            pages = max(1, -(-rest // arguments.size))
+            page = min(max(1, arguments.page), pages)
+            found = _page(connection, passes, arguments.size, (page - 1) * arguments.size)
             rows = sorted(_rows(connection, found), key=_place)
             flagged = sum(row.flag is not None for row in rows)
             return Listing(
@@ -54,11 +54,11 @@ class LedgerWorklist:
                 total=total,
                 counts=states,
                 newest=connection.scalar(select(func.max(study.c.id))) or 0,
-                new=_later(connection, asked.after, passes),
+                new=_later(connection, arguments.after, passes),
             )
 
     def states(self) -> Mapping[PageState, int]:
-        """How many studies are in each state; where counting takes long, as they were a while ago (`Spared`)."""
+        """How many studies are in each state; where counting takes long, as they were a while ago (`CachedValue`)."""
         return self._states.value()
 
     def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
@@ -221,7 +221,7 @@ def _row(study: Any, jobs: tuple[Any, ...], synthetic: frozenset[str], doubtful:
         conflicts=study.conflicts,
         shared=study.shared,
         is_changed=bool(results) and (is_receiving or is_running),
-        folded=study.folded,
+        search_text=study.folded,
         corrections=study.corrections,
         passes=bool(study.passes),
     )

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from imaging.domain.card import Network, SegmentSpec, WeightsFile, Window
 from imaging.domain.tables import Faults, Table
-from imaging.models.bundle_config import LARGEST_FILE, Config, Refused, config_of
-from imaging.models.bundle_parts import IMAGE, PREDICTION, Outputs, Place, network, outputs, preparation, window
+from imaging.models.bundle_config import MAX_FILE, Config, Refused, config_of
+from imaging.models.bundle_parts import IMAGE, PREDICTION, Outputs, PlacedStep, network, outputs, preparation, window
 from imaging.models.files import inside
 
 NEEDS: Final[Mapping[str, tuple[int, ...]]] = {"torch": (2, 13), "monai": (1, 6, 1)}
@@ -25,14 +25,14 @@ MEND: Final = "pip install 'imaging[monai]'"
 WEIGHTS: Final = ("models/model.pt", "models/model.safetensors")
 _MODALITIES: Final[Mapping[str, str]] = {"ct": "CT", "mr": "MR", "mri": "MR", "pt": "PT", "pet": "PT"}
 """Of metadata's free text, what it is in DICOM."""
-MOST_CHANNELS: Final = 10_000
-MOST_INPUTS: Final = 16
+MAX_CHANNELS: Final = 10_000
+MAX_INPUTS: Final = 16
 
 
 @dataclass(frozen=True)
 class Bundle:
     """`config`: the file that says how it is run. `weights`: the file, from the model's folder; `files`: the
-    configuration, with its digests. `told`: of the card's keys, those that the metadata answers where the card does
+    configuration, with its digests. `facts`: of the card's keys, those that the metadata answers where the card does
     not. `channels`: of the input, a series each. `labels`: output channels by their names.
     """
 
@@ -41,24 +41,26 @@ class Bundle:
     files: tuple[WeightsFile, ...]
     network: Network
     channels: int
-    steps: tuple[Place, ...]
+    steps: tuple[PlacedStep, ...]
     window: Window | None
     outputs: Outputs
     labels: Mapping[str, int]
-    told: Mapping[str, str]
+    facts: Mapping[str, str]
     modality: tuple[str, ...]
 
     def channel(self, table: Table) -> int:
         """The channel that a finding names, by number or by the metadata's name."""
-        said = table.taken("channel")
+        value = table.taken("channel")
         count = self.network.options.get("out_channels")
-        most = count - 1 if isinstance(count, int) else MOST_CHANNELS
-        if isinstance(said, str) and said in self.labels:
-            return self.labels[said]
-        if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= most:
-            return said
+        maximum = count - 1 if isinstance(count, int) else MAX_CHANNELS
+        if isinstance(value, str) and value in self.labels:
+            return self.labels[value]
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum:
+            return value
         names = ", ".join(f"{number} {name!r}" for name, number in self.labels.items())
-        table.fault("channel", said, f"must be a channel of the bundle: {names or f'0 to {most}'}", "channel-unknown")
+        table.fault(
+            "channel", value, f"must be a channel of the bundle: {names or f'0 to {maximum}'}", "channel-unknown"
+        )
         return 0
 
     def finding(self, spec: SegmentSpec) -> SegmentSpec:
@@ -91,7 +93,7 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
         return None
     try:
         raws = [_read(config), _read(metadata)]
-        said, told = Config.of_bytes(raws[0], config.suffix), json.loads(raws[1])
+        value, statement = Config.of_bytes(raws[0], config.suffix), json.loads(raws[1])
     except ImportError:
         table.fault("folder", name, f"{config.name} needs PyYAML, which is not installed: {MEND}", "engine-absent")
         return None
@@ -104,7 +106,7 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
     )
     faults = Faults(config)
     try:
-        made = _made(config, said, faults, file, files, told if isinstance(told, dict) else {})
+        made = _made(config, value, faults, file, files, statement if isinstance(statement, dict) else {})
     except Refused as refused:
         faults.add(refused.place, refused.value, refused.rule, refused.name)
         made = None
@@ -113,12 +115,12 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
 
 
 def _made(
-    path: Path, config: Config, faults: Faults, file: str, files: Sequence[WeightsFile], told: Mapping[str, Any]
+    path: Path, config: Config, faults: Faults, file: str, files: Sequence[WeightsFile], data: Mapping[str, Any]
 ) -> Bundle | None:
     built = network(config)
     channels = built.options.get("in_channels", 1)
-    if not isinstance(channels, int) or not 1 <= channels <= MOST_INPUTS:
-        raise Refused("network.in_channels", channels, f"must be 1 to {MOST_INPUTS}", "input-count")
+    if not isinstance(channels, int) or not 1 <= channels <= MAX_INPUTS:
+        raise Refused("network.in_channels", channels, f"must be 1 to {MAX_INPUTS}", "input-count")
     steps, cut = preparation(config, faults, channels), window(config, faults)
     masks = outputs(config, faults)
     axes, wanted = built.options.get("spatial_dims", 3), 2 if cut is not None and cut.flat is not None else 3
@@ -128,7 +130,7 @@ def _made(
         faults.add("network.out_channels", 1, "leaves argmax nothing to choose from", "channel-absent")
     if faults.lines:
         return None
-    formats = _at(told, "network_data_format")
+    formats = _at(data, "network_data_format")
     return Bundle(
         config=path,
         weights=file,
@@ -139,31 +141,31 @@ def _made(
         window=cut,
         outputs=masks,
         labels=_labels(formats),
-        told={key: value for key, value in _told(told) if value},
+        facts={key: value for key, value in _facts(data) if value},
         modality=_modality(formats),
     )
 
 
 def _hold_installed(table: Table) -> None:
     """What runs a bundle is an extra: without it the card is disabled, and told how that is mended."""
-    for name, least in NEEDS.items():
-        wanted = ".".join(map(str, least))
+    for name, minimum in NEEDS.items():
+        wanted = ".".join(map(str, minimum))
         try:
             has = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             rule = f"needs {name} {wanted} or newer, which is not installed: {MEND}"
             table.fault("kind", "bundle", rule, "engine-absent")
             continue
-        if tuple(map(int, re.findall(r"\d+", has)[:3])) < least:
+        if tuple(map(int, re.findall(r"\d+", has)[:3])) < minimum:
             table.fault("kind", "bundle", f"needs {name} {wanted} or newer, here is {has}: {MEND}", "engine-old")
 
 
 def _weights(table: Table, folder: Path, name: str) -> str:
     """The weights' file, from the model's folder: as the card says, else where bundles have it."""
     among = [_from(folder, folder / name / each) for each in WEIGHTS]
-    said = table.text("file", "")
-    if said:
-        return _from(folder, folder / name / said)
+    text = table.text("file", "")
+    if text:
+        return _from(folder, folder / name / text)
     return next((each for each in among if (folder / each).is_file()), among[0])
 
 
@@ -173,33 +175,33 @@ def _from(folder: Path, path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        raw = file.read(LARGEST_FILE + 1)
-    if len(raw) > LARGEST_FILE:
-        raise ValueError(f"{path.name} is larger than {LARGEST_FILE >> 20} MB")
+        raw = file.read(MAX_FILE + 1)
+    if len(raw) > MAX_FILE:
+        raise ValueError(f"{path.name} is larger than {MAX_FILE >> 20} MB")
     return raw
 
 
 # Metadata ----------------------------------------------------------------------------------------------------
 
 
-def _at(told: Any, *keys: str) -> Mapping[str, Any]:
+def _at(value: Any, *keys: str) -> Mapping[str, Any]:
     """An inner table of the metadata; empty where there is none."""
     for key in keys:
-        told = told.get(key) if isinstance(told, dict) else None
-    return told if isinstance(told, dict) else {}
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
-def _told(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = {"version": "version", "name": "name", "maker": "authors", "use": "intended_use"}
-    said = {key: told.get(name) for key, name in names.items()}
-    return [(key, " ".join(value.split())) for key, value in said.items() if isinstance(value, str)]
+    data = {key: fields.get(name) for key, name in names.items()}
+    return [(key, " ".join(value.split())) for key, value in data.items() if isinstance(value, str)]
 
 
 def _labels(formats: Mapping[str, Any]) -> dict[str, int]:
-    said = _at(formats, "outputs", PREDICTION, "channel_def")
-    return {str(name): int(number) for number, name in said.items() if str(number).isdecimal()}
+    data = _at(formats, "outputs", PREDICTION, "channel_def")
+    return {str(name): int(number) for number, name in data.items() if str(number).isdecimal()}
 
 
 def _modality(formats: Mapping[str, Any]) -> tuple[str, ...]:
-    said = str(_at(formats, "inputs", IMAGE).get("modality", "")).lower()
-    return (_MODALITIES[said],) if said in _MODALITIES else ()
+    text = str(_at(formats, "inputs", IMAGE).get("modality", "")).lower()
+    return (_MODALITIES[text],) if text in _MODALITIES else ()

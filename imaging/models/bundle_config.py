@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-LARGEST_FILE: Final = 4 << 20
+MAX_FILE: Final = 4 << 20
 """Bytes of a configuration; the largest that is published has 60,000."""
 DEEPEST: Final = 60
 """References within references, and lists within lists."""
-MOST_VALUES: Final = 100_000
+MAX_VALUES: Final = 100_000
 """That are looked at in one configuration: references to references multiply."""
-LARGEST_NUMBER: Final = 2**63
+MAX_NUMBER: Final = 2**63
 LONGEST: Final = 10_000
 """Of a text or list that an expression makes."""
 
@@ -53,22 +53,22 @@ class Node:
 class Config:
     """A configuration by its top-level keys."""
 
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self._said = said
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._values = data
         self._looked_at = 0
 
     @classmethod
     def of_bytes(cls, raw: bytes, suffix: str) -> "Config":
         """Raises ValueError for what is no configuration, ImportError where YAML has no reader."""
-        said = json.loads(raw) if suffix == ".json" else _yaml(raw)
-        if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
+        value = json.loads(raw) if suffix == ".json" else _yaml(raw)
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise ValueError("is not a table of names")
-        return cls(said)
+        return cls(value)
 
     def root(self, *names: str) -> Node | None:
         """What stands under the first of these names that is there, references followed. Raises Refused."""
-        name = next((each for each in names if each in self._said), None)
-        return None if name is None else self.followed(Node(self._said[name], name))
+        name = next((each for each in names if each in self._values), None)
+        return None if name is None else self.followed(Node(self._values[name], name))
 
     def item(self, node: Node, key: str | int) -> Node | None:
         """What stands under a key of a table, or in a place of a list, followed; None where it is not there."""
@@ -87,13 +87,13 @@ class Config:
         if not isinstance(node.value, str) or node.value[:1] not in ("@", "%", "$"):
             return node
         if node.value[0] == "$":
-            if found := TO_DEVICE.fullmatch(node.value):
-                return self.followed(Node(found[1], node.place), depth + 1)
+            if match := TO_DEVICE.fullmatch(node.value):
+                return self.followed(Node(match[1], node.place), depth + 1)
             return self.followed(Node(self._evaluated(node, depth), node.place), depth + 1)
-        found = REFERENCE.fullmatch(node.value)
-        if found is None:
+        match = REFERENCE.fullmatch(node.value)
+        if match is None:
             raise Refused(node.place, node.value, "is not a reference within this file", "reference-form")
-        return self.followed(self._named(found[1], node), depth + 1)
+        return self.followed(self._named(match[1], node), depth + 1)
 
     def plain(self, node: Node, depth: int = 0) -> Any:
         """The value with all references in it followed: lists, tables, texts, numbers. Raises Refused."""
@@ -114,18 +114,18 @@ class Config:
         self._looked_at += 1
         if depth > DEEPEST:
             raise Refused(node.place, None, "refers to itself, or is nested too deeply", "reference-depth")
-        if self._looked_at > MOST_VALUES:
+        if self._looked_at > MAX_VALUES:
             raise Refused(node.place, None, "has too many values", "values-many")
 
-    def _named(self, reference: str, asked: Node) -> Node:
+    def _named(self, reference: str, request: Node) -> Node:
         first, *keys = re.split("::|#", reference)
-        node = Node(self._said.get(first), first) if first in self._said else None
+        node = Node(self._values.get(first), first) if first in self._values else None
         for key in keys:
             node = self.followed(node) if node is not None else None
             at = int(key) if node is not None and isinstance(node.value, list | tuple) and key.isdigit() else key
             node = _child(node, at) if node is not None else None
         if node is None:
-            raise Refused(asked.place, asked.value, f"there is no {reference} in this file", "reference-unknown")
+            raise Refused(request.place, request.value, f"there is no {reference} in this file", "reference-unknown")
         return node
 
     # Expressions ---------------------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ class Config:
     def _evaluated(self, node: Node, depth: int) -> Any:
         names: dict[str, Node] = {}
 
-        def named(found: re.Match[str]) -> str:
+        def named(match: re.Match[str]) -> str:
             name = f"reference_{len(names)}"
-            names[name] = Node(found[0], node.place)
+            names[name] = Node(match[0], node.place)
             return name
 
         if len(node.value) > LONGEST:
@@ -207,7 +207,7 @@ _COMPARED: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
 
 
 def _bounded(value: Any) -> Any:
-    if isinstance(value, int | float) and abs(value) > LARGEST_NUMBER:
+    if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
         raise OverflowError
     return value
 

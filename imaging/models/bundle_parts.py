@@ -15,7 +15,7 @@ from imaging.domain.tables import Faults, Table
 from imaging.models.bundle_config import LONGEST, Config, Node, Refused
 from imaging.preparation.orient import COLUMN_FIRST
 
-Said = dict[str, Any]
+StepTable = dict[str, Any]
 """A step as a card says it."""
 
 NETWORKS: Final = ("UNet", "SegResNet", "DynUNet", "SwinUNETR", "DiNTS", "RetinaNet")
@@ -31,10 +31,10 @@ _FLOATS: Final = ("float32", "$torch.float32", "$numpy.float32", "$np.float32")
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedStep:
     """A step of preparation and its place in the configuration."""
 
-    said: Said
+    step: StepTable
     place: str
 
 
@@ -54,12 +54,12 @@ class Outputs:
 # Preparation -------------------------------------------------------------------------------------------------
 
 
-def preparation(config: Config, faults: Faults, channels: int = 1) -> list[Place]:
+def preparation(config: Config, faults: Faults, channels: int = 1) -> list[PlacedStep]:
     """The steps of a bundle's preprocessing, of so many channels. Raises Refused."""
     root = config.root("preprocessing")
     if root is None:
         raise Refused("preprocessing", None, "is missing", "preprocessing-absent")
-    done: list[Place] = []
+    done: list[PlacedStep] = []
     for node in _transforms(config, root):
         kind = _named(node, "monai.transforms", tuple(_STEPS), "transform")
         if (dtype := node.value.get("dtype")) is not None and _STEPS[kind].passing == _TYPES and dtype not in _FLOATS:
@@ -68,10 +68,10 @@ def preparation(config: Config, faults: Faults, channels: int = 1) -> list[Place
         _keys(table, IMAGE)
         if channels > 1 and kind in _OF_CHANNELS and table.untaken("channel_wise") is not True:
             table.fault("channel_wise", False, f"must be true: the {channels} channels are series", "channel-wise")
-        done += [Place(said, node.place) for said in _STEPS[kind].steps(table)]
+        done += [PlacedStep(data, node.place) for data in _STEPS[kind].steps(table)]
         table.done("argument-unknown", f"is not a supported argument of {kind}")
-    if not any(each.said["do"] == "orient" for each in done):
-        done.insert(0, Place({"do": "orient", "to": COLUMN_FIRST}, root.place))
+    if not any(each.step["do"] == "orient" for each in done):
+        done.insert(0, PlacedStep({"do": "orient", "to": COLUMN_FIRST}, root.place))
     return done
 
 
@@ -85,19 +85,19 @@ def _transforms(config: Config, root: Node) -> list[Node]:
 
 
 def _is_disabled(config: Config, node: Node) -> bool:
-    said = config.item(node, "_disabled_") if isinstance(node.value, dict) else None
-    return said is not None and (said.value is True or str(said.value).lower() == "true")
+    value = config.item(node, "_disabled_") if isinstance(node.value, dict) else None
+    return value is not None and (value.value is True or str(value.value).lower() == "true")
 
 
 def _named(node: Node, package: str, among: tuple[str, ...], what: str) -> str:
     """The name under `_target_`, by itself or after its package. Raises Refused."""
-    said = node.value.get("_target_") if isinstance(node.value, dict) else None
-    if not isinstance(said, str):
+    value = node.value.get("_target_") if isinstance(node.value, dict) else None
+    if not isinstance(value, str):
         raise Refused(node.place, node.value, f"must name a {what} as _target_", f"{what}-form")
-    name = said.removeprefix(f"{package}.")
+    name = value.removeprefix(f"{package}.")
     if name not in among:
         rule = f"is not a supported {what}: {', '.join(among)}"
-        raise Refused(f"{node.place}._target_", said, rule, f"{what}-unknown")
+        raise Refused(f"{node.place}._target_", value, rule, f"{what}-unknown")
     if "_mode_" in node.value or "_requires_" in node.value:
         raise Refused(node.place, node.value, "_mode_ and _requires_ are not supported", f"{what}-form")
     return name
@@ -105,50 +105,50 @@ def _named(node: Node, package: str, among: tuple[str, ...], what: str) -> str:
 
 def _arguments(config: Config, node: Node, faults: Faults, passing: frozenset[str]) -> Table:
     """The arguments as plain values, without those that are passed over."""
-    said = {}
+    data = {}
     for key in node.value:
         each = config.item(node, key) if key not in passing | _PASSED_OVER else None
         if each is not None:
             value = config.plain(each)
             is_list_of_one = isinstance(value, list) and len(value) == 1 and key in _FOR_EACH_KEY
-            said[key] = value[0] if is_list_of_one else value
-    return Table({key: value for key, value in said.items() if value is not None}, node.place, faults)
+            data[key] = value[0] if is_list_of_one else value
+    return Table({key: value for key, value in data.items() if value is not None}, node.place, faults)
 
 
 def _keys(table: Table, wanted: str) -> None:
-    said = table.taken("keys")
-    if (said if isinstance(said, list) else [said]) != [wanted]:
-        table.fault("keys", said, f'must be "{wanted}"', "keys-unknown")
+    value = table.taken("keys")
+    if (value if isinstance(value, list) else [value]) != [wanted]:
+        table.fault("keys", value, f'must be "{wanted}"', "keys-unknown")
 
 
 def _only(table: Table, key: str, *allowed: object) -> None:
     """An argument that may have these values alone, or be left out."""
-    said = table.taken(key)
-    if said is not None and said not in allowed:
+    value = table.taken(key)
+    if value is not None and value not in allowed:
         table.fault(
-            key, said, f"must be {' or '.join(map(repr, allowed))} here", f"{key.replace('_', '-')}-unsupported"
+            key, value, f"must be {' or '.join(map(repr, allowed))} here", f"{key.replace('_', '-')}-unsupported"
         )
 
 
-def _nothing(table: Table) -> list[Said]:
+def _nothing(table: Table) -> list[StepTable]:
     return []
 
 
-def _channel_first(table: Table) -> list[Said]:
+def _channel_first(table: Table) -> list[StepTable]:
     _only(table, "channel_dim", "no_channel")
     _only(table, "strict_check", True, False)
     return []
 
 
-def _orientation(table: Table) -> list[Said]:
+def _orientation(table: Table) -> list[StepTable]:
     if table.flag("as_closest_canonical", False):
         _only(table, "axcodes", "RAS")
         return [{"do": "orient", "to": "RAS"}]
-    said = table.taken("axcodes")
-    return [{"do": "orient", "to": "".join(map(str, said)) if isinstance(said, list) else said}]
+    value = table.taken("axcodes")
+    return [{"do": "orient", "to": "".join(map(str, value)) if isinstance(value, list) else value}]
 
 
-def _spacing(table: Table) -> list[Said]:
+def _spacing(table: Table) -> list[StepTable]:
     for key in ("diagonal", "scale_extent"):
         _only(table, key, False)
     for key in ("align_corners", "recompute_affine", "ensure_same_shape"):
@@ -161,40 +161,40 @@ def _spacing(table: Table) -> list[Said]:
     return [{"do": "resample", "spacing": list(spacing), "mode": how, "beyond": "border"}]
 
 
-def _range(table: Table) -> list[Said]:
+def _range(table: Table) -> list[StepTable]:
     low, high = table.number("a_min", None, -1e6, 1e6), table.number("a_max", None, -1e6, 1e6)
-    least, most = table.number("b_min", 0.0, -1e6, 1e6), table.number("b_max", 1.0, -1e6, 1e6)
+    minimum, maximum = table.number("b_min", 0.0, -1e6, 1e6), table.number("b_max", 1.0, -1e6, 1e6)
     if low >= high:
         table.fault("a_min", low, "must be less than a_max", "a-min-range")
         return []
     if table.flag("clip", False):
-        return [{"do": "window", "low": low, "high": high}, *_to(least, most)]
-    factor = (most - least) / (high - low)
-    return [{"do": "scale", "factor": factor, "offset": least - low * factor}]
+        return [{"do": "window", "low": low, "high": high}, *_to(minimum, maximum)]
+    factor = (maximum - minimum) / (high - low)
+    return [{"do": "scale", "factor": factor, "offset": minimum - low * factor}]
 
 
-def _to(least: float, most: float) -> list[Said]:
+def _to(minimum: float, maximum: float) -> list[StepTable]:
     """From 0..1 to other ends."""
-    return [] if (least, most) == (0.0, 1.0) else [{"do": "scale", "factor": most - least, "offset": least}]
+    return [] if (minimum, maximum) == (0.0, 1.0) else [{"do": "scale", "factor": maximum - minimum, "offset": minimum}]
 
 
-def _scale(table: Table) -> list[Said]:
+def _scale(table: Table) -> list[StepTable]:
     _only(table, "channel_wise", True, False)
-    least, most = table.number("minv", 0.0, -1e6, 1e6), table.number("maxv", 1.0, -1e6, 1e6)
-    return [{"do": "percentile", "lower": 0, "upper": 100}, *_to(least, most)]
+    minimum, maximum = table.number("minv", 0.0, -1e6, 1e6), table.number("maxv", 1.0, -1e6, 1e6)
+    return [{"do": "percentile", "lower": 0, "upper": 100}, *_to(minimum, maximum)]
 
 
-def _percentiles(table: Table) -> list[Said]:
+def _percentiles(table: Table) -> list[StepTable]:
     _only(table, "channel_wise", True, False)
     _only(table, "relative", False)
     if not table.flag("clip", False):
         table.fault("clip", False, "must be true here", "clip-unsupported")
     lower, upper = table.number("lower", None, 0.0, 100.0), table.number("upper", None, 0.0, 100.0)
-    least, most = table.number("b_min", None, -1e6, 1e6), table.number("b_max", None, -1e6, 1e6)
-    return [{"do": "percentile", "lower": lower, "upper": upper}, *_to(least, most)]
+    minimum, maximum = table.number("b_min", None, -1e6, 1e6), table.number("b_max", None, -1e6, 1e6)
+    return [{"do": "percentile", "lower": lower, "upper": upper}, *_to(minimum, maximum)]
 
 
-def _normalize(table: Table) -> list[Said]:
+def _normalize(table: Table) -> list[StepTable]:
     _only(table, "channel_wise", True, False)
     if not table.has("subtrahend") and not table.has("divisor"):
         return [{"do": "zscore", "nonzero": table.flag("nonzero", False)}]
@@ -203,7 +203,7 @@ def _normalize(table: Table) -> list[Said]:
     return [{"do": "normalize", "mean": list(mean), "std": list(std)}]
 
 
-def _foreground(table: Table) -> list[Said]:
+def _foreground(table: Table) -> list[StepTable]:
     _only(table, "source_key", IMAGE)
     _only(table, "margin", 0, [0, 0, 0])
     _only(table, "k_divisible", 1, [1, 1, 1])
@@ -219,7 +219,7 @@ _OF_CHANNELS: Final = ("ScaleIntensityd", "ScaleIntensityRangePercentilesd", "No
 class _Step:
     """`steps`: a transform in a card's words. `passing`: arguments that are ours to say."""
 
-    steps: Callable[[Table], list[Said]]
+    steps: Callable[[Table], list[StepTable]]
     passing: frozenset[str] = frozenset()
 
 
@@ -277,7 +277,7 @@ def window(config: Config, faults: Faults) -> Window | None:
 
 
 def _window(table: Table, *, is_flat: bool) -> Window:
-    flat = table.whole("spatial_dim", 0, 0, 2) if is_flat else None
+    flat = table.integer("spatial_dim", 0, 0, 2) if is_flat else None
     count = 2 if is_flat else 3
     sizes = table.one_or_more("roi_size", 1, 4096)
     if len(sizes) not in (1, count) or any(each % 1 for each in sizes):
@@ -293,7 +293,7 @@ def _window(table: Table, *, is_flat: bool) -> Window:
         roi=(roi[0], roi[1], roi[2]),
         overlap=table.number("overlap", 0.25, 0.0, 0.95),
         blend=table.choice("mode", ("constant", "gaussian"), "constant"),  # type: ignore[arg-type]  # the closed set
-        batch=table.whole("sw_batch_size", 1, 1, 64),
+        batch=table.integer("sw_batch_size", 1, 1, 64),
         padding="zero" if padding == "constant" else "replicate",
         flat=flat,
     )
@@ -329,18 +329,18 @@ def outputs(config: Config, faults: Faults) -> Outputs:
 
 
 def _merge(node: Node, made: Outputs) -> None:
-    said = node.value.get("func")
+    value = node.value.get("func")
     try:
         is_known = (
-            isinstance(said, str)
-            and len(said) <= LONGEST
-            and ast.dump(ast.parse(said.removeprefix("$").strip())) == _MERGE
+            isinstance(value, str)
+            and len(value) <= LONGEST
+            and ast.dump(ast.parse(value.removeprefix("$").strip())) == _MERGE
         )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         is_known = False
     if not is_known or made.pick != "threshold":
         rule = "is code; only BraTS' merge of labels after a threshold is supported"
-        raise Refused(f"{node.place}.func", said, rule, "function-unknown")
+        raise Refused(f"{node.place}.func", value, rule, "function-unknown")
 
 
 def _activations(table: Table, made: Outputs) -> None:
@@ -379,9 +379,9 @@ def _largest(table: Table, made: Outputs) -> None:
     _only(table, "connectivity", 3)
     _only(table, "num_components", 1)
     _only(table, "is_onehot", True, False)
-    said = table.taken("applied_labels")
-    labels = said if isinstance(said, list) else [said]
-    made.largest = None if said is None else frozenset(each for each in labels if isinstance(each, int))
+    value = table.taken("applied_labels")
+    labels = value if isinstance(value, list) else [value]
+    made.largest = None if value is None else frozenset(each for each in labels if isinstance(each, int))
 
 
 _AFTER: Final[Mapping[str, Callable[[Table, Outputs], None]]] = {

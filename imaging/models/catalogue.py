@@ -56,8 +56,8 @@ def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Cata
             else:
                 models[card.id] = at_site(card, site)
     names = [*models, *(name for name, _, _ in disabled)]
-    told = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
-    return Catalogue(tuple(models[each] for each in sorted(models)), told)
+    disabled_by_name = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
+    return Catalogue(tuple(models[each] for each in sorted(models)), disabled_by_name)
 
 
 def at_site(card: Card, site: SiteWords) -> Card:

@@ -24,20 +24,20 @@ def _of_evidence(card: Card) -> Iterator[str]:
     values = {each.code.value for each in card.findings}
     for at, each in enumerate(card.evidence):
         if each.get("finding") not in values:
-            said, wanted = repr(each.get("finding", "absent")), ", ".join(sorted(values))
-            yield f"evidence[{at}].finding = {said}: is not the code value of a finding: {wanted} (evidence-finding)"
+            text, wanted = repr(each.get("finding", "absent")), ", ".join(sorted(values))
+            yield f"evidence[{at}].finding = {text}: is not the code value of a finding: {wanted} (evidence-finding)"
 
 
 def _of_steps(steps: Sequence[Step], values: Range) -> Iterator[str]:
     for at, step in enumerate(steps):
         why, after = STEPS[step.do].range(values, step.options)
         if why:
-            said = ", ".join(f"{key} = {_said(value)}" for key, value in step.options.items())
-            yield f"prepare[{at}] = {step.do}, {said}: {why}; its input is {values} (range-{step.do})"
+            text = ", ".join(f"{key} = {_as_toml(value)}" for key, value in step.options.items())
+            yield f"prepare[{at}] = {step.do}, {text}: {why}; its input is {values} (range-{step.do})"
         if why or after is None:
             return
         values = after
 
 
-def _said(value: Any) -> str:
+def _as_toml(value: Any) -> str:
     return f"[{', '.join(f'{each:g}' for each in value)}]" if isinstance(value, tuple) else f"{value:g}"

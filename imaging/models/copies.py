@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from imaging.domain.card import Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 
 _AT_ONCE: Final = 1 << 20
 """Bytes that are copied and hashed at once."""
@@ -40,7 +40,8 @@ def digest_of(path: Path, into: Path | None = None) -> str:
 
 @contextlib.contextmanager
 def copied(card: Card, within: Path | None = None) -> Iterator[Path]:
-    """A folder with the card's weights and nothing else: the kept one, or one of its own until the end. Raises Told.
+    """A folder with the card's weights and nothing else: the kept one, or one of its own until the end. Raises
+    PublicError.
 
     `within`: the folder in which that is made; None: where the system has its temporary ones.
     """
@@ -76,7 +77,9 @@ class Copies:
         fcntl.flock(self._in_use, fcntl.LOCK_SH)  # held until this process ends
 
     def kept(self, card: Card) -> Card:
-        """The card with its weights kept, hashed now. Raises Told: they are not those that the card was read with."""
+        """The card with its weights kept, hashed now. Raises PublicError: they are not those that the card was read
+        with.
+        """
         final = self._folder / card.digest
         try:
             with (self._folder / "lock").open("w") as turn:
@@ -114,7 +117,9 @@ def _copy(card: Card, folder: Path) -> None:
         found = digest_of(card.folder / file.name, into)
         into.chmod(0o400)
         if found != file.sha256:
-            raise Told(f"{file.name} has changed since its card was read: its digest is {found}, not {file.sha256}")
+            raise PublicError(
+                f"{file.name} has changed since its card was read: its digest is {found}, not {file.sha256}"
+            )
 
 
 def _holds(folder: Path, card: Card) -> bool:
@@ -132,5 +137,5 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cannot_copy(where: str, error: OSError) -> Told:
-    return Told(f"the weights cannot be copied to {where}: {error.strerror or type(error).__name__}")
+def _cannot_copy(where: str, error: OSError) -> PublicError:
+    return PublicError(f"the weights cannot be copied to {where}: {error.strerror or type(error).__name__}")

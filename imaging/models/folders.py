@@ -13,8 +13,8 @@ class ModelsFolder:
     is_added: bool = False
 
     @classmethod
-    def parse(cls, said: str) -> "ModelsFolder":
-        return cls(Path(said.removeprefix("+")).expanduser(), said.startswith("+"))
+    def parse(cls, text: str) -> "ModelsFolder":
+        return cls(Path(text.removeprefix("+")).expanduser(), text.startswith("+"))
 
 
 def to_serve(named: Sequence[ModelsFolder]) -> list[Path]:

@@ -11,7 +11,7 @@ from imaging.domain.card import FilmInput, Gate, Input, VolumeInput
 from imaging.domain.gates import GATES
 from imaging.domain.image_kind import FILMS
 from imaging.domain.ranking import PREFERENCES
-from imaging.domain.stack_gates import MOST_SLICES
+from imaging.domain.stack_gates import MAX_SLICES
 from imaging.domain.tables import Table, rule_name
 
 CODE_STRING: Final = re.compile(r"[A-Z0-9_]{1,16}")
@@ -46,7 +46,7 @@ def _of_series(table: Table) -> dict[str, Any]:
     """What a card may ask of a whole series, and of no film."""
     slices = _range(table, "slices", whole=True)
     return {
-        "slices": (int(slices[0]), int(min(slices[1], MOST_SLICES))) if slices else None,
+        "slices": (int(slices[0]), int(min(slices[1], MAX_SLICES))) if slices else None,
         "extent_mm": _range(table, "extent_mm"),
         "max_gap_mm": table.number("max_gap_mm", None, 0.01, 1000.0) if table.has("max_gap_mm") else None,
         "missing": table.choice("missing", ("refuse", "interpolate"), "refuse"),
@@ -69,13 +69,13 @@ def _range(table: Table, key: str, *, whole: bool = False) -> tuple[float, float
     if not table.has(key):
         return None
     inner = table.table(key)
-    least, most = inner.number("min", 0.0, 0.0, 1e6), inner.number("max", 1e6, 0.0, 1e6)
-    if least > most:
-        table.fault(key, [least, most], "min must not exceed max", f"{rule_name(key)}-range")
-    if whole and (least % 1 or most % 1):
-        table.fault(key, [least, most], "must be whole numbers", f"{rule_name(key)}-type")
+    minimum, maximum = inner.number("min", 0.0, 0.0, 1e6), inner.number("max", 1e6, 0.0, 1e6)
+    if minimum > maximum:
+        table.fault(key, [minimum, maximum], "min must not exceed max", f"{rule_name(key)}-range")
+    if whole and (minimum % 1 or maximum % 1):
+        table.fault(key, [minimum, maximum], "must be whole numbers", f"{rule_name(key)}-type")
     inner.done()
-    return least, most
+    return minimum, maximum
 
 
 def _sop_classes(table: Table) -> tuple[str, ...]:

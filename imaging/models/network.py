@@ -14,7 +14,7 @@ from imaging.domain.card import Card, Input
 from imaging.domain.outputs import type_fault
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
 from imaging.preparation.registry import channels, sizes
-from imaging.preparation.repeat_channels import MOST_CHANNELS
+from imaging.preparation.repeat_channels import MAX_CHANNELS
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
@@ -32,7 +32,7 @@ _ELEMENTS: Final[Mapping[int, str]] = {
 _TENSOR: Final = 1
 _OTHERS: Final[Mapping[int, str]] = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "optional"}
 """By number: TensorProto.DataType, and what TypeProto has beside a tensor."""
-_LARGEST: Final = 1 << 31
+_MAX_SIZE: Final = 1 << 31
 """Of a size; what is greater is a negative number, which some exporters write for "any"."""
 
 
@@ -90,15 +90,15 @@ def _port(data: mmap.mmap, at: Span) -> Port:
     if tensor is None:
         numbers = [number for number, *_ in fields(data, *kind_of)] if kind_of else []
         return Port(name, next((_OTHERS[each] for each in numbers if each in _OTHERS), ""), None)
-    said = next((first for number, wire, first, _ in fields(data, *tensor) if (number, wire) == (1, VARINT)), 0)
+    value = next((first for number, wire, first, _ in fields(data, *tensor) if (number, wire) == (1, VARINT)), 0)
     shape = _only(data, tensor, 2)
-    kind = _ELEMENTS.get(said, f"type {said}") if said else ""
+    kind = _ELEMENTS.get(value, f"type {value}") if value else ""
     return Port(name, kind, None if shape is None else tuple(_size(data, each) for each in _messages(data, shape, 1)))
 
 
 def _size(data: mmap.mmap, at: Span) -> int | None:
-    said = next((first for number, wire, first, _ in fields(data, *at) if (number, wire) == (1, VARINT)), None)
-    return said if said is not None and 0 < said < _LARGEST else None
+    value = next((first for number, wire, first, _ in fields(data, *at) if (number, wire) == (1, VARINT)), None)
+    return value if value is not None and 0 < value < _MAX_SIZE else None
 
 
 def _messages(data: mmap.mmap, at: Span, wanted: int) -> Iterator[Span]:
@@ -161,13 +161,13 @@ def _input_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]
         yield "engine.input", given.name, f"{card.engine.file} has {given}, expected {wanted}", "input-shape"
         return
     wants, prepared, last = given.shape[1], channels(card), given.shape[-1]
-    if wants is not None and last is not None and last <= MOST_CHANNELS < wants:
+    if wants is not None and last is not None and last <= MAX_CHANNELS < wants:
         rule = f"{card.engine.file} has {given}, with the channels last; expected {wanted}"
         yield "engine.input", given.name, rule, "input-shape"
         return
     if wants is not None and wants != prepared:
         rule = f"the network's input {given} expects {_counted(wants)}, but the steps produce {prepared}"
-        repeat = f': add do = "repeat-channels", count = {wants}' if prepared == 1 and wants <= MOST_CHANNELS else ""
+        repeat = f': add do = "repeat-channels", count = {wants}' if prepared == 1 and wants <= MAX_CHANNELS else ""
         yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
     yield from _size_faults(card, card_input, given, given.shape[2:])
 
@@ -182,8 +182,8 @@ def _size_faults(card: Card, card_input: Input, given: Port, wanted: tuple[int |
     if not any(wanted):
         return
     if made is None or any(size is not None and size != own for size, own in zip(wanted, made, strict=True)):
-        said = " x ".join("any" if size is None else str(size) for size in wanted)
-        rule = f"the network's input {given} expects {said}"
+        wanted_sizes = " x ".join("any" if size is None else str(size) for size in wanted)
+        rule = f"the network's input {given} expects {wanted_sizes}"
         key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
         yield key, list(made) if made else None, rule + ("" if made else f": {_VARY[card_input.axes]}"), "input-size"
 

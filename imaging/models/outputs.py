@@ -41,7 +41,7 @@ def read_bundled(table: Table, channel: Callable[[Table], int]) -> SegmentSpec:
 
 def _common(table: Table, channel: int | None = None) -> dict[str, Any]:
     return {
-        "channel": table.whole("channel", None, 0, 10_000) if channel is None else channel,
+        "channel": table.integer("channel", None, 0, 10_000) if channel is None else channel,
         "code": _code(table.table("code")),
         "activation": table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),
         "calibration": _calibration(table.table("calibration")) if table.has("calibration") else None,
@@ -100,9 +100,9 @@ def _code(table: Table) -> Code:
     limits: tuple[tuple[str, str, int], ...] = (
         ("scheme", made.scheme, 16), ("value", made.value, 16), ("meaning", made.meaning, 64),
     )  # fmt: skip
-    for key, text, most in limits:
-        if len(text) > most:
-            table.fault(key, text, f"has more than {most} characters (PS3.3 Table 8.8-1)", f"{key}-length")
+    for key, text, maximum in limits:
+        if len(text) > maximum:
+            table.fault(key, text, f"has more than {maximum} characters (PS3.3 Table 8.8-1)", f"{key}-length")
     table.done()
     return made
 
@@ -121,16 +121,16 @@ def _calibration(table: Table) -> Calibration:
 
 
 def _present(table: Table) -> dict[str, float]:
-    least = {}
+    minimum = {}
     for key in (each for each in MEASURES if table.has(each)):
         rule = table.text(key)
         match = AT_LEAST.fullmatch(rule)
         if match:
-            least[key] = float(match[1])
+            minimum[key] = float(match[1])
         else:
             table.fault(key, rule, 'must read ">=1.0"', "present-form")
     table.done()
-    return least
+    return minimum
 
 
 def read_triage(table: Table, findings: Sequence[FindingSpec]) -> TriageRule:
@@ -141,28 +141,28 @@ def read_triage(table: Table, findings: Sequence[FindingSpec]) -> TriageRule:
         when.fault("finding", value, "is not the code value of a finding", "triage-finding")
     if not when.has("probability") and not when.has("volume_ml"):
         when.fault("probability", None, 'a rule needs probability = ">=0.8" or volume_ml = ">=5"', "triage-empty")
-    probability = _least(when, "probability", 'must read ">=0.8", at most 1', most=1.0)
-    volume_ml = _least(when, "volume_ml", 'must read ">=5", a number of millilitres')
+    probability = _minimum(when, "probability", 'must read ">=0.8", at most 1', maximum=1.0)
+    volume_ml = _minimum(when, "volume_ml", 'must read ">=5", a number of millilitres')
     if finding is not None:
-        _hold_rule(when, finding, probability, volume_ml)
+        _check_rule(when, finding, probability, volume_ml)
     when.done()
     triage = TriageClass(table.choice("class", tuple(TriageClass)))
     table.done()
     return TriageRule(value, probability, triage, volume_ml)
 
 
-def _least(when: Table, key: str, rule: str, most: float = float("inf")) -> float | None:
+def _minimum(when: Table, key: str, rule: str, maximum: float = float("inf")) -> float | None:
     """The number of a condition; None where it is not asked."""
     if not when.has(key):
         return None
-    said = when.text(key)
-    match = AT_LEAST.fullmatch(said)
-    if said and (match is None or float(match[1]) > most):
-        when.fault(key, said, rule, f"triage-{key.partition('_')[0]}")
-    return float(match[1]) if match else most
+    text = when.text(key)
+    match = AT_LEAST.fullmatch(text)
+    if text and (match is None or float(match[1]) > maximum):
+        when.fault(key, text, rule, f"triage-{key.partition('_')[0]}")
+    return float(match[1]) if match else maximum
 
 
-def _hold_rule(when: Table, finding: FindingSpec, probability: float | None, volume_ml: float | None) -> None:
+def _check_rule(when: Table, finding: FindingSpec, probability: float | None, volume_ml: float | None) -> None:
     """A rule that its finding can never fulfil is no rule."""
     if probability is not None and isinstance(finding, SegmentSpec) and not finding.probability:
         rule = (

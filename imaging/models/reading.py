@@ -33,23 +33,23 @@ def read_card(folder: Path) -> Card:
     path = folder / "card.toml"
     try:
         raw = path.read_bytes()
-        said = tomllib.loads(raw.decode())
+        content = tomllib.loads(raw.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CardError([f"{path}: {error} (not-readable)"]) from error
     faults = Faults(path)
-    card = _card(Table(said, "", faults), folder, raw)
+    card = _card(Table(content, "", faults), folder, raw)
     if faults.lines:
         raise CardError(faults.lines, card.id if ID.fullmatch(card.id) else "")
     return card
 
 
 def _card(top: Table, folder: Path, raw: bytes) -> Card:
-    top.whole("card", None, 1, 1)
-    engine_said = top.table("engine")
-    is_bundle = engine_said.untaken("kind") == "bundle"
-    bundle = read_bundle(engine_said, folder) if is_bundle else None
-    told = bundle.told if bundle is not None else dict.fromkeys(("version", "name", "maker", "use"), "unknown")
-    told = told if is_bundle else {}
+    top.integer("card", None, 1, 1)
+    engine_table = top.table("engine")
+    is_bundle = engine_table.untaken("kind") == "bundle"
+    bundle = read_bundle(engine_table, folder) if is_bundle else None
+    data = bundle.facts if bundle is not None else dict.fromkeys(("version", "name", "maker", "use"), "unknown")
+    data = data if is_bundle else {}
     device_uid = top.text("device_uid")
     if device_uid and not uid_of(device_uid).is_valid:
         top.fault("device_uid", device_uid, "must be a UID of at most 64 characters (PS3.5 9)", "device-uid-form")
@@ -62,22 +62,22 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
         top.fault("input", len(inputs), many if is_bundle else "only one [[input]] is supported yet", "input-count")
     roles = [each.role for each in inputs]
     if is_bundle:
-        engine, network = _bundle_engine(engine_said, folder, roles, bundle), None
+        engine, network = _bundle_engine(engine_table, folder, roles, bundle), None
     else:
-        engine, network = _engine(engine_said, folder, roles)
+        engine, network = _engine(engine_table, folder, roles)
     prepare = _bundle_steps(top, bundle) if is_bundle else tuple(_step(each) for each in top.tables("prepare"))
     findings = tuple(_finding(each, bundle, is_bundle) for each in top.tables("finding"))
     if not findings:
         top.fault("finding", None, "a card needs a [[finding]]", "finding-absent")
     card = Card(
         id=top.text("id", matching=ID),
-        version=top.text("version", told.get("version")),
-        name=top.text("name", told.get("name")),
-        maker=top.text("maker", told.get("maker")),
+        version=top.text("version", data.get("version")),
+        name=top.text("name", data.get("name")),
+        maker=top.text("maker", data.get("maker")),
         licence=top.text("licence"),
         device_uid=device_uid,
         status=status,  # type: ignore[arg-type]  # the closed set above
-        use=top.text("use", told.get("use")),
+        use=top.text("use", data.get("use")),
         not_for=top.texts("not_for", ()),
         inputs=inputs,
         prepare=prepare,
@@ -132,7 +132,7 @@ def _bundle_steps(top: Table, bundle: Bundle | None) -> tuple[Step, ...]:
     if bundle is None:
         return ()
     faults = Faults(bundle.config)
-    made = tuple(_step(Table(each.said, each.place, faults)) for each in bundle.steps)
+    made = tuple(_step(Table(each.step, each.place, faults)) for each in bundle.steps)
     top.add(faults)
     return made
 
@@ -153,7 +153,7 @@ def _bundle_engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bun
         inputs=dict.fromkeys(roles[:1], IMAGE),
         outputs=(PREDICTION,),
         precision=table.choice("precision", ("f32",), "f32"),
-        memory_mb=table.whole("memory_mb", 1000, 1, 1_000_000),
+        memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", SECONDS_OF_A_BUNDLE, 0.1, 86_400.0),
         window=bundle.window if bundle is not None else None,
         beside=bundle.files if bundle is not None else (),
@@ -175,8 +175,8 @@ def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, S
         inputs=dict.fromkeys(roles, table.text("input")),
         outputs=(table.text("output"),),
         precision=table.choice("precision", ("f32",), "f32"),
-        batch=table.whole("batch", 1, 1, 1024),
-        memory_mb=table.whole("memory_mb", 1000, 1, 1_000_000),
+        batch=table.integer("batch", 1, 1, 1024),
+        memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", 60.0, 0.1, 86_400.0),
         window=_window(table.table("window")) if table.has("window") else None,
         beside=beside,
@@ -191,7 +191,7 @@ def _window(table: Table) -> Window:
         roi=(int(roi[0]), int(roi[1]), int(roi[2])),
         overlap=table.number("overlap", 0.25, 0.0, 0.9),
         blend=table.choice("blend", ("gaussian", "constant"), "gaussian"),  # type: ignore[arg-type]
-        batch=table.whole("batch", 1, 1, 64),
+        batch=table.integer("batch", 1, 1, 64),
     )
     table.done()
     return made

@@ -82,9 +82,9 @@ def _tumour(rng: np.random.Generator, head: Head, signal: Floats, ml: float) -> 
     """A dark core in a bright ring, in oedema that spreads as fingers through white matter."""
     away, allowed, _ = _place(rng, head)
     knobbly = -away * (1 + np.float32(0.10) * smooth_noise(rng, head.grid, 16))
-    share, hollow = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6)
-    tumour = fullest(knobbly, allowed, _voxels(ml * share, head.grid))
-    core = fullest(knobbly, allowed, _voxels(ml * share * hollow, head.grid))
+    fraction, hollow = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.6)
+    tumour = fullest(knobbly, allowed, _voxels(ml * fraction, head.grid))
+    core = fullest(knobbly, allowed, _voxels(ml * fraction * hollow, head.grid))
     fingers = -away * (1 + np.float32(0.16) * smooth_noise(rng, head.grid, 10))
     fingers -= np.float32(5) * (head.tissue == Tissue.GREY)
     mask = fullest(np.where(tumour, np.float32(1e3), fingers), allowed, _voxels(ml, head.grid))

@@ -68,8 +68,8 @@ def _dense_spots(rng: np.random.Generator, head: Head) -> Floats:
         (0.25, 3.5, [(side * 20, -2, 8) for side in SIDES]),
     ]
     dense = np.zeros(head.grid.shape, np.float32)
-    for share, largest, centres in sites:
-        seen, radius, above = rng.random() < share, rng.uniform(1.5, largest), rng.uniform(60, 260)
+    for fraction, largest, centres in sites:
+        seen, radius, above = rng.random() < fraction, rng.uniform(1.5, largest), rng.uniform(60, 260)
         for centre in centres if seen else ():
             tall = max(radius, 0.6 * head.grid.spacing_mm[0])
             part, value = head.inside(Ellipsoid(centre, (radius, 1.3 * radius, tall)))
@@ -80,8 +80,8 @@ def _dense_spots(rng: np.random.Generator, head: Head) -> Floats:
 def _bleed_into(rng: np.random.Generator, head: Head, hu: Floats) -> tuple[str, Bools]:
     """Choose a kind of bleed, write its HU into `hu` and return kind and mask."""
     kind = str(rng.choice(sorted(BLEEDS)))
-    least, most = RANGE_ML.get(kind, BLEED_ML)
-    ml = float(np.exp(rng.uniform(np.log(least), np.log(most))))
+    minimum, maximum = RANGE_ML.get(kind, BLEED_ML)
+    ml = float(np.exp(rng.uniform(np.log(minimum), np.log(maximum))))
     level = rng.uniform(55, 80) * (0.85 if kind == "subarachnoid" else 1.0)
     score, allowed = BLEEDS[kind](rng, head)
     mask = fullest(score, allowed, max(1, round(ml / head.grid.voxel_ml)))

@@ -42,8 +42,8 @@ class Array:
 
 def middle(sizes: Sequence[int], wanted: Sequence[int]) -> tuple[slice, ...]:
     """The middle part, of at most the sizes wanted."""
-    first = [max(0, (size - least) // 2) for size, least in zip(sizes, wanted, strict=True)]
-    return tuple(slice(start, start + least) for start, least in zip(first, wanted, strict=True))
+    first = [max(0, (size - minimum) // 2) for size, minimum in zip(sizes, wanted, strict=True)]
+    return tuple(slice(start, start + minimum) for start, minimum in zip(first, wanted, strict=True))
 
 
 def scaled(values: Tensor, factor: float, offset: float) -> Tensor:

@@ -10,8 +10,8 @@ from imaging.preparation.step import BOTH, Fault, Options, Sizes, StepKind
 
 
 def _options(table: Table) -> dict[str, Any]:
-    said = table.untaken("shape")
-    count = 2 if isinstance(said, list) and len(said) == 2 else 3  # which of them the input has is asked by `_faults`
+    sizes = table.untaken("shape")
+    count = 2 if isinstance(sizes, list) and len(sizes) == 2 else 3  # which of them the input has is asked by `_faults`
     return {"shape": tuple(int(n) for n in table.numbers("shape", count, 1, whole=True))}
 
 

@@ -11,7 +11,7 @@ from imaging.preparation.step import VOLUME, StepKind
 
 
 def _options(table: Table) -> dict[str, Any]:
-    return {"of": table.whole("of", None, 2, 512)}
+    return {"of": table.integer("of", None, 2, 512)}
 
 
 def _run(array: Array, of: int) -> Array:

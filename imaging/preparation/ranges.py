@@ -7,7 +7,7 @@ from typing import Final
 from imaging.domain.card import FilmInput, Input
 from imaging.domain.image_kind import FILMS
 
-LEAST_SHARE: Final = 0.05
+MIN_SHARE: Final = 0.05
 """Of 0..1, or of a window: what an image's values must take of it at least to be more than one grey."""
 FINEST: Final = 1 / 400
 """Of the values' range: a window, or a deviation, that is finer makes two greys of an image. About 10 HU."""
@@ -15,18 +15,18 @@ FINEST: Final = 1 / 400
 
 @dataclass(frozen=True)
 class Range:
-    """The range that values lie in. `said`: what they are, in words."""
+    """The range that values lie in. `label`: what they are, in words."""
 
     low: float
     high: float
-    said: str
+    label: str
 
     @property
     def width(self) -> float:
         return self.high - self.low
 
     def __str__(self) -> str:
-        return f"{self.said}, {self.low:g} to {self.high:g}"
+        return f"{self.label}, {self.low:g} to {self.high:g}"
 
 
 FILM: Final = Range(0.0, 1.0, "a film's values, black to white as shown")

@@ -42,8 +42,8 @@ STEPS: Final[Mapping[str, StepKind]] = {
 def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
     """A film or a volume as its network takes it. `array_of` makes the first array, as steps of geometry ask."""
     kinds = [STEPS[step.do] for step in steps]
-    asked = [kind.asks(step.options) for kind, step in zip(kinds, steps, strict=True) if kind.asks is not None]
-    array = array_of(**{key: value for each in asked for key, value in each.items()})
+    wanted = [kind.asks(step.options) for kind, step in zip(kinds, steps, strict=True) if kind.asks is not None]
+    array = array_of(**{key: value for each in wanted for key, value in each.items()})
     for kind, step in zip(kinds, steps, strict=True):
         array = kind.run(array, **step.options) if kind.run is not None else array
     return array.having(np.ascontiguousarray(array.values))

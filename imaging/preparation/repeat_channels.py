@@ -8,12 +8,12 @@ from imaging.domain.tables import Table
 from imaging.preparation.array import Array
 from imaging.preparation.step import BOTH, StepKind
 
-MOST_CHANNELS: Final = 16
+MAX_CHANNELS: Final = 16
 """That an input may have: each is a whole image more."""
 
 
 def _options(table: Table) -> dict[str, Any]:
-    return {"count": table.whole("count", 3, 2, MOST_CHANNELS)}
+    return {"count": table.integer("count", 3, 2, MAX_CHANNELS)}
 
 
 def _run(array: Array, count: int) -> Array:

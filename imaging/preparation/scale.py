@@ -4,7 +4,7 @@ from typing import Any
 
 from imaging.domain.tables import Table
 from imaging.preparation.array import Array, scaled
-from imaging.preparation.ranges import LEAST_SHARE, Range
+from imaging.preparation.ranges import MIN_SHARE, Range
 from imaging.preparation.step import BOTH, Options, StepKind
 
 
@@ -22,7 +22,7 @@ def _run(array: Array, factor: float, offset: float) -> Array:
 def _range(values: Range, options: Options) -> tuple[str, Range]:
     factor, offset = float(options["factor"]), float(options["offset"])
     low, high = sorted((factor * values.low + offset, factor * values.high + offset))
-    why = "uses less than a twentieth of 0..1" if high - low < LEAST_SHARE else ""
+    why = "uses less than a twentieth of 0..1" if high - low < MIN_SHARE else ""
     return why, Range(low, high, "scaled values")
 
 

@@ -58,7 +58,7 @@ class StepKind:
 
 def span(table: Table, low: str, high: str, least_of: float = -1e6, most_of: float = 1e6) -> dict[str, Any]:
     """Two numbers, the first less than the second."""
-    least, most = table.number(low, None, least_of, most_of), table.number(high, None, least_of, most_of)
-    if least >= most:
-        table.fault(low, least, f"must be less than {high}", f"{low}-range")
-    return {low: least, high: most}
+    minimum, maximum = table.number(low, None, least_of, most_of), table.number(high, None, least_of, most_of)
+    if minimum >= maximum:
+        table.fault(low, minimum, f"must be less than {high}", f"{low}-range")
+    return {low: minimum, high: maximum}

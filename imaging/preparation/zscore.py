@@ -19,9 +19,9 @@ def _run(array: Array, nonzero: bool = False) -> Array:
     done = np.zeros_like(values)
     for target, channel in zip(done, values, strict=True):
         changed = channel != 0 if nonzero else np.ones(channel.shape, np.bool_)
-        asked = changed if image is None else changed & image
-        if asked.any():
-            chosen = channel[asked] if nonzero or image is not None else channel
+        mask = changed if image is None else changed & image
+        if mask.any():
+            chosen = channel[mask] if nonzero or image is not None else channel
             mean, deviation = chosen.mean(dtype=np.float64), chosen.std(dtype=np.float64)
             changing = channel[changed] if nonzero else channel
             target[changed] = ((changing - mean) / max(deviation, 1e-6)).reshape(-1)

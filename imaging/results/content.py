@@ -19,7 +19,7 @@ from pydicom import Dataset
 
 from imaging.domain.codes import Code
 from imaging.results.concepts import unit
-from imaging.results.mould import Point
+from imaging.results.template import Point
 
 Relation = Literal[
     "CONTAINS", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT", "HAS PROPERTIES", "INFERRED FROM"

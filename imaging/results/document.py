@@ -1,6 +1,6 @@
 """The only description of the SR that we write: Comprehensive 3D SR, TID 1500 (docs/results.md, "The tree").
 
-It knows neither the study nor the mould: it is built of a shape, and asks a pen for each value.
+It knows neither the study nor the template: it is built of a shape, and a renderer gives it each value.
 """
 
 import zlib
@@ -12,25 +12,25 @@ from pydicom.uid import UID, Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from imaging import __version__
 from imaging.domain.codes import Code
-from imaging.domain.own import DEVICE
+from imaging.domain.own_results import DEVICE
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from imaging.results import concepts
 from imaging.results.content import code_item, coded, container, image, number, point, text, uid_ref
 from imaging.results.identity import line
-from imaging.results.mould import Pen, put
 from imaging.results.shape import Algorithm, GroupShape, Shape
+from imaging.results.template import Renderer, put
 
 
-def document(shape: Shape, pen: Pen) -> Dataset:
-    """The document of a shape, with the pen's values."""
-    sr = _root(tree(shape, pen), shape.algorithm)
-    _head(sr, pen)
-    sr.ContributingEquipmentSequence = [_algorithm_device(shape.algorithm, pen)]
+def document(shape: Shape, renderer: Renderer) -> Dataset:
+    """The document of a shape, with the renderer's values."""
+    sr = _root(tree(shape, renderer), shape.algorithm)
+    _head(sr, renderer)
+    sr.ContributingEquipmentSequence = [_algorithm_device(shape.algorithm, renderer)]
     sr.CodingSchemeIdentificationSequence = [_scheme(each) for each in _private_schemes(shape)]
-    sr.CurrentRequestedProcedureEvidenceSequence = [_evidence(shape, pen)]
+    sr.CurrentRequestedProcedureEvidenceSequence = [_evidence(shape, renderer)]
     if shape.has_predecessor:
-        sr.PredecessorDocumentsSequence = [_predecessor(pen)]
-    sr.file_meta.MediaStorageSOPInstanceUID = UID(pen.uid("report.uid"))
+        sr.PredecessorDocumentsSequence = [_predecessor(renderer)]
+    sr.file_meta.MediaStorageSOPInstanceUID = UID(renderer.uid("report.uid"))
     sr.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     sr.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     return sr
@@ -61,12 +61,12 @@ def _root(content: ContentItem, algorithm: Algorithm) -> Dataset:
     return sr
 
 
-def _head(sr: Dataset, pen: Pen) -> None:
+def _head(sr: Dataset, renderer: Renderer) -> None:
     """Patient, study and instance, each element written for its own.
 
     No Timezone Offset: it would speak for the source's times too. Ours are in the report's own zone.
     """
-    for keyword, vr, place in (
+    for keyword, vr, slot in (
         ("PatientName", "PN", "study.patient_name"),
         ("PatientID", "LO", "study.patient_id"),
         ("IssuerOfPatientID", "LO", "study.issuer_of_patient_id"),
@@ -83,14 +83,14 @@ def _head(sr: Dataset, pen: Pen) -> None:
         ("ContentDate", "DA", "report.date"),
         ("ContentTime", "TM", "report.time"),
     ):
-        put(sr, keyword, vr, pen.text(place))
-    put(sr, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
-    put(sr, "SeriesInstanceUID", "UI", pen.uid("report.series"))
-    put(sr, "SOPInstanceUID", "UI", pen.uid("report.uid"))
-    put(sr, "InstanceNumber", "IS", pen.number("report.number"))
+        put(sr, keyword, vr, renderer.text(slot))
+    put(sr, "StudyInstanceUID", "UI", renderer.uid("study.study_instance_uid"))
+    put(sr, "SeriesInstanceUID", "UI", renderer.uid("report.series"))
+    put(sr, "SOPInstanceUID", "UI", renderer.uid("report.uid"))
+    put(sr, "InstanceNumber", "IS", renderer.number("report.number"))
 
 
-def _algorithm_device(algorithm: Algorithm, pen: Pen) -> Dataset:
+def _algorithm_device(algorithm: Algorithm, renderer: Renderer) -> Dataset:
     """IHE AIR 6.5.3.1: the algorithm that contributed, by the UID that each retraining renews."""
     device = Dataset()
     device.PurposeOfReferenceCodeSequence = [code_item(concepts.PROCESSING_EQUIPMENT)]
@@ -99,7 +99,7 @@ def _algorithm_device(algorithm: Algorithm, pen: Pen) -> Dataset:
     device.DeviceSerialNumber = algorithm.digest
     device.SoftwareVersions = algorithm.version
     device.DeviceUID = algorithm.device_uid
-    put(device, "ContributionDateTime", "DT", pen.text("report.datetime"))
+    put(device, "ContributionDateTime", "DT", renderer.text("report.datetime"))
     device.ContributionDescription = "AI model; not a diagnosis, not a medical device"
     return device
 
@@ -123,29 +123,29 @@ def _scheme(designator: str) -> Dataset:
     return scheme
 
 
-def _evidence(shape: Shape, pen: Pen) -> Dataset:
+def _evidence(shape: Shape, renderer: Renderer) -> Dataset:
     """Exactly what the content names, all of it in the report's own study."""
     study = Dataset()
-    put(study, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
+    put(study, "StudyInstanceUID", "UI", renderer.uid("study.study_instance_uid"))
     study.ReferencedSeriesSequence = []
     for number_of_series in range(1 + max(shape.images)):
         members = [index for index, series in enumerate(shape.images) if series == number_of_series]
         series = Dataset()
-        put(series, "SeriesInstanceUID", "UI", pen.uid(f"image.{members[0]}.series"))
+        put(series, "SeriesInstanceUID", "UI", renderer.uid(f"image.{members[0]}.series"))
         series.ReferencedSOPSequence = [
-            _instance(pen.uid(f"image.{index}.class"), pen.uid(f"image.{index}")) for index in members
+            _instance(renderer.uid(f"image.{index}.class"), renderer.uid(f"image.{index}")) for index in members
         ]
         study.ReferencedSeriesSequence.append(series)
     return study
 
 
-def _predecessor(pen: Pen) -> Dataset:
+def _predecessor(renderer: Renderer) -> Dataset:
     """PS3.3 C.17.2: in the same study, which is why only its series and instance are told."""
     study, series = Dataset(), Dataset()
-    put(study, "StudyInstanceUID", "UI", pen.uid("study.study_instance_uid"))
-    put(series, "SeriesInstanceUID", "UI", pen.uid("predecessor.series_instance_uid"))
+    put(study, "StudyInstanceUID", "UI", renderer.uid("study.study_instance_uid"))
+    put(series, "SeriesInstanceUID", "UI", renderer.uid("predecessor.series_instance_uid"))
     series.ReferencedSOPSequence = [
-        _instance(pen.uid("predecessor.sop_class_uid"), pen.uid("predecessor.sop_instance_uid"))
+        _instance(renderer.uid("predecessor.sop_class_uid"), renderer.uid("predecessor.sop_instance_uid"))
     ]
     study.ReferencedSeriesSequence = [series]
     return study
@@ -158,7 +158,7 @@ def _instance(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return reference
 
 
-def tree(shape: Shape, pen: Pen) -> ContentItem:
+def tree(shape: Shape, renderer: Renderer) -> ContentItem:
     """TID 1500."""
     return container(
         concepts.IMAGING_MEASUREMENT_REPORT,
@@ -170,15 +170,15 @@ def tree(shape: Shape, pen: Pen) -> ContentItem:
                 concepts.PROCEDURES.get(shape.modality, concepts.IMAGING_PROCEDURE),
                 "HAS CONCEPT MOD",
             ),
-            _image_library(shape, pen),
+            _image_library(shape, renderer),
             container(
                 concepts.IMAGING_MEASUREMENTS,
                 [
-                    _study_group(shape, pen),
-                    *(_finding_group(index, group, shape, pen) for index, group in enumerate(shape.groups)),
+                    _study_group(shape, renderer),
+                    *(_finding_group(index, group, shape, renderer) for index, group in enumerate(shape.groups)),
                 ],
             ),
-            *_evaluations(shape, pen),
+            *_evaluations(shape, renderer),
         ],
         relation=None,
         template="1500",
@@ -197,37 +197,37 @@ def _observer(algorithm: Algorithm) -> list[ContentItem]:
     ]
 
 
-def _image_library(shape: Shape, pen: Pen) -> ContentItem:
+def _image_library(shape: Shape, renderer: Renderer) -> ContentItem:
     """TID 1600: one group, since all are of one model's input."""
     modality = concepts.MODALITIES.get(shape.modality)
     descriptors = [coded(concepts.MODALITY, modality, "HAS ACQ CONTEXT")] if modality else []
     images = [
-        image(concepts.SOURCE, pen.uid(f"image.{index}.class"), pen.uid(f"image.{index}"))
+        image(concepts.SOURCE, renderer.uid(f"image.{index}.class"), renderer.uid(f"image.{index}"))
         for index in range(len(shape.images))
     ]
     return container(concepts.IMAGE_LIBRARY, [container(concepts.IMAGE_LIBRARY_GROUP, [*descriptors, *images])])
 
 
-def _study_group(shape: Shape, pen: Pen) -> ContentItem:
+def _study_group(shape: Shape, renderer: Renderer) -> ContentItem:
     """What the answer means for the study: how the work ended, and how soon it asks to be read."""
-    facts = [pen.text(f"fact.{index}") for index in range(shape.facts)]
-    said = [f"model={shape.algorithm.id}", f"status={shape.algorithm.status}", f"card={shape.algorithm.digest}"]
+    facts = [renderer.text(f"fact.{index}") for index in range(shape.facts)]
+    parameters = [f"model={shape.algorithm.id}", f"status={shape.algorithm.status}", f"card={shape.algorithm.digest}"]
     if shape.is_analysed:
         verdicts = [
-            coded(concepts.SUMMARY, _pen_code(pen, "DCM", "summary")),
-            coded(concepts.PRIORITY, _pen_code(pen, "RADLEX", "priority")),
+            coded(concepts.SUMMARY, _rendered_code(renderer, "DCM", "summary")),
+            coded(concepts.PRIORITY, _rendered_code(renderer, "RADLEX", "priority")),
         ]
     else:
         verdicts = [
             coded(concepts.SUMMARY, concepts.NONE_SUCCEEDED),
-            coded(concepts.NOT_ANALYSED, _pen_code(pen, concepts.NOT_ANALYSED.scheme, "reason")),
+            coded(concepts.NOT_ANALYSED, _rendered_code(renderer, concepts.NOT_ANALYSED.scheme, "reason")),
         ]
     return container(
         concepts.MEASUREMENT_GROUP,
         [
-            *_tracking(f"{shape.algorithm.id}: {concepts.TRIAGE.meaning}", pen.uid("triage.tracking")),
+            *_tracking(f"{shape.algorithm.id}: {concepts.TRIAGE.meaning}", renderer.uid("triage.tracking")),
             coded(concepts.FINDING, concepts.TRIAGE),
-            *_algorithm(shape.algorithm, [*said, *facts]),
+            *_algorithm(shape.algorithm, [*parameters, *facts]),
             *verdicts,
             coded(concepts.NOTICE, concepts.NOT_A_DIAGNOSIS[shape.language]),
         ],
@@ -235,42 +235,42 @@ def _study_group(shape: Shape, pen: Pen) -> ContentItem:
     )
 
 
-def _evaluations(shape: Shape, pen: Pen) -> list[ContentItem]:
+def _evaluations(shape: Shape, renderer: Renderer) -> list[ContentItem]:
     """What the answer does not speak for, in words: TID 1500 takes text here, TID 1501 takes none."""
     if not shape.is_in_part:
         return []
-    said = text(concepts.IN_PART, pen.text("in_part"), "CONTAINS")
-    return [container(concepts.QUALITATIVE_EVALUATIONS, [said])]
+    parameters = text(concepts.IN_PART, renderer.text("in_part"), "CONTAINS")
+    return [container(concepts.QUALITATIVE_EVALUATIONS, [parameters])]
 
 
-def _finding_group(index: int, group: GroupShape, shape: Shape, pen: Pen) -> ContentItem:
+def _finding_group(index: int, group: GroupShape, shape: Shape, renderer: Renderer) -> ContentItem:
     """TID 1501, or 1410 where a point of the patient is known."""
-    place = f"finding.{index}"
+    slot = f"finding.{index}"
     sources = [
         image(
             concepts.SOURCE_OF_MEASUREMENT,
-            pen.uid(f"{place}.source.{each}.class"),
-            pen.uid(f"{place}.source.{each}"),
+            renderer.uid(f"{slot}.source.{each}.class"),
+            renderer.uid(f"{slot}.source.{each}"),
             "INFERRED FROM",
         )
         for each in range(group.sources)
     ]
     children = [
-        *_tracking(f"{shape.algorithm.id}: {group.code.meaning}", pen.uid(f"{place}.tracking")),
+        *_tracking(f"{shape.algorithm.id}: {group.code.meaning}", renderer.uid(f"{slot}.tracking")),
         coded(concepts.FINDING, group.code),
     ]
     if group.site:
         children.append(coded(concepts.FINDING_SITE, group.site, "HAS CONCEPT MOD"))
-    children += _algorithm(shape.algorithm, [pen.text(f"{place}.score")] if group.has_score else [])
+    children += _algorithm(shape.algorithm, [renderer.text(f"{slot}.score")] if group.has_score else [])
     if group.is_located:
-        children.append(point(concepts.IMAGE_REGION, pen.point(f"{place}.point"), pen.uid(f"{place}.frame")))
+        children.append(point(concepts.IMAGE_REGION, renderer.point(f"{slot}.point"), renderer.uid(f"{slot}.frame")))
     if group.has_probability:
-        children.append(number(concepts.PROBABILITY, pen.number(f"{place}.probability"), "{0:1}", sources))
+        children.append(number(concepts.PROBABILITY, renderer.number(f"{slot}.probability"), "{0:1}", sources))
     if group.has_threshold:
-        children.append(number(concepts.THRESHOLD, pen.number(f"{place}.threshold"), "{0:1}"))
+        children.append(number(concepts.THRESHOLD, renderer.number(f"{slot}.threshold"), "{0:1}"))
     for which, (code, ucum) in enumerate(group.measurements):
-        children.append(number(code, pen.number(f"{place}.measurement.{which}"), ucum, sources))
-    children.append(coded(concepts.RESULT, _pen_code(pen, "SCT", f"{place}.result")))
+        children.append(number(code, renderer.number(f"{slot}.measurement.{which}"), ucum, sources))
+    children.append(coded(concepts.RESULT, _rendered_code(renderer, "SCT", f"{slot}.result")))
     children += [coded(concepts.NOTICE, each) for each in group.notices]
     return container(concepts.MEASUREMENT_GROUP, children, template="1410" if group.is_located else "1501")
 
@@ -292,5 +292,5 @@ def _algorithm(algorithm: Algorithm, parameters: list[str]) -> list[ContentItem]
     ]
 
 
-def _pen_code(pen: Pen, scheme: str, place: str) -> Code:
-    return Code(scheme, pen.text(f"{place}.value"), pen.text(f"{place}.meaning"))
+def _rendered_code(renderer: Renderer, scheme: str, slot: str) -> Code:
+    return Code(scheme, renderer.text(f"{slot}.value"), renderer.text(f"{slot}.meaning"))

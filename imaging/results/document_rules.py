@@ -32,86 +32,86 @@ _RETIRED: Final = frozenset(("SRT", "SNM3", "99SDM"))
 
 
 @_rule("readable")
-def _readable(said: Reading, report: Report) -> Iterator[str]:
-    meta = said.dataset.file_meta
+def _readable(reading: Reading, report: Report) -> Iterator[str]:
+    meta = reading.dataset.file_meta
     if meta.get("TransferSyntaxUID") != ExplicitVRLittleEndian:
         yield "the transfer syntax is not Explicit VR Little Endian"
-    if str(meta.get("MediaStorageSOPInstanceUID")) != said.get("SOPInstanceUID"):
+    if str(meta.get("MediaStorageSOPInstanceUID")) != reading.get("SOPInstanceUID"):
         yield "Media Storage SOP Instance UID differs from SOP Instance UID"
-    if str(meta.get("MediaStorageSOPClassUID")) != said.get("SOPClassUID"):
+    if str(meta.get("MediaStorageSOPClassUID")) != reading.get("SOPClassUID"):
         yield "Media Storage SOP Class UID differs from SOP Class UID"
 
 
 @_rule("sop-class")
-def _sop_class(said: Reading, report: Report) -> Iterator[str]:
-    if said.get("SOPClassUID") != SR_CLASS or said.get("Modality") != "SR":
+def _sop_class(reading: Reading, report: Report) -> Iterator[str]:
+    if reading.get("SOPClassUID") != SR_CLASS or reading.get("Modality") != "SR":
         yield "not a Comprehensive 3D SR of modality SR"
 
 
 @_rule("template")
-def _template(said: Reading, report: Report) -> Iterator[str]:
-    names = said.items("ContentTemplateSequence")
+def _template(reading: Reading, report: Report) -> Iterator[str]:
+    names = reading.items("ContentTemplateSequence")
     if [(each.get("TemplateIdentifier"), each.get("MappingResource")) for each in names] != [("1500", "DCMR")]:
         yield "the root does not name template 1500 of DCMR"
-    if said.root.value_type != "CONTAINER" or not said.root.is_named(concepts.IMAGING_MEASUREMENT_REPORT):
+    if reading.root.value_type != "CONTAINER" or not reading.root.is_named(concepts.IMAGING_MEASUREMENT_REPORT):
         yield "the root is no container named Imaging Measurement Report"
 
 
 @_rule("flags")
-def _flags(said: Reading, report: Report) -> Iterator[str]:
+def _flags(reading: Reading, report: Report) -> Iterator[str]:
     """What an AI says, nobody has verified."""
-    flags = [said.get(each) for each in ("CompletionFlag", "VerificationFlag", "PreliminaryFlag")]
+    flags = [reading.get(each) for each in ("CompletionFlag", "VerificationFlag", "PreliminaryFlag")]
     if flags != ["COMPLETE", "UNVERIFIED", "PRELIMINARY"]:
         yield f"flags are {flags}"
 
 
 @_rule("verifier")
-def _verifier(said: Reading, report: Report) -> Iterator[str]:
-    if said.items("VerifyingObserverSequence"):
+def _verifier(reading: Reading, report: Report) -> Iterator[str]:
+    if reading.items("VerifyingObserverSequence"):
         yield "UNVERIFIED, with a verifying observer"
 
 
 @_rule("dates")
-def _dates(said: Reading, report: Report) -> Iterator[str]:
-    for element in said.elements:
+def _dates(reading: Reading, report: Report) -> Iterator[str]:
+    for element in reading.elements:
         if element.VR in FORMS and not all(is_date(element.VR, each) for each in texts(element)):
             yield f"{element.keyword} is no {element.VR}"
     for keyword in ("ContentDate", "ContentTime"):
-        if not said.get(keyword):
+        if not reading.get(keyword):
             yield f"{keyword} is absent or empty"
 
 
 @_rule("language")
-def _language(said: Reading, report: Report) -> Iterator[str]:
-    first = said.root.children[0] if said.root.children else None
+def _language(reading: Reading, report: Report) -> Iterator[str]:
+    first = reading.root.children[0] if reading.root.children else None
     if first is None or not first.is_named(concepts.LANGUAGE) or first.value != concepts.LANGUAGES[report.language]:
         yield "the first content item is not the report's language"
 
 
 @_rule("observer-device")
-def _observer_device(said: Reading, report: Report) -> Iterator[str]:
-    if [each.value for each in said.root.values(concepts.OBSERVER_TYPE)] != [concepts.DEVICE.value]:
+def _observer_device(reading: Reading, report: Report) -> Iterator[str]:
+    if [each.value for each in reading.root.values(concepts.OBSERVER_TYPE)] != [concepts.DEVICE.value]:
         yield "the observer is not one device"
-    if said.root.values(concepts.DEVICE_OBSERVER_UID) != [report.card.device_uid]:
+    if reading.root.values(concepts.DEVICE_OBSERVER_UID) != [report.card.device_uid]:
         yield "the device observer's UID is not the card's"
-    if not any(said.root.values(concepts.DEVICE_OBSERVER_NAME)):
+    if not any(reading.root.values(concepts.DEVICE_OBSERVER_NAME)):
         yield "the device observer has no name"
-    relations = [each.relation for each in said.root.children]
+    relations = [each.relation for each in reading.root.children]
     if "CONTAINS" in relations and "HAS OBS CONTEXT" in relations[relations.index("CONTAINS") :]:
         yield "observation context comes after content"
 
 
 @_rule("procedure")
-def _procedure(said: Reading, report: Report) -> Iterator[str]:
-    if not said.root.values(concepts.PROCEDURE_REPORTED):
+def _procedure(reading: Reading, report: Report) -> Iterator[str]:
+    if not reading.root.values(concepts.PROCEDURE_REPORTED):
         yield "no procedure reported"
 
 
 @_rule("measurements")
-def _measurements(said: Reading, report: Report) -> Iterator[str]:
-    if len(said.root.all_of(concepts.IMAGING_MEASUREMENTS)) != 1 or not groups(said):
+def _measurements(reading: Reading, report: Report) -> Iterator[str]:
+    if len(reading.root.all_of(concepts.IMAGING_MEASUREMENTS)) != 1 or not groups(reading):
         yield "not one Imaging Measurements container with groups"
-    for number, group in enumerate(groups(said)):
+    for number, group in enumerate(groups(reading)):
         contained = [
             each for each in group.children if each.relation == "CONTAINS" and not each.is_named(concepts.FINDING)
         ]
@@ -120,9 +120,9 @@ def _measurements(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("tracking")
-def _tracking(said: Reading, report: Report) -> Iterator[str]:
+def _tracking(reading: Reading, report: Report) -> Iterator[str]:
     seen: Counter[str] = Counter()
-    for number, group in enumerate(groups(said)):
+    for number, group in enumerate(groups(reading)):
         names, uids = group.values(concepts.TRACKING_IDENTIFIER), group.values(concepts.TRACKING_UNIQUE_IDENTIFIER)
         if len(names) != 1 or len(uids) != 1 or not all([*names, *uids]):
             yield f"group {number} has not one tracking identifier and one tracking UID"
@@ -132,16 +132,16 @@ def _tracking(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("finding")
-def _finding(said: Reading, report: Report) -> Iterator[str]:
-    for number, group in enumerate(groups(said)):
+def _finding(reading: Reading, report: Report) -> Iterator[str]:
+    for number, group in enumerate(groups(reading)):
         if len(group.values(concepts.FINDING)) != 1 or not isinstance(group.values(concepts.FINDING)[0], Code):
             yield f"group {number} has not exactly one finding"
 
 
 @_rule("algorithm")
-def _algorithm(said: Reading, report: Report) -> Iterator[str]:
+def _algorithm(reading: Reading, report: Report) -> Iterator[str]:
     card = report.card
-    for number, group in enumerate(groups(said)):
+    for number, group in enumerate(groups(reading)):
         for name, value in (
             (concepts.ALGORITHM_NAME, card.name),
             (concepts.ALGORITHM_VERSION, card.version),
@@ -152,54 +152,54 @@ def _algorithm(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("algorithm-device")
-def _algorithm_device(said: Reading, report: Report) -> Iterator[str]:
+def _algorithm_device(reading: Reading, report: Report) -> Iterator[str]:
     """IHE AIR 6.5.3.1."""
     card = report.card
     wanted = (line(card.maker), line(card.name), line(card.version), card.device_uid)
     keywords = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceUID")
     found = [
-        tuple(str(item.get(each, "")) for each in keywords) for item in said.items("ContributingEquipmentSequence")
+        tuple(str(item.get(each, "")) for each in keywords) for item in reading.items("ContributingEquipmentSequence")
     ]
     if found != [wanted]:
         yield "Contributing Equipment is not the card's algorithm alone, with maker, name, version and Device UID"
 
 
 @_rule("evidence-complete")
-def _evidence_complete(said: Reading, report: Report) -> Iterator[str]:
-    if not set(said.named_images) <= {(each.sop_class_uid, each.sop_instance_uid) for each in evidence(said)}:
+def _evidence_complete(reading: Reading, report: Report) -> Iterator[str]:
+    if not set(reading.named_images) <= {(each.sop_class_uid, each.sop_instance_uid) for each in evidence(reading)}:
         yield "an image that the content names is not in the evidence with its SOP class"
 
 
 @_rule("evidence-exact")
-def _evidence_exact(said: Reading, report: Report) -> Iterator[str]:
-    listed = [each.sop_instance_uid for each in evidence(said)]
-    named = {uid for _, uid in said.named_images}
+def _evidence_exact(reading: Reading, report: Report) -> Iterator[str]:
+    listed = [each.sop_instance_uid for each in evidence(reading)]
+    named = {uid for _, uid in reading.named_images}
     if not set(listed) <= named:
         yield "the evidence has an image that the content does not name"
     if len(listed) != len(set(listed)):
         yield "the evidence names an image twice"
-    if said.get("SOPInstanceUID") in {*listed, *named}:
+    if reading.get("SOPInstanceUID") in {*listed, *named}:
         yield "the document names itself"
-    if said.items("PertinentOtherEvidenceSequence"):
+    if reading.items("PertinentOtherEvidenceSequence"):
         yield "there is evidence of another study"
 
 
 @_rule("evidence-study")
-def _evidence_study(said: Reading, report: Report) -> Iterator[str]:
-    studies = {study for study, _ in references(said.items("CurrentRequestedProcedureEvidenceSequence"))}
+def _evidence_study(reading: Reading, report: Report) -> Iterator[str]:
+    studies = {study for study, _ in references(reading.items("CurrentRequestedProcedureEvidenceSequence"))}
     if studies != {study_uid(report)}:
         yield "the evidence is not of the report's study"
 
 
 @_rule("evidence-of-report")
-def _evidence_of_report(said: Reading, report: Report) -> Iterator[str]:
-    if set(evidence(said)) != set(report.images):
+def _evidence_of_report(reading: Reading, report: Report) -> Iterator[str]:
+    if set(evidence(reading)) != set(report.images):
         yield "the evidence is not the images of this answer"
 
 
 @_rule("units")
-def _units(said: Reading, report: Report) -> Iterator[str]:
-    for item in said.root.below():
+def _units(reading: Reading, report: Report) -> Iterator[str]:
+    for item in reading.root.below():
         if item.value_type != "NUM":
             continue
         label = item.name.meaning if item.name else "a number"
@@ -214,8 +214,8 @@ def _units(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("codes")
-def _codes(said: Reading, report: Report) -> Iterator[str]:
-    for keyword, code in all_codes(said):
+def _codes(reading: Reading, report: Report) -> Iterator[str]:
+    for keyword, code in all_codes(reading):
         if not (code.scheme and code.value.strip() and code.meaning.strip()):
             yield f"{keyword}: a code without value, scheme or meaning"
         elif code.scheme in _RETIRED:
@@ -223,21 +223,21 @@ def _codes(said: Reading, report: Report) -> Iterator[str]:
         elif len(code.meaning) > 64 or (code.scheme == concepts.TRIAGE.scheme and len(code.value) > 16):
             yield f"{keyword}: code {code.value} is too long, or its meaning"
     single = ("ConceptNameCodeSequence", "ConceptCodeSequence", "MeasurementUnitsCodeSequence")
-    for element in said.elements:
+    for element in reading.elements:
         if element.keyword in single and len(element.value) != 1:
             yield f"{element.keyword} has not one item"
 
 
 @_rule("private-codes")
-def _private_codes(said: Reading, report: Report) -> Iterator[str]:
-    declared = {str(each.get("CodingSchemeDesignator")) for each in said.items("CodingSchemeIdentificationSequence")}
-    for scheme in {code.scheme for _, code in all_codes(said) if code.scheme.startswith("99")} - declared:
+def _private_codes(reading: Reading, report: Report) -> Iterator[str]:
+    declared = {str(each.get("CodingSchemeDesignator")) for each in reading.items("CodingSchemeIdentificationSequence")}
+    for scheme in {code.scheme for _, code in all_codes(reading) if code.scheme.startswith("99")} - declared:
         yield f"{scheme} is not declared"
 
 
 @_rule("items")
-def _items(said: Reading, report: Report) -> Iterator[str]:
-    for item in said.root.below():
+def _items(reading: Reading, report: Report) -> Iterator[str]:
+    for item in reading.root.below():
         label = item.name.meaning if item.name else item.value_type
         if not item.relation or item.name is None:
             yield f"{label}: no relationship or no name"
@@ -249,9 +249,9 @@ def _items(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("regions")
-def _regions(said: Reading, report: Report) -> Iterator[str]:
+def _regions(reading: Reading, report: Report) -> Iterator[str]:
     frame = report.header.frame_of_reference_uid
-    for number, group in enumerate(groups(said)):
+    for number, group in enumerate(groups(reading)):
         templates = [str(each.get("TemplateIdentifier")) for each in group.data.get("ContentTemplateSequence") or []]
         places = group.all_of(concepts.IMAGE_REGION)
         if templates != (["1410"] if places else ["1501"]):
@@ -264,20 +264,20 @@ def _regions(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("uids")
-def _uids(said: Reading, report: Report) -> Iterator[str]:
-    for element in (*said.elements, *said.dataset.file_meta):
+def _uids(reading: Reading, report: Report) -> Iterator[str]:
+    for element in (*reading.elements, *reading.dataset.file_meta):
         for uid in texts(element) if element.VR == "UI" else ():
             if not may_stand(uid, report):
                 yield f"{element.keyword} is no UID"
-    if len({said.get(each) for each in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")} - {""}) != 3:
+    if len({reading.get(each) for each in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")} - {""}) != 3:
         yield "study, series and instance have not three different UIDs"
 
 
 @_rule("charset")
-def _charset(said: Reading, report: Report) -> Iterator[str]:
-    if said.get("SpecificCharacterSet") != "ISO_IR 192":
+def _charset(reading: Reading, report: Report) -> Iterator[str]:
+    if reading.get("SpecificCharacterSet") != "ISO_IR 192":
         yield "the character set is not ISO_IR 192"
-    for element in said.elements:
+    for element in reading.elements:
         limit = LIMITS.get(element.VR)
         if element.VR not in ("PN", "LO", "SH", "ST", "LT", "UT", "UC", "CS"):
             continue
@@ -289,8 +289,8 @@ def _charset(said: Reading, report: Report) -> Iterator[str]:
 
 
 @_rule("text-nfc")
-def _text_nfc(said: Reading, report: Report) -> Iterator[str]:
-    for element in said.elements:
+def _text_nfc(reading: Reading, report: Report) -> Iterator[str]:
+    for element in reading.elements:
         if element.VR in ("PN", "LO", "SH", "UT") and not all(
             unicodedata.is_normalized("NFC", each) for each in texts(element)
         ):

@@ -59,29 +59,29 @@ def summary_code(report: Report) -> Code:
 
 def parameters(report: Report) -> dict[str, str]:
     """The study's Algorithm Parameters that come from the answer, and from what its JSON counts."""
-    said = {**report.outcome.facts, "images_in_conflict": str(report.outcome.conflicts)}
+    values = {**report.outcome.facts, "images_in_conflict": str(report.outcome.conflicts)}
     for name, counts in report.outcome.coverage.to_json().items():
         if isinstance(counts, int):
-            said[f"images_{name}"] = str(counts)
+            values[f"images_{name}"] = str(counts)
         else:
             by_reason = ", ".join(f"{reason} {count}" for reason, count in counts.items())
-            said[f"images_{name}"] = f"{sum(counts.values())}: {by_reason}" if counts else "0"
+            values[f"images_{name}"] = f"{sum(counts.values())}: {by_reason}" if counts else "0"
     if not report.is_analysed:
-        said["reason"] = report.outcome.why or str(report.outcome.state)
-    return said
+        values["reason"] = report.outcome.why or str(report.outcome.state)
+    return values
 
 
 def in_part_sentence(report: Report) -> str:
     """What a report of a study seen in part says in words; empty where all was seen, or nothing."""
     counts = report.outcome.coverage.to_json()
-    said, missed = "", sum(counts["missing"].values())
+    text, missed = "", sum(counts["missing"].values())
     if missed:
         by_reason = ", ".join(f"{reason} {count}" for reason, count in counts["missing"].items())
         of = counts["used"] + missed
-        said += MISSING[report.language].format(missing=missed, images=of, reasons=by_reason) + " "
+        text += MISSING[report.language].format(missing=missed, images=of, reasons=by_reason) + " "
     if report.outcome.conflicts:
-        said += IN_CONFLICT[report.language].format(images=report.outcome.conflicts) + " "
-    return said + UNDETERMINED[report.language] if said and report.is_analysed else ""
+        text += IN_CONFLICT[report.language].format(images=report.outcome.conflicts) + " "
+    return text + UNDETERMINED[report.language] if text and report.is_analysed else ""
 
 
 def priority_code(report: Report) -> Code:
@@ -96,8 +96,8 @@ def reason_code(report: Report) -> Code:
 
 def instance_number(report: Report) -> str:
     """The result's number where it is one that IS can hold."""
-    said = report.result
-    return str(int(said)) if said.isascii() and said.isdecimal() and int(said) < 2**31 else "1"
+    text = report.result
+    return str(int(text)) if text.isascii() and text.isdecimal() and int(text) < 2**31 else "1"
 
 
 def may_stand(uid: str, report: Report) -> bool:
@@ -140,9 +140,9 @@ def to_float(value: str) -> float:
         return math.nan
 
 
-def is_close(stated: float, value: float, share: float = 5.1e-4) -> bool:
+def is_close(stated: float, value: float, fraction: float = 5.1e-4) -> bool:
     """Whether a number is the one that was written: by default within what writing it in four digits changes."""
-    return math.isclose(stated, value, rel_tol=share, abs_tol=1e-12)
+    return math.isclose(stated, value, rel_tol=fraction, abs_tol=1e-12)
 
 
 def has_controls(value: str) -> bool:

@@ -37,7 +37,7 @@ Value = str | float | tuple[float, ...]
 
 
 def verify_filled(places: Iterable[tuple[str, bytes, bytes]], report: Report) -> list[Fault]:
-    """Each rule that a filled value breaks. `places`: (place, VR, raw value), as `Mould.read` gives them.
+    """Each rule that a filled value breaks. `places`: (place, VR, raw value), as `Template.read` gives them.
 
     The same document passed `verify` with other values, and differs from this one nowhere else. So this asks of each
     value whether it fits its VR, whether it is the one that this report puts there, and whether all the report's
@@ -46,17 +46,17 @@ def verify_filled(places: Iterable[tuple[str, bytes, bytes]], report: Report) ->
     faults: list[Fault] = []
     expected = _expected(report)
     found: dict[str, str] = {}
-    for place, vr, raw in places:
+    for slot, vr, raw in places:
         value = _decoded(vr, raw)
         if value is None or not _fits(vr.decode(), value, report):
-            faults.append(Fault("charset" if vr != b"UI" else "uids", f"{place} does not fit its VR"))
+            faults.append(Fault("charset" if vr != b"UI" else "uids", f"{slot} does not fit its VR"))
             continue
-        if found.setdefault(place, value) != value:
-            faults.append(Fault("mould", f"{place} has two values"))
-        rule, wanted = expected.get(place, ("mould", ""))
+        if found.setdefault(slot, value) != value:
+            faults.append(Fault("template", f"{slot} has two values"))
+        rule, wanted = expected.get(slot, ("template", ""))
         if not _is_same(value, wanted):
-            faults.append(Fault(rule, f"{place} is not the report's"))
-    faults += [Fault("mould", f"{place} was not filled") for place in expected.keys() - found.keys()]
+            faults.append(Fault(rule, f"{slot} is not the report's"))
+    faults += [Fault("template", f"{slot} was not filled") for slot in expected.keys() - found.keys()]
     return faults + list(_filled_labels(found, report))
 
 
@@ -83,11 +83,11 @@ def _filled_labels(found: Mapping[str, str], report: Report) -> Iterator[Fault]:
 
 def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     """What this report puts into each place, and the rule that a difference breaks."""
-    whose = identity(report.header)
+    study_identity = identity(report.header)
     day, time, moment = moments(report)
     wanted: dict[str, tuple[str, Value]] = {
         f"study.{name}": ("same-patient" if "patient" in name else "same-study", value)
-        for name, value in vars(whose).items()
+        for name, value in vars(study_identity).items()
     }
     wanted |= {
         "report.uid": ("uid-derived", uid_of(report, REPORT)),
@@ -103,8 +103,8 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
         if report.is_analysed
         else (("reason", "reason-agrees", reason_code(report)),)
     )
-    for place, rule, code in verdicts:
-        wanted |= {f"{place}.value": (rule, code.value), f"{place}.meaning": (rule, code.meaning)}
+    for slot, rule, code in verdicts:
+        wanted |= {f"{slot}.value": (rule, code.value), f"{slot}.meaning": (rule, code.meaning)}
     series: set[str] = set()
     for index, image in enumerate(report.images):
         wanted[f"image.{index}"] = ("evidence-of-report", image.sop_instance_uid)
@@ -120,7 +120,7 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
     if report.predecessor:
         wanted |= {f"predecessor.{name}": ("predecessor", value) for name, value in vars(report.predecessor).items()}
     for index, finding in enumerate(report.findings):
-        wanted |= {f"finding.{index}.{name}": said for name, said in _expected_of(finding, report)}
+        wanted |= {f"finding.{index}.{name}": texts for name, texts in _expected_of(finding, report)}
     return wanted
 
 

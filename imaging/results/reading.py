@@ -147,8 +147,8 @@ def _value(data: Dataset) -> Any:
         case "NUM":
             return _number(data)
         case "IMAGE":
-            said = data.get("ReferencedSOPSequence") or [Dataset()]
-            pair = str(said[0].get("ReferencedSOPClassUID", "")), str(said[0].get("ReferencedSOPInstanceUID", ""))
+            values = data.get("ReferencedSOPSequence") or [Dataset()]
+            pair = str(values[0].get("ReferencedSOPClassUID", "")), str(values[0].get("ReferencedSOPInstanceUID", ""))
             return pair if all(pair) else None
         case "SCOORD" | "SCOORD3D":
             return str(data.get("GraphicType", "")), tuple(map(float, data.get("GraphicData") or ()))

@@ -111,8 +111,8 @@ class Report:
         header = self.header
         known = {each.sop_instance_uid: each for each in self.outcome.images}
         if not self.card.names_each_image:
-            said = dict.fromkeys(uid for finding in self.findings for uid in finding.sop_instance_uids)
-            named = [known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid)) for uid in said]
+            uids = dict.fromkeys(uid for finding in self.findings for uid in finding.sop_instance_uids)
+            named = [known.get(uid, ImageRef(header.sop_class_uid, uid, header.series_instance_uid)) for uid in uids]
         else:
             named = list(known.values())
         named = named or [ImageRef(header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid)]

@@ -31,30 +31,30 @@ def enters(rules: dict[str, Rule]) -> Callable[[str], Callable[[Rule], Rule]]:
     return named
 
 
-def groups(said: Reading) -> list[Item]:
+def groups(reading: Reading) -> list[Item]:
     """The measurement groups, one for the study and one a finding."""
-    boxes = said.root.all_of(concepts.IMAGING_MEASUREMENTS)
+    boxes = reading.root.all_of(concepts.IMAGING_MEASUREMENTS)
     return [group for box in boxes for group in box.all_of(concepts.MEASUREMENT_GROUP)]
 
 
-def evidence(said: Reading) -> list[Any]:
+def evidence(reading: Reading) -> list[Any]:
     """The images that the document names as its evidence, in its own study."""
-    return [each for _, each in references(said.items("CurrentRequestedProcedureEvidenceSequence"))]
+    return [each for _, each in references(reading.items("CurrentRequestedProcedureEvidenceSequence"))]
 
 
-def all_codes(said: Reading) -> Iterator[tuple[str, Code]]:
+def all_codes(reading: Reading) -> Iterator[tuple[str, Code]]:
     """Each coded entry, with the keyword of its sequence."""
-    for element in said.elements:
+    for element in reading.elements:
         for item in element.value if element.VR == "SQ" else ():
             if is_code(item):
                 yield element.keyword, code_of(item)
 
 
-def pairs(said: Reading, report: Report) -> Iterator[tuple[Item, FindingSpec, Finding]]:
+def pairs(reading: Reading, report: Report) -> Iterator[tuple[Item, FindingSpec, Finding]]:
     """Each finding's group, with what the card and the answer say of it."""
     specs = {key(each.code): each for each in report.card.findings}
     findings = {key(each.code): each for each in report.findings}
-    for group in groups(said):
+    for group in groups(reading):
         about = subject(group)
         if about in specs and about in findings:
             yield group, specs[about], findings[about]

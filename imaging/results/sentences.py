@@ -42,10 +42,10 @@ UNPROVEN: Final[Mapping[Language, str]] = {
 
 def in_part(missing: Mapping[str, int], used: int, conflicts: int, language: Language) -> str:
     """The words of an answer that looked at `used` images and missed these, by reason, or saw some in conflict."""
-    said = []
+    texts = []
     if missing:
         missed, reasons = sum(missing.values()), ", ".join(f"{reason} {count}" for reason, count in missing.items())
-        said.append(MISSING[language].format(missing=missed, images=used + missed, reasons=reasons))
+        texts.append(MISSING[language].format(missing=missed, images=used + missed, reasons=reasons))
     if conflicts:
-        said.append(IN_CONFLICT[language].format(images=conflicts))
-    return " ".join([*said, UNDETERMINED[language]])
+        texts.append(IN_CONFLICT[language].format(images=conflicts))
+    return " ".join([*texts, UNDETERMINED[language]])

@@ -113,7 +113,7 @@ def sources(finding: Finding, report: Report) -> list[ImageRef]:
 def facts(report: Report) -> list[str]:
     """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key; the images' counts are of each."""
     answer = report.outcome
-    said = {**answer.facts, **answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
+    facts = {**answer.facts, **answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
     if not report.is_analysed:
-        said["reason"] = answer.why or answer.state.value
-    return [readable(f"{key}={value}") for key, value in sorted(said.items())]
+        facts["reason"] = answer.why or answer.state.value
+    return [readable(f"{key}={value}") for key, value in sorted(facts.items())]

@@ -1,7 +1,7 @@
 """The door for structured reports: one model's answer for one study, as a whole Part 10 file.
 
-    report ── shape_of ──▶ Shape ── document(shape, Marker) ──▶ Mould, once per shape
-       └───── values_of ──▶ {place: text} ─────────────────────── Mould.fill ──▶ bytes ── verify
+    report ── shape_of ──▶ Shape ── document(shape, PlaceholderRenderer) ──▶ Template, once
+       └───── values_of ──▶ {slot: text} ───────────────────────── Template.fill ──▶ bytes ── verify
 
 Building a document with highdicom takes 30 to 200 ms; filling and verifying one takes 1 to 2. A test builds each
 document with the study's values as well, and finds the same bytes. Nothing here reads a clock or draws a UID.
@@ -19,15 +19,15 @@ from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR, comprehensive
 from imaging.results.filled import verify_filled
 from imaging.results.kinds import Fallback, Kind
-from imaging.results.mould import Marker, Mould, Pen, Unlike
 from imaging.results.report import Fault, Report, UnsoundReport
 from imaging.results.shape import Shape, shape_of
+from imaging.results.template import PlaceholderRenderer, Renderer, Template, TemplateMismatch
 from imaging.results.uids import series_of, uid_of
 from imaging.results.values import values_of
 from imaging.results.verify import verify
 
-MOULDS_KEPT: Final = 64
-"""A mould is about 40 KB. A model needs one per kind of outcome, number of images and pattern of measurements."""
+TEMPLATES_KEPT: Final = 64
+"""A template is about 40 KB. A model needs one per kind of outcome, number of images and pattern of measurements."""
 
 
 def write_sr(report: Report) -> bytes:
@@ -36,29 +36,29 @@ def write_sr(report: Report) -> bytes:
     The first document of a shape passes all rules; later ones, which differ from it in their filled places only,
     those that filling can break. Raises CannotReport (the input's trouble) or UnsoundReport (ours).
     """
-    mould = _mould(shape_of(report))
-    data = mould.fill(values_of(report))
-    if mould.is_proven:
+    template = _template(shape_of(report))
+    data = template.fill(values_of(report))
+    if template.is_proven:
         try:
-            faults = verify_filled(mould.read(data), report)
-        except Unlike as difference:
-            faults = [Fault("mould", str(difference))]
+            faults = verify_filled(template.read(data), report)
+        except TemplateMismatch as difference:
+            faults = [Fault("template", str(difference))]
     else:
         faults = verify(data, report)
     if faults:
         raise UnsoundReport(faults)
-    mould.is_proven = True
+    template.is_proven = True
     return data
 
 
-@lru_cache(maxsize=MOULDS_KEPT)
-def _mould(shape: Shape) -> Mould:
-    marker = Marker()
-    return Mould.cut(_builder()(shape, marker), marker)
+@lru_cache(maxsize=TEMPLATES_KEPT)
+def _template(shape: Shape) -> Template:
+    renderer = PlaceholderRenderer()
+    return Template.cut(_builder()(shape, renderer), renderer)
 
 
 @lru_cache(1)
-def _builder() -> Callable[[Shape, Pen], Dataset]:
+def _builder() -> Callable[[Shape, Renderer], Dataset]:
     """With it comes highdicom, which who only sends reports has no need of."""
     with importing():
         from imaging.results.document import document

@@ -16,14 +16,14 @@ from imaging.results.sentences import in_part
 from imaging.results.shape import facts, is_located, sources
 from imaging.results.uids import series_of, tracking_of, uid_of
 
-MOST_DIGITS: Final = 10
+MAX_DIGITS: Final = 10
 """With sign, point and exponent they stay within the 16 characters of a DS."""
 
 
 def values_of(report: Report) -> dict[str, str]:
     """What stands in each place of the document. Raises CannotReport, or UnsoundReport for a number that is none."""
-    whose, outcome, at = identity(report.header), report.outcome, report.at
-    values = {f"study.{keyword}": value for keyword, value in vars(whose).items()}
+    study_identity, outcome, at = identity(report.header), report.outcome, report.at
+    values = {f"study.{keyword}": value for keyword, value in vars(study_identity).items()}
     values |= {
         "report.uid": uid_of(report, REPORT),
         "report.series": series_of(report, SR_CLASS),
@@ -56,9 +56,9 @@ def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str
     yield "tracking", tracking_of(report, finding.code.value)
     yield from _code_values("result", concepts.verdict(finding.present)).items()
     if finding.threshold is not None:
-        yield "threshold", decimal(finding.threshold, MOST_DIGITS)
+        yield "threshold", decimal(finding.threshold, MAX_DIGITS)
     if finding.probability is not None:
-        yield "probability", beside(finding.probability, finding.threshold)
+        yield "probability", place_of_values(finding.probability, finding.threshold)
     if finding.score is not None:
         yield "score", f"score={decimal(finding.score)}"
     for index, each in enumerate(finding.measurements):
@@ -71,8 +71,8 @@ def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str
         yield "point", "\\".join(decimal(each) for each in finding.centre_mm)
 
 
-def _code_values(place: str, code: Code) -> dict[str, str]:
-    return {f"{place}.value": code.value, f"{place}.meaning": code.meaning}
+def _code_values(slot: str, code: Code) -> dict[str, str]:
+    return {f"{slot}.value": code.value, f"{slot}.meaning": code.meaning}
 
 
 def summary(report: Report) -> Code:
@@ -101,15 +101,15 @@ def decimal(value: float, digits: int = 6) -> str:
     return f"{float(value):.{digits}g}"
 
 
-def beside(probability: float, threshold: float | None) -> str:
+def place_of_values(probability: float, threshold: float | None) -> str:
     """A probability in four digits, or in as many as it takes to stay on its side of the threshold as written."""
     if threshold is None:
         return decimal(probability, 4)
-    written, is_over = decimal(threshold, MOST_DIGITS), probability >= threshold
+    written, is_over = decimal(threshold, MAX_DIGITS), probability >= threshold
     limit = float(written)
-    for digits in (4, 6, MOST_DIGITS):
-        said = decimal(probability, digits)
-        if (float(said) >= limit) == is_over:
-            return said
+    for digits in (4, 6, MAX_DIGITS):
+        text = decimal(probability, digits)
+        if (float(text) >= limit) == is_over:
+            return text
     # It is beside the threshold by less than the last digit that is written.
-    return written if is_over else decimal(float(Decimal(written).next_minus(Context(prec=MOST_DIGITS))), MOST_DIGITS)
+    return written if is_over else decimal(float(Decimal(written).next_minus(Context(prec=MAX_DIGITS))), MAX_DIGITS)

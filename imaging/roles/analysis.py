@@ -14,11 +14,11 @@ from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State,
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header
 from imaging.domain.languages import Language
-from imaging.domain.own import is_ours
-from imaging.domain.patient import Seen, Words, are_together, newest
+from imaging.domain.orientation import with_trusted_orientation
+from imaging.domain.own_results import is_ours
+from imaging.domain.patient import Seen, Words, are_consistent, newest
 from imaging.domain.reasons import Reason
 from imaging.domain.source import Source
-from imaging.domain.turning import believed
 from imaging.domain.uids import derived_uid
 from imaging.encoding.headers import Mismatch, Unreadable, read_header
 from imaging.encoding.part10 import files_under, is_part_10, split_part_10
@@ -132,13 +132,13 @@ class Analysis:
         at: datetime,
         output: Path | None,
         language: Language,
-        disbelieved: Collection[str] = frozenset(),
+        untrusted_senders: Collection[str] = frozenset(),
         site_words: Sequence[str] = (),
     ) -> None:
         self._cards, self._at, self._output, self._language = catalogue.models, at, output, language
         self._analysers = {card.id: ConfinedAnalyser(confined, card, site_words) for card in catalogue.models}
         self._compare = partial(compare, confined)
-        self._disbelieved = disbelieved
+        self._untrusted_senders = untrusted_senders
         self._proven: dict[str, bool] = {}
 
     def study(self, study_uid: str, sources: Sequence[Source]) -> StudyResults:
@@ -147,13 +147,16 @@ class Analysis:
         return StudyResults(study_uid, tuple(self._answers(sources)), files)
 
     def _answers(self, sources: Sequence[Source]) -> list[Answer]:
-        if not are_together(Seen(source.header.person, source.path.absolute().parent) for source in sources):
+        if not are_consistent(Seen(source.header.person, source.path.absolute().parent) for source in sources):
             return [not_analysed("mixed-patients")]
         try:
             each_once = distinct(sources, self._compare)
         except OSError:  # a file is gone since it was found
             return [not_analysed("pixels-unreadable", sources)]
-        taken = [replace(each, header=believed(each.header, self._disbelieved)) for each in each_once.sources]
+        taken = [
+            replace(each, header=with_trusted_orientation(each.header, self._untrusted_senders))
+            for each in each_once.sources
+        ]
         headers = [source.header for source in taken]
         fitting = [card for card in self._cards if fits(card, headers)]
         if not fitting:

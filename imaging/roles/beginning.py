@@ -12,7 +12,7 @@ from imaging.domain.languages import Language
 from imaging.memory import importing
 from imaging.models.catalogue import Catalogue, load_models
 from imaging.models.copies import Copies
-from imaging.roles.child import Life
+from imaging.roles.child import Lifecycle
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Begun:
     confined: Confined
 
 
-def begin(told: WorkerConfig) -> Begun:
+def begin(config: WorkerConfig) -> Begun:
     """Reads the models' cards and starts the process; it is not waited for."""
-    catalogue = load_models([Path(each) for each in told.models], told.site_words)
-    kept = Path(told.home) / "models"
+    catalogue = load_models([Path(each) for each in config.models], config.site_words)
+    kept = Path(config.home) / "models"
     copies = Copies(kept)  # first: the process may read what is there when it starts
-    confined = Confined(catalogue.models, threads=told.threads, memory_mb=told.memory_mb, kept=kept)
+    confined = Confined(catalogue.models, threads=config.threads, memory_mb=config.memory_mb, kept=kept)
     return Begun(catalogue, copies, confined)
 
 
-def run(config: Mapping[str, Any], life: Life) -> None:
+def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
     """Works until it is told to stop."""
-    told = WorkerConfig(**config)
-    begun = begin(told)
+    settings = WorkerConfig(**config)
+    begun = begin(settings)
     with importing():
         from imaging.roles import worker
-    worker.run(told, begun, life)
+    worker.run(settings, begun, lifecycle)

@@ -39,7 +39,7 @@ CANNOT_RUN: Final = 4
 
 
 @dataclass(frozen=True)
-class Life:
+class Lifecycle:
     """How a role and its supervisor speak. `stop` is set when the role shall drain and end."""
 
     stop: threading.Event
@@ -54,22 +54,22 @@ class CannotRun(Exception):
 class Role(Protocol):
     """A module of a role has `run(config, life)`, which returns when it has drained."""
 
-    def run(self, config: Mapping[str, Any], life: Life) -> None: ...
+    def run(self, config: Mapping[str, Any], lifecycle: Lifecycle) -> None: ...
 
 
 def main(arguments: list[str]) -> None:
     """Runs a role until SIGTERM, or until the supervisor's end of the life pipe is gone."""
     name, ready_fd, life_fd = arguments
     quiet_logging(name)
-    life = _life(int(ready_fd), int(life_fd))
-    told = json.load(sys.stdin)
-    error_file = Path(told["home"]) / "run" / f"{told['name']}.error"
+    lifecycle = _life(int(ready_fd), int(life_fd))
+    config = json.load(sys.stdin)
+    error_file = Path(config["home"]) / "run" / f"{config['name']}.error"
     threading.excepthook = partial(_thread_died, error_file)
     status = 0
     try:
         with importing():
             module: Role = importlib.import_module(MODULES[name])
-        module.run(told, life)
+        module.run(config, lifecycle)
     except (CannotRun, SchemaDiffers) as error:
         error_file.write_text(str(error))
         status = CANNOT_RUN
@@ -133,7 +133,7 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return record.name == "root" or record.name.partition(".")[0] == "imaging"
 
 
-def _life(ready_fd: int, life_fd: int) -> Life:
+def _life(ready_fd: int, life_fd: int) -> Lifecycle:
     stop = threading.Event()
     wake: list[Callable[[], None]] = []
 
@@ -153,4 +153,4 @@ def _life(ready_fd: int, life_fd: int) -> Life:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=outlived, name="life", daemon=True).start()
-    return Life(stop, ready, wake.append)
+    return Lifecycle(stop, ready, wake.append)

@@ -13,9 +13,9 @@ from imaging.domain.source import Source
 from imaging.encoding.part10 import split_part_10
 from imaging.ledger import copies
 from imaging.ledger.copies import Pair
-from imaging.ledger.jobs import MOST_DEATHS
+from imaging.ledger.jobs import MAX_DEATHS
 from imaging.ledger.store import Ledger
-from imaging.roles.watch import Watch
+from imaging.roles.watchdog import Watchdog
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ Compare = Callable[[Source, Source], Judgement]
 class Comparing:
     """Judges copies one by one. One per worker; `one` may be called from several threads."""
 
-    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watch, owner: str, compare: Compare) -> None:
-        self._ledger, self._spool, self._watch = ledger, spool, watch
+    def __init__(self, ledger: Ledger, spool: FolderSpool, watch: Watchdog, owner: str, compare: Compare) -> None:
+        self._ledger, self._spool, self._watchdog = ledger, spool, watch
         self._owner, self._compare = owner, compare
 
     def one(self, are_volumes: bool | None) -> bool:
@@ -39,7 +39,7 @@ class Comparing:
                 return False
             judged = self._judged(pair)
             if judged is None:
-                copies.put_back(self._ledger, pair)
+                copies.postpone(self._ledger, pair)
                 return False
             if copies.conclude(self._ledger, pair, judged):
                 log.info("copy_judged study=%d copy=%d kind=%r", pair.study_id, pair.number, str(judged.kind))
@@ -51,10 +51,10 @@ class Comparing:
     def _judged(self, pair: Pair) -> Judgement | None:
         """What the copy is; None where a file cannot be had, perhaps only not yet."""
         first, second = (Source(self._spool.path(key), header) for key, header in (pair.first, pair.second))
-        if pair.deaths >= MOST_DEATHS:
+        if pair.deaths >= MAX_DEATHS:
             return _not_comparable(first, f"the comparison was started {pair.deaths} times and never finished")
         try:
-            with self._watch.over([], copies.LEASE_S / 2):
+            with self._watchdog.over([], copies.LEASE_S / 2):
                 return _compared(first, second, self._compare)
         except OSError as error:
             log.error("copy_not_readable copy=%d error=%s", pair.number, error.strerror)

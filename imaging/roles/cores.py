@@ -26,10 +26,10 @@ def _quotas(groups: str, mounted: Path) -> Iterator[float]:
     for version, folder in folders(groups, "cpu", mounted):
         try:
             if version == 1:
-                said = [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+                fields = [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
             else:
-                said = (folder / "cpu.max").read_text().split()
-            quota, period = (float(each) for each in said)
+                fields = (folder / "cpu.max").read_text().split()
+            quota, period = (float(each) for each in fields)
         except (OSError, ValueError):  # there is none here: the group is not shown to us, or says "max"
             continue
         if quota > 0 and period > 0:

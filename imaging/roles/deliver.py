@@ -16,13 +16,13 @@ from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.artefacts import Artefact
 from imaging.domain.faults import fingerprint
 from imaging.domain.peers import Address, Times
-from imaging.domain.retry import Accepted, Answer, Duplicate, NotTaken, Passing, Permanent, known_there
+from imaging.domain.retry import Accepted, Answer, Duplicate, Permanent, SopClassRefused, Transient, known_there
 from imaging.encoding.headers import Unreadable
 from imaging.ledger import deliveries, migrate, wakeups
 from imaging.ledger.deliveries import Delivery
 from imaging.ledger.store import Ledger
 from imaging.results.registry import fallbacks, note
-from imaging.roles.child import LOOK_S, Life
+from imaging.roles.child import LOOK_S, Lifecycle
 from imaging.roles.outbox import Lost, fetch, keep
 from imaging.roles.owner import owner
 from imaging.spool import FolderSpool, Spool
@@ -47,18 +47,18 @@ class DeliverConfig:
     destinations: Sequence[Sequence[str]]
 
 
-def run(config: Mapping[str, Any], life: Life) -> None:
+def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
     """Sends until it is told to stop."""
-    told = DeliverConfig(**config)
-    ledger = Ledger(Path(told.home), told.database)
+    settings = DeliverConfig(**config)
+    ledger = Ledger(Path(settings.home), settings.database)
     migrate.check(ledger)
-    destinations = [_Destination(ledger, told, index) for index in range(len(told.destinations))]
-    senders = [threading.Thread(target=each.send, args=(life.stop,), name=each.name) for each in destinations]
-    life.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
+    destinations = [_Destination(ledger, settings, index) for index in range(len(settings.destinations))]
+    senders = [threading.Thread(target=each.send, args=(lifecycle.stop,), name=each.name) for each in destinations]
+    lifecycle.on_stop(lambda: ledger.wakeups.notify(wakeups.DELIVERY))
     for sender in senders:
         sender.start()
-    life.ready({})
-    life.stop.wait()
+    lifecycle.ready({})
+    lifecycle.stop.wait()
     _drain(destinations, senders)
 
 
@@ -77,13 +77,13 @@ def _drain(destinations: Sequence["_Destination"], senders: Sequence[threading.T
 class _Destination:
     """One destination, and what is sent to it."""
 
-    def __init__(self, ledger: Ledger, told: DeliverConfig, index: int) -> None:
-        self.name, address, said = told.destinations[index]
-        times = Times.parse(said)
-        self._ledger, self._spool = ledger, FolderSpool(Path(told.home) / "spool")
-        self._owner = owner(Path(told.home), told.name)
+    def __init__(self, ledger: Ledger, config: DeliverConfig, index: int) -> None:
+        self.name, address, times_text = config.destinations[index]
+        times = Times.parse(times_text)
+        self._ledger, self._spool = ledger, FolderSpool(Path(config.home) / "spool")
+        self._owner = owner(Path(config.home), config.name)
         self._lease_s = _BURST * (times.connect + times.accept + times.response)
-        self._sender = Sender(Address.parse(address), told.ae_title, times)
+        self._sender = Sender(Address.parse(address), config.ae_title, times)
         self._listener = ledger.wakeups.listen(f"{wakeups.DELIVERY}.{index}")
 
     def send(self, stop: threading.Event) -> None:
@@ -92,7 +92,7 @@ class _Destination:
         while not stop.is_set():
             try:
                 if was_interrupted:
-                    deliveries.give_back(self._ledger, self._owner)
+                    deliveries.release_leases(self._ledger, self._owner)
                 self._look(stop)
                 was_interrupted = False
             except Exception as error:
@@ -100,7 +100,7 @@ class _Destination:
                 was_interrupted = True
                 stop.wait(LOOK_S)  # what is given back, or was due already, would be tried at once, and again
         self._sender.close()
-        deliveries.give_back(self._ledger, self._owner, is_unsent=not was_interrupted)
+        deliveries.release_leases(self._ledger, self._owner, is_unsent=not was_interrupted)
 
     def interrupt(self) -> None:
         """Aborts what is being sent; from another thread."""
@@ -133,8 +133,8 @@ def _send(ledger: Ledger, spool: Spool, sender: Sender, batch: Sequence[Delivery
             continue
         answer, peer_is_down = _answer(sender, spool, each)
         crash.point("peer-answered")
-        if stop.is_set() and isinstance(answer, Passing):
-            answer, peer_is_down = Passing("we stopped before it was answered", answer.was_sent), False
+        if stop.is_set() and isinstance(answer, Transient):
+            answer, peer_is_down = Transient("we stopped before it was answered", answer.was_sent), False
         if isinstance(answer, Artefact):
             (kept,) = keep(spool, [answer])
             if deliveries.fall_back(ledger, each, kept):
@@ -146,7 +146,7 @@ def _send(ledger: Ledger, spool: Spool, sender: Sender, batch: Sequence[Delivery
                 "delivery_not_accepted delivery=%d destination=%s why=%s", each.id, each.destination, answer.why
             )
         if peer_is_down:
-            deliveries.give_back(ledger, each.lease, is_unsent=True)
+            deliveries.release_leases(ledger, each.lease, is_unsent=True)
             return
 
 
@@ -171,15 +171,15 @@ def _answer(sender: Sender, spool: Spool, delivery: Delivery) -> tuple[Answer | 
     try:
         sent = fetch(spool, delivery.kept)
         answer = sender.send(sent.data)
-        substitute = _substitute(sender, delivery, sent) if isinstance(answer, NotTaken) else None
+        substitute = _substitute(sender, delivery, sent) if isinstance(answer, SopClassRefused) else None
     except Unreachable as error:
-        return Passing(str(error)), True
+        return Transient(str(error)), True
     except Lost as error:
         return Permanent(str(error)), False
     except (Unreadable, ValueError) as error:  # of the object: it would be so tomorrow as well
         return Permanent(f"{type(error).__name__} while sending"), False
     except Exception as error:  # noqa: BLE001 (one delivery: the next ones go on)
-        return Passing(fingerprint(error), was_sent=True), False
+        return Transient(fingerprint(error), was_sent=True), False
     if isinstance(answer, Duplicate):
         answer = known_there(answer, was_sent=delivery.was_sent)
     if substitute is not None:
@@ -187,4 +187,4 @@ def _answer(sender: Sender, spool: Spool, delivery: Delivery) -> tuple[Answer | 
     if isinstance(answer, Accepted):
         notes = (answer.note, note(sent.kind, sent.sop_class_uid))
         return Accepted("; ".join(filter(None, notes))), False
-    return answer, isinstance(answer, Passing) and not delivery.attempts
+    return answer, isinstance(answer, Transient) and not delivery.attempts

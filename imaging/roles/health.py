@@ -9,15 +9,15 @@ from imaging.domain.alarms import Facts, Health, health
 from imaging.ledger.health import facts
 from imaging.ledger.store import Ledger
 from imaging.roles.locks import running_roles
-from imaging.spool import room_on
+from imaging.spool import disk_space_on
 
 _KEPT_S: Final = 2.0
 
 
 def facts_of(ledger: Ledger, home: Path, reserve_bytes: int, longest_wait_s: float) -> Facts:
     """What is known of a home now."""
-    room = room_on(home, reserve_bytes)
-    return facts(ledger, room, running_roles(home), timedelta(seconds=longest_wait_s))
+    space = disk_space_on(home, reserve_bytes)
+    return facts(ledger, space, running_roles(home), timedelta(seconds=longest_wait_s))
 
 
 def health_of(ledger: Ledger, home: Path, reserve_bytes: int, longest_wait_s: float) -> Health:

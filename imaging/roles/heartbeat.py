@@ -23,7 +23,7 @@ _AGAIN_S: Final = 1.0
 
 
 class Heartbeat:
-    """Beats in a thread of its own. `held`: the jobs that the worker holds; `is_content`: the watch's word."""
+    """Beats in a thread of its own. `held`: the jobs that the worker holds; `is_healthy`: the watch's word."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Heartbeat:
         is_content: Callable[[], bool],
     ) -> None:
         self._ledger, self._name, self._owner = ledger, name, owner
-        self._held, self._is_content = held, is_content
+        self._held, self._is_healthy = held, is_content
         self._unwritten: set[int] = set()
         self._silent: Silent = frozenset()
         self._next_tick, self._has_failed = 0.0, False
@@ -43,7 +43,7 @@ class Heartbeat:
     def start(self) -> None:
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
-    def let_go(self, job_id: int) -> None:
+    def release(self, job_id: int) -> None:
         """Has a job returned, whose answer cannot be written down, as soon as the ledger can be written again."""
         with self._lock:
             self._unwritten.add(job_id)
@@ -57,10 +57,10 @@ class Heartbeat:
 
     def beat(self) -> bool:
         """One beat. False where something could not be written, and is to be tried again soon."""
-        if not self._is_content():
+        if not self._is_healthy():
             return True
         try:
-            self._let_go()
+            self._release()
             self._renew()
             self._look_for_silent()
         except Exception as error:
@@ -71,11 +71,11 @@ class Heartbeat:
         self._has_failed = False
         return True
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         with self._lock:
             numbers = sorted(self._unwritten)
         if numbers:
-            workers.let_go(self._ledger, self._owner, numbers)
+            workers.release_jobs(self._ledger, self._owner, numbers)
             with self._lock:
                 self._unwritten.difference_update(numbers)
 

@@ -7,22 +7,22 @@ from typing import Final
 
 from imaging.roles.control_groups import MOUNTED, folders, of_this_process
 
-MOST_MB: Final = 6000.0
+MAX_MB: Final = 6000.0
 """What a worker needs at most: the largest volumes that models take fit in."""
-LEAST_MB: Final = 200.0
+MIN_MB: Final = 200.0
 """Below that a worker's libraries do not load."""
-_SHARE: Final = 0.75
+_FRACTION: Final = 0.75
 """Of the machine's memory that is the workers'; the rest is for the other processes and the system."""
 
 
 def of_a_worker(workers: int) -> float:
     """Megabytes that each of so many workers may take."""
-    return share_of(memory_mb(), workers)
+    return fraction_of(memory_mb(), workers)
 
 
-def share_of(machine_mb: float, workers: int) -> float:
+def fraction_of(machine_mb: float, workers: int) -> float:
     """Megabytes of a machine's memory that each of so many workers may take."""
-    return max(LEAST_MB, min(MOST_MB, _SHARE * machine_mb // workers))
+    return max(MIN_MB, min(MAX_MB, _FRACTION * machine_mb // workers))
 
 
 def memory_mb() -> float:

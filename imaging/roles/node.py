@@ -18,24 +18,24 @@ from imaging.domain.faults import fingerprint
 from imaging.domain.patient import placeholder_words
 from imaging.domain.peers import Caller, Refused
 from imaging.domain.ports import advice
-from imaging.domain.settling import LookAgain, Patience, whole
+from imaging.domain.settling import CompletenessTimeouts, Incomplete, completeness
 from imaging.encoding.part10 import Announced
 from imaging.intake.storing import Status, Storing
 from imaging.ledger import associations, migrate, settling, wakeups
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
 from imaging.ledger.settling import Candidate
-from imaging.ledger.store import Ledger, is_passing
-from imaging.memory import give_back_memory
+from imaging.ledger.store import Ledger, is_transient
+from imaging.memory import trim_memory
 from imaging.models.catalogue import load_models
-from imaging.roles.child import LOOK_S, CannotRun, Life
-from imaging.roles.questions import new_jobs
+from imaging.roles.child import LOOK_S, CannotRun, Lifecycle
+from imaging.roles.planning import new_jobs
 from imaging.roles.replaying import Replaying
 from imaging.spool import FolderSpool
 
 log = logging.getLogger(__name__)
 
-MOST_TRIES: Final = 5
+MAX_TRIES: Final = 5
 """Looks at a study that raise an error of ours, after which it is answered with that."""
 
 
@@ -51,7 +51,7 @@ class NodeConfig:
     accept: Sequence[Sequence[str]]
     connections_per_address: int
     models: Sequence[str]
-    patience: Mapping[str, float]
+    timeouts: Mapping[str, float]
     disk_reserve_bytes: int
     largest_object_bytes: int
     site_words: Sequence[str] = ()
@@ -60,33 +60,33 @@ class NodeConfig:
     site: str = ""
 
 
-def run(config: Mapping[str, Any], life: Life) -> None:
+def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
     """Receives until it is told to stop."""
-    told = NodeConfig(**config)
-    home, patience = Path(told.home), Patience(**told.patience)
-    ledger = Ledger(home, told.database)
-    ledger.site = told.site
+    settings = NodeConfig(**config)
+    home, timeouts = Path(settings.home), CompletenessTimeouts(**settings.timeouts)
+    ledger = Ledger(home, settings.database)
+    ledger.site = settings.site
     migrate.check(ledger)
-    spool = FolderSpool(home / "spool", told.disk_reserve_bytes)
-    storing = Storing(ledger, spool, patience, placeholder_words(told.placeholders), told.largest_object_bytes)
+    spool = FolderSpool(home / "spool", settings.disk_reserve_bytes)
+    storing = Storing(ledger, spool, timeouts, placeholder_words(settings.placeholders), settings.largest_object_bytes)
     storing.recover()
     _end_lost_associations(ledger)
-    accept = [Caller(title, address) for title, address in told.accept]
+    accept = [Caller(title, address) for title, address in settings.accept]
     receiving = Receiving(ledger, storing)
-    acceptor = Acceptor(accept, receiving, told.connections_per_address, 2 * told.largest_object_bytes)
+    acceptor = Acceptor(accept, receiving, settings.connections_per_address, 2 * settings.largest_object_bytes)
     try:
-        port = acceptor.listen(told.host, told.port)
+        port = acceptor.listen(settings.host, settings.port)
     except OSError as error:
         raise CannotRun(
-            f"cannot listen on {told.host}:{told.port} (--dicom-port): {error.strerror}; "
-            f"{advice(told.port, error, '--dicom-port')}"
+            f"cannot listen on {settings.host}:{settings.port} (--dicom-port): {error.strerror}; "
+            f"{advice(settings.port, error, '--dicom-port')}"
         ) from None
-    catalogue = load_models([Path(each) for each in told.models], told.site_words)
-    settler = Settler(ledger, catalogue.models, patience, frozenset(told.ignore_patient_orientation))
-    life.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
-    host = f"[{told.host}]" if ":" in told.host else told.host
-    life.ready({"dicom": f"{host}:{port}", "port": port})
-    settler.run(life.stop, receiving.note_ends)
+    catalogue = load_models([Path(each) for each in settings.models], settings.site_words)
+    settler = Settler(ledger, catalogue.models, timeouts, frozenset(settings.ignore_patient_orientation))
+    lifecycle.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lifecycle.ready({"dicom": f"{host}:{port}", "port": port})
+    settler.run(lifecycle.stop, receiving.note_ends)
     acceptor.close(drain_s=5.0)
     storing.close()
 
@@ -148,11 +148,15 @@ class Settler:
     """Looks at studies that may be whole, when something ends or their time comes."""
 
     def __init__(
-        self, ledger: Ledger, cards: Sequence[Card], patience: Patience, disbelieved: Collection[str] = frozenset()
+        self,
+        ledger: Ledger,
+        cards: Sequence[Card],
+        timeouts: CompletenessTimeouts,
+        untrusted_senders: Collection[str] = frozenset(),
     ) -> None:
-        """`disbelieved`: AE titles of senders whose Patient Orientation counts for nothing."""
-        self._ledger, self._cards, self._patience, self._disbelieved = ledger, cards, patience, disbelieved
-        self._replaying = Replaying(ledger, cards, disbelieved)
+        """`untrusted_senders`: AE titles of senders whose Patient Orientation counts for nothing."""
+        self._ledger, self._cards, self._timeouts, self._untrusted_senders = ledger, cards, timeouts, untrusted_senders
+        self._replaying = Replaying(ledger, cards, untrusted_senders)
         self._tries: Counter[int] = Counter()
         self._stop = threading.Event()
 
@@ -161,27 +165,27 @@ class Settler:
         self._stop = stop
         listener = self._ledger.wakeups.listen(wakeups.SETTLE)
         # A study that comes meanwhile is due no sooner, so that nobody has to wake this for it.
-        longest = max(0.1, min(LOOK_S, self._patience.film_s, self._patience.volume_open_s))
+        longest = max(0.1, min(LOOK_S, self._timeouts.film_s, self._timeouts.volume_open_s))
         was_busy = False
         while not stop.is_set():
             due_tick = self._looked(first)
             seconds = longest if due_tick is None else due_tick - self._ledger.clock.tick()
-            heard = listener.wait(min(max(seconds, 0.0), longest))
-            if was_busy and not heard:
-                give_back_memory()
-            was_busy = bool(heard)
+            topics = listener.wait(min(max(seconds, 0.0), longest))
+            if was_busy and not topics:
+                trim_memory()
+            was_busy = bool(topics)
         listener.close()
 
     def _looked(self, first: Callable[[], None]) -> float | None:
         try:
             first()
-            return self.look()
+            return self.run_once()
         except Exception as error:  # a database that is away, say: what is due stays so
             log.exception("studies_not_looked_at error=%s", type(error).__name__)
             self._stop.wait(LOOK_S)
             return self._ledger.clock.tick()
 
-    def look(self) -> float | None:
+    def run_once(self) -> float | None:
         """Settles what is whole, and then some of what is asked for again; the tick at which to look again."""
         due, later = settling.due_studies(self._ledger)
         for each in due:
@@ -193,24 +197,24 @@ class Settler:
                 again = self._after_fault(each, error)
             if again is not None:
                 later = again if later is None else min(later, again)
-        return self._ledger.clock.tick() if self._replaying.look() else later
+        return self._ledger.clock.tick() if self._replaying.run_once() else later
 
     def _after_fault(self, study_id: int, error: Exception) -> float | None:
         """Puts a study off that cannot be settled, longer each time; in the end it is answered with the fault.
 
         The database's own trouble counts for nothing. Raises what the ledger raises, where not even that can be noted.
         """
-        self._tries[study_id] += not is_passing(error)
+        self._tries[study_id] += not is_transient(error)
         tries = self._tries[study_id]
-        if tries >= MOST_TRIES:
+        if tries >= MAX_TRIES:
             fault = f"the study could not be processed: {fingerprint(error)}"
-            asked = [(card.id, card.version) for card in self._cards_of(study_id)]
-            if settling.give_up(self._ledger, study_id, asked, fault):
+            jobs = [(card.id, card.version) for card in self._cards_of(study_id)]
+            if settling.give_up(self._ledger, study_id, jobs, fault):
                 log.error("study_given_up study=%d why=%s", study_id, fault)
             del self._tries[study_id]
             return None
         again = self._ledger.clock.tick() + LOOK_S * 2.0 ** max(tries - 1, 0)
-        settling.put_off(self._ledger, study_id, again, "an error in imaging; see the log")
+        settling.postpone(self._ledger, study_id, again, "an error in imaging; see the log")
         return again
 
     def _cards_of(self, study_id: int) -> list[Card]:
@@ -219,11 +223,11 @@ class Settler:
         return [card for card in self._cards if any(kinds & {*each.modality} for each in card.inputs)]
 
     def _settle(self, candidate: Candidate) -> float | None:
-        verdict = whole(candidate.signals, self._patience, self._ledger.clock.tick())
-        if isinstance(verdict, LookAgain):
+        verdict = completeness(candidate.signals, self._timeouts, self._ledger.clock.tick())
+        if isinstance(verdict, Incomplete):
             settling.look_again(self._ledger, candidate, verdict.at, verdict.why)
             return verdict.at
-        jobs, reason = new_jobs(candidate, self._cards, self._disbelieved)
+        jobs, reason = new_jobs(candidate, self._cards, self._untrusted_senders)
         if settling.settle(self._ledger, candidate, verdict.signal, jobs, reason):
             log.info(
                 "study_settled study=%d signal=%r jobs=%d reason=%r", candidate.id, verdict.signal, len(jobs), reason

@@ -59,7 +59,7 @@ class Work(Protocol):
     def lease(self, lane: RunningLane) -> list[Job]:
         """The lane's next jobs, of one model."""
 
-    def together(self, model: str) -> int:
+    def max_batch(self, model: str) -> int:
         """How many of a model's jobs had best be run at once."""
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
@@ -121,9 +121,9 @@ class Pipeline:
         listener.close()
 
     def _hand_on(self, lane: RunningLane, leased: Sequence[Job]) -> None:
-        together = self._work.together(leased[0].model)
-        for first in range(0, len(leased), together):
-            part = leased[first : first + together]
+        max_batch = self._work.max_batch(leased[0].model)
+        for first in range(0, len(leased), max_batch):
+            part = leased[first : first + max_batch]
             self._turns.begin(len(part), is_exclusive=part[0].deaths > 0)
             lane.ready.put([self._work.prepare(job, is_alone=len(leased) == 1) for job in part])
 

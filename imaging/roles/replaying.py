@@ -8,7 +8,7 @@ from imaging.domain.card import Card
 from imaging.ledger import replays, settling
 from imaging.ledger.replays import Mark
 from imaging.ledger.store import Ledger
-from imaging.roles.questions import unasked_jobs
+from imaging.roles.planning import unanswered_jobs
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +19,10 @@ _AT_ONCE: Final = 20
 class Replaying:
     """Takes up the marks of `imaging replay --model` and `--study`."""
 
-    def __init__(self, ledger: Ledger, cards: Sequence[Card], disbelieved: Collection[str]) -> None:
-        self._ledger, self._cards, self._disbelieved = ledger, cards, disbelieved
+    def __init__(self, ledger: Ledger, cards: Sequence[Card], untrusted_senders: Collection[str]) -> None:
+        self._ledger, self._cards, self._untrusted_senders = ledger, cards, untrusted_senders
 
-    def look(self) -> bool:
+    def run_once(self) -> bool:
         """Takes up a few marks; whether there may be more to do at once."""
         try:
             marks = replays.marked(self._ledger, _AT_ONCE)
@@ -38,7 +38,7 @@ class Replaying:
             log.warning("replay_without_model study=%d model=%s", mark.study_id, mark.model)
         try:
             candidate = settling.candidate(self._ledger, mark.study_id)
-            jobs = unasked_jobs(candidate, cards, self._disbelieved)
+            jobs = unanswered_jobs(candidate, cards, self._untrusted_senders)
         except Exception as error:  # of this study: the next ones go on
             log.exception("study_not_replayed study=%d error=%s", mark.study_id, type(error).__name__)
             replays.unmark(self._ledger, mark)

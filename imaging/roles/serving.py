@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from imaging.confined.analyser import ConfinedAnalyser
 from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card, Lane
-from imaging.domain.faults import Told, fingerprint
+from imaging.domain.faults import PublicError, fingerprint
 from imaging.domain.languages import Language
 from imaging.ledger import registry, workers
 from imaging.ledger.store import Ledger
@@ -66,10 +66,10 @@ class Serving:
                 self._rehearse(rehearse_report, card)
         workers.serve(self._ledger, self._name, self.analysers)
 
-    def say_how_confined(self) -> None:
+    def log_confinement(self) -> None:
         """Into the log, as a warning where the process that runs networks may do more than it need."""
         confinement = self._confined.confinement
-        log.log(logging.INFO if confinement.is_whole else logging.WARNING, "confined how=%r", confinement.words)
+        log.log(logging.INFO if confinement.is_complete else logging.WARNING, "confined how=%r", confinement.words)
 
     def _admit(self, card: Card, elsewhere: Collection[str]) -> None:
         for each in warnings(card):
@@ -90,8 +90,10 @@ class Serving:
     ) -> None:
         """What another worker serves is served, whatever is wrong here."""
         is_elsewhere = model in elsewhere
-        told = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
-        registry.note_model(self._ledger, model, version, "", told, is_served=is_elsewhere, is_synthetic=is_synthetic)
+        message = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
+        registry.note_model(
+            self._ledger, model, version, "", message, is_served=is_elsewhere, is_synthetic=is_synthetic
+        )
 
     def _why_not(self, card: Card) -> tuple[str, str]:
         """Why a model cannot be served, empty where it can, and its analyser is warm; and what proves it."""
@@ -101,7 +103,9 @@ class Serving:
             has_passed = card.golden is not None and registry.has_passed(self._ledger, card.id, proof)
             analyser.warm(is_proven=has_passed)
         except Exception as error:  # noqa: BLE001 (one model: the others are served)
-            return str(error) if isinstance(error, Told) else f"its engine cannot be loaded: {fingerprint(error)}", ""
+            return str(error) if isinstance(
+                error, PublicError
+            ) else f"its engine cannot be loaded: {fingerprint(error)}", ""
         if card.golden is not None and not has_passed:
             faults = analyser.golden_faults()
             self._confined.restart_if_ended()
@@ -121,9 +125,9 @@ class Serving:
         Such a job is answered with that; which they are is looked up every few seconds.
         """
         ours = frozenset(card.id for card in self.served() if card.lane is lane)
-        return ours | self._nobodys() if lane is Lane.FILMS else ours
+        return ours | self._unserved_models() if lane is Lane.FILMS else ours
 
-    def _nobodys(self) -> frozenset[str]:
+    def _unserved_models(self) -> frozenset[str]:
         if time.monotonic() - self._looked >= LOOK_S:
             self._unserved = workers.unserved(self._ledger)
             self._looked = time.monotonic()

@@ -14,7 +14,7 @@ from imaging.ledger import migrate, wakeups
 from imaging.ledger.store import Ledger
 from imaging.ledger.wakeups import Listener
 from imaging.ledger.worklist import LedgerWorklist
-from imaging.roles.child import LOOK_S, CannotRun, Life
+from imaging.roles.child import LOOK_S, CannotRun, Lifecycle
 from imaging.roles.health import Watched
 from imaging.web.app import create_app
 from imaging.web.serving import serve
@@ -37,26 +37,26 @@ class WebConfig:
     hosts: Sequence[str]
 
 
-def run(config: Mapping[str, Any], life: Life) -> None:
+def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
     """Serves pages until it is told to stop."""
-    asyncio.run(_run(WebConfig(**config), life))
+    asyncio.run(_run(WebConfig(**config), lifecycle))
 
 
-async def _run(told: WebConfig, life: Life) -> None:
-    ledger = Ledger(Path(told.home), told.database)
+async def _run(config: WebConfig, lifecycle: Lifecycle) -> None:
+    ledger = Ledger(Path(config.home), config.database)
     migrate.check(ledger)
-    listener = _bound(told.host, told.port)
+    listener = _bound(config.host, config.port)
     port = listener.getsockname()[1]
-    host = f"[{told.host}]" if _family(told.host) == socket.AF_INET6 else told.host
-    hosts = frozenset(each.lower() for each in (*LOOPBACK, host, *told.hosts))
-    settings = WebSettings(viewer_url=told.viewer_url, language=told.language, hosts=hosts)
-    watched = Watched(ledger, Path(told.home), told.disk_reserve_bytes, told.longest_wait_s)
+    host = f"[{config.host}]" if _family(config.host) == socket.AF_INET6 else config.host
+    hosts = frozenset(each.lower() for each in (*LOOPBACK, host, *config.hosts))
+    settings = WebSettings(viewer_url=config.viewer_url, language=config.language, hosts=hosts)
+    watched = Watched(ledger, Path(config.home), config.disk_reserve_bytes, config.longest_wait_s)
     changes = _Changes(ledger.wakeups.listen(wakeups.STUDY))
     app = create_app(LedgerWorklist(ledger, watched.now), changes, settings, ledger.clock.now)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    life.on_stop(partial(_set_soon, loop, stop))
+    lifecycle.on_stop(partial(_set_soon, loop, stop))
     url = f"http://{host}:{port}/"
-    await serve(app, listener, lambda: life.ready({"web": url, "port": port}), stop)
+    await serve(app, listener, lambda: lifecycle.ready({"web": url, "port": port}), stop)
 
 
 def _set_soon(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -83,7 +83,7 @@ class _Changes:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._heard = asyncio.Event()
+        self._changed = asyncio.Event()
         self._watched = False
 
     async def next_change(self) -> None:
@@ -91,16 +91,16 @@ class _Changes:
             asyncio.get_running_loop().add_reader(self._listener.fileno(), self._on_wakeup)
             self._watched = True
         try:
-            await asyncio.wait_for(self._heard.wait(), LOOK_S)
+            await asyncio.wait_for(self._changed.wait(), LOOK_S)
         except TimeoutError:
             pass
-        await asyncio.sleep(_TOGETHER_S)
-        self._heard.clear()
+        await asyncio.sleep(_COALESCE_S)
+        self._changed.clear()
 
     def _on_wakeup(self) -> None:
         self._listener.drain()  # at once: the loop calls this for as long as there is something to read
-        self._heard.set()
+        self._changed.set()
 
 
-_TOGETHER_S = 0.2
+_COALESCE_S = 0.2
 """What changes within this time is one change: a busy node would make the pages read all the time otherwise."""

@@ -19,25 +19,25 @@ from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
+from imaging.domain.orientation import with_trusted_orientation
 from imaging.domain.source import Source
-from imaging.domain.turning import believed
 from imaging.ledger import jobs, leasing, migrate, wakeups
-from imaging.ledger.jobs import MOST_DEATHS, Job, NewObject
-from imaging.ledger.leasing import Wanted
-from imaging.ledger.store import Ledger, is_passing
-from imaging.memory import give_back_memory, memory_limit
+from imaging.ledger.jobs import MAX_DEATHS, Job, NewObject
+from imaging.ledger.leasing import LeaseRequest
+from imaging.ledger.store import Ledger, is_transient
+from imaging.memory import memory_limit, trim_memory
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Report
 from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
 from imaging.roles.beginning import Begun, WorkerConfig
-from imaging.roles.child import Life
+from imaging.roles.child import Lifecycle
 from imaging.roles.comparing import Comparing
 from imaging.roles.heartbeat import Heartbeat
 from imaging.roles.outbox import keep
 from imaging.roles.owner import owner, owner_of
 from imaging.roles.pipeline import FILMS_READY, VOLUMES_READY, Answered, Pipeline, RunningLane, Task
 from imaging.roles.serving import Serving
-from imaging.roles.watch import Watch
+from imaging.roles.watchdog import Watchdog
 from imaging.spool import FolderSpool, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -46,45 +46,45 @@ _PAUSES_S: Final = (0.1, 0.3, 1.0, 2.0, 4.0, 6.0, 8.0)
 """Between tries of writing an answer down: a disk that is full, or a database that is away, may be back soon."""
 
 
-def run(told: WorkerConfig, begun: Begun, life: Life) -> None:
+def run(config: WorkerConfig, begun: Begun, lifecycle: Lifecycle) -> None:
     """Works until it is told to stop."""
-    ledger = Ledger(Path(told.home), told.database)
+    ledger = Ledger(Path(config.home), config.database)
     migrate.check(ledger)
-    with memory_limit(told.memory_mb):
-        worker = Worker(ledger, told, begun)
+    with memory_limit(config.memory_mb):
+        worker = Worker(ledger, config, begun)
         worker.heartbeat.start()
         worker.serving.warm()
-        worker.serving.say_how_confined()
-        life.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
-        life.ready({})
+        worker.serving.log_confinement()
+        lifecycle.on_stop(lambda: ledger.wakeups.notify(wakeups.JOB))
+        lifecycle.ready({})
         worker.serving.rehearse()
         worker.rest()
-        worker.work(life.stop)
+        worker.work(lifecycle.stop)
         worker.close()
 
 
 class Worker:
     """One worker with its models warm: what is done in the lanes of its pipeline."""
 
-    def __init__(self, ledger: Ledger, told: WorkerConfig, begun: Begun) -> None:
-        home = Path(told.home)
+    def __init__(self, ledger: Ledger, config: WorkerConfig, begun: Begun) -> None:
+        home = Path(config.home)
         self._ledger, self._spool = ledger, FolderSpool(home / "spool")
         self._installation = ledger.installation()
-        name, self._owner = owner_of(home, told.name), owner(home, told.name)
-        self._destinations = [(name, frozenset(outcomes)) for name, outcomes in told.destinations]
-        self._language, self._threads = told.language, told.threads
-        self._disbelieved = frozenset(told.ignore_patient_orientation)
-        self._watch = Watch(home / "run", told.name, self._time_out)
-        self._error_file = home / "run" / f"{told.name}.error"
+        name, self._owner = owner_of(home, config.name), owner(home, config.name)
+        self._destinations = [(name, frozenset(outcomes)) for name, outcomes in config.destinations]
+        self._language, self._threads = config.language, config.threads
+        self._untrusted_senders = frozenset(config.ignore_patient_orientation)
+        self._watchdog = Watchdog(home / "run", config.name, self._time_out)
+        self._error_file = home / "run" / f"{config.name}.error"
         self._confined = begun.confined
         self.serving = Serving(
-            ledger, name, begun.catalogue, begun.copies, self._confined, told.site_words, told.language
+            ledger, name, begun.catalogue, begun.copies, self._confined, config.site_words, config.language
         )
         self._confined.call_at_end(self._die)
-        self._comparing = Comparing(ledger, self._spool, self._watch, self._owner, partial(compare, self._confined))
+        self._comparing = Comparing(ledger, self._spool, self._watchdog, self._owner, partial(compare, self._confined))
         self._tasks: dict[int, Task] = {}
         self._held: set[int] = set()
-        self.heartbeat = Heartbeat(ledger, name, self._owner, lambda: sorted(self._held), self._watch.is_content)
+        self.heartbeat = Heartbeat(ledger, name, self._owner, lambda: sorted(self._held), self._watchdog.is_healthy)
         self._stop = threading.Event()
 
     def work(self, stop: threading.Event) -> None:
@@ -94,13 +94,13 @@ class Worker:
         lanes = [RunningLane(Lane.FILMS, self._threads, FILMS_READY, False if has_volumes else None)]
         lanes += [RunningLane(Lane.VOLUMES, 1, VOLUMES_READY, True)] if has_volumes else []
         Pipeline(self, lanes, self._ledger.wakeups).run(stop)
-        jobs.give_back(self._ledger, self._owner)
+        jobs.release_leases(self._ledger, self._owner)
 
     # What the pipeline asks for; none of it raises.
 
     def lease(self, lane: RunningLane) -> list[Job]:
         try:
-            wanted = Wanted(self.serving.wanted(lane.of), self.serving.batches())
+            wanted = LeaseRequest(self.serving.wanted(lane.of), self.serving.batches())
             leased = leasing.lease(self._ledger, self._owner, wanted)
         except Exception as error:
             log.exception("lease_failed error=%s", type(error).__name__)
@@ -114,16 +114,19 @@ class Worker:
     def rest(self) -> None:
         """Gives the system back what a burst took."""
         self._confined.ask("rest")
-        give_back_memory()
+        trim_memory()
 
-    def together(self, model: str) -> int:
+    def max_batch(self, model: str) -> int:
         analyser = self.serving.analysers.get(model)
-        return 1 if analyser is None else analyser.together
+        return 1 if analyser is None else analyser.max_batch
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
         task = Task(job, self.serving.catalogue.model(job.model), (), is_alone)
         try:
-            found = [(self._spool.path(key), believed(header, self._disbelieved)) for key, header in job.instances]
+            found = [
+                (self._spool.path(key), with_trusted_orientation(header, self._untrusted_senders))
+                for key, header in job.instances
+            ]
             task = replace(task, sources=tuple(Source(path, header) for path, header in found))
             self._tasks[job.id] = task
             return replace(task, prepared=self._prepared(task))
@@ -135,9 +138,9 @@ class Worker:
         card, job = task.card, task.job
         if card is None or card.id not in self.serving.analysers:
             return not_analysed("model-disabled", task.sources)
-        if job.deaths >= MOST_DEATHS:
+        if job.deaths >= MAX_DEATHS:
             return failed("poison", task.sources)
-        with self._watch.over([job.id], card.engine.seconds):
+        with self._watchdog.over([job.id], card.engine.seconds):
             return self.serving.analysers[card.id].prepared(task.sources)
 
     def run(self, tasks: Sequence[Task]) -> Answered:
@@ -154,7 +157,7 @@ class Worker:
     def _run(self, waiting: Sequence[tuple[Task, Prepared]]) -> list[tuple[Task, Answer]]:
         first = waiting[0][0]
         assert first.card is not None
-        with self._watch.over([task.job.id for task, _ in waiting], first.card.engine.seconds * len(waiting)):
+        with self._watchdog.over([task.job.id for task, _ in waiting], first.card.engine.seconds * len(waiting)):
             analyser = self.serving.analysers[first.card.id]
             outcomes = analyser.run([prepared for _, prepared in waiting], is_alone=first.is_alone)
         return [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
@@ -163,20 +166,20 @@ class Worker:
         job = task.job
         try:
             if not self._is_written(task, outcome):
-                self.heartbeat.let_go(job.id)
+                self.heartbeat.release(job.id)
         except Exception as error:  # of ours, and it would be so again: the job says so
             log.exception("job_not_concluded job=%d error=%s", job.id, type(error).__name__)
             if not self._is_failed(job, fingerprint(error)):
-                self.heartbeat.let_go(job.id)
+                self.heartbeat.release(job.id)
         if self.serving.reads_once(task.card):
             for key, _ in job.instances:
-                self._spool.let_go(key)
+                self._spool.drop_from_cache(key)
         self._tasks.pop(job.id, None)
         self._held.discard(job.id)
 
     def _is_written(self, task: Task, outcome: Answer) -> bool:
         """Writes an answer down; where the ledger is in trouble, tries again for a while. False where it stays so."""
-        with self._watch.over([task.job.id], float("inf")):
+        with self._watchdog.over([task.job.id], float("inf")):
             conclusion = self._concluded(task, outcome)
         return self._tried(partial(self._write, conclusion))
 
@@ -192,7 +195,7 @@ class Worker:
             try:
                 act()
             except Exception as error:
-                if not is_passing(error) and not isinstance(error, SpoolFull):
+                if not is_transient(error) and not isinstance(error, SpoolFull):
                     raise
                 log.error("answer_not_written error=%s", type(error).__name__)
                 if pause is None or self._stop.wait(pause):
@@ -214,7 +217,7 @@ class Worker:
 
     def _write(self, ended: "_Conclusion") -> None:
         job, outcome = ended.job, ended.outcome
-        with self._watch.over([job.id], float("inf")):
+        with self._watchdog.over([job.id], float("inf")):
             to = tuple(name for name, wanted in self._destinations if kind_of(outcome) in wanted)
             objects = [NewObject(each, to) for each in keep(self._spool, ended.artefacts)]
             is_ours = jobs.conclude(self._ledger, job, outcome, objects, ended.no_report)

@@ -5,7 +5,7 @@ its key. A key that exists is never replaced. Results lie under `out/`, each nam
 """
 
 from imaging.spool.files import SpoolFull
-from imaging.spool.folder import FolderSpool, Incoming, room_on
+from imaging.spool.folder import FolderSpool, Incoming, disk_space_on
 from imaging.spool.protocol import Spool, Stored
 
-__all__ = ["FolderSpool", "Incoming", "Spool", "SpoolFull", "Stored", "room_on"]
+__all__ = ["FolderSpool", "Incoming", "Spool", "SpoolFull", "Stored", "disk_space_on"]

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from imaging import crash
+from imaging.domain.disk_space import DiskSpace
 from imaging.domain.header import Header
-from imaging.domain.room import Room
 from imaging.spool.files import SpoolFull, refused_by_the_disk, sync_folder
 from imaging.spool.out import OUT, Out
 from imaging.spool.protocol import Stored
 
 Buffer = bytes | bytearray | memoryview
 
-_MOST_FOLDERS: Final = 100_000
+_MAX_FOLDERS: Final = 100_000
 """That are known to be on disk."""
 
 
@@ -49,19 +49,19 @@ def key_of(header: Header, name: str, *, is_apart: bool = False) -> str:
     return f"{'apart' if is_apart else 'studies'}/{study[:2]}/{study}/{series[:16]}/{instance}-{name[:16]}.dcm"
 
 
-MOST_SPARE_INODES: Final = 10_000
-SHARE_OF_INODES: Final = 10
+MAX_SPARE_INODES: Final = 10_000
+INODE_FRACTION: Final = 10
 """A tenth of a disk's inodes is left free, or 10,000 where that is less: ledger, models and reports need some."""
 
 
-def room_on(folder: Path, reserve_bytes: int) -> Room:
+def disk_space_on(folder: Path, reserve_bytes: int) -> DiskSpace:
     """The room on a folder's disk. So many bytes are to be left free, or 5 % of them where that is less."""
     usage = os.statvfs(folder)
-    return Room(
+    return DiskSpace(
         free=usage.f_bavail * usage.f_frsize,
         reserve=min(reserve_bytes, usage.f_blocks * usage.f_frsize // 20),
         free_inodes=usage.f_favail if usage.f_files else None,
-        reserve_inodes=min(MOST_SPARE_INODES, usage.f_files // SHARE_OF_INODES),
+        reserve_inodes=min(MAX_SPARE_INODES, usage.f_files // INODE_FRACTION),
     )
 
 
@@ -94,16 +94,16 @@ class FolderSpool:
     def sweep(self, known: Collection[str]) -> int:
         return self._out.sweep(known)
 
-    def let_go(self, key: str) -> None:
+    def drop_from_cache(self, key: str) -> None:
         """Says that an object is not read again soon: its pages in memory are free for what comes next."""
         with suppress(OSError), self.path(key).open("rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def check_room(self, size: int) -> None:
+    def check_disk_space(self, size: int) -> None:
         """Raises SpoolFull where writing an object of `size` bytes would go below the watermark."""
-        room = room_on(self._root, self._reserve_bytes)
-        if room.free - size < room.reserve or room.lacks_inodes:
-            raise SpoolFull(str(room))
+        space = disk_space_on(self._root, self._reserve_bytes)
+        if space.free - size < space.reserve or space.lacks_inodes:
+            raise SpoolFull(str(space))
 
     def make_folder(self, key: str) -> None:
         """Makes the folder that a key lies in, so that its name needs no room any more. Raises SpoolFull."""
@@ -153,7 +153,7 @@ class FolderSpool:
         """Drops the first names of linked objects, once the final ones are on disk; None: there is no final one."""
         folders = {self.path(key).parent for _, key in incoming if key}
         above = {parent for each in folders - self._synced for parent in self._parents(each)}
-        if len(self._synced) > _MOST_FOLDERS:
+        if len(self._synced) > _MAX_FOLDERS:
             self._synced.clear()
         self._synced |= folders  # before they are synced: one that is made anew meanwhile is taken out again
         try:

@@ -27,7 +27,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from imaging.domain.worklist import Asked, Worklist
+from imaging.domain.worklist import ListingQuery, Worklist
 from imaging.web.events import Changes, EventSource
 from imaging.web.guard import Guard
 from imaging.web.languages import Language, load_languages
@@ -37,13 +37,13 @@ from imaging.web.view import ListView, RowView, list_view, study_view, words
 HERE: Final = Path(__file__).parent
 LIMIT: Final = 500
 """Rows on a page beside the flagged ones, which are on each; the others have pages of their own."""
-LARGEST_NUMBER: Final = 2**63 - 1
+MAX_NUMBER: Final = 2**63 - 1
 """Of a study, in either database."""
 DRAWN_ROWS: Final = 16384
 """Rows whose HTML is kept: most are the same when a page is read again."""
 LANGUAGE_COOKIE: Final = "lang"
 YEAR_S: Final = 365 * 24 * 3600
-LONGEST_FORM: Final = 256 * 1024
+MAX_FORM: Final = 256 * 1024
 FORM_S: Final = 20.0
 """How long a form may take to arrive; all of ours are short."""
 RETRY_S: Final = 10
@@ -65,7 +65,7 @@ def create_app(
     """
     languages = load_languages()
     changes = Changes(events, worklist.revision, settings.heartbeat_s, clock)
-    sorry = "\n".join(each.say("page.trouble") for each in languages.values())
+    error_page = "\n".join(each.say("page.trouble") for each in languages.values())
     pages = Pages(worklist, settings, languages, changes, clock)
 
     @contextlib.asynccontextmanager
@@ -84,7 +84,7 @@ def create_app(
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[
-            Middleware(Guard, sorry=sorry, hosts=settings.hosts),
+            Middleware(Guard, error_page=error_page, hosts=settings.hosts),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
         ],
         lifespan=lifespan,
@@ -152,7 +152,7 @@ class Pages:
     async def study(self, request: Request) -> Response:
         language = language_of(request, self._languages, self._settings)
         number = request.path_params["number"]
-        row = await run_in_threadpool(self._worklist.numbered, number) if number <= LARGEST_NUMBER else None
+        row = await run_in_threadpool(self._worklist.numbered, number) if number <= MAX_NUMBER else None
         if row is None:
             return self._page(request, "missing.html", language, status=404)
         view = study_view(row, self._settings.viewer_url, self._clock(), language)
@@ -160,7 +160,7 @@ class Pages:
 
     async def events(self, request: Request) -> Response:
         """Changes, from the mark that the page has seen on (Last-Event-ID after a break)."""
-        if self._changes.open_pages >= self._settings.most_pages:
+        if self._changes.open_pages >= self._settings.max_pages:
             return PlainTextResponse("Too many pages are open.", 503, {"Retry-After": str(RETRY_S)})
         seen = request.headers.get("last-event-id") or request.query_params.get("since", "")
         return _Events(self._changes, seen)
@@ -168,8 +168,8 @@ class Pages:
     async def healthz(self, request: Request) -> Response:
         """ "ok", or 503 with a line for each alarm: what the head of the page shows, for a monitor."""
         alarms = (await run_in_threadpool(self._worklist.health)).alarms
-        said = "\n".join(each.words for each in alarms)
-        return PlainTextResponse(said or "ok", 503 if alarms else 200)
+        text = "\n".join(each.words for each in alarms)
+        return PlainTextResponse(text or "ok", 503 if alarms else 200)
 
     async def _listing(self, request: Request, template: str, form: Mapping[str, str], language: Language) -> Response:
         screen = screen_of(form.get("shown", ""))
@@ -179,18 +179,18 @@ class Pages:
     def _read(self, form: Mapping[str, str], shown: tuple[int, ...], language: Language) -> ListView:
         mark = self._changes.mark  # before the rows: what changes meanwhile is told of once more
         worklist, query = self._worklist, form.get("q", "").strip()
-        asked = Asked(
+        listing_query = ListingQuery(
             words=words(query, language),
             page=number_of(form.get("page", "")) or 1,
             size=LIMIT,
             after=number_of(form.get("newest", "")),
         )
-        listing = worklist.listing(asked)
+        listing = worklist.listing(listing_query)
         present = {row.number for row in listing.rows}
         elsewhere = [number for number in shown if number not in present]
         return list_view(
             listing=listing,
-            others=worklist.rows(elsewhere, asked.words) if elsewhere else (),
+            others=worklist.rows(elsewhere, listing_query.words) if elsewhere else (),
             health=worklist.health(),
             query=query,
             shown=shown,
@@ -255,7 +255,7 @@ async def form_of(request: Request) -> Mapping[str, str]:
         async with asyncio.timeout(FORM_S):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LONGEST_FORM:
+                if len(body) > MAX_FORM:
                     return {}
     except TimeoutError:
         raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"}) from None

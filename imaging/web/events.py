@@ -115,8 +115,8 @@ class Changes:
             self._streams -= 1
 
     def _event(self, kind: str, head: str = "") -> str:
-        said = {"revision": self.mark, "at": self._clock().astimezone().strftime("%H:%M:%S")}
-        return f"{head}event: {kind}\ndata: {json.dumps(said)}\n\n"
+        data = {"revision": self.mark, "at": self._clock().astimezone().strftime("%H:%M:%S")}
+        return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
     async def _wait(self, awaited: asyncio.Event) -> None:
         try:

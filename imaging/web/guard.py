@@ -47,14 +47,14 @@ OUR_OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 class Guard:
-    """Stands before the pages. `sorry`: what a reader is told of a fault of ours.
+    """Stands before the pages. `error_page`: what a reader is told of a fault of ours.
 
     `hosts`: the names under which the pages are asked for; a request for another came by DNS rebinding.
     """
 
-    def __init__(self, app: ASGIApp, sorry: str, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, error_page: str, hosts: frozenset[str]) -> None:
         self.app = app
-        self.sorry = sorry
+        self.error_page = error_page
         self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class Guard:
             log.error("page_failed error=%s", fingerprint(fault))
             if answer.has_started:
                 raise Broken from None
-            await PlainTextResponse(self.sorry, 500)(scope, receive, answer)
+            await PlainTextResponse(self.error_page, 500)(scope, receive, answer)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
         hosts = headers.getlist("host")

@@ -51,7 +51,7 @@ class Language:
     def names(self) -> Mapping[str, str]:
         """What states, regions and findings are called, as a search sees it."""
         kinds = ("state.", "body_part.", "finding.")
-        return {key: fold(said) for key, said in self.texts.items() if isinstance(said, str) and key.startswith(kinds)}
+        return {key: fold(text) for key, text in self.texts.items() if isinstance(text, str) and key.startswith(kinds)}
 
     def say(self, key: str, **values: object) -> str:
         """The sentence of `key`, with its placeholders filled."""

@@ -173,13 +173,13 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
     if result.coverage.missed:
         lines.append(Line("unsure", in_part(result, language)))
     if result.conflicts:
-        said = language.count("counts.doubtful", result.conflicts)
-        lines.append(Line("unsure", language.say("answer.in_conflict", images=said, model=model)))
+        text = language.count("counts.doubtful", result.conflicts)
+        lines.append(Line("unsure", language.say("answer.in_conflict", images=text, model=model)))
     for tone, present in (("present", True), ("unsure", None), ("absent", False)):
         findings = [each for each in result.findings if each.present is present]
         if findings:
-            said = language.say(f"answer.{tone}", model=model, findings=list_of(findings, language))
-            lines.append(Line(tone, on_its_own(said) if present else said))
+            text = language.say(f"answer.{tone}", model=model, findings=list_of(findings, language))
+            lines.append(Line(tone, on_its_own(text) if present else text))
     return lines or [Line("unsure", language.say("answer.silent", model=model))]
 
 

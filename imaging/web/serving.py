@@ -9,7 +9,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.applications import Starlette
 
-MOST_CONNECTIONS: Final = 512
+MAX_CONNECTIONS: Final = 512
 """At a time; further ones are answered 503. A page has two."""
 UNREAD_MS: Final = 30_000
 """How long what was sent may stay unacknowledged, or unread, before the kernel ends the connection."""
@@ -33,7 +33,7 @@ async def serve(app: Starlette, listener: socket.socket, on_ready: Callable[[], 
         ws="none",
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
     )
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)  # accepted ones inherit it
     server = _Server(config, on_ready)

@@ -21,7 +21,7 @@ class WebSettings:
     `viewer_url`: the address that opens a study's images, with {study_uid}, {accession_number}, {patient_id}, which
     are put in percent-encoded; "" means that there is no viewer. `heartbeat_s`: how often an open page hears from
     the server; after three beats of silence it says that it is stale. `hosts`: the names under which the pages are
-    asked for, as a Host header has them. `most_pages`: how many pages may be open and hear of changes.
+    asked for, as a Host header has them. `max_pages`: how many pages may be open and hear of changes.
     """
 
     viewer_url: str = ""
@@ -29,7 +29,7 @@ class WebSettings:
     heartbeat_s: float = 3.0
     stale_after_s: float = 10.0
     hosts: frozenset[str] = frozenset(LOOPBACK)
-    most_pages: int = 256
+    max_pages: int = 256
 
     def __post_init__(self) -> None:
         faults = [f"viewer_url {self.viewer_url!r} {each}" for each in viewer_faults(self.viewer_url)]

@@ -315,13 +315,13 @@ def news(listing: Listing, some_left: bool, shown: Sequence[int], language: Lang
     newcomers = unseen(listing.rows, shown)
     new = len(listing.new.union(row.number for row in newcomers).difference(shown))
     stat = sum(row.flag is TriageClass.STAT for row in newcomers)
-    said = [language.count("counts.new", new)] if new else []
-    said += [language.count("counts.new_stat", stat)] if stat else []
+    texts = [language.count("counts.new", new)] if new else []
+    texts += [language.count("counts.new_stat", stat)] if stat else []
     known, present = frozenset(shown), {row.number for row in listing.rows}
     order = [row.number for row in listing.rows if row.number in known]
     if some_left or order != [number for number in shown if number in present]:
-        said.append(language.say("counts.moved"))
-    return ", ".join(said)
+        texts.append(language.say("counts.moved"))
+    return ", ".join(texts)
 
 
 def role_view(role: RoleHealth, alarms: Sequence[Alarm], language: Language) -> RoleView:
@@ -344,8 +344,8 @@ def alarm_text(alarm: Alarm, language: Language) -> str:
     name = role_name(alarm.name, language) if alarm.kind is Kind.ROLE else alarm.name
     state = language.say(f"health.{alarm.state if alarm.state in HEALTH_STATES else 'down'}")
     values = {"name": name, "n": language.number(alarm.n), "time": language.span(alarm.time), "state": state}
-    said = language.say(f"alarm.{alarm.kind}", **values)
-    return f"{said}: {alarm.why}" if alarm.why else said
+    text = language.say(f"alarm.{alarm.kind}", **values)
+    return f"{text}: {alarm.why}" if alarm.why else text
 
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:
@@ -406,12 +406,12 @@ def finding_view(finding: Finding, result: Answer, language: Language) -> Findin
         ),
         tone=tone,
         result=language.say(f"study.{tone}"),
-        probability=share(finding.probability, language),
-        threshold=share(finding.threshold, language),
+        probability=percentage(finding.probability, language),
+        threshold=percentage(finding.threshold, language),
         measurements="; ".join(phrases.measurement(each, language) for each in finding.measurements),
     )
 
 
-def share(value: float | None, language: Language) -> str:
+def percentage(value: float | None, language: Language) -> str:
     """A probability as a decimal: "0,94" in Vietnamese and French."""
     return "–" if value is None else language.number(value, "0.00")

@@ -26,15 +26,15 @@ def demo(*options: str) -> Any:
 
 
 def test_each_drawn_study_is_answered_once_and_told_beside_its_truth() -> None:
-    said = demo("--studies", "3")
-    assert [each["modality"] for each in said["studies"]] == ["CR", "CT", "MR"]
-    assert [each["truth"] for each in said["studies"]] == ["effusion", "bleed", "lesion"]
-    assert said["lost"] == said["duplicates"] == 0
-    assert said["url"].startswith("http://127.0.0.1:")
-    film = said["studies"][0]
+    value = demo("--studies", "3")
+    assert [each["modality"] for each in value["studies"]] == ["CR", "CT", "MR"]
+    assert [each["truth"] for each in value["studies"]] == ["effusion", "bleed", "lesion"]
+    assert value["lost"] == value["duplicates"] == 0
+    assert value["url"].startswith("http://127.0.0.1:")
+    film = value["studies"][0]
     assert film["seconds"] > 0
     assert film["flag"] == "urgent"
-    assert said["latency_s"]["p50"] <= said["latency_s"]["p95"]
+    assert value["latency_s"]["p50"] <= value["latency_s"]["p95"]
     effusion = next(each for each in film["findings"] if each["code"] == "60046008")
     assert effusion == {
         "code": "60046008",
@@ -43,7 +43,7 @@ def test_each_drawn_study_is_answered_once_and_told_beside_its_truth() -> None:
         "present": True,
         "probability": pytest.approx(0.8, abs=0.2),
     }
-    for each in said["studies"]:
+    for each in value["studies"]:
         assert set(each) == {"study_uid", "modality", "truth", "flag", "findings", "reason", "seconds"}
         assert (each["reason"] is None) == bool(each["findings"])
 
@@ -51,12 +51,12 @@ def test_each_drawn_study_is_answered_once_and_told_beside_its_truth() -> None:
 def test_a_folder_of_files_is_sent_in_place_of_drawn_studies_and_ctrl_c_leaves_nothing_behind(
     tmp_path: Path,
 ) -> None:
-    data, scratch, said = tmp_path / "data", tmp_path / "scratch", tmp_path / "said"
+    data, scratch, value = tmp_path / "data", tmp_path / "scratch", tmp_path / "said"
     data.mkdir()
     scratch.mkdir()
     (data / "film.dcm").write_bytes(a_film(2, "demo")[1])
     (data / "notes.txt").write_text("no DICOM")
-    with said.open("w") as lines, (tmp_path / "progress").open("w") as progress:
+    with value.open("w") as lines, (tmp_path / "progress").open("w") as progress:
         command = [*DEMO, "--json", "--data", str(data)]
         process = subprocess.Popen(
             command, stdout=lines, stderr=progress, cwd=ROOT, env=os.environ | {"TMPDIR": str(scratch)}
@@ -67,7 +67,7 @@ def test_a_folder_of_files_is_sent_in_place_of_drawn_studies_and_ctrl_c_leaves_n
     )
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
-    (study,) = json.loads(said.read_text())["studies"]
+    (study,) = json.loads(value.read_text())["studies"]
     assert study["modality"] == "DX"
     assert study["truth"] is None
     assert study["seconds"] is not None
@@ -95,14 +95,14 @@ def test_the_table_has_a_line_for_each_finding_that_is_present() -> None:
     }
     film |= {"findings": [finding, finding | {"meaning": "Mass"}, finding | {"present": False}], "reason": None}
     head = film | {"modality": "CT", "flag": None, "findings": [], "reason": "no-model", "seconds": None}
-    told = {
+    results = {
         "studies": [film, head],
         "latency_s": {"p50": 0.2, "p95": 0.2},
         "lost": 0,
         "duplicates": 0,
         "url": "http://x",
     }
-    lines = [line.split() for line in as_table(told).splitlines()]
+    lines = [line.split() for line in as_table(results).splitlines()]
     assert ["...456789012345", "DX", "effusion", "Effusion", "0.90", "urgent", "0.20"] in lines
     assert ["Mass", "0.90"] in lines
     assert ["...456789012345", "CT", "effusion", "not", "analysed:", "no-model", "-", "-", "no", "report"] in lines

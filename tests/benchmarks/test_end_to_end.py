@@ -21,11 +21,11 @@ def test_three_small_films_are_answered_and_their_stages_add_up_to_the_latency(t
     command += ["--modes", "serial,full", "--size", "256x256", "--idle", "0", "--limit-rounds", "1", "--limit-s", "0.1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["limit"]["images_per_s"] > 0
-    assert said["node"]["second_start_s"] > 0
-    assert said["node"]["memory_mib"] > 0
-    for each in said["modes"].values():
+    value = json.loads(done.stdout)
+    assert value["limit"]["images_per_s"] > 0
+    assert value["node"]["second_start_s"] > 0
+    assert value["node"]["memory_mib"] > 0
+    for each in value["modes"].values():
         assert (each["studies"], each["lost"], each["duplicates"], each["errors"]) == (3, 0, 0, {})
         assert each["ratio_to_limit"] > 0
         assert sum(each["stages_ms"].values()) == pytest.approx(1000 * each["mean_s"], abs=3)

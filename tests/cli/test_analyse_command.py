@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from command_result import CommandResult
 from drawn_film import drawn, write
 from peers import imaging
 from pydicom import dcmread
-from said import Said
 from small_models import write_models
 
 from imaging.models.folders import shipped_folder
@@ -37,13 +37,13 @@ FINDING = {"code", "scheme", "meaning", "present", "probability", "threshold", "
 
 
 def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path
 ) -> None:
-    said = run("analyse", films, "--models", models, "--output", tmp_path / "out", "--json")
-    assert said.status == 0
-    assert "1 files skipped" in said.err
-    assert said.json.keys() == {"studies"}
-    (study,) = said.json["studies"]
+    completed = run("analyse", films, "--models", models, "--output", tmp_path / "out", "--json")
+    assert completed.status == 0
+    assert "1 files skipped" in completed.err
+    assert completed.json.keys() == {"studies"}
+    (study,) = completed.json["studies"]
     assert study.keys() == {"study_uid", "files", "results"}
     assert [Path(each).parent for each in study["files"]] == [films]
     (result,) = study["results"]
@@ -61,7 +61,7 @@ def test_analyse_prints_the_one_shape_and_writes_an_sr_per_answer(
 
 
 def test_a_report_that_lay_open_to_others_is_closed_when_it_is_written_anew(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path
 ) -> None:
     again = ["analyse", films, "--models", models, "--at", "2026-11-24T09:30:00+07:00", "--output", tmp_path]
     (study,) = run(*again, "--json").json["studies"]
@@ -71,17 +71,17 @@ def test_a_report_that_lay_open_to_others_is_closed_when_it_is_written_anew(
     assert report.stat().st_mode & 0o777 == 0o600
 
 
-def test_analyse_prints_measurements_and_names_a_long_series_by_its_ends(run: Callable[..., Said]) -> None:
+def test_analyse_prints_measurements_and_names_a_long_series_by_its_ends(run: Callable[..., CommandResult]) -> None:
     case = shipped_folder() / "head-ct-bleed" / "golden"
-    said = run("analyse", case)
-    assert said.status == 0
-    assert f"  {case / '01.dcm'}\n  ... 12 more files ...\n  {case / '14.dcm'}\n" in said.out
-    assert "      Volume 7.31 ml\n" in said.out
-    assert "      Attenuation Coefficient 61.5 HU\n" in said.out
+    result = run("analyse", case)
+    assert result.status == 0
+    assert f"  {case / '01.dcm'}\n  ... 12 more files ...\n  {case / '14.dcm'}\n" in result.out
+    assert "      Volume 7.31 ml\n" in result.out
+    assert "      Attenuation Coefficient 61.5 HU\n" in result.out
 
 
 def test_what_limits_a_finding_stands_beside_it_and_calibrated_only_where_the_card_calibrates(
-    run: Callable[..., Said], tmp_path: Path, films: Path
+    run: Callable[..., CommandResult], tmp_path: Path, films: Path
 ) -> None:
     case = shipped_folder() / "chest-film" / "golden" / "film.dcm"
     lines = run("analyse", case).out.splitlines()
@@ -91,8 +91,8 @@ def test_what_limits_a_finding_stands_beside_it_and_calibrated_only_where_the_ca
         in lines
     )
     (study,) = run("analyse", case, "--json").json["studies"]
-    said = {each["code"]: (each["calibrated"], each["near_chance"]) for each in study["results"][0]["findings"]}
-    assert said == {"60046008": (True, False), "cardiomegaly": (True, False), "abnormal": (True, True)}
+    data = {each["code"]: (each["calibrated"], each["near_chance"]) for each in study["results"][0]["findings"]}
+    assert data == {"60046008": (True, False), "cardiomegaly": (True, False), "abnormal": (True, True)}
     assert study["results"][0]["unproven"] is None
     model = write_models(tmp_path / "models") / "small-film"
     out = run("analyse", films, "--models", model).out
@@ -101,7 +101,7 @@ def test_what_limits_a_finding_stands_beside_it_and_calibrated_only_where_the_ca
 
 
 def test_a_model_whose_golden_case_does_not_come_out_answers_analyse_as_unproven(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     shutil.copytree(shipped_folder() / "chest-film", tmp_path / "chest-film")
     expected = tmp_path / "chest-film" / "golden" / "expected.json"
@@ -113,7 +113,7 @@ def test_a_model_whose_golden_case_does_not_come_out_answers_analyse_as_unproven
 
 
 def test_the_same_files_models_and_at_give_the_same_bytes(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path
 ) -> None:
     at = ["--at", "2026-11-24T09:30:00+07:00", "--models", models]
     one, other = (
@@ -124,19 +124,21 @@ def test_the_same_files_models_and_at_give_the_same_bytes(
     assert one.name == other.name
 
 
-def test_what_no_model_fits_is_a_result_and_no_failure(run: Callable[..., Said], models: Path, tmp_path: Path) -> None:
+def test_what_no_model_fits_is_a_result_and_no_failure(
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
+) -> None:
     ultrasound = drawn()
     ultrasound.Modality = "US"
     write(tmp_path / "us.dcm", ultrasound)
-    said = run("analyse", tmp_path / "us.dcm", "--models", models, "--json")
-    assert said.status == 0
-    (result,) = said.json["studies"][0]["results"]
+    completed = run("analyse", tmp_path / "us.dcm", "--models", models, "--json")
+    assert completed.status == 0
+    (result,) = completed.json["studies"][0]["results"]
     assert (result["model"], result["state"], result["reason"]) == (None, "not_analysed", "no-model")
     assert (result["flag"], result["findings"], result["in_part"], result["sr"]) == (None, [], False, None)
 
 
 def test_an_image_encoded_twice_is_analysed_once_and_other_pixels_under_its_uid_leave_doubt(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "1.dcm", drawn())
     again = drawn()
@@ -156,7 +158,7 @@ def test_an_image_encoded_twice_is_analysed_once_and_other_pixels_under_its_uid_
 
 
 def test_which_object_under_a_uid_is_newer_is_told_by_its_creation_and_never_by_its_files_name(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     old, new = drawn(), drawn()
     old.BodyPartExamined, old.InstanceCreationDate, old.InstanceCreationTime = "ABDOMEN", "20261124", "080000"
@@ -179,27 +181,27 @@ def test_a_study_that_needs_more_memory_than_it_may_take_is_not_analysed(models:
         template.ImagePositionPatient = [0, 0, number]
         write(tmp_path / f"{number}.dcm", template)
     options = [str(tmp_path), "--models", str(models), "--memory-mb", "500", "--json"]
-    said = imaging("analyse", *options)  # a process of its own: this one holds much already
-    (result,) = json.loads(said.stdout)["studies"][0]["results"]
+    completed = imaging("analyse", *options)  # a process of its own: this one holds much already
+    (result,) = json.loads(completed.stdout)["studies"][0]["results"]
     assert (result["state"], result["reason"]) == ("not_analysed", "memory")
 
 
 def test_two_films_of_other_names_without_identifiers_are_no_one_patients(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     for number, name in enumerate(("Nguyễn^An", "Trần^Bình")):
         image = drawn()
         image.PatientID, image.PatientName = "", name
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
         write(tmp_path / f"{number}.dcm", image)
-    said = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
-    (study,) = said.json["studies"]
+    result = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
+    (study,) = result.json["studies"]
     assert [(each["reason"], each["sr"]) for each in study["results"]] == [("mixed-patients", None)]
     assert not (tmp_path / "out").exists()
 
 
 def test_an_image_without_identifier_and_name_joins_a_named_one_of_its_folder_alone(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     names = {"a/1.dcm": ("P1", "Nguyễn^An"), "a/2.dcm": ("", ""), "b/3.dcm": ("0000", "UNKNOWN")}
     for number, (name, who) in enumerate(names.items()):
@@ -219,7 +221,7 @@ def test_an_image_without_identifier_and_name_joins_a_named_one_of_its_folder_al
 
 
 def test_a_patient_renamed_later_is_reported_by_the_newest_name_whatever_the_files_are_called(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     for name, at, who in (("1", "120000", "Nguyễn^An"), ("2", "110000", "Trauma^X17")):
         image = drawn()
@@ -237,7 +239,7 @@ def test_a_patient_renamed_later_is_reported_by_the_newest_name_whatever_the_fil
 
 
 def test_a_sites_own_placeholders_are_nobodys_in_files_as_well(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     for number, born in enumerate(("19500101", "19990909")):
         image = drawn()
@@ -251,26 +253,26 @@ def test_a_sites_own_placeholders_are_nobodys_in_files_as_well(
 
 
 def test_two_studies_with_one_sop_instance_uid_are_analysed_each(
-    run: Callable[..., Said], models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], models: Path, tmp_path: Path
 ) -> None:
     one, other = drawn(), drawn()
     other.StudyInstanceUID, other.PatientID = "1.2.3.9", "P9"
     write(tmp_path / "1.dcm", one)
     write(tmp_path / "2.dcm", other)
-    said = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
-    results = [each for study in said.json["studies"] for each in study["results"]]
+    result = run("analyse", tmp_path, "--models", models, "--output", tmp_path / "out", "--json")
+    results = [each for study in result.json["studies"] for each in study["results"]]
     assert [each["state"] for each in results] == ["analysed", "analysed"]
     assert len({each["sr"] for each in results}) == 2
 
 
-def test_nothing_readable_is_asked_wrongly(run: Callable[..., Said], films: Path, models: Path) -> None:
+def test_nothing_readable_is_asked_wrongly(run: Callable[..., CommandResult], films: Path, models: Path) -> None:
     for command in (["analyse", "--models", models], ["send", "--to", "PACS@127.0.0.1:104"]):
-        said = run(*command, films / "readme.txt")
-        assert (said.status, "no readable files: 1 files are not DICOM" in said.err) == (2, True)
+        result = run(*command, films / "readme.txt")
+        assert (result.status, "no readable files: 1 files are not DICOM" in result.err) == (2, True)
 
 
 def test_a_sites_words_reach_analyse_by_flag_variable_and_file(
-    run: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = film_study(2, frozenset(), datetime(2026, 11, 24, 9, 0, tzinfo=UTC), rows=64, columns=64).instances[0]
     film.BodyPartExamined, film.ViewPosition = "TP", "T1"
@@ -292,7 +294,7 @@ def test_a_sites_words_reach_analyse_by_flag_variable_and_file(
 
 
 def test_dicom_that_cannot_be_read_is_named_with_the_reason(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path
 ) -> None:
     image = drawn()
     del image.StudyInstanceUID
@@ -306,7 +308,7 @@ def test_dicom_that_cannot_be_read_is_named_with_the_reason(
 
 
 def test_the_time_that_is_given_is_the_reports_whatever_the_machines_zone(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for zone in ("UTC", "Asia/Ho_Chi_Minh"):
         monkeypatch.setenv("TZ", zone)
@@ -323,18 +325,18 @@ def test_the_time_that_is_given_is_the_reports_whatever_the_machines_zone(
 
 
 def test_a_folder_for_reports_that_is_a_file_is_refused_beforehand(
-    run: Callable[..., Said], films: Path, tmp_path: Path
+    run: Callable[..., CommandResult], films: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    said = run("analyse", films, "--output", tmp_path / "file", "--language", "de")
-    assert said.status == 2
-    assert f"--output {tmp_path / 'file'}: is not a folder" in said.err
-    assert "--language 'de'" in said.err
+    result = run("analyse", films, "--output", tmp_path / "file", "--language", "de")
+    assert result.status == 2
+    assert f"--output {tmp_path / 'file'}: is not a folder" in result.err
+    assert "--language 'de'" in result.err
 
 
 def test_a_models_own_folder_will_do_as_well_as_one_that_holds_it(
-    run: Callable[..., Said], films: Path, models: Path
+    run: Callable[..., CommandResult], films: Path, models: Path
 ) -> None:
-    said = run("analyse", films, "--models", models / "small-film", "--json")
-    (result,) = said.json["studies"][0]["results"]
+    completed = run("analyse", films, "--models", models / "small-film", "--json")
+    (result,) = completed.json["studies"][0]["results"]
     assert (result["model"], result["state"]) == ("small-film", "analysed")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from said import Said
+from command_result import CommandResult
 
 from imaging import settings
 from imaging.cli import main
@@ -19,38 +19,40 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"usage: imaging {command}")
-    assert len(said.splitlines()) > 5
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: imaging {command}")
+    assert len(text.splitlines()) > 5
 
 
-def test_without_a_command_all_are_listed(run: Callable[..., Said]) -> None:
+def test_without_a_command_all_are_listed(run: Callable[..., CommandResult]) -> None:
     for arguments, status in (([], 2), (["--help"], 0), (["help"], 0)):
-        said = run(*arguments)
-        assert said.status == status
-        assert all(f"  {name} " in said.out + said.err for name in COMMANDS)
+        result = run(*arguments)
+        assert result.status == status
+        assert all(f"  {name} " in result.out + result.err for name in COMMANDS)
     assert run("--version").out.startswith("imaging ")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_is_refused_by_every_command_before_it_does_anything(
-    run: Callable[..., Said], tmp_path: Path, command: str
+    run: Callable[..., CommandResult], tmp_path: Path, command: str
 ) -> None:
-    said = run(command, "--hom", tmp_path / "nowhere", "--jsn")
-    assert said.status == 2
-    assert "--hom: unknown" in said.err
-    assert "--jsn: unknown" in said.err
+    result = run(command, "--hom", tmp_path / "nowhere", "--jsn")
+    assert result.status == 2
+    assert "--hom: unknown" in result.err
+    assert "--jsn: unknown" in result.err
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_all_faults_come_in_one_answer_each_with_the_form_wanted(run: Callable[..., Said], tmp_path: Path) -> None:
-    said = run(
+def test_all_faults_come_in_one_answer_each_with_the_form_wanted(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    result = run(
         *("serve", "--home", tmp_path / "home", "--dicom-prt", "1", "--dicom-port", "eleven", "--web-port", "70000"),
         *("--ae-title", "DISTRICT-HOSPITAL-1", "--accept", "CT1", "--deliver-to", "PACS=PACS@10.0.0.5"),
         *("--deliver-outcomes", "PACS=good", "--role", "all-of-it", "--workers", "0", "--film-quiet-s", "soon"),
         *("--dicom-host", "0.0.0.0", "--web-host", "0.0.0.0", "--language"),
     )
-    assert said.status == 2
+    assert result.status == 2
     for fault in (
         "--dicom-prt: unknown; did you mean --dicom-port?",
         "--dicom-port 'eleven' is not a port; expected a number from 0",
@@ -65,30 +67,32 @@ def test_all_faults_come_in_one_answer_each_with_the_form_wanted(run: Callable[.
         "--web-host '0.0.0.0' is beyond loopback",
         "--language: expected LANG after it",
     ):
-        assert fault in said.err, said.err
+        assert fault in result.err, result.err
     assert not (tmp_path / "home").exists()
 
 
-def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(run: Callable[..., Said], tmp_path: Path) -> None:
-    said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--web-host", "192.168.1.5")
-    assert said.status == 2
-    assert "--accept AET@ADDRESS for each" in said.err
-    assert "requires accounts" in said.err
+def test_beyond_loopback_strangers_are_refused_and_pages_are_not_open(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    result = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--web-host", "192.168.1.5")
+    assert result.status == 2
+    assert "--accept AET@ADDRESS for each" in result.err
+    assert "requires accounts" in result.err
 
 
-def test_a_callers_address_is_one_ip_address(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_callers_address_is_one_ip_address(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     for address in ("10.0.0.0/8", "10.0.0.1:104", "pacs.example", "localhost"):
-        said = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--accept", f"CT1@{address}")
-        assert (said.status, f"has the address {address!r}; expected one IP address" in said.err) == (2, True)
+        result = run("serve", "--home", tmp_path / "h", "--dicom-host", "0.0.0.0", "--accept", f"CT1@{address}")
+        assert (result.status, f"has the address {address!r}; expected one IP address" in result.err) == (2, True)
 
 
-def test_every_address_of_loopback_is_on_loopback(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_every_address_of_loopback_is_on_loopback(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     hosts = ["--dicom-host", "127.0.0.2", "--web-host", "::1"]
     assert "beyond loopback" not in run("doctor", "--home", tmp_path / "h", *hosts).err
 
 
 def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
-    run: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text('dicom_host = "0.0.0.0"\naccept = []\n')
@@ -109,19 +113,19 @@ def test_an_empty_list_of_callers_opens_nothing_beyond_loopback(
     ],
 )
 def test_a_viewers_address_that_cannot_be_used_is_said_before_anything_starts(
-    run: Callable[..., Said], tmp_path: Path, url: str, fault: str
+    run: Callable[..., CommandResult], tmp_path: Path, url: str, fault: str
 ) -> None:
-    said = run("serve", "--home", tmp_path / "home", "--viewer-url", url)
-    assert said.status == 2
-    assert f"--viewer-url {url!r} {fault}" in said.err
+    result = run("serve", "--home", tmp_path / "home", "--viewer-url", url)
+    assert result.status == 2
+    assert f"--viewer-url {url!r} {fault}" in result.err
 
 
-def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_destinations_that_disagree_are_named(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     twice = ["--deliver-to", "PACS=A@10.0.0.5:104", "--deliver-to", "PACS=B@10.0.0.6:104"]
-    said = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")
-    assert said.status == 2
-    assert "--deliver-to names PACS twice" in said.err
-    assert "--deliver-outcomes names PAC, which --deliver-to does not; did you mean PACS?" in said.err
+    result = run("serve", "--home", tmp_path / "h", *twice, "--deliver-outcomes", "PAC=positive")
+    assert result.status == 2
+    assert "--deliver-to names PACS twice" in result.err
+    assert "--deliver-outcomes names PAC, which --deliver-to does not; did you mean PACS?" in result.err
 
 
 @pytest.mark.parametrize(
@@ -171,23 +175,23 @@ def test_destinations_that_disagree_are_named(run: Callable[..., Said], tmp_path
     ids=lambda each: each[0],
 )
 def test_faults_of_arguments_come_together(
-    run: Callable[..., Said], home: Path, arguments: list[str], faults: list[str]
+    run: Callable[..., CommandResult], home: Path, arguments: list[str], faults: list[str]
 ) -> None:
     place = ["--home", str(home)] if arguments[0] in READ_THE_LEDGER else []
-    said = run(*arguments, *place)
-    assert said.status == 2
-    assert all(line.startswith(f"imaging {arguments[0]}: ") for line in said.err.splitlines())
+    result = run(*arguments, *place)
+    assert result.status == 2
+    assert all(line.startswith(f"imaging {arguments[0]}: ") for line in result.err.splitlines())
     for each in faults:
-        assert each in said.err, said.err
+        assert each in result.err, result.err
 
 
 def test_a_command_on_a_home_that_was_never_served_says_how_to_begin_and_makes_nothing(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     for command in ("associations", "conflicts", "replay"):
-        said = run(command, "--home", tmp_path / "none")
-        assert said.status == 1
-        assert f"imaging serve --home {tmp_path / 'none'}" in said.err
+        result = run(command, "--home", tmp_path / "none")
+        assert result.status == 1
+        assert f"imaging serve --home {tmp_path / 'none'}" in result.err
     assert not (tmp_path / "none").exists()
 
 
@@ -200,35 +204,35 @@ def test_a_caller_may_be_named_by_address_alone_however_that_is_written() -> Non
     ]
 
 
-def test_settings_may_stand_in_a_file(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+def test_settings_may_stand_in_a_file(run: Callable[..., CommandResult], home: Path, tmp_path: Path) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text(
         f'home = "{home}"\ndicom_port = 11112\ndeliver_to = ["PACS=PACS@10.0.0.5:104"]\nfilm_quiet_s = 1.5\n'
     )
-    said = run("status", "--config", file, "--json")
-    assert (said.status, said.json["studies"]["settled"]) == (0, 0)
+    result = run("status", "--config", file, "--json")
+    assert (result.status, result.json["studies"]["settled"]) == (0, 0)
 
 
 def test_a_file_with_faults_has_them_all_named_and_the_nearest_key_with_each(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text('dicom_prt = 11112\naccept = "CT1@10.0.0.7"\nae_title = ["A"]\nweb_port = "eighty"\n')
-    said = run("status", "--config", file)
-    assert said.status == 2
+    result = run("status", "--config", file)
+    assert result.status == 2
     for fault in (
         f"{file}: dicom_prt is not a setting; did you mean dicom_port?",
         f'{file}: accept: expected a list: ["AET@ADDRESS", ...]',
         f"{file}: ae_title: expected one value of the form AET",
         f"{file}: web_port 'eighty' is not a port",
     ):
-        assert fault in said.err
+        assert fault in result.err
     file.write_text("dicom_port = \n")
     assert f"{file}: is not valid TOML" in run("status", "--config", file).err
 
 
 def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
-    run: Callable[..., Said], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text(f'home = "{tmp_path / "of-the-file"}"\n')
@@ -239,7 +243,7 @@ def test_flags_are_stronger_than_the_environment_and_that_than_the_file(
 
 
 def test_an_unknown_variable_is_a_warning(
-    run: Callable[..., Said], home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: Callable[..., CommandResult], home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("IMAGING_DICOM_PRT", "11112")
     with caplog.at_level(logging.WARNING):
@@ -249,19 +253,19 @@ def test_an_unknown_variable_is_a_warning(
 
 
 def test_a_variable_that_cannot_be_used_is_named(
-    run: Callable[..., Said], home: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGING_WEB_PORT", "eighty")
-    said = run("status", "--home", home)
-    assert (said.status, "IMAGING_WEB_PORT 'eighty' is not a port" in said.err) == (2, True)
+    result = run("status", "--home", home)
+    assert (result.status, "IMAGING_WEB_PORT 'eighty' is not a port" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize(
     "command", [["simulate", "--studies", "1", "--kind", "film", "--output"], ["migrate", "--home"]]
 )
 def test_a_place_that_cannot_be_written_is_a_failure_in_words(
-    run: Callable[..., Said], tmp_path: Path, command: list[str]
+    run: Callable[..., CommandResult], tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    said = run(*command, tmp_path / "file")
-    assert (said.status, f"imaging {command[0]}: {tmp_path / 'file'}" in said.err) == (1, True)
+    result = run(*command, tmp_path / "file")
+    assert (result.status, f"imaging {command[0]}: {tmp_path / 'file'}" in result.err) == (1, True)

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from command_result import CommandResult
 from ledger_cases import film, receive
-from said import Said
 
 from imaging.ledger.store import Ledger
 
 
-def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+def test_conflicts_are_listed_and_settled_by_number(
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
+) -> None:
     receive(ledger, film(), "one")
     receive(ledger, film(patient_id="P2"), "other")
     (found,) = run("conflicts", "--home", home, "--json").json["conflicts"]
@@ -19,15 +21,15 @@ def test_conflicts_are_listed_and_settled_by_number(run: Callable[..., Said], ho
     listed = run("conflicts", "--home", home).out
     assert ("P2" in listed, "P1" in listed, "an earlier run" in listed) == (True, True, True)
     assert "open conflicts: 1; `imaging conflicts list`" in run("status", "--study", "1.2.3", "--home", home).out
-    said = run("conflicts", "drop", "4711", "--home", home)
-    assert (said.status, "4711: no open conflict has this number" in said.err) == (1, True)
+    result = run("conflicts", "drop", "4711", "--home", home)
+    assert (result.status, "4711: no open conflict has this number" in result.err) == (1, True)
     done = run("conflicts", "drop", found["id"], "--home", home)
     assert (done.status, done.out) == (0, f"{found['id']}: kept apart for good; the study is processed again\n")
     assert run("conflicts", "list", "--home", home, "--json").json == {"conflicts": []}
 
 
 def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     for number in (1, 2):
         receive(ledger, film(number=number), f"a{number}")
@@ -46,7 +48,9 @@ def test_one_word_settles_a_study_that_came_again_whole_and_undo_takes_it_back(
     assert (again.status, again.err.count("no decided conflict has this number")) == (1, 2)
 
 
-def test_a_uid_that_two_studies_share_is_listed_at_both(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+def test_a_uid_that_two_studies_share_is_listed_at_both(
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
+) -> None:
     receive(ledger, film("1.2.3"), "one")
     receive(ledger, replace(film("1.2.4", patient_id="P2"), sop_instance_uid=film("1.2.3").sop_instance_uid), "two")
     listed = run("conflicts", "--home", home).out

@@ -5,13 +5,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from command_result import CommandResult
 from peers import Node, free_port
-from said import Said
 from storage_peer import DeafPort, StoragePeer
 
 
 def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
-    run: Callable[..., Said], home: Path, models: Path
+    run: Callable[..., CommandResult], home: Path, models: Path
 ) -> None:
     options = ["doctor", "--home", home, "--models", models, "--dicom-port", "0", "--web-port", "0"]
     well = run(*options, "--json")
@@ -61,23 +61,23 @@ def test_the_doctor_says_what_to_do_about_each_thing_that_is_wrong(
     assert (no_database.status, "correct --database" in no_database.out) == (1, True)
 
 
-def test_the_doctor_changes_nothing(run: Callable[..., Said], tmp_path: Path, models: Path) -> None:
+def test_the_doctor_changes_nothing(run: Callable[..., CommandResult], tmp_path: Path, models: Path) -> None:
     home, elsewhere = tmp_path / "home", f"sqlite:///{tmp_path / 'elsewhere.sqlite'}"
-    said = run("doctor", "--home", home, "--database", elsewhere, "--models", models, "--json")
-    assert "schema None" in [each["said"] for each in said.json["findings"] if each["what"] == "ledger"]
+    result = run("doctor", "--home", home, "--database", elsewhere, "--models", models, "--json")
+    assert "schema None" in [each["said"] for each in result.json["findings"] if each["what"] == "ledger"]
     assert not home.exists()
 
 
-def test_the_doctor_says_whether_anything_keeps_the_clock_right(run: Callable[..., Said], home: Path) -> None:
-    said = run("doctor", "--home", home, "--dicom-port", "0", "--web-port", "0", "--json").json
-    (clock,) = [each for each in said["findings"] if each["what"] == "clock"]
+def test_the_doctor_says_whether_anything_keeps_the_clock_right(run: Callable[..., CommandResult], home: Path) -> None:
+    value = run("doctor", "--home", home, "--dicom-port", "0", "--web-port", "0", "--json").json
+    (clock,) = [each for each in value["findings"] if each["what"] == "clock"]
     assert clock["is_well"]
     assert clock["said"].endswith("synchronised")
     assert ("not synchronised" in clock["said"]) == ("start chrony" in clock["mend"])
 
 
 def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
-    serve: Callable[..., Node], run: Callable[..., Said]
+    serve: Callable[..., Node], run: Callable[..., CommandResult]
 ) -> None:
     node = serve("--role", "web")
     port = int(node.url.rstrip("/").rpartition(":")[2])
@@ -88,13 +88,15 @@ def test_a_port_that_a_stranger_has_is_bad_though_the_home_was_served(
         assert of_the_port(run(*doctor)) == (False, "cannot listen: Address already in use")
 
 
-def of_the_port(said: Said) -> tuple[bool, str]:
+def of_the_port(result: CommandResult) -> tuple[bool, str]:
     """What the doctor says of the web port."""
-    (found,) = [each for each in said.json["findings"] if each["what"].startswith("web port")]
+    (found,) = [each for each in result.json["findings"] if each["what"].startswith("web port")]
     return found["is_well"], found["said"].partition(" (while")[0]
 
 
-def test_each_name_of_loopback_will_do_for_the_pages(serve: Callable[..., Node], run: Callable[..., Said]) -> None:
+def test_each_name_of_loopback_will_do_for_the_pages(
+    serve: Callable[..., Node], run: Callable[..., CommandResult]
+) -> None:
     node = serve("--role", "web", "--web-host", "::1")
     assert node.url.startswith("http://[::1]:")
     with urllib.request.urlopen(f"{node.url}healthz", timeout=10) as answer:

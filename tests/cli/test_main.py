@@ -10,7 +10,7 @@ from imaging.cli.main import COMMANDS
 from imaging.settings import nearest
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     status = main(list(arguments))
     return status, capsys.readouterr().err
 
@@ -37,7 +37,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 def test_a_fault_is_a_line_without_a_page_of_usage(
     capsys: pytest.CaptureFixture[str], arguments: Sequence[str], line: str
 ) -> None:
-    status, err = said(capsys, *arguments)
+    status, err = output(capsys, *arguments)
     assert status == 2
     assert err.startswith(line)
     assert "usage:" not in err
@@ -48,7 +48,7 @@ def test_a_fault_is_a_line_without_a_page_of_usage(
 def test_the_dicom_port_is_named_by_every_command_that_has_none(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
-    status, err = said(capsys, command, "--port", "104")
+    status, err = output(capsys, command, "--port", "104")
     assert (status, "--port: unknown; the DICOM port is --dicom-port of `imaging serve`" in err) == (2, True)
 
 

@@ -4,24 +4,24 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from said import Said
+from command_result import CommandResult
 
 from imaging.ledger import migrate
 
 
-def test_a_ledger_is_its_owners_alone_in_whichever_folder(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_ledger_is_its_owners_alone_in_whichever_folder(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     run("migrate", "--home", tmp_path)
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("ledger.sqlite*")} == {0o600}
 
 
-def test_migrate_makes_a_ledger_and_says_from_where_to_where(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_migrate_makes_a_ledger_and_says_from_where_to_where(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     assert run("migrate", "--home", tmp_path / "new").out == f"schema none -> {migrate.HEAD}\n"
     assert run("migrate", "--home", tmp_path / "new").out == f"schema {migrate.HEAD} -> {migrate.HEAD}\n"
 
 
-def test_a_ledger_that_cannot_be_used_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_used_is_a_failure_in_words(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"no database at all" * 100)
     for command in ("status", "migrate"):
-        said = run(command, "--home", tmp_path)
-        assert (said.status, "not a database" in said.err) == (1, True)
+        result = run(command, "--home", tmp_path)
+        assert (result.status, "not a database" in result.err) == (1, True)

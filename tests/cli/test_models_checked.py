@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from said import Said
+from command_result import CommandResult
 from small_models import write_models
 
 
 def test_the_settings_say_which_models_are_asked_and_in_which_language(
-    run: Callable[..., Said], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., CommandResult], films: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGING_MODELS", str(models))
     assert "small-film" in run("models").out
@@ -22,11 +22,11 @@ def test_the_settings_say_which_models_are_asked_and_in_which_language(
     assert "ni diagnostic ni dispositif médical".encode() in report.read_bytes()
 
 
-def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: Path) -> None:
+def test_models_are_listed_shown_and_checked(run: Callable[..., CommandResult], models: Path) -> None:
     assert "small-film" in run("models", "--models", models).out
-    said = run("models", "show", "small-film", "--models", models, "--json").json
-    assert [each["id"] for each in said["models"]] == ["small-film"]
-    (shown,) = said["models"]
+    value = run("models", "show", "small-film", "--models", models, "--json").json
+    assert [each["id"] for each in value["models"]] == ["small-film"]
+    (shown,) = value["models"]
     assert shown["triage"] == [{"finding": "abnormal", "at_least": 0.7, "volume_ml": None, "class": "urgent"}]
     assert shown["weights"] == {"model.onnx": shown["sha256"]}
     text = run("models", "show", "small-film", "--models", models).out
@@ -35,7 +35,7 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., Said], models: P
 
 
 def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_analyse(
-    run: Callable[..., Said], tmp_path: Path, films: Path
+    run: Callable[..., CommandResult], tmp_path: Path, films: Path
 ) -> None:
     model = write_models(tmp_path / "models") / "small-film"
     network = onnx.load(model / "model.onnx")
@@ -48,37 +48,37 @@ def test_a_network_that_does_not_give_what_its_card_says_is_told_by_check_and_an
     wanted = "the network's output y is (1, 1), expected (1, at least 2): (batch, channels)"
     checked = run("models", "check", "small-film", "--models", model)
     assert (checked.status, checked.out) == (1, f"small-film: {wanted}\n")
-    said = run("analyse", films, "--models", model, "--json")
-    (study,) = said.json["studies"]
+    result = run("analyse", films, "--models", model, "--json")
+    (study,) = result.json["studies"]
     assert [(each["state"], each["reason"], each["findings"]) for each in study["results"]] == [("failed", wanted, [])]
-    assert (said.status, said.err.splitlines()[-1]) == (1, "imaging analyse: 1 of 1 answers failed: small-film")
+    assert (result.status, result.err.splitlines()[-1]) == (1, "imaging analyse: 1 of 1 answers failed: small-film")
 
 
 def test_a_model_without_a_golden_case_is_called_unproven_by_each_that_speaks_of_it(
-    run: Callable[..., Said], models: Path, home: Path
+    run: Callable[..., CommandResult], models: Path, home: Path
 ) -> None:
     checked = run("models", "check", "small-film", "--models", models)
     assert (checked.status, checked.out) == (1, "small-film: unproven: its card has no golden case\n")
     for what in (["models", "list"], ["models", "show"], ["models", "list", "--json"]):
-        said = run(*what, "--models", models)
-        assert (said.status, said.out.count("unproven")) == (0, 2)
+        result = run(*what, "--models", models)
+        assert (result.status, result.out.count("unproven")) == (0, 2)
     doctor = run("doctor", "--home", home, "--models", models, "--dicom-port", "0", "--web-port", "0")
     assert (doctor.status, doctor.out.count("unproven")) == (0, 2)
 
 
 def test_a_disabled_model_is_a_failure_of_the_check_and_told_by_its_name(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     write_models(tmp_path)
     (tmp_path / "small-volume" / "model.onnx").write_bytes(b"other weights")
     card = tmp_path / "small-film" / "card.toml"
     card.write_text(card.read_text().replace("threshold = 0.6", "threshold = 6"))
     for what in (["check"], ["show"], ["check", "small-film", "small-volume"], ["show", "small-film", "small-volume"]):
-        said = run("models", *what, "--models", tmp_path)
-        assert said.status == 1
-        assert f"small-film: disabled: {card}: finding[0].threshold = 6: must lie in 0..1" in said.out
-        assert "small-volume: disabled: " in said.out
-        assert "(sha256-differs)" in said.out
+        result = run("models", *what, "--models", tmp_path)
+        assert result.status == 1
+        assert f"small-film: disabled: {card}: finding[0].threshold = 6: must lie in 0..1" in result.out
+        assert "small-volume: disabled: " in result.out
+        assert "(sha256-differs)" in result.out
     assert run("models", "check", "small-film", "--models", tmp_path, "--json").json["small-film"][0] == "disabled"
     assert list(run("models", "show", "small-film", "--models", tmp_path, "--json").json["disabled"]) == ["small-film"]
     assert run("models", "list", "--models", tmp_path).status == 0
@@ -86,13 +86,13 @@ def test_a_disabled_model_is_a_failure_of_the_check_and_told_by_its_name(
 
 @pytest.mark.parametrize("command", [["serve"], ["doctor"], ["analyse"], ["models", "list"], ["models", "check"]])
 def test_where_no_model_is_every_command_has_been_asked_wrongly(
-    run: Callable[..., Said], films: Path, tmp_path: Path, command: list[str]
+    run: Callable[..., CommandResult], films: Path, tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
     place = {"analyse": [films], "models": []}.get(command[0], ["--home", tmp_path / "home"])
-    said = run(*command, *place, "--models", tmp_path / "none", "--models", tmp_path / "empty", "--jsn")
-    assert said.status == 2
-    assert f"--models {tmp_path / 'none'}: no such folder" in said.err
-    assert f"--models {tmp_path / 'empty'}: no card.toml" in said.err
-    assert "--jsn: unknown" in said.err
+    result = run(*command, *place, "--models", tmp_path / "none", "--models", tmp_path / "empty", "--jsn")
+    assert result.status == 2
+    assert f"--models {tmp_path / 'none'}: no such folder" in result.err
+    assert f"--models {tmp_path / 'empty'}: no card.toml" in result.err
+    assert "--jsn: unknown" in result.err
     assert not (tmp_path / "home").exists()

@@ -27,21 +27,21 @@ SHIPPED = ["brain-mr-lesion", "chest-film", "head-ct-bleed"]
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     status: int
     out: str
     err: str
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandResult]:
     """Runs a command in this process."""
     monkeypatch.delenv("IMAGING_MODELS", raising=False)
 
-    def call(*arguments: object) -> Said:
+    def call(*arguments: object) -> CommandResult:
         capsys.readouterr()
         status = main([str(each) for each in arguments])
-        return Said(status, *capsys.readouterr())
+        return CommandResult(status, *capsys.readouterr())
 
     return call
 
@@ -53,12 +53,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "small-film", folder / "small-volume"
 
 
-def listed(said: Said) -> list[str]:
-    return [line.split()[0] for line in said.out.splitlines()[1:]]
+def listed(result: CommandResult) -> list[str]:
+    return [line.split()[0] for line in result.out.splitlines()[1:]]
 
 
 def test_a_plus_serves_the_shipped_models_too_and_without_one_only_the_named_are(
-    run: Callable[..., Said], two: tuple[Path, Path]
+    run: Callable[..., CommandResult], two: tuple[Path, Path]
 ) -> None:
     film, volume = two
     for named, served in (
@@ -68,8 +68,8 @@ def test_a_plus_serves_the_shipped_models_too_and_without_one_only_the_named_are
         ([film, volume], ["small-film", "small-volume"]),
         ([], SHIPPED),
     ):
-        asked = [each for folder in named for each in ("--models", folder)]
-        assert listed(run("models", "list", *asked)) == served
+        values = [each for folder in named for each in ("--models", folder)]
+        assert listed(run("models", "list", *values)) == served
 
 
 def test_the_plus_is_understood_in_the_environment_and_in_the_file_and_told_to_every_role(
@@ -87,14 +87,16 @@ def test_the_plus_is_understood_in_the_environment_and_in_the_file_and_told_to_e
     wanted = [str(each) for each in (shipped_folder(), film, volume)]
     for settings in by_all:
         for role in ("node", "worker"):
-            told: Any = child_config(role, 0, settings, tmp_path)
-            assert told["models"] == wanted
+            value: Any = child_config(role, 0, settings, tmp_path)
+            assert value["models"] == wanted
 
 
-def test_an_added_folder_that_is_not_there_is_named_without_its_plus(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_an_added_folder_that_is_not_there_is_named_without_its_plus(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
     for command in (["models"], ["serve", "--home", tmp_path / "home"], ["analyse", tmp_path]):
-        said = run(*command, "--models", f"+{tmp_path / 'none'}")
-        assert (said.status, f"--models {tmp_path / 'none'}: no such folder" in said.err) == (2, True)
+        result = run(*command, "--models", f"+{tmp_path / 'none'}")
+        assert (result.status, f"--models {tmp_path / 'none'}: no such folder" in result.err) == (2, True)
     assert "is not a folder" in run("models", "--models", "+").err
 
 
@@ -102,10 +104,10 @@ def test_an_added_folder_that_is_not_there_is_named_without_its_plus(run: Callab
 
 
 def test_a_wrong_name_shape_or_channel_is_told_by_list_and_check_before_anything_is_served(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     card = write_models(tmp_path) / "small-film" / "card.toml"
-    for old, new, said in (
+    for old, new, message in (
         ('input = "x"', 'input = "image"', "model.onnx has the input x (any, 1, 32, 32) (input-unknown)"),
         ("shape = [32, 32]", "shape = [64, 64]", "expects 32 x 32 (input-size)"),
         ("channel = 0", "channel = 1", "the network's output y (any, 1) has 1 channel, counted from 0"),
@@ -113,16 +115,18 @@ def test_a_wrong_name_shape_or_channel_is_told_by_list_and_check_before_anything
         text = card.read_text()
         card.write_text(text.replace(old, new, 1))
         listed, checked = (run("models", what, "--models", card.parent) for what in ("list", "check"))
-        assert (listed.status, said in listed.out) == (0, True)
-        assert (checked.status, said in checked.out) == (1, True)
+        assert (listed.status, message in listed.out) == (0, True)
+        assert (checked.status, message in checked.out) == (1, True)
         card.write_text(text)
 
 
-def test_steps_that_do_not_fit_the_values_are_warned_of_and_served(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_steps_that_do_not_fit_the_values_are_warned_of_and_served(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
     card = write_models(tmp_path) / "small-film" / "card.toml"
     card.write_text(card.read_text().replace('do = "zscore"', 'do = "window"\nlow = 0\nhigh = 255'))
-    said = run("models", "list", "--models", card.parent)
-    assert (said.status, said.err.startswith("warning: small-film: prepare[1] = window, low = 0, high = 255")) == (
+    result = run("models", "list", "--models", card.parent)
+    assert (result.status, result.err.startswith("warning: small-film: prepare[1] = window, low = 0, high = 255")) == (
         0,
         True,
     )
@@ -148,7 +152,9 @@ def written(folder: Path, datasets: Sequence[Dataset]) -> Path:
     return folder
 
 
-def test_one_command_makes_the_golden_case_and_the_check_is_green(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_one_command_makes_the_golden_case_and_the_check_is_green(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
     films = film_study(1, frozenset(), AT, run="golden", rows=128, columns=128).instances
     heads = head_study(1, True, AT, run="golden", slices=12, size=64).instances
     models = write_models(tmp_path / "models")
@@ -175,7 +181,7 @@ def test_one_command_makes_the_golden_case_and_the_check_is_green(run: Callable[
         assert (twice.status, "already has a golden case" in twice.err) == (1, True)
 
 
-def test_a_film_that_lies_is_turned_in_its_golden_case_too(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_film_that_lies_is_turned_in_its_golden_case_too(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     model = write_models(tmp_path / "models") / "small-film"
     (film,) = film_study(1, frozenset(), AT, run="golden", rows=128, columns=128).instances
     film.PatientOrientation = ["F", "R"]
@@ -186,7 +192,7 @@ def test_a_film_that_lies_is_turned_in_its_golden_case_too(run: Callable[..., Sa
     assert kept.header.patient_orientation == ("F", "R")
 
 
-def test_a_case_that_changes_later_is_seen(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_case_that_changes_later_is_seen(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     films = film_study(1, frozenset(), AT, run="golden", rows=128, columns=128).instances
     models, study = write_models(tmp_path / "models"), written(tmp_path / "film", films)
     assert run("models", "golden", "small-film", study, "--models", models).status == 0
@@ -197,7 +203,7 @@ def test_a_case_that_changes_later_is_seen(run: Callable[..., Said], tmp_path: P
 
 
 def test_what_is_no_study_for_the_model_makes_no_case_and_leaves_the_folder_as_it_was(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     films = film_study(1, frozenset(), AT, run="golden", rows=128, columns=128).instances
     models, study = write_models(tmp_path / "models"), written(tmp_path / "film", films)
@@ -208,7 +214,7 @@ def test_what_is_no_study_for_the_model_makes_no_case_and_leaves_the_folder_as_i
     blank = film_study(2, frozenset(), AT, run="golden", rows=128, columns=128).instances[0]
     blank.PixelData = bytes(len(blank.PixelData))
     blank.save_as(tmp_path / "blank.dcm", enforce_file_format=True)
-    for what, status, said in (
+    for what, status, text in (
         (["small-film", study], 1, "expected one study, found 2"),
         (["small-film", tmp_path / "blank.dcm"], 1, "small-film refuses this study: pixels-blank"),
         (["small-film"], 2, "expected a model and a study"),
@@ -216,12 +222,12 @@ def test_what_is_no_study_for_the_model_makes_no_case_and_leaves_the_folder_as_i
         (["other", study], 2, "'other': no such model"),
     ):
         found = run("models", "golden", *what, "--models", models)
-        assert (found.status, said in found.err) == (status, True), found
+        assert (found.status, text in found.err) == (status, True), found
     assert {each: each.read_bytes() for each in model.iterdir()} == before
 
 
 def test_the_example_of_the_documentation_becomes_a_proven_model_as_written(
-    run: Callable[..., Said], tmp_path: Path
+    run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     card = text.partition("held by tests/cli/test_models_command.py")[2].partition("```toml\n")[2].partition("```")[0]

@@ -4,18 +4,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from command_result import CommandResult
 from ledger_cases import FAULTY, NEGATIVE, answered, claim, lease_one, queued
-from said import Said
 from sqlalchemy import update
 
+from imaging.domain.clock_anchor import Anchor
 from imaging.domain.retry import Permanent
-from imaging.domain.steady import Anchor
 from imaging.ledger import deliveries, jobs, registry, tables
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.store import Ledger
 
 
-def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+def test_replay_tries_dead_letters_and_failed_work_again(
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
+) -> None:
     answered(ledger, "1.2.1")
     deliveries.conclude(ledger, claim(ledger)[0], Permanent("refused"), 0.0, peer_is_down=False)
     queued(ledger, "1.2.2")
@@ -30,15 +32,15 @@ def test_replay_tries_dead_letters_and_failed_work_again(run: Callable[..., Said
 
 
 def test_a_destination_that_is_gone_gets_nothing_and_what_is_its_own_can_be_moved(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     answered(ledger, "1.2.1", ["OLD", "NEW"])
     answered(ledger, "1.2.2", ["OLD"])
     deliveries.give_up(ledger, ["NEW"])
     deliveries.keep_peers(ledger, ["NEW"])
-    said = run("replay", "--home", home).out
-    assert said.startswith("0 deliveries and 0 jobs are retried; 2 remain for OLD, which is not configured: ")
-    assert "`imaging replay --to NEW --of OLD`" in said
+    text = run("replay", "--home", home).out
+    assert text.startswith("0 deliveries and 0 jobs are retried; 2 remain for OLD, which is not configured: ")
+    assert "`imaging replay --to NEW --of OLD`" in text
     wrong = run("replay", "--home", home, "--to", "NEW", "--of", "ODL")
     assert (wrong.status, "available: OLD" in wrong.err) == (2, True)
     moved = run("replay", "--home", home, "--to", "NEW", "--of", "OLD").out
@@ -46,11 +48,13 @@ def test_a_destination_that_is_gone_gets_nothing_and_what_is_its_own_can_be_move
     assert run("replay", "--home", home, "--now", "--json").json["deliveries"] == 2
 
 
-def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said], home: Path, ledger: Ledger) -> None:
+def test_a_model_can_be_asked_about_what_settled_before(
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
+) -> None:
     answered(ledger, "1.2.1")
-    asked = run("replay", "--home", home, "--model", "later-model", "--since", "7d")
-    said = "1 study is queued for later-model, where it fits, when the node starts (it is not running)\n"
-    assert asked.out == f"0 deliveries and 0 jobs are retried; {said}"
+    result = run("replay", "--home", home, "--model", "later-model", "--since", "7d")
+    text = "1 study is queued for later-model, where it fits, when the node starts (it is not running)\n"
+    assert result.out == f"0 deliveries and 0 jobs are retried; {text}"
     assert run("replay", "--home", home, "--model", "chest-film", "--json").json["studies"] == 0
     registry.note_model(ledger, "broken", "1", "", "its golden case differs", is_served=False)
     disabled = run("replay", "--home", home, "--model", "broken")
@@ -58,7 +62,7 @@ def test_a_model_can_be_asked_about_what_settled_before(run: Callable[..., Said]
 
 
 def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     queued(ledger, "1.2.1")
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
@@ -75,7 +79,7 @@ def test_purge_removes_what_is_answered_and_delivered_and_says_what_it_would(
 
 
 def test_purge_removes_nothing_while_the_clock_cannot_be_believed(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     queued(ledger, "1.2.1")
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])

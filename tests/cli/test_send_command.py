@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from command_result import CommandResult
 from drawn_film import drawn
-from said import Said
 from storage_peer import StoragePeer
 
 
-def test_send_shows_its_progress_and_fails_where_anything_is_refused(run: Callable[..., Said], films: Path) -> None:
+def test_send_shows_its_progress_and_fails_where_anything_is_refused(
+    run: Callable[..., CommandResult], films: Path
+) -> None:
     peer = StoragePeer(sop_classes=[drawn().SOPClassUID]).start()
     sent = run("send", films, "--to", peer.address, "--json")
     assert (sent.status, sent.json) == (0, {"sent": 1, "refused": {}, "passed_over": 1})
@@ -22,31 +24,31 @@ def test_send_shows_its_progress_and_fails_where_anything_is_refused(run: Callab
 
 
 def test_send_passes_over_no_good_file_for_the_sake_of_a_bad_one(
-    run: Callable[..., Said], shared: Path, films: Path
+    run: Callable[..., CommandResult], shared: Path, films: Path
 ) -> None:
     overlong = shared / "malformed" / "identity" / "i07_long_sop_uid.dcm"
     peer = StoragePeer(sop_classes=[drawn().SOPClassUID]).start()
-    said = run("send", overlong, films, "--to", peer.address, "--json")
+    result = run("send", overlong, films, "--to", peer.address, "--json")
     peer.stop()
-    assert (said.status, said.json["sent"], list(said.json["refused"])) == (1, 1, [str(overlong)])
+    assert (result.status, result.json["sent"], list(result.json["refused"])) == (1, 1, [str(overlong)])
 
 
-def test_send_to_a_host_without_address_is_a_failure_in_words(run: Callable[..., Said], films: Path) -> None:
-    said = run("send", films, "--to", "PACS@no-such-host.invalid:104")
-    assert (said.status, "has no address" in said.err) == (1, True)
+def test_send_to_a_host_without_address_is_a_failure_in_words(run: Callable[..., CommandResult], films: Path) -> None:
+    result = run("send", films, "--to", "PACS@no-such-host.invalid:104")
+    assert (result.status, "has no address" in result.err) == (1, True)
 
 
-def test_send_to_a_node_that_takes_no_such_object_is_a_refusal(run: Callable[..., Said], films: Path) -> None:
+def test_send_to_a_node_that_takes_no_such_object_is_a_refusal(run: Callable[..., CommandResult], films: Path) -> None:
     peer = StoragePeer(sop_classes=()).start()
-    said = run("send", films, "--to", peer.address, "--json")
+    result = run("send", films, "--to", peer.address, "--json")
     peer.stop()
-    assert said.status == 1
-    assert "presentation context" in said.out + said.err
+    assert result.status == 1
+    assert "presentation context" in result.out + result.err
 
 
-def test_simulate_draws_studies_with_their_truth(run: Callable[..., Said], tmp_path: Path) -> None:
-    said = run("simulate", "--studies", "1", "--kind", "film", "--output", tmp_path, "--json")
-    assert said.status == 0
-    (study,) = said.json["studies"]
+def test_simulate_draws_studies_with_their_truth(run: Callable[..., CommandResult], tmp_path: Path) -> None:
+    result = run("simulate", "--studies", "1", "--kind", "film", "--output", tmp_path, "--json")
+    assert result.status == 0
+    (study,) = result.json["studies"]
     assert study.keys() == {"study_uid", "modality", "truth"}
     assert len(list(tmp_path.rglob("*.dcm"))) == 1

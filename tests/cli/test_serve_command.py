@@ -5,8 +5,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from command_result import CommandResult
 from peers import Node, imaging
-from said import Said
 
 from imaging.ledger import registry
 from imaging.ledger.store import Ledger
@@ -21,13 +21,13 @@ def test_what_the_settings_no_longer_name_is_not_told_of_once_the_home_is_served
     registry.note_model(ledger, "an-older-model", "1", "")
     ledger.close()
     node = serve("--role", "worker", "--models", str(models), home=home)
-    said = node.status()
-    assert [each["name"] for each in said["roles"]] == ["deliver", "worker-0"]
-    assert {each["name"] for each in said["models"]} == {"small-film", "small-volume"}
+    value = node.status()
+    assert [each["name"] for each in value["roles"]] == ["deliver", "worker-0"]
+    assert {each["name"] for each in value["models"]} == {"small-film", "small-volume"}
 
 
 def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pages_open(
-    serve: Callable[..., Node], run: Callable[..., Said], tmp_path: Path
+    serve: Callable[..., Node], run: Callable[..., CommandResult], tmp_path: Path
 ) -> None:
     node = serve("--role", "web")
     assert node.ready_line == f"ready web={node.url}\n"
@@ -47,7 +47,7 @@ def test_a_home_is_served_once_a_taken_port_is_named_and_sigterm_ends_it_with_pa
     assert run("status", "--home", node.home, "--json").json["roles"][0]["state"] == "stopped"
 
 
-def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_made_is_a_failure_in_words(run: Callable[..., CommandResult], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    said = run("serve", "--home", tmp_path / "file" / "home")
-    assert (said.status, "cannot be created" in said.err) == (1, True)
+    result = run("serve", "--home", tmp_path / "file" / "home")
+    assert (result.status, "cannot be created" in result.err) == (1, True)

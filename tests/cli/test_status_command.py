@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_result import CommandResult
 from ledger_cases import answered, claim, film, receive
-from said import Said
 
 from imaging.domain.retry import Permanent
 from imaging.ledger import associations, deliveries
@@ -14,44 +14,46 @@ from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.store import Ledger
 
 
-def test_the_status_of_a_home_never_served_is_zeros_and_exit_1(run: Callable[..., Said], tmp_path: Path) -> None:
-    said = run("status", "--home", tmp_path / "none", "--json")
-    assert said.status == 1
-    assert said.json["studies"] == {"receiving": 0, "settled": 0}
-    assert said.json["deliveries"] == {"waiting": 0, "sending": 0, "delivered": 0, "dead": 0}
+def test_the_status_of_a_home_never_served_is_zeros_and_exit_1(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    result = run("status", "--home", tmp_path / "none", "--json")
+    assert result.status == 1
+    assert result.json["studies"] == {"receiving": 0, "settled": 0}
+    assert result.json["deliveries"] == {"waiting": 0, "sending": 0, "delivered": 0, "dead": 0}
     assert run("status", "--home", tmp_path / "none").status == 1
     assert not (tmp_path / "none").exists()
 
 
-def test_the_status_has_one_shape_served_or_not(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+def test_the_status_has_one_shape_served_or_not(run: Callable[..., CommandResult], home: Path, tmp_path: Path) -> None:
     served, never = (run("status", "--home", each, "--json").json for each in (home, tmp_path / "none"))
     assert {key: type(value) for key, value in served.items()} == {key: type(value) for key, value in never.items()}
     for key in ("studies", "jobs", "deliveries", "oldest_s"):
         assert served[key].keys() == never[key].keys()
 
 
-def test_the_status_tells_the_room_on_the_disk(run: Callable[..., Said], home: Path, tmp_path: Path) -> None:
+def test_the_status_tells_the_room_on_the_disk(run: Callable[..., CommandResult], home: Path, tmp_path: Path) -> None:
     file = tmp_path / "imaging.toml"
     file.write_text("disk_reserve_mb = 3\n")
-    told = run("status", "--home", home, "--config", file, "--json").json["disk"]
-    assert told["free_mb"] == pytest.approx(shutil.disk_usage(home).free >> 20, abs=64)
-    assert (told["reserve_mb"], told["is_full"]) == (3, False)
+    value = run("status", "--home", home, "--config", file, "--json").json["disk"]
+    assert value["free_mb"] == pytest.approx(shutil.disk_usage(home).free >> 20, abs=64)
+    assert (value["reserve_mb"], value["is_full"]) == (3, False)
     assert "MiB free, reserve 3\n" in run("status", "--home", home, "--config", file).out
 
 
 def test_the_status_in_words_names_dead_letters_peers_and_roles(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     answered(ledger)
     deliveries.conclude(ledger, claim(ledger)[0], Permanent("SOP class not supported"), 0.0, peer_is_down=False)
-    said = run("status", "--home", home)
-    assert said.status == 0
-    assert "dead: 1 for PACS: SOP class not supported" in said.out
-    assert "peer PACS: up" in said.out
+    result = run("status", "--home", home)
+    assert result.status == 0
+    assert "dead: 1 for PACS: SOP class not supported" in result.out
+    assert "peer PACS: up" in result.out
 
 
 def test_a_study_is_told_from_its_receipt_to_its_deliveries(
-    run: Callable[..., Said], home: Path, ledger: Ledger
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
 ) -> None:
     number = associations.begin(ledger, "CT1", "IMAGING", "10.0.0.7", [])
     receive(ledger, film(), association=number)
@@ -59,7 +61,7 @@ def test_a_study_is_told_from_its_receipt_to_its_deliveries(
     for name in ("1.2.3", "A1"):
         (story,) = run("status", "--home", home, "--study", name, "--json").json["studies"]
         assert (story["study_uid"], story["received"][0]["calling_ae_title"]) == ("1.2.3", "CT1")
-    said = run("status", "--home", home, "--study", "A1")
-    assert "received 1 instances from CT1 at 10.0.0.7" in said.out
+    result = run("status", "--home", home, "--study", "A1")
+    assert "received 1 instances from CT1 at 10.0.0.7" in result.out
     unknown = run("status", "--home", home, "--study", "9.9")
     assert (unknown.status, "'9.9'" in unknown.err) == (2, True)

@@ -21,7 +21,7 @@ from imaging.confined import messages
 from imaging.confined.analyser import ConfinedAnalyser, Prepared, check, compare
 from imaging.confined.client import Confined, Ended
 from imaging.domain.card import UNPROVEN, Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import Answer, State
 from imaging.domain.header import Header
 from imaging.domain.source import Source
@@ -93,8 +93,8 @@ def test_several_are_prepared_and_run_at_once_and_each_gets_its_own(
     for each in threads:
         each.join()
     assert [answers[at].images for at in range(8)] == [(film[0].ref,) for film in films]
-    together = [known.prepared(film) for film in films[:4]]
-    ran = known.run([each for each in together if isinstance(each, Prepared)])
+    combined = [known.prepared(film) for film in films[:4]]
+    ran = known.run([each for each in combined if isinstance(each, Prepared)])
     assert [untimed(each) for each in ran] == [untimed(answers[at]) for at in range(4)]
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_gone_is_a_failure_of_its_study_alone(
 
 def test_what_is_not_known_is_said_and_the_next_is_answered(process: Confined, cards: dict[str, Card]) -> None:
     for request in ("format the disk", "__init__", "answer"):
-        with pytest.raises(Told, match="KeyError at confined/requests"):
+        with pytest.raises(PublicError, match="KeyError at confined/requests"):
             process.ask(request)
     known = ConfinedAnalyser(process, cards["small-film"])
     assert known.run([]) == []
@@ -132,7 +132,7 @@ def test_what_is_not_known_is_said_and_the_next_is_answered(process: Confined, c
 
 
 def test_a_card_that_changed_since_it_was_read_is_not_taken_in(process: Confined, cards: dict[str, Card]) -> None:
-    with pytest.raises(Told, match="changed while it was loaded"):
+    with pytest.raises(PublicError, match="changed while it was loaded"):
         ConfinedAnalyser(process, replace(cards["small-film"], digest="0" * 64)).warm()
 
 
@@ -220,7 +220,7 @@ def exchange(text: str, files: Sequence[Path]) -> tuple[Any, list[str]]:
         with messages.receive(theirs) as message:
             sender.join()
             assert message.files is not None
-            return message.said["text"], [os.pread(fd, 100, 0).decode() for fd in message.files]
+            return message.content["text"], [os.pread(fd, 100, 0).decode() for fd in message.files]
 
 
 @pytest.mark.parametrize("count", [0, 1, 253, 254, 600])
@@ -248,7 +248,7 @@ def test_more_images_than_files_may_be_open_are_said_and_none_stays_open(tmp_pat
     with Confined([], threads=1, memory_mb=None, kept=tmp_path, command=command) as process:
         sources = [Source(each, Header("1", "2", "3", "4", "5")) for each in files]
         for _ in range(3):
-            with pytest.raises(Told, match="more images than files may be open"):
+            with pytest.raises(PublicError, match="more images than files may be open"):
                 process.ask("files", files=sources)
         assert process.ask("files", files=sources[:50]) == ["x"] * 50
 
@@ -257,7 +257,7 @@ def test_a_long_answer_arrives_and_one_that_no_honest_process_gives_is_its_end(t
     with hostile(tmp_path) as process:
         assert len(process.ask("tell all", {"of": str(20 << 20)})) == 20 << 20
         with pytest.raises(Ended):
-            process.ask("tell all", {"of": str(messages.LONGEST + 1)})
+            process.ask("tell all", {"of": str(messages.MAX_TEXT + 1)})
 
 
 def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -272,6 +272,6 @@ def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
         Confined(
             [], threads=1, memory_mb=None, kept=tmp_path, command=lambda fd: [sys.executable, "-I", str(broken), fd]
         ) as process,
-        pytest.raises(Told, match="cannot start: ImportError: no module of that name"),
+        pytest.raises(PublicError, match="cannot start: ImportError: no module of that name"),
     ):
         process.ask("anything")

@@ -63,9 +63,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def whole(home: Path) -> Iterator[Confined]:
+def fully_confined(home: Path) -> Iterator[Confined]:
     with hostile(home / "models") as process:
-        if not process.confinement.is_whole:
+        if not process.confinement.is_complete:
             pytest.skip(process.confinement.words)
         yield process
 
@@ -77,42 +77,42 @@ def free(home: Path) -> Iterator[Confined]:
         yield process
 
 
-def test_what_any_program_may_do_is_refused_to_it(whole: Confined, free: Confined) -> None:
-    assert {what: attack(whole, what) for what in NOTHING_OF if attack(whole, what) == "done"} == {}
+def test_what_any_program_may_do_is_refused_to_it(fully_confined: Confined, free: Confined) -> None:
+    assert {what: attack(fully_confined, what) for what in NOTHING_OF if attack(fully_confined, what) == "done"} == {}
     refused = {what for what in HARMLESS if attack(free, what) != "done"}
     assert refused <= MAY_FAIL_ANYWHERE  # or this test would show nothing
 
 
 def test_ledger_spool_settings_and_the_system_can_be_neither_read_nor_changed(
-    whole: Confined, free: Confined, home: Path
+    fully_confined: Confined, free: Confined, home: Path
 ) -> None:
     for name in ("ledger.sqlite", "spool/film.dcm", "imaging.toml"):
-        assert {attack(whole, what, home / name) for what in OF_A_FILE} == {"PermissionError"}
+        assert {attack(fully_confined, what, home / name) for what in OF_A_FILE} == {"PermissionError"}
         assert (home / name).read_text() == name
         assert attack(free, "read", home / name) == "done"
-    assert attack(whole, "read", "/etc/passwd") == "PermissionError"
+    assert attack(fully_confined, "read", "/etc/passwd") == "PermissionError"
     assert attack(free, "read", "/etc/passwd") == "done"
     for folder in (home, home / "spool", "/", "/etc", f"/proc/{os.getpid()}"):
-        assert attack(whole, "list", folder) == "PermissionError"
+        assert attack(fully_confined, "list", folder) == "PermissionError"
         assert attack(free, "list", folder) == "done"
 
 
-def test_weights_are_read_and_nothing_is_written_anywhere(whole: Confined, free: Confined, home: Path) -> None:
+def test_weights_are_read_and_nothing_is_written_anywhere(fully_confined: Confined, free: Confined, home: Path) -> None:
     weights = home / "models" / "weights"
-    assert attack(whole, "read", weights) == attack(whole, "read in a thread", weights) == "done"
+    assert attack(fully_confined, "read", weights) == attack(fully_confined, "read in a thread", weights) == "done"
     for what in ("write", "append", "rename", "change the mode", "truncate", "remove"):
-        assert attack(whole, what, weights) == "PermissionError"
+        assert attack(fully_confined, what, weights) == "PermissionError"
     for what in ("write", "make a folder", "link"):
-        assert attack(whole, what, home / "models" / "new") == "PermissionError"
-        assert attack(whole, what, "/tmp/imaging-new") == "PermissionError"
+        assert attack(fully_confined, what, home / "models" / "new") == "PermissionError"
+        assert attack(fully_confined, what, "/tmp/imaging-new") == "PermissionError"
     assert attack(free, "make a folder", home / "models" / "new") == "done"
 
 
-def test_no_socket_of_the_home_is_reached(whole: Confined, free: Confined, home: Path) -> None:
+def test_no_socket_of_the_home_is_reached(fully_confined: Confined, free: Confined, home: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(home / "wakeup"))
         listening.listen()
-        assert attack(whole, "connect", home / "wakeup") == "PermissionError"
+        assert attack(fully_confined, "connect", home / "wakeup") == "PermissionError"
         assert attack(free, "connect", home / "wakeup") == "done"
 
 
@@ -127,10 +127,10 @@ def test_it_has_no_password_of_its_parent_and_no_open_file_but_its_sockets(
         assert open_files <= {"/dev/null", "socket:[N]", "/proc/N/fd"}
 
 
-def test_it_has_no_privileges_and_can_gain_none(whole: Confined) -> None:
-    told = dict(line.split(":\t", 1) for line in attack(whole, "privileges").splitlines() if ":\t" in line)
-    assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
-    assert int(told["CapEff"], 16) & ~(1 << 2) == 0  # root's right to read remains, which Landlock bounds
+def test_it_has_no_privileges_and_can_gain_none(fully_confined: Confined) -> None:
+    data = dict(line.split(":\t", 1) for line in attack(fully_confined, "privileges").splitlines() if ":\t" in line)
+    assert (data["NoNewPrivs"], data["Seccomp"]) == ("1", "2")
+    assert int(data["CapEff"], 16) & ~(1 << 2) == 0  # root's right to read remains, which Landlock bounds
 
 
 def test_it_takes_no_more_memory_than_it_may(home: Path) -> None:
@@ -155,8 +155,8 @@ def test_each_layer_holds_alone(without: str, stopped: set[str], possible: set[s
         confinement = process.confinement
         if not (confinement.landlock or confinement.seccomp):
             pytest.skip("this kernel has neither")
-        said = {what: attack(process, what, home / "ledger.sqlite") for what in stopped | possible}
-    assert {what for what, came in said.items() if came == "done"} == possible
+        data = {what: attack(process, what, home / "ledger.sqlite") for what in stopped | possible}
+    assert {what for what, came in data.items() if came == "done"} == possible
     assert f"does not provide {'Landlock' if without == 'landlock' else 'seccomp'}:" in confinement.words
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raw_store import CT, command
 
 from imaging.dicom_node import commands
-from imaging.dicom_node.upper_layer import Ended, Line
+from imaging.dicom_node.upper_layer import Association, Ended
 
 BUDGET = settings(
     max_examples=300,
@@ -49,16 +49,16 @@ def listener() -> Iterator[socket.socket]:
 @given(pdus=st.lists(PDUS | st.binary(max_size=30), max_size=6))
 def test_what_comes_in_an_association_is_messages_and_then_its_end(listener: socket.socket, pdus: list[bytes]) -> None:
     with socket.create_connection(listener.getsockname()) as peer:
-        line = Line(listener.accept()[0])
-        line.wait_at_most(5)
-        line.contexts = frozenset({1, 3})
+        association = Association(listener.accept()[0])
+        association.set_timeout(5)
+        association.contexts = frozenset({1, 3})
         peer.sendall(b"".join(pdus))
         peer.shutdown(socket.SHUT_WR)
         with suppress(Ended):
-            for message in line.messages():
-                assert message.context_id in line.contexts
+            for message in association.messages():
+                assert message.context_id in association.contexts
                 assert message.command is not None
-    line.close()
+    association.close()
 
 
 @settings(BUDGET)

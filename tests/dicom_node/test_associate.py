@@ -11,7 +11,7 @@ from raw_store import CT, EXPLICIT_LITTLE, ONE_CONTEXT, USER, context, item, req
 from imaging.dicom_node import associate
 from imaging.dicom_node.associate import (
     ASSOCIATE_RQ,
-    LARGEST_PDU,
+    MAX_PDU,
     Answered,
     FirstPdu,
     Malformed,
@@ -148,19 +148,21 @@ def test_what_we_ask_is_what_another_reads() -> None:
     body = associate.request("PACS", "IMAGING", {1: (SR.decode(), EXPLICIT_LITTLE.decode())})
     pdu = A_ASSOCIATE_RQ()
     pdu.decode(struct.pack(">BxI", 1, len(body)) + body)
-    (asked,) = pdu.to_primitive().presentation_context_definition_list
+    (request,) = pdu.to_primitive().presentation_context_definition_list
     assert (pdu.called_ae_title, pdu.calling_ae_title) == ("PACS", "IMAGING")
-    assert (asked.context_id, asked.abstract_syntax, asked.transfer_syntax) == (
+    assert (request.context_id, request.abstract_syntax, request.transfer_syntax) == (
         1,
         SR.decode(),
         [EXPLICIT_LITTLE.decode()],
     )
-    assert pdu.user_information.maximum_length == LARGEST_PDU
+    assert pdu.user_information.maximum_length == MAX_PDU
 
 
 def test_what_we_answer_is_what_another_reads_and_repeats_the_titles_as_they_came() -> None:
-    asked = read_request(request(calling=b"CT1".ljust(16)))
-    body = associate.acceptance(asked, [Answered(1, 0, EXPLICIT_LITTLE.decode()), Answered(3, 4, "")], [CT.decode()])
+    requested = read_request(request(calling=b"CT1".ljust(16)))
+    body = associate.acceptance(
+        requested, [Answered(1, 0, EXPLICIT_LITTLE.decode()), Answered(3, 4, "")], [CT.decode()]
+    )
     pdu = A_ASSOCIATE_AC()
     pdu.decode(struct.pack(">BxI", 2, len(body)) + body)
     answers = pdu.to_primitive().presentation_context_definition_results_list
@@ -205,14 +207,14 @@ def bodies(draw: st.DrawFn) -> bytes:
 def test_whatever_comes_as_a_request_is_one_or_is_malformed_and_can_be_answered(body: bytes) -> None:
     assert all(title.isascii() and title.isprintable() for title in associate.titles(body))
     try:
-        asked = read_request(body)
+        request = read_request(body)
     except Malformed:
         return
-    contexts = decided(asked)
+    contexts = decided(request)
     answers = [Answered(each.id, each.result, each.transfer_syntax) for each in contexts if each.result >= 0]
-    told = read_acceptance(associate.acceptance(asked, answers, asked.senders)).contexts
-    assert [each.id for each in told] == list({each.id: None for each in asked.contexts})
-    assert all(is_usable(each.transfer_syntax) for each in told)
+    texts = read_acceptance(associate.acceptance(request, answers, request.senders)).contexts
+    assert [each.id for each in texts] == list({each.id: None for each in request.contexts})
+    assert all(is_usable(each.transfer_syntax) for each in texts)
 
 
 @BUDGET
@@ -232,7 +234,7 @@ def test_a_pdu_is_the_same_in_however_many_pieces_it_comes(raw: bytes, has_head:
     stream = struct.pack(">BxI", ASSOCIATE_RQ, len(raw)) + raw if has_head else raw
     pdu, at = FirstPdu(ASSOCIATE_RQ), 0
     try:
-        for size in [*sizes, *[LARGEST_PDU] * len(stream)]:
+        for size in [*sizes, *[MAX_PDU] * len(stream)]:
             piece = stream[at : at + min(size, pdu.missing)]
             if piece:
                 pdu.feed(piece)
@@ -240,7 +242,7 @@ def test_a_pdu_is_the_same_in_however_many_pieces_it_comes(raw: bytes, has_head:
     except NoAssociate:
         assert stream[0] != ASSOCIATE_RQ
     except Malformed:
-        assert int.from_bytes(stream[2:6]) > LARGEST_PDU
+        assert int.from_bytes(stream[2:6]) > MAX_PDU
     else:
         assert pdu.body == stream[6:at]
         assert not has_head or (pdu.missing, pdu.body) == (0, raw)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from raw_store import CT, RawAssociation, command, encoded, value
-from receiver_in_memory import Kept
+from receiver_in_memory import MemoryReceiver
 
 from imaging.dicom_node.acceptor import Acceptor
 from imaging.domain.ends import End
@@ -18,12 +18,12 @@ COMMAND = encoded(command(CT, b"1.2.3"))
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> MemoryReceiver:
+    return MemoryReceiver()
 
 
 @pytest.fixture
-def association(kept: Kept) -> Iterator[RawAssociation]:
+def association(kept: MemoryReceiver) -> Iterator[RawAssociation]:
     """One that has stored an object already."""
     acceptor = Acceptor([], kept)
     with RawAssociation(acceptor.listen("127.0.0.1", 0)) as association:
@@ -32,7 +32,7 @@ def association(kept: Kept) -> Iterator[RawAssociation]:
     acceptor.close(0)
 
 
-def meaning(kept: Kept) -> End:
+def meaning(kept: MemoryReceiver) -> End:
     kept.end()
     return kept.meanings[-1]
 
@@ -94,7 +94,7 @@ AT_REST: dict[str, tuple[Callable[[RawAssociation], None], End]] = {
 
 @pytest.mark.parametrize("name", AT_REST)
 def test_with_nothing_under_way_only_an_abort_or_a_reset_leaves_a_doubt(
-    association: RawAssociation, kept: Kept, name: str
+    association: RawAssociation, kept: MemoryReceiver, name: str
 ) -> None:
     act, means = AT_REST[name]
     act(association)
@@ -103,14 +103,14 @@ def test_with_nothing_under_way_only_an_abort_or_a_reset_leaves_a_doubt(
 
 @pytest.mark.parametrize("act", [release, close, abort, reset])
 def test_while_a_message_is_under_way_every_end_is_a_cut(
-    association: RawAssociation, kept: Kept, act: Callable[[RawAssociation], None]
+    association: RawAssociation, kept: MemoryReceiver, act: Callable[[RawAssociation], None]
 ) -> None:
     begin_a_message(association)
     act(association)
     assert meaning(kept) == End.CUT
 
 
-def test_our_own_stop_is_a_cut(kept: Kept) -> None:
+def test_our_own_stop_is_a_cut(kept: MemoryReceiver) -> None:
     acceptor = Acceptor([], kept)
     with RawAssociation(acceptor.listen("127.0.0.1", 0)) as association:
         assert association.store(command(CT, b"1.2.3"), b"data") == 0
@@ -118,7 +118,7 @@ def test_our_own_stop_is_a_cut(kept: Kept) -> None:
         assert meaning(kept) == End.CUT
 
 
-class Failing(Kept):
+class Failing(MemoryReceiver):
     """A receiver of which a store raises what nobody expects."""
 
     def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:

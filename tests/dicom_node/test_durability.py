@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 from films import encoded
-from peers import Node, asked, eventually, imaging_json, program
+from peers import Node, command_in_process, eventually, imaging_json, program
 from pydicom import Dataset
 from small_models import write_models
 from sqlalchemy import text
 
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
-from imaging.domain.settling import Patience
-from imaging.domain.worklist import Asked, Row
+from imaging.domain.settling import CompletenessTimeouts
+from imaging.domain.worklist import ListingQuery, Row
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import Announced, StoreRequest, part_10_head, split_part_10
 from imaging.intake.storing import Status, Storing
@@ -79,7 +79,7 @@ def row(node: Node, image: Dataset, look: Callable[[Row], bool]) -> Row:
     ledger = Ledger(node.home)
 
     def found() -> Row | None:
-        listed = LedgerWorklist(ledger).listing(Asked()).rows
+        listed = LedgerWorklist(ledger).listing(ListingQuery()).rows
         return next((each for each in listed if each.study_uid == image.StudyInstanceUID and look(each)), None)
 
     try:
@@ -127,9 +127,9 @@ class Call:
         if self.name not in ("sendto", "write") or "<socket:" not in self.text:
             return False
         sent = re.search(r'"((?:\\x[0-9a-f]{2})*)"', self.text)
-        said = bytes.fromhex(sent[1].replace("\\x", "")) if sent else b""
-        is_response = b"\0\0\0\1\2\0\0\0\1\x80" in said  # (0000,0100) Command Field
-        return said[:1] == b"\4" and is_response and b"\0\0\0\x09\2\0\0\0\0\0" in said  # (0000,0900) Status
+        data = bytes.fromhex(sent[1].replace("\\x", "")) if sent else b""
+        is_response = b"\0\0\0\1\2\0\0\0\1\x80" in data  # (0000,0100) Command Field
+        return data[:1] == b"\4" and is_response and b"\0\0\0\x09\2\0\0\0\0\0" in data  # (0000,0900) Status
 
 
 def calls(trace: Path) -> list[Call]:
@@ -159,8 +159,8 @@ _PATHS = r"(?<=<)(\\x[0-9a-f]{2})+(?=>)"
 _NAMES = r'(?<=["<])(\\x[0-9a-f]{2})+(?=[">])'
 
 
-def _readable(found: re.Match[str]) -> str:
-    return bytes.fromhex(found[0].replace("\\x", "")).decode()
+def _readable(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("\\x", "")).decode()
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_other_pixels_under_a_uid_are_kept_apart_and_the_first_are_analysed_in_d
     assert send(node, other) == [KEPT]
     assert len(conflicts(node, image)) == 1
 
-    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
+    assert command_in_process("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, lambda row: is_answered(row) and not row.conflicts and not is_undetermined(row))
     assert conflicts(node, image) == []
     assert send(node, other, image) == [KEPT, KEPT]
@@ -265,9 +265,9 @@ def test_an_object_that_is_dropped_leaves_the_first_one_to_be_analysed(node: Nod
     assert send(node, image, with_other_pixels("dropped")) == [KEPT, KEPT]
     row(node, image, lambda row: row.conflicts == 1 and is_undetermined(row))
     (conflict,) = conflicts(node, image)
-    assert asked("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
+    assert command_in_process("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, lambda row: is_answered(row) and not row.conflicts and not is_undetermined(row))
-    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 1
+    assert command_in_process("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 1
 
 
 def test_an_object_used_in_place_of_an_analysed_one_makes_a_new_answer(node: Node) -> None:
@@ -277,7 +277,7 @@ def test_an_object_used_in_place_of_an_analysed_one_makes_a_new_answer(node: Nod
     assert send(node, with_other_pixels("used")) == [KEPT]
     row(node, image, lambda row: row.conflicts == 1)
     (conflict,) = conflicts(node, image)
-    assert asked("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
+    assert command_in_process("conflicts", "use", str(conflict["id"]), "--home", str(node.home)).status == 0
     eventually(lambda: len(story(node, image)["results"]) >= 2, what="the second answer")
 
 
@@ -311,7 +311,7 @@ def test_two_patients_in_one_study_are_not_analysed(node: Node) -> None:
     known = row(node, image, lambda row: bool(row.reason))
     assert (str(known.reason), known.patient_id, is_answered(known)) == ("mixed-patients", "P1", False)
     (conflict,) = conflicts(node, image)
-    assert asked("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
+    assert command_in_process("conflicts", "drop", str(conflict["id"]), "--home", str(node.home)).status == 0
     row(node, image, is_answered)
 
 
@@ -378,7 +378,7 @@ def keep(storing: Storing, request: StoreRequest) -> Status:
 def test_an_error_of_ours_is_no_lack_of_room(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
-    storing = Storing(ledger, FolderSpool(tmp_path / "spool", 0), Patience())
+    storing = Storing(ledger, FolderSpool(tmp_path / "spool", 0), CompletenessTimeouts())
     first, second, third = (split_part_10(encoded(an_image("ours", SOPInstanceUID=f"1.2.{n}"))) for n in range(3))
     assert keep(storing, first).code == 0x0000
     with ledger.write() as connection:
@@ -414,8 +414,8 @@ def test_a_full_disk_is_answered_out_of_resources_and_recovered_from(
     refused = an_image("no room")
     assert FULL in answer(node, refused)
     assert FULL in answer(node, refused)
-    told = node.status()["disk"]
-    assert (told["free_mb"], told["reserve_mb"], told["is_full"]) == (0, 1, True)
+    value = node.status()["disk"]
+    assert (value["free_mb"], value["reserve_mb"], value["is_full"]) == (0, 1, True)
     ballast.unlink()
     assert send(node, refused) == [KEPT]
     row(node, refused, is_answered)
@@ -466,10 +466,10 @@ def test_an_object_whose_final_name_cannot_be_had_is_refused_and_has_no_row(tmp_
     migrate.migrate(ledger)
     spool = FolderSpool(tmp_path / "spool", 0)
     (tmp_path / "spool" / "studies").write_text("a file in the folder's place")
-    storing = Storing(ledger, spool, Patience())
+    storing = Storing(ledger, spool, CompletenessTimeouts())
     assert keep(storing, split_part_10(encoded(an_image("nameless")))).code == 0xA700
     storing.close()
-    assert LedgerWorklist(ledger).listing(Asked()).rows == ()
+    assert LedgerWorklist(ledger).listing(ListingQuery()).rows == ()
     assert list(spool.left_over()) == []
     ledger.close()
 

@@ -18,10 +18,10 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, build_role
 from raw_store import CT, EXPLICIT_LITTLE, ONE_CONTEXT, RawAssociation, command, context, item, request, results, user
-from receiver_in_memory import Kept
+from receiver_in_memory import MemoryReceiver
 from scripted_peer import playing, read_pdu
 
-from imaging.dicom_node import arrivals
+from imaging.dicom_node import connections
 from imaging.dicom_node.acceptor import Acceptor
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address, Caller, Times
@@ -34,12 +34,12 @@ ECHO = "1.2.840.10008.1.1"
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> MemoryReceiver:
+    return MemoryReceiver()
 
 
 @pytest.fixture
-def listen(kept: Kept) -> Iterator[Callable[..., int]]:
+def listen(kept: MemoryReceiver) -> Iterator[Callable[..., int]]:
     """Starts an acceptor; returns its port."""
     with ExitStack() as open_:
 
@@ -100,7 +100,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_what_storing_does_not_need_keeps_nobody_from_storing(
-    listen: Callable[..., int], kept: Kept, name: str
+    listen: Callable[..., int], kept: MemoryReceiver, name: str
 ) -> None:
     with RawAssociation(listen(), body=ODD[name]) as modality:
         assert results(modality.answer)[1] == (0, EXPLICIT_LITTLE)
@@ -111,7 +111,7 @@ def test_what_storing_does_not_need_keeps_nobody_from_storing(
 
 @pytest.mark.parametrize("number", [0, 2, 254])
 def test_a_context_number_that_ought_to_be_odd_is_taken_as_it_is(
-    listen: Callable[..., int], kept: Kept, number: int
+    listen: Callable[..., int], kept: MemoryReceiver, number: int
 ) -> None:
     with RawAssociation(listen(), body=request(context(number, CT, JPEG_LOSSLESS, EXPLICIT_LITTLE))) as modality:
         assert modality.store(command(CT, b"1.2.3"), b"data", number) == 0
@@ -120,7 +120,7 @@ def test_a_context_number_that_ought_to_be_odd_is_taken_as_it_is(
 
 
 def test_dcmtk_that_proposes_what_nobody_decodes_first_is_told_what_can_be(
-    listen: Callable[..., int], kept: Kept, tmp_path: Path
+    listen: Callable[..., int], kept: MemoryReceiver, tmp_path: Path
 ) -> None:
     profile = tmp_path / "odd.cfg"
     profile.write_text(
@@ -172,7 +172,7 @@ def test_case_and_padding_of_a_title_keep_nobody_out(listen: Callable[..., int],
     assert answer_to(listen(Caller("CT1", "127.0.0.1")), request(calling=title)) == 2
 
 
-def test_an_address_may_be_named_for_any_title(listen: Callable[..., int], kept: Kept) -> None:
+def test_an_address_may_be_named_for_any_title(listen: Callable[..., int], kept: MemoryReceiver) -> None:
     port = listen(Caller("*", STRANGER), Caller("CT1", "127.0.0.1"))
     assert answer_to(port, request(calling=bytes(16)), STRANGER) == 2
     assert answer_to(port, request(calling=bytes(16))) == 3
@@ -181,7 +181,7 @@ def test_an_address_may_be_named_for_any_title(listen: Callable[..., int], kept:
 
 
 def test_who_is_rejected_is_logged_with_both_titles(
-    listen: Callable[..., int], kept: Kept, caplog: pytest.LogCaptureFixture
+    listen: Callable[..., int], kept: MemoryReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = listen(Caller("CT1", STRANGER))
     assert answer_to(port, request(calling=b"CT1".ljust(16), called=b"AINODE".ljust(16))) == 3
@@ -203,7 +203,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_request_that_cannot_be_read_has_its_row(listen: Callable[..., int], kept: Kept, name: str) -> None:
+def test_a_request_that_cannot_be_read_has_its_row(listen: Callable[..., int], kept: MemoryReceiver, name: str) -> None:
     body, titles, why = UNREADABLE[name]
     assert answer_to(listen(), body) == 7
     (row,) = eventually(lambda: kept.refused, 5, "the row")
@@ -211,7 +211,7 @@ def test_a_request_that_cannot_be_read_has_its_row(listen: Callable[..., int], k
     assert why in row.how
 
 
-def test_a_request_of_more_than_is_taken_has_its_row(listen: Callable[..., int], kept: Kept) -> None:
+def test_a_request_of_more_than_is_taken_has_its_row(listen: Callable[..., int], kept: MemoryReceiver) -> None:
     with connected(listen()) as peer:
         peer.sendall(struct.pack(">BxI", 1, 1 << 31))
         assert peer.recv(1) == b"\7"
@@ -223,9 +223,9 @@ def test_a_request_of_more_than_is_taken_has_its_row(listen: Callable[..., int],
 
 
 def test_a_byte_now_and_then_prolongs_no_request(
-    listen: Callable[..., int], kept: Kept, monkeypatch: pytest.MonkeyPatch
+    listen: Callable[..., int], kept: MemoryReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "REQUEST_S", 0.5)
+    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
     port, body = listen(), request(calling=b"LORIS".ljust(16))
     began, sent = time.monotonic(), 0
     with connected(port) as peer:
@@ -246,7 +246,7 @@ def test_a_byte_now_and_then_prolongs_no_request(
     assert (row.calling_ae_title, row.how) == ("LORIS", "aborted by us: the request was not complete after 0.5 s")
 
 
-def test_a_port_that_is_looked_at_makes_no_row(listen: Callable[..., int], kept: Kept) -> None:
+def test_a_port_that_is_looked_at_makes_no_row(listen: Callable[..., int], kept: MemoryReceiver) -> None:
     port = listen()
     for _ in range(3):
         connected(port).close()
@@ -255,7 +255,7 @@ def test_a_port_that_is_looked_at_makes_no_row(listen: Callable[..., int], kept:
 
 
 def test_of_a_stranger_five_requests_a_minute_are_answered_and_the_rest_are_counted(
-    listen: Callable[..., int], kept: Kept
+    listen: Callable[..., int], kept: MemoryReceiver
 ) -> None:
     port = listen(Caller("CT1", "127.0.0.1"))
     answers = [answer_to(port, request(), STRANGER) for _ in range(12)]
@@ -264,7 +264,9 @@ def test_of_a_stranger_five_requests_a_minute_are_answered_and_the_rest_are_coun
     assert answer_to(port, request(calling=b"CT1".ljust(16))) == 2
 
 
-def test_three_hundred_silent_strangers_cost_no_thread_and_hardly_a_row(listen: Callable[..., int], kept: Kept) -> None:
+def test_three_hundred_silent_strangers_cost_no_thread_and_hardly_a_row(
+    listen: Callable[..., int], kept: MemoryReceiver
+) -> None:
     port = listen(Caller("CT1", "127.0.0.1"))
     with RawAssociation(port, body=request(calling=b"CT1".ljust(16))) as modality, ExitStack() as held:
         threads = threading.active_count()
@@ -278,7 +280,7 @@ def test_three_hundred_silent_strangers_cost_no_thread_and_hardly_a_row(listen: 
     assert kept.writes <= 5
 
 
-def test_an_address_has_so_many_connections_and_no_more(listen: Callable[..., int], kept: Kept) -> None:
+def test_an_address_has_so_many_connections_and_no_more(listen: Callable[..., int], kept: MemoryReceiver) -> None:
     port = listen(connections_per_address=3)
     with ExitStack() as held:
         for _ in range(3):
@@ -301,16 +303,16 @@ def test_silent_connections_make_room_for_who_asks_from_the_same_address(listen:
 # Whom we send to -------------------------------------------------------------------------------------------
 
 
-def acceptance(asked: bytes, contexts: dict[int, tuple[int, bytes]], odd: bytes = b"", titles: bytes = b"") -> bytes:
+def acceptance(data: bytes, contexts: dict[int, tuple[int, bytes]], odd: bytes = b"", titles: bytes = b"") -> bytes:
     """An A-ASSOCIATE-AC with head, by hand. `contexts`: result and sub-items."""
     items = b"".join(item(0x21, bytes((number, 0, result, 0)) + rest) for number, (result, rest) in contexts.items())
-    fixed = struct.pack(">HH", 1, 0) + (titles or asked[4:36]) + bytes(32)
+    fixed = struct.pack(">HH", 1, 0) + (titles or data[4:36]) + bytes(32)
     body = fixed + item(0x10, b"1.2.840.10008.3.1.1.1") + items + odd
     return struct.pack(">BxI", 2, len(body)) + body
 
 
-def syntax(said: bytes) -> bytes:
-    return item(0x40, said)
+def syntax(data: bytes) -> bytes:
+    return item(0x40, data)
 
 
 ACCEPTANCES: dict[str, tuple[dict[str, bytes], bytes, bytes]] = {
@@ -341,14 +343,14 @@ def pacs(answer: Callable[[bytes], bytes]) -> Iterator[Sender]:
 
 @pytest.mark.parametrize("name", ACCEPTANCES)
 def test_an_odd_acceptance_is_one(name: str) -> None:
-    said, titles, information = ACCEPTANCES[name]
+    fields, titles, information = ACCEPTANCES[name]
 
-    def answer(asked: bytes) -> bytes:
+    def answer(data: bytes) -> bytes:
         contexts = {
-            1: (4, said.get("refused", syntax(IMPLICIT))),
-            3: (0, said.get("accepted", syntax(EXPLICIT_LITTLE))),
+            1: (4, fields.get("refused", syntax(IMPLICIT))),
+            3: (0, fields.get("accepted", syntax(EXPLICIT_LITTLE))),
         }
-        return acceptance(asked, contexts, information, titles)
+        return acceptance(data, contexts, information, titles)
 
     with pacs(answer) as sender:
         sender.propose([(SR, EXPLICIT_LITTLE.decode())])
@@ -356,10 +358,12 @@ def test_an_odd_acceptance_is_one(name: str) -> None:
         assert sender._accepted == {(SR, EXPLICIT_LITTLE.decode()): 3}
 
 
-@pytest.mark.parametrize("said", [b"", syntax(b""), syntax(b"unknown"), syntax(b"1.2.840.10008.1.2.2")])
-def test_an_accepted_context_with_a_transfer_syntax_that_was_not_proposed_counts_as_not_accepted(said: bytes) -> None:
-    def answer(asked: bytes) -> bytes:
-        return acceptance(asked, {1: (0, syntax(IMPLICIT)), 3: (0, said)}, user())
+@pytest.mark.parametrize("payload", [b"", syntax(b""), syntax(b"unknown"), syntax(b"1.2.840.10008.1.2.2")])
+def test_an_accepted_context_with_a_transfer_syntax_that_was_not_proposed_counts_as_not_accepted(
+    payload: bytes,
+) -> None:
+    def answer(data: bytes) -> bytes:
+        return acceptance(data, {1: (0, syntax(IMPLICIT)), 3: (0, payload)}, user())
 
     with pacs(answer) as sender:
         sender.propose([(SR, EXPLICIT_LITTLE.decode())])
@@ -386,7 +390,7 @@ def test_an_acceptance_that_comes_byte_by_byte_is_left_in_its_time() -> None:
 # Others ----------------------------------------------------------------------------------------------------
 
 
-def test_pynetdicom_proposes_a_role_and_stores(listen: Callable[..., int], kept: Kept) -> None:
+def test_pynetdicom_proposes_a_role_and_stores(listen: Callable[..., int], kept: MemoryReceiver) -> None:
     entity = AE("ct1")
     entity.add_requested_context(CT.decode(), [JPIP.decode(), EXPLICIT_LITTLE.decode()])
     entity.add_requested_context(ECHO)

@@ -17,7 +17,7 @@ from small_models import write_models
 
 from imaging.dicom_node.sending import Sender, Unreachable
 from imaging.domain.peers import Address
-from imaging.domain.worklist import Asked, Row
+from imaging.domain.worklist import ListingQuery, Row
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import StoreRequest, split_part_10
 from imaging.ledger.store import Ledger
@@ -109,7 +109,7 @@ def control() -> StoreRequest:
 
 def rows(node: Node) -> list[Row]:
     ledger = Ledger(node.home)
-    found = list(LedgerWorklist(ledger).listing(Asked()).rows)
+    found = list(LedgerWorklist(ledger).listing(ListingQuery()).rows)
     ledger.close()
     return found
 
@@ -135,8 +135,8 @@ def test_every_object_is_answered_as_its_index_allows(sent: list[Sent]) -> None:
 
 
 def test_every_kept_study_ends_with_a_result_or_a_reason(node: Node, sent: list[Sent]) -> None:
-    said = eventually(node.at_rest, what="an end of the work")
-    assert said["jobs"]["failed"] == 0
+    value = eventually(node.at_rest, what="an end of the work")
+    assert value["jobs"]["failed"] == 0
     assert [row.study_uid for row in rows(node) if not row.results and not row.reason] == []
 
 
@@ -208,8 +208,8 @@ def test_a_request_without_a_data_set_is_answered(node: Node, uid: bytes | None,
 @pytest.mark.parametrize("priority", [None, 3, 0xFFFF])
 def test_a_request_with_an_unknown_priority_is_kept(node: Node, control: StoreRequest, priority: int | None) -> None:
     with RawAssociation(node.dicom_port) as association:
-        asked = command(CT, control.sop_instance_uid.encode(), priority=priority)
-        assert association.store(asked, bytes(control.data)) == 0x0000
+        data = command(CT, control.sop_instance_uid.encode(), priority=priority)
+        assert association.store(data, bytes(control.data)) == 0x0000
         association.release()
 
 
@@ -225,9 +225,9 @@ ODD: dict[str, dict[int, bytes | None]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_request_with_an_odd_command_is_answered(node: Node, control: StoreRequest, name: str) -> None:
-    said = command(CT, control.sop_instance_uid.encode()) | ODD[name]
+    data = command(CT, control.sop_instance_uid.encode()) | ODD[name]
     with RawAssociation(node.dicom_port) as association:
-        odd = {tag: value for tag, value in said.items() if value is not None}
+        odd = {tag: value for tag, value in data.items() if value is not None}
         assert association.store(odd, bytes(control.data)) == 0x0000
         association.release()
 
@@ -245,10 +245,10 @@ def test_a_command_that_cannot_be_read_ends_its_own_association_alone(
     node: Node, control: StoreRequest, name: str
 ) -> None:
     right = command(CT, control.sop_instance_uid.encode())
-    said = {tag: value for tag, value in (right | UNREADABLE[name]).items() if value is not None}
+    data = {tag: value for tag, value in (right | UNREADABLE[name]).items() if value is not None}
     with RawAssociation(node.dicom_port) as other:
         with RawAssociation(node.dicom_port) as association, pytest.raises((AssertionError, ConnectionError)):
-            association.store(said, bytes(control.data))
+            association.store(data, bytes(control.data))
         assert other.store(right, bytes(control.data)) == 0x0000
         other.release()
     eventually(lambda: all(each["ended_at"] for each in associations(node, 2)), 10.0, "the end of both associations")
@@ -282,7 +282,7 @@ def test_a_context_that_is_refused_is_told_with_its_reason(node: Node) -> None:
         return [each for each in associations(node, 1) if each["calling_ae_title"] == "FINDER"]
 
     (row,) = eventually(last, what="the association's row")
-    told = {(each["abstract_syntax"], each["result"], each.get("why")) for each in row["contexts"]}
-    assert told == {(find, "refused", "abstract syntax not supported"), (CT.decode(), "accepted", None)}
-    said = imaging("associations", "--last", "1", "--home", str(node.home))
-    assert f"context refused: {find}: abstract syntax not supported" in said.stdout
+    values = {(each["abstract_syntax"], each["result"], each.get("why")) for each in row["contexts"]}
+    assert values == {(find, "refused", "abstract syntax not supported"), (CT.decode(), "accepted", None)}
+    result = imaging("associations", "--last", "1", "--home", str(node.home))
+    assert f"context refused: {find}: abstract syntax not supported" in result.stdout

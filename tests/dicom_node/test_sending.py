@@ -18,9 +18,9 @@ from scripted_peer import accepted, playing, read_pdu
 from imaging.dicom_node import commands
 from imaging.dicom_node.commands import decoded
 from imaging.dicom_node.sending import NoAssociation, NoConnection, NoResponse, Refused, Sender, Unreachable
-from imaging.dicom_node.upper_layer import Ended, Line
+from imaging.dicom_node.upper_layer import Association, Ended
 from imaging.domain.peers import Address, Times
-from imaging.domain.retry import Accepted, Answer, Passing
+from imaging.domain.retry import Accepted, Answer, Transient
 
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 DATA = bytes(range(256)) * 1000
@@ -47,9 +47,9 @@ def peer(*plays: Callable[[socket.socket], None], times: Times | None = None) ->
 
 def takes_all(connection: socket.socket) -> None:
     """A peer that does as it should, until the association ends."""
-    line = accepted(connection)
-    for message in line.messages():
-        line.answer(message, 0)
+    association = accepted(connection)
+    for message in association.messages():
+        association.answer(message, 0)
 
 
 def sent_by(play: Callable[[socket.socket], None], *more: Callable[[socket.socket], None]) -> Answer:
@@ -62,18 +62,18 @@ def test_no_pdu_is_larger_than_the_peer_takes_and_the_object_is_whole(largest_pd
     sizes, objects = [], []
 
     def play(connection: socket.socket) -> None:
-        line = accepted(connection, largest_pdu)
-        read = line._head
+        association = accepted(connection, largest_pdu)
+        read = association._head
 
         def head() -> tuple[int, int]:
             kind, length = read()
             sizes.append(length)
             return kind, length
 
-        with mock.patch.object(line, "_head", head):
-            for message in line.messages():
+        with mock.patch.object(association, "_head", head):
+            for message in association.messages():
                 objects.append(b"".join(bytes(each) for each in message.pieces))
-                line.answer(message, 0)
+                association.answer(message, 0)
 
     assert sent_by(play) == Accepted()
     assert objects == [DATA]
@@ -90,50 +90,50 @@ def test_an_interrupt_wakes_who_reads_also_where_the_peer_takes_nothing_more() -
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         deaf, _ = listener.accept()
-        line = Line(ours)
-    line.wait_at_most(0.1)
+        association = Association(ours)
+    association.set_timeout(0.1)
     with pytest.raises(Ended):
-        line.send_pdu(4, bytes(64 << 20))
-    line.wait_at_most(60)
+        association.send_pdu(4, bytes(64 << 20))
+    association.set_timeout(60)
 
     def read() -> None:
         with pytest.raises(Ended):
-            next(line.messages())
+            next(association.messages())
         ended.set()
 
     threading.Thread(target=read, daemon=True).start()
     with deaf:
-        line.interrupt()
+        association.interrupt()
         assert ended.wait(10)
-    line.close()
+    association.close()
 
 
 def test_a_response_in_many_fragments_is_one_answer() -> None:
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        messages = line.messages()
+        association = accepted(connection)
+        messages = association.messages()
         message = next(messages)
         response = message.response(0xA700, "full")
         number = message.context_id
         for at in range(len(response)):
             flags = 3 if at == len(response) - 1 else 1
-            line.send_pdu(4, struct.pack(">IBB", 3, number, flags) + response[at : at + 1])
+            association.send_pdu(4, struct.pack(">IBB", 3, number, flags) + response[at : at + 1])
         assert list(messages) == []
 
     answer = sent_by(play)
-    assert isinstance(answer, Passing)
+    assert isinstance(answer, Transient)
     assert "0xA700" in answer.why
 
 
 @pytest.mark.parametrize("data_set_type", [None, b"\0\0", b"\2\1"])
 def test_a_response_says_nothing_of_a_data_set_that_counts(data_set_type: bytes | None) -> None:
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        messages = line.messages()
+        association = accepted(connection)
+        messages = association.messages()
         message = next(messages)
         elements = decoded(bytearray(message.response(0, ""))) | {0x0800: data_set_type}
-        said = b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in elements.items() if raw is not None)
-        line.send(message.context_id, said)
+        data = b"".join(struct.pack("<HHI", 0, tag, len(raw)) + raw for tag, raw in elements.items() if raw is not None)
+        association.send(message.context_id, data)
         assert list(messages) == []
 
     assert sent_by(play) == Accepted()
@@ -143,17 +143,17 @@ def test_a_response_to_another_request_is_no_answer_and_the_association_is_abort
     ends = []
 
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        messages = line.messages()
+        association = accepted(connection)
+        messages = association.messages()
         message = next(messages)
         message.elements[0x0110] = b"\x99\0"
-        line.answer(message, 0)
+        association.answer(message, 0)
         with pytest.raises(Ended) as ended:
             next(messages)
         ends.append(str(ended.value))
 
     why = "no answer to C-STORE: aborted by us: its response does not belong to any of our requests"
-    assert sent_by(play) == Passing(why, was_sent=True)
+    assert sent_by(play) == Transient(why, was_sent=True)
     assert ends == ["aborted"]
 
 
@@ -161,8 +161,8 @@ def says(pdu: bytes) -> Callable[[socket.socket], None]:
     """A peer that answers the object with these bytes."""
 
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        next(line.messages())
+        association = accepted(connection)
+        next(association.messages())
         connection.sendall(pdu)
         while connection.recv(1000):
             pass
@@ -181,21 +181,21 @@ def says(pdu: bytes) -> Callable[[socket.socket], None]:
 )
 def test_what_the_peer_says_in_place_of_a_response_is_named(pdu: bytes, why: str) -> None:
     answer = sent_by(says(pdu))
-    assert isinstance(answer, Passing)
+    assert isinstance(answer, Transient)
     assert answer.why.startswith(f"no answer to C-STORE: {why}")
 
 
 def test_a_peer_that_does_not_answer_is_left_in_its_time() -> None:
     with peer(says(b""), times=Times(response=0.2)) as sender:
-        assert sender.send(part_10()) == Passing("no answer to C-STORE within 0.2 s", was_sent=True)
+        assert sender.send(part_10()) == Transient("no answer to C-STORE within 0.2 s", was_sent=True)
 
 
 def test_a_peer_may_take_longer_to_answer_an_object_than_to_take_the_association() -> None:
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        message = next(line.messages())
+        association = accepted(connection)
+        message = next(association.messages())
         threading.Event().wait(0.4)
-        line.answer(message, 0)
+        association.answer(message, 0)
 
     with peer(play, times=Times(connect=0.2, accept=0.2, response=20)) as sender:
         assert sender.send(part_10()) == Accepted()
@@ -216,15 +216,15 @@ ODD_RESPONSES: dict[str, dict[int, bytes | None]] = {
 @pytest.mark.parametrize("name", ODD_RESPONSES)
 def test_a_response_is_understood_that_is(name: str) -> None:
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        for message in line.messages():
+        association = accepted(connection)
+        for message in association.messages():
             elements = commands.decoded(bytearray(message.response(0, ""))) | ODD_RESPONSES[name]
             raw = b"".join(
                 struct.pack("<HHI", 0, element, len(value)) + value
                 for element, value in sorted(elements.items())
                 if value is not None
             )
-            line.send_pdu(4, struct.pack(">IBB", len(raw) + 2, message.context_id, 3) + raw)
+            association.send_pdu(4, struct.pack(">IBB", len(raw) + 2, message.context_id, 3) + raw)
 
     with peer(play) as sender:
         assert [sender.send(part_10()) for _ in range(2)] == [Accepted()] * 2
@@ -232,21 +232,21 @@ def test_a_response_is_understood_that_is(name: str) -> None:
 
 @pytest.mark.parametrize("goodbye", [b"\x05\0\0\0\0\x04\0\0\0\0", b"\x07\0\0\0\0\x04\0\0\0\0", b""])
 def test_a_peer_that_ends_an_idle_association_gets_the_next_object_over_another(goodbye: bytes) -> None:
-    said = threading.Event()
+    value = threading.Event()
 
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        messages = line.messages()
-        line.answer(next(messages), 0)
+        association = accepted(connection)
+        messages = association.messages()
+        association.answer(next(messages), 0)
         connection.sendall(goodbye)
         connection.shutdown(socket.SHUT_WR)
-        said.set()
+        value.set()
         while connection.recv(1000):
             pass
 
     with peer(play, takes_all) as sender:
         assert sender.send(part_10()) == Accepted()
-        assert said.wait(20)
+        assert value.wait(20)
         assert not sender.is_open
         assert sender.send(part_10()) == Accepted()
         assert sender.is_open
@@ -254,8 +254,8 @@ def test_a_peer_that_ends_an_idle_association_gets_the_next_object_over_another(
 
 def test_an_end_that_came_with_the_response_is_noticed() -> None:
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        message = next(line.messages())
+        association = accepted(connection)
+        message = next(association.messages())
         response = message.response(0, "")
         value = struct.pack(">IBB", len(response) + 2, message.context_id, 3) + response
         connection.sendall(struct.pack(">BxI", 4, len(value)) + value + b"\x05\0\0\0\0\x04\0\0\0\0")
@@ -271,11 +271,11 @@ def test_when_both_release_at_once_both_are_answered() -> None:
     kinds = []
 
     def play(connection: socket.socket) -> None:
-        line = accepted(connection)
-        message = next(line.messages())
+        association = accepted(connection)
+        message = next(association.messages())
         for _ in message.pieces:
             pass
-        line.answer(message, 0)
+        association.answer(message, 0)
         kinds.append(read_pdu(connection)[0])
         connection.sendall(b"\x05\0\0\0\0\x04\0\0\0\0")
         kinds.append(read_pdu(connection)[0])
@@ -344,9 +344,9 @@ def test_nobody_there_nothing_said_and_nothing_answered_are_told_apart() -> None
 
 def test_an_echo_is_answered_and_a_status_that_is_none_of_success_is_said() -> None:
     def refuses(connection: socket.socket) -> None:
-        line = accepted(connection)
-        for message in line.messages():
-            line.answer(message, 0x0122)
+        association = accepted(connection)
+        for message in association.messages():
+            association.answer(message, 0x0122)
 
     with peer(takes_all, refuses) as sender:
         sender.echo()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from peers import eventually
 from raw_store import CT, RawAssociation, command, encoded, value
-from receiver_in_memory import Kept
+from receiver_in_memory import MemoryReceiver
 
 from imaging.dicom_node.acceptor import Acceptor
 
@@ -17,12 +17,12 @@ DATA = bytes(range(256)) * 40_000
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def kept() -> MemoryReceiver:
+    return MemoryReceiver()
 
 
 @pytest.fixture
-def port(kept: Kept) -> Iterator[int]:
+def port(kept: MemoryReceiver) -> Iterator[int]:
     acceptor = Acceptor([], kept)
     yield acceptor.listen("127.0.0.1", 0)
     acceptor.close(0)
@@ -31,7 +31,7 @@ def port(kept: Kept) -> Iterator[int]:
 COMMAND = encoded(command(CT, INSTANCE))
 
 
-def test_many_fragments_of_command_and_data_set_make_one_object(port: int, kept: Kept) -> None:
+def test_many_fragments_of_command_and_data_set_make_one_object(port: int, kept: MemoryReceiver) -> None:
     with RawAssociation(port) as association:
         pieces = [DATA[at : at + 300_000] for at in range(0, len(DATA), 300_000)]
         for body in (value(1, COMMAND[:5]), value(1, b""), value(3, COMMAND[5:]), *(value(0, each) for each in pieces)):
@@ -44,7 +44,7 @@ def test_many_fragments_of_command_and_data_set_make_one_object(port: int, kept:
     assert kept.ends[0][1].stored == 1
 
 
-def test_values_that_share_a_pdu_are_kept_apart_even_of_two_messages(port: int, kept: Kept) -> None:
+def test_values_that_share_a_pdu_are_kept_apart_even_of_two_messages(port: int, kept: MemoryReceiver) -> None:
     with RawAssociation(port) as association:
         association._send(4, value(3, COMMAND) + value(0, b"one, ") + value(2, b"two ") + value(3, COMMAND))
         assert association._read_pdu()[0] == 4
@@ -54,7 +54,7 @@ def test_values_that_share_a_pdu_are_kept_apart_even_of_two_messages(port: int, 
     assert [each[3] for each in kept.stored] == [b"one, two ", b"three "]
 
 
-def test_an_object_smaller_than_the_one_before_has_its_own_bytes_only(port: int, kept: Kept) -> None:
+def test_an_object_smaller_than_the_one_before_has_its_own_bytes_only(port: int, kept: MemoryReceiver) -> None:
     with RawAssociation(port) as association:
         for data in (b"a" * 100_000, b"b" * 10, b"c" * 200_000):
             assert association.store(command(CT, INSTANCE), data) == 0
@@ -76,7 +76,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_protocol_is_aborted_and_the_end_says_why(port: int, kept: Kept, name: str) -> None:
+def test_what_is_no_protocol_is_aborted_and_the_end_says_why(port: int, kept: MemoryReceiver, name: str) -> None:
     kind, body = BROKEN[name]
     with RawAssociation(port) as association:
         association._send(kind, body)
@@ -85,7 +85,7 @@ def test_what_is_no_protocol_is_aborted_and_the_end_says_why(port: int, kept: Ke
     assert kept.stored == []
 
 
-def test_an_abort_and_a_lost_connection_are_told_apart(port: int, kept: Kept) -> None:
+def test_an_abort_and_a_lost_connection_are_told_apart(port: int, kept: MemoryReceiver) -> None:
     with RawAssociation(port) as association:
         association._send(7, bytes(4))
         assert kept.end() == "aborted"
@@ -95,7 +95,7 @@ def test_an_abort_and_a_lost_connection_are_told_apart(port: int, kept: Kept) ->
     assert kept.stored == []
 
 
-def test_a_first_pdu_that_is_no_request_is_aborted_and_makes_no_row(port: int, kept: Kept) -> None:
+def test_a_first_pdu_that_is_no_request_is_aborted_and_makes_no_row(port: int, kept: MemoryReceiver) -> None:
     for first in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">BxI", 2, 4) + bytes(4)):
         with socket.create_connection(("127.0.0.1", port), 10) as stranger:
             stranger.sendall(first)
@@ -103,7 +103,7 @@ def test_a_first_pdu_that_is_no_request_is_aborted_and_makes_no_row(port: int, k
     assert (kept.began, kept.refused) == ([], [])
 
 
-def test_no_more_than_two_hundred_associations_are_open_at_a_time(kept: Kept) -> None:
+def test_no_more_than_two_hundred_associations_are_open_at_a_time(kept: MemoryReceiver) -> None:
     acceptor = Acceptor([], kept, 250)
     port = acceptor.listen("127.0.0.1", 0)
     with_room = [RawAssociation(port) for _ in range(200)]
@@ -125,7 +125,7 @@ def test_no_more_than_two_hundred_associations_are_open_at_a_time(kept: Kept) ->
     acceptor.close(0)
 
 
-def test_who_is_still_connected_at_the_end_is_aborted(kept: Kept) -> None:
+def test_who_is_still_connected_at_the_end_is_aborted(kept: MemoryReceiver) -> None:
     acceptor = Acceptor([], kept)
     port = acceptor.listen("127.0.0.1", 0)
     with RawAssociation(port) as association:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imaging.domain.alarms import RULES, Alarm, Facts, Kind, Outbox, RoleHealth, health, span_text
-from imaging.domain.room import Room
-from imaging.domain.steady import ClockFacts
+from imaging.domain.clock_anchor import ClockFacts
+from imaging.domain.disk_space import DiskSpace
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 BUILT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -15,7 +15,7 @@ MIB = 1 << 20
 WELL = Facts(
     roles=[RoleHealth("node", "up"), RoleHealth("worker-0", "up")],
     is_served=True,
-    room=Room(9000 * MIB, 2048 * MIB, 10_000, 1000),
+    disk_space=DiskSpace(9000 * MIB, 2048 * MIB, 10_000, 1000),
     clock=ClockFacts(NOW, NOW, NOW, BUILT),
     outboxes=[Outbox("PACS", waiting=3, oldest=timedelta(minutes=2))],
     receiving=timedelta(minutes=15),
@@ -34,7 +34,7 @@ def test_what_is_at_work_is_no_alarm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "text"),
     [
         (replace(WELL, is_served=False), "this home is not being served"),
         (replace(WELL, roles=[RoleHealth("node", "stopped")]), "node is stopped"),
@@ -43,11 +43,11 @@ def test_what_is_at_work_is_no_alarm() -> None:
             "worker-1 is crashing: OSError in engine.py:3",
         ),
         (
-            replace(WELL, room=Room(5 * MIB, 5 * MIB)),
+            replace(WELL, disk_space=DiskSpace(5 * MIB, 5 * MIB)),
             "objects are refused: 5 MiB free, reserve 5 MiB",
         ),
         (
-            replace(WELL, room=Room(9 * MIB, 5 * MIB, 12, 10)),
+            replace(WELL, disk_space=DiskSpace(9 * MIB, 5 * MIB, 12, 10)),
             "objects are refused: 12 inodes free, reserve 10",
         ),
         (
@@ -83,8 +83,8 @@ def test_what_is_at_work_is_no_alarm() -> None:
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_each_fault_is_one_alarm_in_words(facts: Facts, said: str) -> None:
-    assert words(facts) == [said]
+def test_each_fault_is_one_alarm_in_words(facts: Facts, text: str) -> None:
+    assert words(facts) == [text]
 
 
 def test_a_study_may_be_received_as_long_as_its_settings_say() -> None:
@@ -92,12 +92,12 @@ def test_a_study_may_be_received_as_long_as_its_settings_say() -> None:
 
 
 def test_the_most_pressing_alarm_stands_first() -> None:
-    facts = replace(WELL, conflicts=1, room=Room(0, 1), outboxes=[Outbox("PACS", True, "", 1)])
+    facts = replace(WELL, conflicts=1, disk_space=DiskSpace(0, 1), outboxes=[Outbox("PACS", True, "", 1)])
     assert [each.kind for each in health(facts).alarms] == [Kind.DISK, Kind.DESTINATION, Kind.CONFLICTS]
 
 
 def test_that_time_passes_is_no_news() -> None:
-    full, fuller = (replace(WELL, room=Room(free, 9), analysis=HOURS * free) for free in (2, 1))
+    full, fuller = (replace(WELL, disk_space=DiskSpace(free, 9), analysis=HOURS * free) for free in (2, 1))
     assert health(full).look == health(fuller).look
     assert health(WELL).look != health(full).look
 
@@ -105,14 +105,14 @@ def test_that_time_passes_is_no_news() -> None:
 def test_each_alarm_has_words_and_a_cure() -> None:
     assert list(RULES) == list(Kind)
     for kind in Kind:
-        told = Alarm(kind, "N", 1, "w", "s", HOURS).to_json()
-        assert told["words"]
-        assert told["mend"]
-        assert "{" not in told["words"]
+        data = Alarm(kind, "N", 1, "w", "s", HOURS).to_json()
+        assert data["words"]
+        assert data["mend"]
+        assert "{" not in data["words"]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "0 s"), (90, "90 s"), (150, "2 min"), (7200, "2 h"), (400000, "5 d")]
+    ("seconds", "text"), [(0, "0 s"), (90, "90 s"), (150, "2 min"), (7200, "2 h"), (400000, "5 d")]
 )
-def test_a_time_is_said_in_its_largest_fitting_unit(seconds: float, said: str) -> None:
-    assert span_text(timedelta(seconds=seconds)) == said
+def test_a_time_is_said_in_its_largest_fitting_unit(seconds: float, text: str) -> None:
+    assert span_text(timedelta(seconds=seconds)) == text

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from imaging.domain.contrast import Said, agent_said, contrast, said_of_contrast
+from imaging.domain.contrast import Cue, agent_cue, contrast, description_cue
 from imaging.domain.header import Header
 from imaging.domain.site_words import SiteWords
 
@@ -52,28 +52,28 @@ def _each(table: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("description", "said"),
-    [(text, said) for table, said in ((GIVEN, Said.GIVEN), (NOT_GIVEN, Said.NOT_GIVEN), (DOUBTFUL, Said.DOUBTFUL),
-     (SILENT, Said.SILENT)) for text in _each(table)],
+    ("description", "result"),
+    [(text, cue) for table, cue in ((GIVEN, Cue.GIVEN), (NOT_GIVEN, Cue.NOT_GIVEN), (DOUBTFUL, Cue.DOUBTFUL),
+     (SILENT, Cue.SILENT)) for text in _each(table)],
 )  # fmt: skip
-def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(description: str, said: Said) -> None:
-    assert said_of_contrast(description) is said
-    assert said_of_contrast(description.lower()) is said
+def test_descriptions_say_that_contrast_was_given_or_not_or_leave_it_open(description: str, result: Cue) -> None:
+    assert description_cue(description) is result
+    assert description_cue(description.lower()) is result
 
 
 @pytest.mark.parametrize(
-    ("agent", "said"),
+    ("agent", "result"),
     [
-        *((text, Said.NOT_GIVEN) for text in _each("""NO|NONE|NONE.|SANS|KHONG|KHÔNG|-|--|0|0 ml|0.0|No IV|N/A|NON|NIL
+        *((text, Cue.NOT_GIVEN) for text in _each("""NO|NONE|NONE.|SANS|KHONG|KHÔNG|-|--|0|0 ml|0.0|No IV|N/A|NON|NIL
             không tiêm|Non injecté|WITHOUT|W/O|ohne KM|NATIVE|no contrast given|PAS DE CONTRASTE|kein KM""")),
-        *((text, Said.GIVEN) for text in _each("""ULTRAVIST 300|Iohexol|IV|YES|OUI|CÓ|Omnipaque 350/100ml|contrast|80 ML
+        *((text, Cue.GIVEN) for text in _each("""ULTRAVIST 300|Iohexol|IV|YES|OUI|CÓ|Omnipaque 350/100ml|contrast|80 ML
             DOTAREM|có tiêm|injected|APPLIED""")),
-        *((text, Said.DOUBTFUL) for text in _each("UNKNOWN|?|X|300|không rõ|OTHER|WITH AND WITHOUT|ORAL CONTRAST")),
-        ("", Said.SILENT), ("  ", Said.SILENT),
+        *((text, Cue.DOUBTFUL) for text in _each("UNKNOWN|?|X|300|không rõ|OTHER|WITH AND WITHOUT|ORAL CONTRAST")),
+        ("", Cue.SILENT), ("  ", Cue.SILENT),
     ],
 )  # fmt: skip
-def test_words_for_no_agent_name_none(agent: str, said: Said) -> None:
-    assert agent_said(agent) is said
+def test_words_for_no_agent_name_none(agent: str, result: Cue) -> None:
+    assert agent_cue(agent) is result
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_what_was_injected_and_what_the_series_is_called_decide_together(
 
 def test_a_sites_own_words_for_contrast_are_read_with_what_stands_before_them() -> None:
     site = SiteWords.of(["contrast=thuoc X", "no-contrast=tron"])
-    assert said_of_contrast("CT tron", site) is Said.NOT_GIVEN
-    assert said_of_contrast("SO NAO thuốc X", site) is Said.GIVEN
-    assert said_of_contrast("không thuốc X", site) is Said.NOT_GIVEN
-    assert agent_said("TRÒN", site) is Said.NOT_GIVEN
+    assert description_cue("CT tron", site) is Cue.NOT_GIVEN
+    assert description_cue("SO NAO thuốc X", site) is Cue.GIVEN
+    assert description_cue("không thuốc X", site) is Cue.NOT_GIVEN
+    assert agent_cue("TRÒN", site) is Cue.NOT_GIVEN

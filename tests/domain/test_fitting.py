@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from imaging.domain.card import Card, Engine, FilmInput, Gate, Input, VolumeInput
 from imaging.domain.contrast import contrast
-from imaging.domain.fitting import fits, hold_memory, hold_study, in_scope, verdicts
+from imaging.domain.fitting import check_memory, check_study, fits, in_scope, verdicts
 from imaging.domain.gates import Scope, Verdict, judge
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.site_words import SiteWords
 from imaging.domain.source import Source
-from imaging.domain.stacks import Pile
+from imaging.domain.stacks import FrameStack
 from imaging.inference.acquisitions import read_study
-from imaging.inference.series import ReadPile
+from imaging.inference.series import ReadStack
 from imaging.inference.volume import Volume
 
 DX, CR, CT, MR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1.1", "1", "2", "4"))
@@ -77,20 +77,20 @@ def series(name: str, along: Any, **changes: Any) -> list[Header]:
     return headers
 
 
-def unread(pile: Pile, *_: Any, threads: int) -> ReadPile:
+def unread(frame_stack: FrameStack, *_: Any, threads: int) -> ReadStack:
     """A stack as headers tell it, without its pixels."""
-    place = pile.region
+    place = frame_stack.region
     values = np.zeros((len(place.positions), *place.shape), np.int8)
     volume = Volume(
         values,
-        pile.laid,
+        frame_stack.geometry,
         place.positions,
         place.spacing_mm,
         (),
         "CT",
         frame_of_reference_uid=place.frame_of_reference_uid,
     )
-    return ReadPile(volume, pile.frames, (), ())
+    return ReadStack(volume, frame_stack.frames, (), ())
 
 
 def select(card: Card, headers: list[Header]) -> list[Header] | Reason:
@@ -101,17 +101,17 @@ def select(card: Card, headers: list[Header]) -> list[Header] | Reason:
     judged = {header.sop_instance_uid: judge(card_input, header) for header in images}
     try:
         in_card = [h for h in images if judged[h.sop_instance_uid].scope is not Scope.OUT]
-        hold_study(card, in_card or images)
+        check_study(card, in_card or images)
         if isinstance(card_input, FilmInput):
             films = [h for h in images if judged[h.sop_instance_uid].scope is Scope.IN]
             if not films:
                 raise NotAnalysable(*furthest([each.reason for each in judged.values() if each.reason]))
-            hold_memory(card, films)
+            check_memory(card, films)
             return films
         sources = [Source(Path(), header) for header in images]
-        room = card.engine.memory_mb << 20
+        space = card.engine.memory_mb << 20
         assert isinstance(card_input, VolumeInput)
-        read = read_study(sources, card_input, judged, room, read=unread)
+        read = read_study(sources, card_input, judged, space, read=unread)
     except NotAnalysable as refused:
         return refused.reason
     return [frame.header for each in read.acquired for part in each.parts for frame in part.used]
@@ -237,8 +237,8 @@ def test_what_does_not_fit_at_all_says_in_what() -> None:
 def test_what_is_plainly_another_view_or_region_is_out_of_scope_and_what_is_not_understood_is_missing(
     changes: dict[str, Any], is_out: bool, why: str
 ) -> None:
-    said = judge(FILM, film("1", **changes))
-    assert (said.scope is Scope.OUT, str(said.reason)) == (is_out, why)
+    verdict = judge(FILM, film("1", **changes))
+    assert (verdict.scope is Scope.OUT, str(verdict.reason)) == (is_out, why)
 
 
 @pytest.mark.parametrize(
@@ -301,8 +301,8 @@ def test_what_no_card_takes_is_out_of_scope_under_a_name_of_its_own(image_type: 
 def test_derived_alone_puts_nothing_out_of_scope_and_the_place_of_a_reformat_decides(
     image_type: tuple[str, ...], why: Reason | None
 ) -> None:
-    said = judge(HEAD, series("s", [0], image_type=image_type)[0])
-    assert said == Verdict(Scope.MISSING if why else Scope.IN, why)
+    verdict = judge(HEAD, series("s", [0], image_type=image_type)[0])
+    assert verdict == Verdict(Scope.MISSING if why else Scope.IN, why)
 
 
 def test_captures_and_raw_films_are_named_by_their_class_and_a_copy_with_loss_is_an_original() -> None:
@@ -324,8 +324,8 @@ def test_a_slice_of_another_region_or_class_in_a_series_that_is_taken_is_missing
         replace(head[2], image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
         replace(head[3], sop_class_uid="1.2.840.10008.5.1.4.1.1.7", image_position=None),
     ]
-    said = verdicts(HEAD_CARD, [*other, *head[4:]])
-    scopes = [said[each.sop_instance_uid].scope for each in other]
+    data = verdicts(HEAD_CARD, [*other, *head[4:]])
+    scopes = [data[each.sop_instance_uid].scope for each in other]
     assert scopes == [Scope.MISSING, Scope.MISSING, Scope.OUT, Scope.OUT]
     assert in_scope(HEAD_CARD, [*other, *head[4:]]) == {each.sop_instance_uid for each in (*other[:2], *head[4:])}
     neck = [replace(each, series_instance_uid="n") for each in other[:1]]
@@ -336,18 +336,18 @@ def test_a_silent_series_in_a_study_with_contrast_is_native_where_another_is_mar
     native = series("n", range(0, 50, 5), study_description="CT HEAD W CONTRAST")
     given_ = series("g", range(0, 50, 5), study_description="CT HEAD W CONTRAST", contrast_bolus_agent="Iohexol")
     assert reason(HEAD_CARD, native) == "contrast"
-    said = verdicts(HEAD_CARD, [*native, *given_])
-    assert {said[each.sop_instance_uid].scope for each in native} == {Scope.IN}
-    assert {said[each.sop_instance_uid].scope for each in given_} == {Scope.OUT}
+    data = verdicts(HEAD_CARD, [*native, *given_])
+    assert {data[each.sop_instance_uid].scope for each in native} == {Scope.IN}
+    assert {data[each.sop_instance_uid].scope for each in given_} == {Scope.OUT}
     doubtful = [replace(each, series_description="WITH AND WITHOUT") for each in native]
-    said = verdicts(HEAD_CARD, [*doubtful, *given_])
-    assert {said[each.sop_instance_uid].scope for each in doubtful} == {Scope.MISSING}
+    data = verdicts(HEAD_CARD, [*doubtful, *given_])
+    assert {data[each.sop_instance_uid].scope for each in doubtful} == {Scope.MISSING}
 
 
 def test_an_agent_that_is_none_is_an_absent_one_to_a_gate() -> None:
-    asked = replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),))
+    volume_input = replace(HEAD, contrast="any", gates=(Gate("ContrastBolusAgent", any=("IOHEXOL",), absent="pass"),))
     scopes = [
-        judge(asked, each).scope
+        judge(volume_input, each).scope
         for agent in ("", "KHÔNG", "Iohexol", "UNKNOWN")
         for each in series("s", [0], contrast_bolus_agent=agent)
     ]
@@ -400,8 +400,8 @@ def test_without_contrast_is_not_with_contrast() -> None:
 
 def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none() -> None:
     axial, stray = series("s", range(0, 50, 5)), series("t", [0], image_orientation=SAGITTAL)
-    together = [*axial, *(replace(each, series_instance_uid="s") for each in stray)]
-    assert taken(HEAD_CARD, together) == [header.sop_instance_uid for header in axial]
+    combined = [*axial, *(replace(each, series_instance_uid="s") for each in stray)]
+    assert taken(HEAD_CARD, combined) == [header.sop_instance_uid for header in axial]
     three = [series(n, range(0, 10, 5), image_orientation=o) for n, o in (("a", AXIAL), ("b", SAGITTAL))]
     mixed = [replace(header, series_instance_uid="s") for part in three for header in part]
     assert reason(HEAD_CARD, mixed) == "too-few-slices: 4"
@@ -409,9 +409,9 @@ def test_a_stray_orientation_is_left_out_and_stacks_too_small_together_are_none(
 
 def test_two_frames_of_reference_are_two_acquisitions_and_never_one_volume() -> None:
     halves = series("s", range(0, 25, 5)), series("t", range(25, 50, 5), frame_of_reference_uid="1.8")
-    together = [replace(header, series_instance_uid="s") for half in halves for header in half]
-    assert len(taken(HEAD_CARD, together)) == 10
-    assert reason(HEAD_CARD, [*together[:4], *together[5:9]]) == "too-few-slices: 4"
+    combined = [replace(header, series_instance_uid="s") for half in halves for header in half]
+    assert len(taken(HEAD_CARD, combined)) == 10
+    assert reason(HEAD_CARD, [*combined[:4], *combined[5:9]]) == "too-few-slices: 4"
 
 
 def test_positions_that_wander_from_a_line_are_refused() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imaging.domain.free_text import NOT_UNDERSTOOD, age_years, days
 from imaging.domain.header import Header, PatientId, age_at, age_text, same_patient
-from imaging.domain.words import NOT_UNDERSTOOD, age_years, days
 
 _NUMBERS = st.floats(-1e4, 1e4)
 _BY_TYPE = {
@@ -26,11 +26,11 @@ _BY_TYPE = {
 }
 
 
-def _said(kind: object) -> str:
+def _type_name(kind: object) -> str:
     return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
 
 
-HEADERS = st.builds(Header, **{each.name: _BY_TYPE[_said(each.type)] for each in fields(Header)})
+HEADERS = st.builds(Header, **{each.name: _BY_TYPE[_type_name(each.type)] for each in fields(Header)})
 
 
 @given(HEADERS)
@@ -76,7 +76,7 @@ def test_an_identifier_or_issuer_that_is_left_out_contradicts_nobody(
 
 
 @pytest.mark.parametrize(
-    ("said", "in_years"),
+    ("text", "in_years"),
     [
         ("045Y", 45), ("018M", 1.5), ("000D", 0), ("45Y", 45), ("Y045", 45), ("6", 6), ("018", 18), ("006y", 6),
         ("6 Y", 6), ("6 YEARS", 6), ("6 years old", 6), ("6 tuổi", 6), ("72 ans", 72), ("18 tháng", 1.5), ("0006Y", 6),
@@ -84,18 +84,18 @@ def test_an_identifier_or_issuer_that_is_left_out_contradicts_nobody(
         ("6Y6M", 6.5), ("2 tuổi 6 tháng", 2.5), ("104W", pytest.approx(2, abs=0.01)),
     ],
 )  # fmt: skip
-def test_ages_are_read_as_sites_write_them(said: str, in_years: float) -> None:
-    assert age_years(said) == (in_years,)
+def test_ages_are_read_as_sites_write_them(text: str, in_years: float) -> None:
+    assert age_years(text) == (in_years,)
 
 
-@pytest.mark.parametrize("said", ["", "  ", "000Y", "0", "999Y", "121Y", "Y999"])
-def test_an_age_that_nobody_has_is_none_at_all(said: str) -> None:
-    assert age_years(said) == ()
+@pytest.mark.parametrize("text", ["", "  ", "000Y", "0", "999Y", "121Y", "Y999"])
+def test_an_age_that_nobody_has_is_none_at_all(text: str) -> None:
+    assert age_years(text) == ()
 
 
-@pytest.mark.parametrize("said", ["Y", "six", "6Y6", "??", "N/A", "45F", "-6"])
-def test_an_age_that_is_not_understood_passes_no_bound_but_the_dates_decide(said: str) -> None:
-    header = Header("1", "2", "3", "4", "5", patient_age=said)
+@pytest.mark.parametrize("text", ["Y", "six", "6Y6", "??", "N/A", "45F", "-6"])
+def test_an_age_that_is_not_understood_passes_no_bound_but_the_dates_decide(text: str) -> None:
+    header = Header("1", "2", "3", "4", "5", patient_age=text)
     assert age_at(header) is NOT_UNDERSTOOD
     born = replace(header, patient_birth_date="2000.01.01", study_date="2020-01-01")
     assert age_at(born) == pytest.approx((20,), abs=0.01)
@@ -135,13 +135,13 @@ def test_a_birth_date_that_is_a_placeholder_is_none(born: str) -> None:
 
 
 @given(st.text(max_size=6))
-def test_no_age_string_fails(said: str) -> None:
-    assert all(found >= 0 or math.isnan(found) for found in age_years(said))
+def test_no_age_string_fails(text: str) -> None:
+    assert all(found >= 0 or math.isnan(found) for found in age_years(text))
 
 
 @given(st.text(max_size=10))
-def test_no_date_fails(said: str) -> None:
-    assert days(said) is NOT_UNDERSTOOD or all(found >= 0 for found in days(said))
+def test_no_date_fails(text: str) -> None:
+    assert days(text) is NOT_UNDERSTOOD or all(found >= 0 for found in days(text))
 
 
 @pytest.mark.parametrize(

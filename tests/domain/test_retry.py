@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from imaging.domain.retry import (
     FIRST_WAIT,
-    LONGEST_WAIT,
+    MAX_WAIT,
     Accepted,
     Dead,
     Duplicate,
-    NotTaken,
-    Passing,
     Permanent,
     RetryIn,
+    SopClassRefused,
+    Transient,
     after_fault,
     judged,
     known_there,
@@ -26,14 +26,14 @@ JITTER = st.floats(0, 1)
 
 
 def wait(attempt: int, jitter: float) -> timedelta:
-    found = after_fault(attempt, Passing("away"), jitter)
+    found = after_fault(attempt, Transient("away"), jitter)
     assert isinstance(found, RetryIn)
     return found.wait
 
 
 @given(ATTEMPTS, JITTER)
 def test_a_passing_fault_is_retried_for_ever_within_the_longest_wait(attempt: int, jitter: float) -> None:
-    assert FIRST_WAIT / 2 <= wait(attempt, jitter) <= LONGEST_WAIT
+    assert FIRST_WAIT / 2 <= wait(attempt, jitter) <= MAX_WAIT
 
 
 @given(ATTEMPTS, JITTER)
@@ -77,14 +77,14 @@ def test_a_duplicate_is_success_only_where_this_object_may_have_come_before() ->
 
 
 def test_after_any_other_refusal_the_object_may_be_there_unless_its_class_is_not_taken() -> None:
-    said = {status: getattr(judged(status), "was_sent", None) for status in (0xA700, 0x0110, 0xA900, 0x0111, 0x0122)}
-    assert said == {0xA700: True, 0x0110: True, 0xA900: True, 0x0111: False, 0x0122: False}
-    assert isinstance(judged(0x0122), NotTaken)
+    data = {status: getattr(judged(status), "was_sent", None) for status in (0xA700, 0x0110, 0xA900, 0x0111, 0x0122)}
+    assert data == {0xA700: True, 0x0110: True, 0xA900: True, 0x0111: False, 0x0122: False}
+    assert isinstance(judged(0x0122), SopClassRefused)
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xA7FF, 0x0110, 0x0124])
 def test_what_the_peer_lacks_for_now_is_passing(status: int) -> None:
-    assert isinstance(judged(status), Passing)
+    assert isinstance(judged(status), Transient)
 
 
 @pytest.mark.parametrize("status", [0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0122, 0x0112, 0x0117])
@@ -95,5 +95,5 @@ def test_what_the_peer_will_not_take_tomorrow_either_is_permanent(status: int) -
 @given(st.integers(0, 0xFFFF))
 def test_every_status_is_judged_and_quoted(status: int) -> None:
     answer = judged(status)
-    said = answer.note if isinstance(answer, Accepted) else answer.why
-    assert status == 0 or f"0x{status:04X}" in said
+    text = answer.note if isinstance(answer, Accepted) else answer.why
+    assert status == 0 or f"0x{status:04X}" in text

@@ -9,12 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.header import Header
-from imaging.domain.settling import LookAgain, Pace, Patience, Signals, Whole, has_gap, is_short, is_volume, whole
+from imaging.domain.settling import (
+    Complete,
+    CompletenessTimeouts,
+    Incomplete,
+    Pace,
+    Signals,
+    completeness,
+    has_gap,
+    is_short,
+    is_volume,
+)
 
-PATIENCE = Patience()
+TIMEOUTS = CompletenessTimeouts()
 ticks = st.floats(0, 1e6, allow_nan=False)
 waits = st.floats(0, 2000, allow_nan=False)
-patiences = st.builds(Patience, waits, waits, waits, waits, waits, waits, waits)
+patiences = st.builds(CompletenessTimeouts, waits, waits, waits, waits, waits, waits, waits)
 
 
 @st.composite
@@ -47,78 +57,82 @@ def slices(*positions: float, modality: str = "CT", series: str = "1.2", **facts
     ]
 
 
-def film(**said: float | None) -> Signals:
-    return Signals(0.0, said.get("last") or 0.0, said.get("ended"), said.get("revised"), False, False)
+def film(**value: float | None) -> Signals:
+    return Signals(0.0, value.get("last") or 0.0, value.get("ended"), value.get("revised"), False, False)
 
 
-def volume(has_gap: bool, **said: float | None) -> Signals:
-    return Signals(0.0, said.get("last") or 0.0, said.get("ended"), said.get("revised"), True, has_gap)
+def volume(has_gap: bool, **value: float | None) -> Signals:
+    return Signals(0.0, value.get("last") or 0.0, value.get("ended"), value.get("revised"), True, has_gap)
 
 
 def test_a_study_that_a_person_decided_upon_is_whole_by_that() -> None:
     decided = replace(film(ended=1.0), is_decided=True)
-    assert whole(decided, Patience(), 1.0) == Whole("conflict settled")
+    assert completeness(decided, CompletenessTimeouts(), 1.0) == Complete("conflict settled")
 
 
 @given(signals(), patiences, ticks)
-def test_a_study_is_whole_or_looked_at_later(known: Signals, patience: Patience, now: float) -> None:
-    verdict = whole(known, patience, now)
-    assert isinstance(verdict, Whole) or (verdict.at > now and verdict.why)
+def test_a_study_is_whole_or_looked_at_later(known: Signals, timeouts: CompletenessTimeouts, now: float) -> None:
+    verdict = completeness(known, timeouts, now)
+    assert isinstance(verdict, Complete) or (verdict.at > now and verdict.why)
 
 
 @given(signals(), patiences, ticks)
-def test_the_next_look_finds_it_whole_unless_something_came(known: Signals, patience: Patience, now: float) -> None:
-    verdict = whole(known, patience, now)
-    if isinstance(verdict, LookAgain):
-        assert isinstance(whole(known, patience, verdict.at), Whole)
+def test_the_next_look_finds_it_whole_unless_something_came(
+    known: Signals, timeouts: CompletenessTimeouts, now: float
+) -> None:
+    verdict = completeness(known, timeouts, now)
+    if isinstance(verdict, Incomplete):
+        assert isinstance(completeness(known, timeouts, verdict.at), Complete)
 
 
 @given(signals(), patiences)
-def test_no_study_waits_longer_than_the_caps(known: Signals, patience: Patience) -> None:
-    longest = known.first_tick + patience.longest_s
+def test_no_study_waits_longer_than_the_caps(known: Signals, timeouts: CompletenessTimeouts) -> None:
+    longest = known.first_tick + timeouts.longest_s
     if known.revised_tick is not None:
-        longest = max(longest, known.revised_tick + patience.between_revisions_s)
-    assert isinstance(whole(known, patience, longest), Whole)
+        longest = max(longest, known.revised_tick + timeouts.between_revisions_s)
+    assert isinstance(completeness(known, timeouts, longest), Complete)
 
 
 @given(signals(), patiences, ticks, waits)
-def test_what_is_whole_stays_so(known: Signals, patience: Patience, now: float, later: float) -> None:
-    if isinstance(whole(known, patience, now), Whole):
-        assert isinstance(whole(known, patience, now + later), Whole)
+def test_what_is_whole_stays_so(known: Signals, timeouts: CompletenessTimeouts, now: float, later: float) -> None:
+    if isinstance(completeness(known, timeouts, now), Complete):
+        assert isinstance(completeness(known, timeouts, now + later), Complete)
 
 
 @given(signals(), patiences, ticks)
-def test_two_revisions_are_never_closer_than_they_may_be(known: Signals, patience: Patience, now: float) -> None:
-    if known.revised_tick is not None and now < known.revised_tick + patience.between_revisions_s:
-        assert isinstance(whole(known, patience, now), LookAgain)
+def test_two_revisions_are_never_closer_than_they_may_be(
+    known: Signals, timeouts: CompletenessTimeouts, now: float
+) -> None:
+    if known.revised_tick is not None and now < known.revised_tick + timeouts.between_revisions_s:
+        assert isinstance(completeness(known, timeouts, now), Incomplete)
 
 
 def test_a_film_is_whole_at_the_end_of_its_association() -> None:
-    assert whole(film(ended=0.5), PATIENCE, 0.5) == Whole("end of the association")
+    assert completeness(film(ended=0.5), TIMEOUTS, 0.5) == Complete("end of the association")
 
 
 def test_a_film_is_whole_two_seconds_after_it_though_the_association_stays_open() -> None:
-    assert whole(film(), PATIENCE, 1.9) == LookAgain(2.0, "quiet time of films")
-    assert whole(film(), PATIENCE, 2.0) == Whole("quiet time of films")
+    assert completeness(film(), TIMEOUTS, 1.9) == Incomplete(2.0, "quiet time of films")
+    assert completeness(film(), TIMEOUTS, 2.0) == Complete("quiet time of films")
 
 
 def test_a_volume_waits_two_seconds_after_its_association_and_ten_with_a_gap() -> None:
-    assert whole(volume(False, last=5.0, ended=6.0), PATIENCE, 6.0) == LookAgain(8.0, "quiet time")
-    assert isinstance(whole(volume(False, last=5.0, ended=6.0), PATIENCE, 8.0), Whole)
-    assert isinstance(whole(volume(True, last=5.0, ended=6.0), PATIENCE, 15.9), LookAgain)
-    assert isinstance(whole(volume(True, last=5.0, ended=6.0), PATIENCE, 16.0), Whole)
+    assert completeness(volume(False, last=5.0, ended=6.0), TIMEOUTS, 6.0) == Incomplete(8.0, "quiet time")
+    assert isinstance(completeness(volume(False, last=5.0, ended=6.0), TIMEOUTS, 8.0), Complete)
+    assert isinstance(completeness(volume(True, last=5.0, ended=6.0), TIMEOUTS, 15.9), Incomplete)
+    assert isinstance(completeness(volume(True, last=5.0, ended=6.0), TIMEOUTS, 16.0), Complete)
 
 
 def test_a_volume_waits_a_minute_while_its_association_is_open_but_silent() -> None:
-    assert whole(volume(False, last=5.0), PATIENCE, 6.0) == LookAgain(65.0, "association open, but silent")
+    assert completeness(volume(False, last=5.0), TIMEOUTS, 6.0) == Incomplete(65.0, "association open, but silent")
 
 
 def test_a_volume_that_never_ends_is_taken_after_a_quarter_of_an_hour() -> None:
-    assert whole(volume(True, last=899.0), PATIENCE, 900.0) == Whole("longest wait")
+    assert completeness(volume(True, last=899.0), TIMEOUTS, 900.0) == Complete("longest wait")
 
 
 def test_a_late_image_waits_until_a_minute_after_the_last_revision() -> None:
-    assert whole(film(ended=0.0, revised=-10.0), PATIENCE, 1.0) == LookAgain(50.0, "one revision a minute")
+    assert completeness(film(ended=0.0, revised=-10.0), TIMEOUTS, 1.0) == Incomplete(50.0, "one revision a minute")
 
 
 @given(st.permutations(slices(*range(0, 60, 5))), st.randoms(use_true_random=False))
@@ -155,23 +169,25 @@ def test_a_study_is_a_volume_by_its_images_alone() -> None:
 
 def test_a_volume_waits_a_minute_for_a_sender_that_was_cut_off_and_a_film_never_does() -> None:
     cut = replace(volume(False, last=5.0, ended=6.0), cut_tick=6.0)
-    assert whole(cut, PATIENCE, 60.0) == LookAgain(66.0, "sender cut off, and not back")
-    assert whole(cut, PATIENCE, 66.0) == Whole("sender cut off, and not back")
-    assert whole(replace(cut, is_volume=False), PATIENCE, 7.0) == Whole("end of the association")
+    assert completeness(cut, TIMEOUTS, 60.0) == Incomplete(66.0, "sender cut off, and not back")
+    assert completeness(cut, TIMEOUTS, 66.0) == Complete("sender cut off, and not back")
+    assert completeness(replace(cut, is_volume=False), TIMEOUTS, 7.0) == Complete("end of the association")
 
 
 def test_a_sender_that_was_cut_off_is_awaited_while_another_one_sends() -> None:
     awaited = replace(volume(False, last=58.0), cut_tick=50.0)
-    assert whole(awaited, replace(PATIENCE, volume_open_s=1.0), 60.0) == LookAgain(
+    assert completeness(awaited, replace(TIMEOUTS, volume_open_s=1.0), 60.0) == Incomplete(
         110.0, "sender cut off, and not back"
     )
-    assert whole(awaited, PATIENCE, 111.0) == LookAgain(118.0, "association open, but silent")
+    assert completeness(awaited, TIMEOUTS, 111.0) == Incomplete(118.0, "association open, but silent")
 
 
 @given(signals(), patiences, ticks)
-def test_no_film_ever_waits_for_a_sender_or_at_its_pace(known: Signals, patience: Patience, now: float) -> None:
+def test_no_film_ever_waits_for_a_sender_or_at_its_pace(
+    known: Signals, timeouts: CompletenessTimeouts, now: float
+) -> None:
     film = replace(known, is_volume=False)
-    assert whole(film, patience, now) == whole(replace(film, cut_tick=None, paces=()), patience, now)
+    assert completeness(film, timeouts, now) == completeness(replace(film, cut_tick=None, paces=()), timeouts, now)
 
 
 def paced(pauses: list[float], ended: bool = False) -> Pace:
@@ -184,16 +200,16 @@ def paced(pauses: list[float], ended: bool = False) -> Pace:
 
 
 def test_a_series_is_quiet_after_three_times_its_senders_longest_pause_and_thirty_seconds_at_most() -> None:
-    assert paced([1.0, 4.0, 1.0]).quiet_at(PATIENCE) == 6.0 + 12.0
-    assert paced([1.0, 11.0]).quiet_at(PATIENCE) == 12.0 + 30.0
+    assert paced([1.0, 4.0, 1.0]).quiet_at(TIMEOUTS) == 6.0 + 12.0
+    assert paced([1.0, 11.0]).quiet_at(TIMEOUTS) == 12.0 + 30.0
     slow = replace(volume(False, last=6.0, ended=6.5), paces=(paced([1.0, 4.0, 1.0]),))
-    assert whole(slow, PATIENCE, 17.0) == LookAgain(18.0, "quiet at the sender's pace")
-    assert whole(slow, PATIENCE, 18.0) == Whole("quiet at the sender's pace")
+    assert completeness(slow, TIMEOUTS, 17.0) == Incomplete(18.0, "quiet at the sender's pace")
+    assert completeness(slow, TIMEOUTS, 18.0) == Complete("quiet at the sender's pace")
 
 
 def test_a_series_that_went_on_after_its_association_had_ended_waits_as_with_a_gap() -> None:
-    assert paced([0.3], ended=True).quiet_at(PATIENCE) == 0.3 + PATIENCE.volume_with_gap_s
-    assert paced([0.3]).quiet_at(PATIENCE) < 0.3 + PATIENCE.volume_s
+    assert paced([0.3], ended=True).quiet_at(TIMEOUTS) == 0.3 + TIMEOUTS.volume_with_gap_s
+    assert paced([0.3]).quiet_at(TIMEOUTS) < 0.3 + TIMEOUTS.volume_s
 
 
 def test_a_pause_that_began_before_the_wait_did_does_not_count() -> None:
@@ -217,12 +233,12 @@ def test_a_pace_does_not_depend_on_how_images_are_grouped(pauses: list[float], c
 @given(st.lists(st.floats(0.3, 3.0), min_size=299, max_size=299), st.floats(0.0, 0.3))
 def test_three_hundred_slices_in_three_hundred_associations_are_one_study(pauses: list[float], sending: float) -> None:
     """However they pause between 0.3 and 3 s: none of the pauses is taken for the end."""
-    patience, pace, tick, ended = replace(PATIENCE, longest_s=1e6), Pace(), 0.0, None
+    timeouts, pace, tick, ended = replace(TIMEOUTS, longest_s=1e6), Pace(), 0.0, None
     for at, pause in enumerate([0.0, *pauses]):
         tick += pause
         if ended is not None:
             known = Signals(0.0, tick - pause, ended, None, True, at == 1, paces=(pace,))
-            assert isinstance(whole(known, patience, tick), LookAgain)
+            assert isinstance(completeness(known, timeouts, tick), Incomplete)
         pace, ended = pace.after([tick], 0.0, ended), tick + sending
 
 

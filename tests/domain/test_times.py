@@ -15,9 +15,9 @@ def test_what_is_written_is_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     ["", "30", "accept", "accept:", "accept:soon", "accept:0", "accept:nan", "wait:3", "accept:1e9"],
 )
-def test_what_is_no_time_is_refused_with_the_form_wanted(said: str) -> None:
+def test_what_is_no_time_is_refused_with_the_form_wanted(text: str) -> None:
     with pytest.raises(ValueError, match=r"connect:5\+accept:30\+response:300"):
-        Times.parse(said)
+        Times.parse(text)

@@ -36,18 +36,18 @@ def mr(description: str = "", **facts: Any) -> Header:
     ],
 )
 def test_times_are_taken_for_seconds_where_they_cannot_be_milliseconds(facts: dict[str, Any], in_ms: Any) -> None:
-    said = times(mr(**facts))
-    assert (said.echo, said.repetition, said.inversion) == pytest.approx(in_ms)
+    value = times(mr(**facts))
+    assert (value.echo, value.repetition, value.inversion) == pytest.approx(in_ms)
 
 
 def test_a_gate_asks_of_the_times_in_milliseconds() -> None:
-    asked = VolumeInput("mr", ("MR",), gates=(Gate("EchoTime", min=80), Gate("RepetitionTime", min=4000)))
-    assert gate(asked, mr(echo_time=0.09, repetition_time=4.5)) is None
-    assert gate(asked, mr(echo_time=0.02, repetition_time=4.5)) is not None
+    volume_input = VolumeInput("mr", ("MR",), gates=(Gate("EchoTime", min=80), Gate("RepetitionTime", min=4000)))
+    assert gate(volume_input, mr(echo_time=0.09, repetition_time=4.5)) is None
+    assert gate(volume_input, mr(echo_time=0.02, repetition_time=4.5)) is not None
 
 
 @pytest.mark.parametrize(
-    ("description", "said"),
+    ("description", "texts"),
     [
         ("AX FLAIR", {"flair"}), ("Ax T2 FLAIR", {"flair"}), ("Ax T1 FLAIR", {"t1"}), ("CSF DRIVE no flair", set()),
         ("t2_tirm_tra_dark-fluid", {"flair"}), ("T2 xoá dịch", {"flair"}), ("FLAIR APRES GADO", {"flair"}),
@@ -59,8 +59,8 @@ def test_a_gate_asks_of_the_times_in_milliseconds() -> None:
         ("t1_fl2d_sag", {"t1"}), ("SWI", {"other"}), ("3D TOF", {"other"}), ("sT2W", {"t2"}), ("brain", set()),
     ],
 )  # fmt: skip
-def test_words_name_weightings_in_three_languages(description: str, said: set[str]) -> None:
-    assert named(description) == said
+def test_words_name_weightings_in_three_languages(description: str, texts: set[str]) -> None:
+    assert named(description) == texts
 
 
 def test_a_sites_own_words_name_a_weighting() -> None:
@@ -68,7 +68,7 @@ def test_a_sites_own_words_name_a_weighting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "description", "said"),
+    ("facts", "description", "text"),
     [
         (FLAIR_TIMES, "", "flair"),
         (FLAIR_TIMES, "T1", "flair"),
@@ -86,9 +86,9 @@ def test_a_sites_own_words_name_a_weighting() -> None:
     ],
 )  # fmt: skip
 def test_the_weighting_is_told_by_times_then_by_the_description(
-    facts: dict[str, Any], description: str, said: str
+    facts: dict[str, Any], description: str, text: str
 ) -> None:
-    assert weighting(mr(description, **facts)) == said
+    assert weighting(mr(description, **facts)) == text
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_the_weighting_is_told_by_times_then_by_the_description(
 def test_an_image_is_out_of_scope_only_where_its_weighting_is_excluded(
     wanted: str, facts: dict[str, Any], description: str, scope: Scope
 ) -> None:
-    asked = VolumeInput("mr", ("MR",), weighting=wanted)
-    assert judge(asked, mr(description, **facts)).scope is scope
+    volume_input = VolumeInput("mr", ("MR",), weighting=wanted)
+    assert judge(volume_input, mr(description, **facts)).scope is scope
 
 
 def test_a_diffusion_image_is_never_t2() -> None:

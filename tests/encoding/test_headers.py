@@ -23,8 +23,8 @@ from imaging.encoding.elements import (
     DEFLATED,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
-    MOST_ELEMENTS,
-    MOST_IN_ITEMS,
+    MAX_ELEMENTS,
+    MAX_IN_ITEMS,
     read_elements,
 )
 from imaging.encoding.headers import _WANTED, Mismatch, Unreadable, read_header
@@ -125,9 +125,7 @@ def test_objects_of_the_shared_bombs_are_read_in_no_time(shared: Path) -> None:
 
 
 def test_as_many_elements_as_may_be_are_read() -> None:
-    many = (
-        explicit(UIDS) + explicit({0x00211001: b""}, b"LO") * (MOST_ELEMENTS - 5) + explicit({0x7FE00010: b""}, b"US")
-    )
+    many = explicit(UIDS) + explicit({0x00211001: b""}, b"LO") * (MAX_ELEMENTS - 5) + explicit({0x7FE00010: b""}, b"US")
     assert read_elements(many, EXPLICIT_LITTLE, set(UIDS)).fault == ""
 
 
@@ -263,7 +261,7 @@ def test_facts_of_functional_groups_are_the_objects_where_all_frames_agree(is_sh
 
 def test_facts_that_differ_from_frame_to_frame_are_named() -> None:
     echoes = [group(MREchoSequence={"EffectiveEchoTime": echo}) for echo in (20.0, 90.0)]
-    given = [group(ContrastBolusUsageSequence={"ContrastBolusAgentAdministered": said}) for said in ("NO", "YES")]
+    given = [group(ContrastBolusUsageSequence={"ContrastBolusAgentAdministered": value}) for value in ("NO", "YES")]
     weighted = [group(MRDiffusionSequence={"DiffusionBValue": b}) for b in (0.0, 1000.0)]
     assert enhanced(Dataset(), echoes).frames_differ == ("echo_time",)
     assert enhanced(Dataset(), given).frames_differ == ("contrast",)
@@ -281,7 +279,7 @@ def test_an_echo_pulse_alone_does_not_say_that_nothing_was_inverted() -> None:
 
 
 def test_functional_groups_beyond_the_bound_tell_nothing_rather_than_a_part() -> None:
-    frames = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * (MOST_IN_ITEMS + 1)
+    frames = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * (MAX_IN_ITEMS + 1)
     data = explicit(UIDS) + struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(frames)) + frames
     began = time.process_time()
     assert "echo_time" in read_header(data, EXPLICIT_LITTLE).frames_differ
@@ -300,7 +298,7 @@ def test_an_enhanced_object_of_a_vendor_tells_its_times(shared: Path) -> None:
 def test_the_view_code_of_a_drawn_film_says_what_its_view_position_does() -> None:
     golden = dcmread(shipped_folder() / "chest-film" / "golden" / "film.dcm")
     for film in (drawn_film(), golden):
-        said, film.ViewPosition = film.ViewPosition, ""
-        assert (said, header_of(film).view_position) == ("PA", "PA")
+        value, film.ViewPosition = film.ViewPosition, ""
+        assert (value, header_of(film).view_position) == ("PA", "PA")
         (code,) = film.ViewCodeSequence
         assert codes.CID4010.PosteroAnterior == Code(code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning)

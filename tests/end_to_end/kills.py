@@ -111,8 +111,8 @@ def run(kills: int, folder: Path, orthanc: str, seed: int = 13) -> dict[str, Any
         for each in modalities:
             each.stop()
     try:
-        said = eventually(site.node.at_rest, 120.0, "an end of the work")
-        return _figures(site, modalities, said) | {
+        value = eventually(site.node.at_rest, 120.0, "an end of the work")
+        return _figures(site, modalities, value) | {
             "kills": dict(victims),
             "seed": seed,
             "kills_took_s": round(killed_s, 1),
@@ -127,7 +127,7 @@ def _drawn(draw: random.Random, kills: int) -> list[str]:
     return [victim for deck in decks for victim in deck][:kills]
 
 
-def _figures(site: Site, modalities: list[Modality], said: dict[str, Any]) -> dict[str, Any]:
+def _figures(site: Site, modalities: list[Modality], data: dict[str, Any]) -> dict[str, Any]:
     found = reports(site.pacs)
     acknowledged = [uid for each in modalities for uid in each.acknowledged]
     return {
@@ -136,8 +136,8 @@ def _figures(site: Site, modalities: list[Modality], said: dict[str, Any]) -> di
         "lost": sum(uid not in found for uid in acknowledged),
         "duplicates": sum(doubled(each) for each in found.values()),
         "successors": sum(bool(predecessors(report)) for each in found.values() for report in each),
-        "failed": said["jobs"]["failed"],
-        "dead_letters": said["deliveries"]["dead"],
+        "failed": data["jobs"]["failed"],
+        "dead_letters": data["deliveries"]["dead"],
         "orphans": len(site.orphans()),
     }
 
@@ -146,13 +146,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="kills", description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=100, metavar="N", help="how many kills; default 100")
     parser.add_argument("--seed", type=int, default=13, metavar="N", help="draws the victims; default 13")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     orthanc = shutil.which("/usr/sbin/Orthanc")
     if orthanc is None:
         print("kills: /usr/sbin/Orthanc is missing: apt install orthanc", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        figures = run(asked.kills, Path(folder), orthanc, asked.seed)
+        figures = run(options.kills, Path(folder), orthanc, options.seed)
     print(json.dumps(figures))
     return 1 if figures["lost"] or figures["duplicates"] else 0
 

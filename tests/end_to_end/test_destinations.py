@@ -23,17 +23,17 @@ def test_each_destination_gets_what_it_asked_for_and_replay_brings_what_was_refu
     node = serve(*options)
     for seed in (1, 2):  # the small model finds something in every film
         send_until_acknowledged(lambda: node.dicom_port, a_film(seed, "destinations")[1])
-    said = eventually(
+    value = eventually(
         lambda: (
             (status := node.status())["deliveries"] == {"waiting": 2, "sending": 0, "delivered": 2, "dead": 2}
             and status
         ),
         what="two answers at the PACS, two refused by the RIS, two waiting for who is away",
     )
-    states = {each["name"]: each["state"] for each in said["peers"]}
+    states = {each["name"]: each["state"] for each in value["peers"]}
     assert states == {"PACS": "up", "RIS": "up", "AWAY": "down", "AUDIT": "not tried yet", "AGAIN": "not tried yet"}
     assert "destinations_share_an_address names=AUDIT,AGAIN" in node.log.read_text()
-    assert said["dead_letters"] == [
+    assert value["dead_letters"] == [
         {"destination": "RIS", "why": "C-STORE answered with status 0xC000, cannot understand", "count": 2}
     ]
     assert negatives.stored == []

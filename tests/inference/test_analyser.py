@@ -21,7 +21,7 @@ from inference_cases import (
 )
 
 from imaging.domain.card import UNPROVEN, Calibration, Card, Golden, SegmentSpec, Step, Window
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, State, TriageClass
 from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
@@ -60,8 +60,8 @@ def test_batches_mix_studies_and_change_no_answer(tmp_path: Path, films: list[So
     analyser = Analyser(film_card(tmp_path / "model"))
     studies = [films[:1], films[1:3], films[3:6]]
     alone = [answer(analyser.analyse(study)) for study in studies]
-    together = [answer(each) for each in analyser.run([analyser.prepare(study) for study in studies])]
-    assert together == alone
+    combined = [answer(each) for each in analyser.run([analyser.prepare(study) for study in studies])]
+    assert combined == alone
 
 
 def test_a_study_of_several_films_has_the_largest_probability_and_names_those_that_reach_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ class Failing:
     """A network that cannot bear bright films, and no more than two at once. Stands in for a real fault."""
 
     identity = Identity("failing", "1", "none", "f32", "none", 1)
-    together = 4
+    max_batch = 4
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
         batch = arrays["x"]
@@ -144,7 +144,7 @@ def test_a_model_whose_network_differs_from_its_card_says_both(tmp_path: Path, f
     assert outcome.state is State.FAILED
     wanted = "the card expects input image and output y"
     assert outcome.fault == f"model.onnx has the input x and the output y; {wanted}"
-    with pytest.raises(Told, match=wanted):
+    with pytest.raises(PublicError, match=wanted):
         Analyser(card).warm()
 
 
@@ -161,9 +161,9 @@ def test_what_the_card_says_of_a_finding_goes_with_the_answer_through_json(tmp_p
     first = replace(card.findings[0], calibration=Calibration("platt", a=0.5, b=-1.0))
     weak = {"finding": "two", "auc": 0.6, "ci95": [0.5, 0.7]}
     answer = Analyser(replace(card, findings=(first, card.findings[1]), evidence=(weak,))).analyse(films[:1])
-    said = Answer.from_json(json.loads(json.dumps(answer.to_json())))
-    assert (said.unproven, [each.is_near_chance for each in said.findings]) == (NO_GOLDEN_CASE, [False, True])
-    assert [each.is_calibrated for each in said.findings] == [True, False]
+    value = Answer.from_json(json.loads(json.dumps(answer.to_json())))
+    assert (value.unproven, [each.is_near_chance for each in value.findings]) == (NO_GOLDEN_CASE, [False, True])
+    assert [each.is_calibrated for each in value.findings] == [True, False]
     before = answer.to_json()
     for each in (before, *before["findings"]):
         for key in ("unproven", "calibrated", "near_chance"):

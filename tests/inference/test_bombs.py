@@ -114,10 +114,10 @@ def test_a_jpeg_xl_image_of_another_size_reaches_no_decoder(tmp_path: Path, is_b
     try:
         with pytest.raises(NotAnalysable, match=JPEG_XL):
             decode(dataset)
-        _, most = tracemalloc.get_traced_memory()
+        _, maximum = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < HUGE.nbytes / 4
+    assert maximum < HUGE.nbytes / 4
 
 
 @pytest.mark.parametrize(
@@ -313,10 +313,10 @@ def test_a_deflated_data_set_is_inflated_within_its_bound_alone(
     try:
         with pytest.raises(NotAnalysable, match="memory"):
             read_file(bomb)
-        _, most = tracemalloc.get_traced_memory()
+        _, maximum = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 1 << 23
+    assert maximum < 1 << 23
 
 
 def test_a_deflated_frame_is_inflated_as_far_as_it_is_asked_for(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_deflated_frame_is_inflated_as_far_as_it_is_asked_for(tmp_path: Path) 
     tracemalloc.start()
     try:
         decode(dataset)
-        _, most = tracemalloc.get_traced_memory()
+        _, maximum = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 1 << 22
+    assert maximum < 1 << 22

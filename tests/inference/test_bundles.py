@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 
 from imaging.domain.card import Card, SegmentSpec
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import Answer, State
 from imaging.domain.measures import VOLUME
 from imaging.domain.source import Source
@@ -118,30 +118,30 @@ def test_the_spleen_bundle_gives_monais_own_answer(tmp_path: Path) -> None:
     assert dice(mask, spleen) >= 0.99
     answer = Analyser(card, threads=2).analyse(sources)
     assert answer.state is State.ANALYSED, answer.why
-    volume = VOLUME.said(answer.findings[0])
+    volume = VOLUME.value_in(answer.findings[0])
     assert volume == pytest.approx(float(spleen.sum()) * np.prod(SPACING) / 1000, rel=0.01)
     assert answer.facts["engine"].startswith("torch 2.13")
 
 
-def whole_body(said: dict[str, Any]) -> None:
+def whole_body(data: dict[str, Any]) -> None:
     """As published, at its lower resolution, with a network that takes seconds."""
-    said["displayable_configs"]["highres"] = False
-    said["network_def"] |= {"init_filters": 8, "out_channels": 12}
+    data["displayable_configs"]["highres"] = False
+    data["network_def"] |= {"init_filters": 8, "out_channels": 12}
 
 
-def prostate(said: dict[str, Any]) -> None:
+def prostate(data: dict[str, Any]) -> None:
     """As published, at a lower resolution, with a network that takes seconds; its labels inverted as labels are.
 
     Published is linear, which makes of neighbours 0 and 2 the label 1 between them.
     """
-    said["network_def"] |= {"channels": [8, 16, 32], "strides": [2, 2], "num_res_units": 1}
-    said["preprocessing"]["transforms"][3]["pixdim"] = [2.2, 2.2, 3.0]
-    said["postprocessing"]["transforms"][2]["nearest_interp"] = True
+    data["network_def"] |= {"channels": [8, 16, 32], "strides": [2, 2], "num_res_units": 1}
+    data["preprocessing"]["transforms"][3]["pixdim"] = [2.2, 2.2, 3.0]
+    data["postprocessing"]["transforms"][2]["nearest_interp"] = True
 
 
-def by_slices(said: dict[str, Any]) -> None:
+def by_slices(data: dict[str, Any]) -> None:
     """As the bundles of ventricles are: no directions, two dimensions, slice by slice."""
-    said["network_def"] = {
+    data["network_def"] = {
         "_target_": "UNet",
         "spatial_dims": 2,
         "in_channels": 1,
@@ -151,18 +151,18 @@ def by_slices(said: dict[str, Any]) -> None:
         "num_res_units": 2,
     }
     read = {"keys": "image"}
-    said["preprocessing"]["transforms"] = [
+    data["preprocessing"]["transforms"] = [
         {"_target_": "LoadImaged", "image_only": False, **read},
         {"_target_": "EnsureChannelFirstd", **read},
         {"_target_": "ScaleIntensityd", **read},
         {"_target_": "EnsureTyped", "device": "@device", **read},
     ]
-    said["inferer"] = {"_target_": "SliceInferer", "roi_size": [128, 128], "spatial_dim": 2, "overlap": 0.5}
+    data["inferer"] = {"_target_": "SliceInferer", "roi_size": [128, 128], "spatial_dim": 2, "overlap": 0.5}
 
 
-def of_foreground(said: dict[str, Any]) -> None:
+def of_foreground(data: dict[str, Any]) -> None:
     """As bundles of the abdomen are: what holds anything is cut out, and DynUNet's patches overlap much."""
-    said["network_def"] = {
+    data["network_def"] = {
         "_target_": "monai.networks.nets.DynUNet",
         "spatial_dims": "$len(@inferer#roi_size)",
         "in_channels": 1,
@@ -175,15 +175,15 @@ def of_foreground(said: dict[str, Any]) -> None:
         "res_block": True,
         "deep_supervision": False,
     }
-    said["preprocessing"]["transforms"][3]["pixdim"] = [2.0, 2.0, 3.0]
+    data["preprocessing"]["transforms"][3]["pixdim"] = [2.0, 2.0, 3.0]
     crop = {"_target_": "CropForegroundd", "keys": ["image"], "source_key": "image", "mode": ["minimum"]}
-    said["preprocessing"]["transforms"].insert(5, crop)
-    said["inferer"] |= {"roi_size": [32, 32, 32], "overlap": 0.75, "mode": "gaussian"}
+    data["preprocessing"]["transforms"].insert(5, crop)
+    data["inferer"] |= {"roi_size": [32, 32, 32], "overlap": 0.75, "mode": "gaussian"}
 
 
-def of_swin(said: dict[str, Any]) -> None:
+def of_swin(data: dict[str, Any]) -> None:
     """As bundles that were made before MONAI 1.5 are: with the size of the patches among the network's options."""
-    said["network_def"] = {
+    data["network_def"] = {
         "_target_": "SwinUNETR",
         "img_size": 64,
         "in_channels": 1,
@@ -191,8 +191,8 @@ def of_swin(said: dict[str, Any]) -> None:
         "feature_size": 12,
         "spatial_dims": 3,
     }
-    said["preprocessing"]["transforms"][3]["pixdim"] = [2.0, 2.0, 3.0]
-    said["inferer"] |= {"roi_size": [64, 64, 64]}
+    data["preprocessing"]["transforms"][3]["pixdim"] = [2.0, 2.0, 3.0]
+    data["inferer"] |= {"roi_size": [64, 64, 64]}
 
 
 @pytest.mark.parametrize(
@@ -230,10 +230,10 @@ BRATS: Final[Mapping[str, dict[str, Any]]] = {
 """By role, what the headers of a series say."""
 
 
-def brats(said: dict[str, Any]) -> None:
+def brats(data: dict[str, Any]) -> None:
     """As published, with a network and patches that take seconds, and without the merge of its labels."""
-    said["network_def"] |= {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}
-    said["inferer"] |= {"roi_size": [96, 96, 32]}
+    data["network_def"] |= {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}
+    data["inferer"] |= {"roi_size": [96, 96, 32]}
 
 
 def test_four_series_give_monais_own_answer(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_four_series_give_monais_own_answer(tmp_path: Path) -> None:
     changed(bundle, brats)
     unmerged = published("brats_mri_segmentation", tmp_path / "unmerged")
     changed(unmerged, brats)
-    changed(unmerged, lambda said: said["postprocessing"]["transforms"].pop(3))  # what is reported, before the merge
+    changed(unmerged, lambda data: data["postprocessing"]["transforms"].pop(3))  # what is reported, before the merge
     network, theirs = monais_own(unmerged, [tmp_path / role for role in BRATS], [0.5] * 3)
     card = write_card(bundle, save_weights(bundle, network), [0, "Whole tumor", 2]) / "card.toml"
     inputs = "".join(f'[[input]]\nrole = "{role}"\nweighting = "{role.rstrip("c")}"\n' for role in BRATS).replace(
@@ -298,5 +298,5 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
 
     bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
     card = read_card(write_card(bundle, save_weights(bundle, torch.nn.Linear(2, 2)), ["spleen"]))
-    with pytest.raises(Told, match=r"model\.pt does not fit UNet: .*Missing key"):
+    with pytest.raises(PublicError, match=r"model\.pt does not fit UNet: .*Missing key"):
         Analyser(card).warm()

@@ -100,8 +100,8 @@ def rle(image: Dataset) -> None:
 
 
 def inverted(image: Dataset) -> None:
-    most = (1 << image.BitsStored) - 1
-    image.PixelData = (most - image.pixel_array).astype("<u2").tobytes()
+    maximum = (1 << image.BitsStored) - 1
+    image.PixelData = (maximum - image.pixel_array).astype("<u2").tobytes()
     other = {"MONOCHROME1": "MONOCHROME2", "MONOCHROME2": "MONOCHROME1"}
     image.PhotometricInterpretation = other[image.PhotometricInterpretation]
 

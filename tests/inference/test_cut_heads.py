@@ -62,15 +62,15 @@ def positions(text: Callable[[float], str]) -> Way:
 
 
 def jittered(mm: float) -> Way:
-    chance = np.random.default_rng(19)
-    return positions(lambda value: f"{value + chance.uniform(-mm, mm):.6f}")
+    probability = np.random.default_rng(19)
+    return positions(lambda value: f"{value + probability.uniform(-mm, mm):.6f}")
 
 
-def lower(share: float, **values: Any) -> Way:
+def lower(fraction: float, **values: Any) -> Way:
     """Sets elements of the slices below a share of the head."""
 
     def change(head: Head) -> list[Dataset]:
-        for each in head.slices[: int(share * SLICES)]:
+        for each in head.slices[: int(fraction * SLICES)]:
             for keyword, value in values.items():
                 setattr(each, keyword, value(each) if callable(value) else value)
         return head.slices
@@ -122,11 +122,11 @@ def repeated(shared: int) -> Way:
     def change(head: Head) -> list[Dataset]:
         middle = sum(head.bleed) // 2
         first, second = head.slices[: middle + shared], [copy.deepcopy(each) for each in head.slices[middle:]]
-        chance = np.random.default_rng(7)
+        probability = np.random.default_rng(7)
         for number, part in (("1", first), ("2", second)):
             for each in part:
                 each.AcquisitionNumber = number
-                noise = chance.integers(-3, 4, each.pixel_array.shape)
+                noise = probability.integers(-3, 4, each.pixel_array.shape)
                 each.PixelData = (each.pixel_array.astype(int) + noise).clip(0).astype("<u2").tobytes()
                 named(each, number)
         return [*first, *second]

@@ -92,7 +92,7 @@ def thin_then_thick(folder: Path) -> list[Source]:
 
 
 @pytest.mark.parametrize(
-    ("sent", "share"),
+    ("sent", "fraction"),
     [
         *(pytest.param(one_stack(axes, 2.5), 0.01, id=axes) for axes in AXES if axes != "tilted"),
         pytest.param(one_stack("tilted", 1.5), 0.01, id="tilted"),
@@ -105,12 +105,12 @@ def thin_then_thick(folder: Path) -> list[Source]:
         (thin_then_thick, 0.025),
     ],
 )
-def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent: Any, share: float) -> None:
+def test_a_ball_has_its_volume_size_and_place_however_it_is_sent(tmp_path: Path, sent: Any, fraction: float) -> None:
     answer = Analyser(volume_card(tmp_path / "model")).analyse(sent(tmp_path / "s"))
     assert (answer.state, answer.is_in_part) == (State.ANALYSED, False), answer.why
     (ball,) = answer.findings
     volume, diameter, _ = (each.value for each in ball.measurements)
-    assert volume == pytest.approx(BALL_ML, rel=share)
+    assert volume == pytest.approx(BALL_ML, rel=fraction)
     assert diameter == pytest.approx(2 * RADIUS, abs=2.0)
     assert ball.centre_mm is not None
     assert np.linalg.norm(np.array(ball.centre_mm) - CENTRE) < 1.0

@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from imaging.domain.card import Step
+from imaging.domain.orientation import reorientation_of
 from imaging.domain.reasons import NotAnalysable
-from imaging.domain.turning import turn_of
 from imaging.inference.film import Film, read_film
 from imaging.inference.pixels import decode, read_file
 from imaging.preparation.array import Tensor
@@ -164,19 +164,19 @@ LYING = {
 }
 
 
-@pytest.mark.parametrize("said", LYING)
+@pytest.mark.parametrize("texts", LYING)
 @pytest.mark.parametrize("steps", [STRETCH, PAD, (Step("zscore", {}),)])
 @pytest.mark.parametrize("elements", [{}, {"PixelPaddingValue": 7}, {"WindowCenter": 900, "WindowWidth": 1000,
                                                                      "VOILUTFunction": "SIGMOID"}])  # fmt: skip
 def test_a_film_that_lies_otherwise_is_prepared_as_the_upright_one(
-    tmp_path: Path, said: tuple[str, str], steps: tuple[Step, ...], elements: dict[str, object]
+    tmp_path: Path, texts: tuple[str, str], steps: tuple[Step, ...], elements: dict[str, object]
 ) -> None:
     upright = np.random.default_rng(8).integers(0, 2000, (150, 110))
     upright[20:60, 10:30] = 7
     path = padded(tmp_path / "upright.dcm", upright, **elements)
     wanted = prepare_film(read_film(read_file(path)), steps)
-    path = padded(tmp_path / "lying.dcm", np.ascontiguousarray(LYING[said](upright)), **elements)
-    got = prepare_film(read_film(read_file(path), turn_of(said)), steps)
+    path = padded(tmp_path / "lying.dcm", np.ascontiguousarray(LYING[texts](upright)), **elements)
+    got = prepare_film(read_film(read_file(path), reorientation_of(texts)), steps)
     assert got.shape == wanted.shape
     assert np.abs(got - wanted).max() < 1e-4
     assert got.flags["C_CONTIGUOUS"]

@@ -15,7 +15,7 @@ from small_models import write_beside
 
 from imaging.domain.card import Card, Golden, LabelSpec, SegmentSpec, TriageRule, Window
 from imaging.domain.codes import Code
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.domain.findings import Answer, State, TriageClass
 from imaging.domain.outputs import shape_fault
 from imaging.inference.analyser import Analyser
@@ -47,9 +47,9 @@ def film(tmp_path: Path, **changes: Any) -> Card:
 
 
 def fault(card: Card, given: Sequence[int] = FILM) -> str:
-    with pytest.raises(Told) as said:
+    with pytest.raises(PublicError) as error:
         load(card, 1).run({"x": np.zeros(given, np.float32)})
-    return str(said.value)
+    return str(error.value)
 
 
 # Shapes ------------------------------------------------------------------------------------------------------
@@ -70,14 +70,14 @@ def test_a_label_is_a_number_per_film_and_channel_and_none_is_picked_out_of_a_ma
     tmp_path: Path, nodes: list[Any]
 ) -> None:
     card = network(film(tmp_path), nodes)
-    said = fault(card)
-    assert said.startswith("the network's output y is (")
-    assert said.endswith("expected (1, at least 1): (batch, channels)")
+    text = fault(card)
+    assert text.startswith("the network's output y is (")
+    assert text.endswith("expected (1, at least 1): (batch, channels)")
     answer = Analyser(card).analyse([write_film(tmp_path / "film.dcm", np.arange(64 * 64).reshape(64, 64) % 4096)])
-    assert (answer.state, answer.findings, answer.fault) == (State.FAILED, (), said)
-    with pytest.raises(Told):
+    assert (answer.state, answer.findings, answer.fault) == (State.FAILED, (), text)
+    with pytest.raises(PublicError):
         Analyser(card).warm()
-    assert check(card).faults == (said,)
+    assert check(card).faults == (text,)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_a_label_of_what_is_no_share_is_refused_before_anything_is_run(
 ) -> None:
     """Its file leaves the type open, so that it is first known to the engine, which works it out."""
     card = cast(film(tmp_path, activation=activation), to)
-    said = f"the network's output y is {kind}: {WANTED}"
-    with pytest.raises(Told, match=said):
+    text = f"the network's output y is {kind}: {WANTED}"
+    with pytest.raises(PublicError, match=text):
         load(card, 1)
-    assert check(card).faults == (said,)
+    assert check(card).faults == (text,)
 
 
 def test_an_output_that_is_no_tensor_is_said(tmp_path: Path) -> None:
@@ -175,10 +175,10 @@ def test_whole_numbers_are_a_mask_of_which_no_probability_is_told(
     card = volume_card(tmp_path / "model")
     (segment,) = card.findings
     assert isinstance(segment, SegmentSpec)
-    asked = replace(segment, channel=0, activation=activation, probability=probability)
+    segment_spec = replace(segment, channel=0, activation=activation, probability=probability)
     nodes = [helper.make_node("Greater", ["x", "at"], ["over"]),
              helper.make_node("Cast", ["over"], ["y"], to=TensorProto.UINT8)]  # fmt: skip
-    card = network(replace(card, findings=(asked,), triage=()), nodes, {"at": np.float32(0.5)})
+    card = network(replace(card, findings=(segment_spec,), triage=()), nodes, {"at": np.float32(0.5)})
     values = np.zeros((8, 24, 24))
     values[2:5, 8:16, 8:16] = 70
     answer = Analyser(card).analyse(write_series(tmp_path / "s", values, np.arange(8) * 4.0))
@@ -198,7 +198,7 @@ def test_an_input_that_no_image_can_be_fed_to_is_refused_when_the_network_is_loa
     model.ir_version = 8
     (card.folder / "model.onnx").write_bytes(model.SerializeToString())
     card = replace(card, engine=replace(card.engine, sha256=digest_of(card.folder / "model.onnx")))
-    with pytest.raises(Told, match=f"the network's input x is {name}; expected float32"):
+    with pytest.raises(PublicError, match=f"the network's input x is {name}; expected float32"):
         load(card, 1)
 
 
@@ -223,13 +223,13 @@ def test_values_beyond_0_to_1_are_no_probabilities(tmp_path: Path, value: float)
     assert answered(network(film(tmp_path), nodes, weights), tmp_path).state is State.ANALYSED
 
 
-@pytest.mark.parametrize(("value", "share"), [(-0.00005, 0.0), (1.00005, 1.0), (0.25, 0.25)])
-def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, share: float) -> None:
+@pytest.mark.parametrize(("value", "fraction"), [(-0.00005, 0.0), (1.00005, 1.0), (0.25, 0.25)])
+def test_what_arithmetic_leaves_is_within_0_to_1(tmp_path: Path, value: float, fraction: float) -> None:
     nodes = [*POOLED, helper.make_node("Mul", ["flat", "nothing"], ["gone"]),
              helper.make_node("Add", ["gone", "value"], ["y"])]  # fmt: skip
     weights = {"nothing": np.float32(0), "value": np.float32(value)}
     answer = answered(network(film(tmp_path, activation="none"), nodes, weights), tmp_path)
-    assert answer.findings[0].probability == share
+    assert answer.findings[0].probability == fraction
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "none"])
@@ -259,10 +259,10 @@ def test_what_is_no_number_is_no_answer(tmp_path: Path, activation: Any, divided
 def test_what_cannot_be_loaded_is_said_in_the_runtimes_words(
     tmp_path: Path, nodes: list[Any], options: dict[str, Any], words: list[str]
 ) -> None:
-    said = fault(network(film(tmp_path), nodes, **options))
-    assert said.startswith("the network cannot be loaded: ")
-    assert words[0] in said
-    assert "/" not in said.replace("inputs/outputs", "")  # no place on this machine, or on the runtime's maker's
+    text = fault(network(film(tmp_path), nodes, **options))
+    assert text.startswith("the network cannot be loaded: ")
+    assert words[0] in text
+    assert "/" not in text.replace("inputs/outputs", "")  # no place on this machine, or on the runtime's maker's
 
 
 def test_what_is_no_onnx_file_is_said_in_the_runtimes_words(tmp_path: Path) -> None:
@@ -284,11 +284,11 @@ def test_a_run_that_fails_tells_shapes_and_no_value(tmp_path: Path, capfd: pytes
         helper.make_node("Gather", ["w", "at"], ["y"]),
     ]
     gather = network(film(tmp_path / "other"), nodes, {"w": np.zeros(3, np.float32)})
-    with pytest.raises(Told) as said:
+    with pytest.raises(PublicError) as error:
         load(gather, 1).run({"x": np.full(FILM, 1234, np.float32)})
-    assert "while running Gather node" in str(said.value)
-    assert "idx=# must be within" in str(said.value)
-    assert "1234" not in str(said.value) + "".join(capfd.readouterr())
+    assert "while running Gather node" in str(error.value)
+    assert "idx=# must be within" in str(error.value)
+    assert "1234" not in str(error.value) + "".join(capfd.readouterr())
 
 
 # What is loaded ----------------------------------------------------------------------------------------------

@@ -30,18 +30,18 @@ SPEC = SegmentSpec(
 
 def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     """Some balls of other chances in a grid, one of them at its edge."""
-    chance = np.random.default_rng(seed)
+    probability = np.random.default_rng(seed)
     values = np.zeros(shape, np.float32)
     index = np.indices(shape)
-    for at in [np.zeros(len(shape), int), *(chance.integers(0, shape) for _ in range(4))]:
+    for at in [np.zeros(len(shape), int), *(probability.integers(0, shape) for _ in range(4))]:
         far = sum((axis - place) ** 2 for axis, place in zip(index, at, strict=True)) ** 0.5
-        values = np.maximum(values, np.where(far <= chance.uniform(1, 5), chance.uniform(0.5, 1), 0))
+        values = np.maximum(values, np.where(far <= probability.uniform(1, 5), probability.uniform(0.5, 1), 0))
     return values.astype(np.float32)
 
 
-def measured_whole(chance: np.ndarray, volume: Volume, grid: Grid) -> dict[str, Any]:
+def measured_whole(probability: np.ndarray, volume: Volume, grid: Grid) -> dict[str, Any]:
     """The same by the plain way: all voxels of the grid, then all of the volume, each by its nearest of the grid."""
-    image = SimpleITK.GetImageFromArray((chance >= SPEC.mask_at).astype(np.uint8))
+    image = SimpleITK.GetImageFromArray((probability >= SPEC.mask_at).astype(np.uint8))
     parts = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(image, True))
     kept = np.bincount(parts.reshape(-1)) * grid.voxel_ml >= SPEC.min_ml
     kept[0] = False
@@ -57,7 +57,7 @@ def measured_whole(chance: np.ndarray, volume: Volume, grid: Grid) -> dict[str, 
         "mm": round(float(max(np.linalg.norm(places - each, axis=1).max() for each in places)), 1),
         "[hnsf'U]": round(float(volume.values[labels > 0].mean(dtype=np.float64)), 1),
         "centre": tuple(round(each, 1) for each in np.average(places, axis=0, weights=thick).tolist()),
-        "score": round(float(chance[parts == own.argmax()].mean(dtype=np.float64)), 6),
+        "score": round(float(probability[parts == own.argmax()].mean(dtype=np.float64)), 6),
         "images": tuple(volume.images[at].sop_instance_uid for at in fullest),
     }
 
@@ -78,7 +78,7 @@ def nearest(parts: np.ndarray, volume: Volume, grid: Grid) -> np.ndarray:
     return done
 
 
-def said(finding: Finding) -> dict[str, Any]:
+def reported(finding: Finding) -> dict[str, Any]:
     measured: dict[str, Any] = {each.unit: each.value for each in finding.measurements}
     centre, images = finding.centre_mm, finding.sop_instance_uids
     return {**measured, "centre": centre, "score": finding.score, "images": images}
@@ -92,9 +92,9 @@ def test_findings_are_those_of_the_whole_volume(tmp_path: Path, along: Any, step
     volume = read_volume(sources, VolumeInput("ct", ("CT",), max_gap_mm=8.0))
     grid = volume.grid(toward=toward, spacing_mm=(1.7, 1.3, 1.1))
     for seed in range(3):
-        chance = blobs(seed, grid.shape)
-        item = StackItem({"ct": chance[None]}, volume.images, volume, grid)
-        assert said(segments.decode(SPEC, [chance[None]], [item])) == measured_whole(chance, volume, grid)
+        probability = blobs(seed, grid.shape)
+        item = StackItem({"ct": probability[None]}, volume.images, volume, grid)
+        assert reported(segments.decode(SPEC, [probability[None]], [item])) == measured_whole(probability, volume, grid)
 
 
 def test_a_mask_that_reaches_no_voxel_of_the_volume_is_no_finding(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_mask_that_reaches_no_voxel_of_the_volume_is_no_finding(tmp_path: Path
     )
     volume = read_volume(sources, VolumeInput("ct", ("CT",)))
     grid = volume.grid(spacing_mm=(1.0, 0.8, 0.6))
-    chance = np.zeros(grid.shape, np.float32)
-    chance[3:5] = 1.0  # between two slices, nearest to neither
-    finding = segments.decode(SPEC, [chance[None]], [StackItem({}, volume.images, volume, grid)])
+    probability = np.zeros(grid.shape, np.float32)
+    probability[3:5] = 1.0  # between two slices, nearest to neither
+    finding = segments.decode(SPEC, [probability[None]], [StackItem({}, volume.images, volume, grid)])
     assert (finding.present, finding.probability, finding.measurements) == (False, 0.0, ())

@@ -83,8 +83,8 @@ def test_series_that_nothing_tells_apart_are_faults_of_the_card(
     tmp_path: Path, roles: tuple[str, str], weightings: tuple[str, str], fault: str
 ) -> None:
     inputs = tuple(VolumeInput(*each) for each in zip(roles, (("MR",), ("MR",)), strict=True))
-    told = tuple(replace(each, weighting=said) for each, said in zip(inputs, weightings, strict=True))
-    card = replace(card_of(tmp_path / "model"), inputs=told, findings=())
+    values = tuple(replace(each, weighting=text) for each, text in zip(inputs, weightings, strict=True))
+    card = replace(card_of(tmp_path / "model"), inputs=values, findings=())
     assert [name for *_, name in contradictions(card)] == [fault]
 
 

@@ -46,8 +46,8 @@ def stored_as(
 
 
 def read(sources: list[Source], modality: str = "CT") -> Volume:
-    said = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
-    study = read_study(sources, ANY[modality], said, 1 << 31)
+    data = {each.header.sop_instance_uid: Verdict(Scope.IN) for each in sources}
+    study = read_study(sources, ANY[modality], data, 1 << 31)
     return study.acquired[0].parts[0].volume
 
 
@@ -99,15 +99,15 @@ def test_an_inverted_mr_of_sixteen_bits_is_inverted_not_wrapped(tmp_path: Path) 
     assert np.array_equal(read(sources, "MR").values, values)
 
 
-@pytest.mark.parametrize("said", ["HU", "hu", " HU ", "Hu", "", "HU_MOD", None])
-def test_hounsfield_units_are_known_as_sites_write_them(tmp_path: Path, said: str | None) -> None:
-    sources = stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=said)
+@pytest.mark.parametrize("text", ["HU", "hu", " HU ", "Hu", "", "HU_MOD", None])
+def test_hounsfield_units_are_known_as_sites_write_them(tmp_path: Path, text: str | None) -> None:
+    sources = stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=text)
     assert np.array_equal(read(sources).values, HEAD)
 
 
-@pytest.mark.parametrize("said", ["US", "MGML", "OD"])
-def test_other_units_are_not_hounsfield_units(tmp_path: Path, said: str) -> None:
-    assert reason(stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=said)) == "units-unknown"
+@pytest.mark.parametrize("text", ["US", "MGML", "OD"])
+def test_other_units_are_not_hounsfield_units(tmp_path: Path, text: str) -> None:
+    assert reason(stored_as(tmp_path / "s", HEAD, 1, -1024, signed=False, RescaleType=text)) == "units-unknown"
 
 
 # An offset that was forgotten --------------------------------------------------------------------------------
@@ -120,9 +120,9 @@ def test_a_ct_without_air_that_begins_at_0_is_in_units_nobody_knows(tmp_path: Pa
     assert reason(stored_as(tmp_path / "t", forgotten, 0.5, 0, signed=signed)) == "units-unknown"
 
 
-@pytest.mark.parametrize("least", [12, 1, -24])
-def test_so_is_one_that_begins_a_little_beside_0_where_nothing_was_taken_off(tmp_path: Path, least: int) -> None:
-    forgotten = HEAD - HEAD.min() + least
+@pytest.mark.parametrize("minimum", [12, 1, -24])
+def test_so_is_one_that_begins_a_little_beside_0_where_nothing_was_taken_off(tmp_path: Path, minimum: int) -> None:
+    forgotten = HEAD - HEAD.min() + minimum
     assert reason(stored_as(tmp_path / "s", forgotten, 1, 0, signed=True)) == "units-unknown"
 
 
@@ -141,9 +141,9 @@ def test_it_is_asked_of_the_stack_not_of_a_slice(tmp_path: Path) -> None:
     assert np.array_equal(read(stored_as(tmp_path / "s", head, 1, -1024, signed=False)).values, head)
 
 
-@pytest.mark.parametrize("least", [-150, 1, -199])
-def test_a_narrow_field_of_view_without_air_is_in_hounsfield_units(tmp_path: Path, least: int) -> None:
-    tissue = np.maximum(HEAD, least)
+@pytest.mark.parametrize("minimum", [-150, 1, -199])
+def test_a_narrow_field_of_view_without_air_is_in_hounsfield_units(tmp_path: Path, minimum: int) -> None:
+    tissue = np.maximum(HEAD, minimum)
     assert np.array_equal(read(stored_as(tmp_path / "s", tissue, 1, -1024, signed=False)).values, tissue)
 
 
@@ -197,9 +197,9 @@ def test_padding_is_what_can_be_stored_whatever_its_vr_says(
     layout: Layout, value: Any, limit: int | None, wanted: tuple[int, int] | None
 ) -> None:
     dataset = pydicom.Dataset()
-    for keyword, said in (("PixelPaddingValue", value), ("PixelPaddingRangeLimit", limit)):
-        if said is not None:
-            dataset.add_new(keyword, "LO" if isinstance(said, str) else "SS" if said < 0 else "US", said)
+    for keyword, number in (("PixelPaddingValue", value), ("PixelPaddingRangeLimit", limit)):
+        if number is not None:
+            dataset.add_new(keyword, "LO" if isinstance(number, str) else "SS" if number < 0 else "US", number)
     assert padding_of(dataset, layout) == wanted
 
 

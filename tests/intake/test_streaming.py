@@ -13,11 +13,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from raw_store import CT, RawAssociation, command
 
-from imaging.dicom_node.upper_layer import LARGEST_PIECE, Ended
-from imaging.domain.settling import Patience
+from imaging.dicom_node.upper_layer import MAX_PIECE, Ended
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from imaging.encoding.part10 import Announced, part_10_head, split_part_10
-from imaging.intake.grouped import Grouped
+from imaging.intake.batching import Batcher
 from imaging.intake.storing import Storing
 from imaging.ledger import migrate, tables
 from imaging.ledger.store import Ledger
@@ -40,8 +40,8 @@ def a_ct(uid: str, pixels: int) -> bytes:
 
 
 def in_pieces(data: bytes) -> Iterator[memoryview]:
-    for at in range(0, len(data), LARGEST_PIECE):
-        yield memoryview(data)[at : at + LARGEST_PIECE]
+    for at in range(0, len(data), MAX_PIECE):
+        yield memoryview(data)[at : at + MAX_PIECE]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def storing(ledger: Ledger, tmp_path: Path) -> Iterator[Storing]:
-    opened = Storing(ledger, FolderSpool(tmp_path / "spool", 0), Patience(), largest=4 * MIB)
+    opened = Storing(ledger, FolderSpool(tmp_path / "spool", 0), CompletenessTimeouts(), largest=4 * MIB)
     yield opened
     opened.close()
 
@@ -68,7 +68,7 @@ def stored(ledger: Ledger) -> list[dict[str, Any]]:
         return [dict(each) for each in connection.execute(tables.instance.select()).mappings()]
 
 
-@pytest.mark.parametrize("size", [0, LARGEST_PIECE, LARGEST_PIECE + 256, 3 * LARGEST_PIECE])
+@pytest.mark.parametrize("size", [0, MAX_PIECE, MAX_PIECE + 256, 3 * MAX_PIECE])
 def test_an_object_is_kept_byte_for_byte_whatever_pieces_it_comes_in(
     storing: Storing, ledger: Ledger, tmp_path: Path, size: int
 ) -> None:
@@ -83,7 +83,7 @@ def test_an_object_is_kept_byte_for_byte_whatever_pieces_it_comes_in(
 
 
 def test_the_same_object_whole_and_in_pieces_has_one_digest(storing: Storing, ledger: Ledger) -> None:
-    data = a_ct("1.2.3", 2 * LARGEST_PIECE)
+    data = a_ct("1.2.3", 2 * MAX_PIECE)
     what = Announced(CT.decode(), "1.2.3", EXPLICIT_LITTLE)
     assert storing.receive(what, in_pieces(data), None).code == 0
     assert storing.receive(what, [memoryview(data)], None).code == 0
@@ -117,8 +117,8 @@ def test_a_sender_that_goes_in_the_middle_leaves_nothing_behind(
 
 
 def peak_kib(pid: int) -> int:
-    said = Path(f"/proc/{pid}/status").read_text()
-    return int(said.partition("VmHWM:")[2].split()[0])
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmHWM:")[2].split()[0])
 
 
 def test_a_large_object_costs_the_node_no_memory_and_one_that_is_too_large_is_read_to_its_end(
@@ -178,7 +178,7 @@ def test_what_comes_while_work_is_done_is_done_together_and_each_gets_its_own() 
             may_end.wait(10)
         return [ValueError(str(each)) if each == 3 else each * each for each in items]
 
-    grouped = Grouped(work, 3)
+    grouped = Batcher(work, 3)
     results: dict[int, object] = {}
 
     def ask(item: int) -> None:
@@ -206,7 +206,7 @@ def test_what_the_work_raises_all_of_its_group_get_and_the_next_one_goes_on() ->
             raise OSError("no room")
         return list(items)
 
-    grouped = Grouped(work, 8)
+    grouped = Batcher(work, 8)
     with pytest.raises(OSError, match="no room"):
         grouped(1)
     assert grouped(2) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ledger_cases import TurnedClock
-from peers import eventually, lacking
+from peers import eventually, missing_peer
 from sqlalchemy import text
 
 from imaging.ledger import migrate, tables
@@ -77,7 +77,7 @@ def programs() -> Path:
     pytest.importorskip("psycopg")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
-        lacking("/usr/lib/postgresql/*/bin/initdb")
+        missing_peer("/usr/lib/postgresql/*/bin/initdb")
     return found[-1].parent
 
 

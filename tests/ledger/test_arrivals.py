@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imaging.domain.header import Header
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import migrate, recording, settling
 from imaging.ledger.instances import Receipt
 from imaging.ledger.settling import Candidate
@@ -49,7 +49,9 @@ def arrived(ledger: Ledger, groups: list[list[int]]) -> tuple[str, Candidate]:
     for group in groups:
         headers = [a_slice(study, number) for number in group]
         receipts = [Receipt(each, "digest", 1, None, each.sop_instance_uid, "apart") for each in headers]
-        assert not any(isinstance(each, Exception) for each in recording.record(ledger, receipts, Patience()))
+        assert not any(
+            isinstance(each, Exception) for each in recording.record(ledger, receipts, CompletenessTimeouts())
+        )
     (due,) = settling.due_studies(ledger)[0]
     candidate = settling.candidate(ledger, due)
     assert settling.settle(ledger, candidate, "test", [], "")
@@ -77,7 +79,7 @@ def test_another_patients_image_is_noticed_whenever_it_comes(recorder: Ledger, o
         header = a_slice(study, number)
         header = replace(header, patient_id="P2") if number == 3 else header
         receipt = Receipt(header, "digest", 1, None, header.sop_instance_uid, f"apart/{header.sop_instance_uid}")
-        recording.record(recorder, [receipt], Patience())
+        recording.record(recorder, [receipt], CompletenessTimeouts())
     (due,) = settling.due_studies(recorder)[0]
     candidate = settling.candidate(recorder, due)
     assert candidate.doubt == "mixed-patients"

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from imaging.ledger import jobs, leasing
 from imaging.ledger.clock import ServerClock
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
 
 
@@ -39,10 +39,10 @@ class Server:
     """A server's clock, turned by hand; `is_up`: whether it answers."""
 
     def __init__(self) -> None:
-        self.seconds, self.is_up, self.asked = 1_800_000_000.0, True, 0
+        self.seconds, self.is_up, self.queries = 1_800_000_000.0, True, 0
 
     def __call__(self) -> float:
-        self.asked += 1
+        self.queries += 1
         if not self.is_up:
             raise OperationalError("SELECT", {}, Exception("no server"))
         return self.seconds
@@ -64,10 +64,10 @@ def test_the_server_is_asked_every_five_seconds_and_a_machines_ticks_go_on_betwe
     clock = clock_of(uptime, server)
     begun = clock.tick()
     uptime.seconds += 4
-    assert (clock.tick(), server.asked) == (begun + 4, 1)
+    assert (clock.tick(), server.queries) == (begun + 4, 1)
     server.seconds += 100  # it was set meanwhile
     uptime.seconds += 4
-    assert (clock.tick(), server.asked) == (begun + 100, 2)
+    assert (clock.tick(), server.queries) == (begun + 100, 2)
 
 
 def test_ticks_go_on_while_the_server_does_not_answer() -> None:
@@ -103,5 +103,5 @@ def test_the_start_of_another_host_ends_no_lease(url: str, tmp_path: Path) -> No
     queued(one)
     held = lease_one(one)
     other.begin_boot()
-    assert leasing.lease(other, "other/worker-0/1", Wanted({held.model})) == []
-    assert jobs.give_back(other, held.lease) == 1
+    assert leasing.lease(other, "other/worker-0/1", LeaseRequest({held.model})) == []
+    assert jobs.release_leases(other, held.lease) == 1

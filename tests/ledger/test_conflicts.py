@@ -31,7 +31,7 @@ from ledger_cases import (
 from imaging.domain.header import Header
 from imaging.domain.retry import Accepted, Permanent
 from imaging.domain.same_image import Kind
-from imaging.domain.worklist import Asked
+from imaging.domain.worklist import ListingQuery
 from imaging.ledger import associations, conflicts, deliveries, jobs, retention, status, stories, tables, undecided
 from imaging.ledger.store import Ledger
 from imaging.ledger.worklist import LedgerWorklist
@@ -50,7 +50,7 @@ def two_films(ledger: Ledger, answer: bool = True) -> int:
     return study_id
 
 
-def come_again(ledger: Ledger, numbers: Sequence[int] = (1, 2)) -> list[int]:
+def receive_again(ledger: Ledger, numbers: Sequence[int] = (1, 2)) -> list[int]:
     """The same films again under another Patient ID; the numbers of what is kept apart."""
     for number in numbers:
         assert receive(ledger, film(number=number, patient_id="P2"), f"b{number}").conflict == MIXED
@@ -63,7 +63,7 @@ def patients(ledger: Ledger) -> set[str]:
 
 def test_one_object_of_another_patient_is_not_used_and_the_answer_says_what_to_do(ledger: Ledger) -> None:
     two_films(ledger)
-    one, _ = come_again(ledger)
+    one, _ = receive_again(ledger)
     why = decided(ledger, one, use=True)
     assert ("two patients" in why, "--all" in why, "`drop`" in why) == (True, True, True)
     assert patients(ledger) == {"P1"}
@@ -72,7 +72,7 @@ def test_one_object_of_another_patient_is_not_used_and_the_answer_says_what_to_d
 
 def test_a_study_that_came_again_whole_under_another_patient_is_used_by_one_decision(ledger: Ledger) -> None:
     study_id = two_films(ledger)
-    one, two = come_again(ledger)
+    one, two = receive_again(ledger)
     assert conflicts.decide(ledger, [one], True, and_alike=True) == {one: ""}
     assert patients(ledger) == {"P2"}
     (study,) = rows(ledger, tables.study)
@@ -86,20 +86,20 @@ def test_a_study_that_came_again_whole_under_another_patient_is_used_by_one_deci
 
 def test_numbers_that_are_named_together_are_decided_together(ledger: Ledger) -> None:
     two_films(ledger)
-    assert conflicts.decide(ledger, come_again(ledger), True) == {1: "", 2: ""}
+    assert conflicts.decide(ledger, receive_again(ledger), True) == {1: "", 2: ""}
     assert patients(ledger) == {"P2"}
 
 
 def test_a_study_of_which_part_came_again_is_not_used(ledger: Ledger) -> None:
     two_films(ledger)
-    (one,) = come_again(ledger, [1])
+    (one,) = receive_again(ledger, [1])
     assert "1 of its objects" in conflicts.decide(ledger, [one], True, and_alike=True)[one]
     assert patients(ledger) == {"P1"}
 
 
 def test_what_all_goes_for_is_of_one_patient(ledger: Ledger) -> None:
     two_films(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     receive(ledger, film(number=3, patient_id="P3"), "c3")
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
     assert [each["patient_id"] for each in undecided.listed(ledger)] == ["P3"]
@@ -108,10 +108,10 @@ def test_what_all_goes_for_is_of_one_patient(ledger: Ledger) -> None:
 
 def test_two_contents_of_one_uid_are_not_used_together(ledger: Ledger) -> None:
     two_films(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     receive(ledger, film(number=2, patient_id="P2"), "b2 again")
-    whys = conflicts.decide(ledger, [1], True, and_alike=True)
-    assert "the same UID" in whys[1]
+    reasons = conflicts.decide(ledger, [1], True, and_alike=True)
+    assert "the same UID" in reasons[1]
     assert decided(ledger, 3, use=False) == ""
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
 
@@ -119,7 +119,7 @@ def test_two_contents_of_one_uid_are_not_used_together(ledger: Ledger) -> None:
 def test_nothing_leaves_of_a_study_to_which_another_patients_object_came(ledger: Ledger) -> None:
     two_films(ledger)
     answered(ledger, "1.2.9")
-    come_again(ledger, [1])
+    receive_again(ledger, [1])
     (other,) = claim(ledger)
     assert deliveries.conclude(ledger, other, Accepted(), 0.0, peer_is_down=False)
     assert (claim(ledger), delivery_states(ledger)) == ([], ["waiting", "delivered"])
@@ -131,7 +131,7 @@ def test_a_claimed_report_is_held_where_the_object_comes_before_it_is_sent(ledge
     two_films(ledger)
     (claimed,) = claim(ledger)
     assert not deliveries.is_held(ledger, claimed)
-    come_again(ledger, [1])
+    receive_again(ledger, [1])
     assert deliveries.is_held(ledger, claimed)
     assert delivery_states(ledger) == ["waiting"]
 
@@ -139,9 +139,9 @@ def test_a_claimed_report_is_held_where_the_object_comes_before_it_is_sent(ledge
 def test_an_answer_that_ends_while_the_patient_is_in_doubt_is_kept_and_not_sent(ledger: Ledger) -> None:
     two_films(ledger, answer=False)
     job = lease_one(ledger)
-    come_again(ledger, [1])
+    receive_again(ledger, [1])
     assert jobs.conclude(ledger, job, POSITIVE, [report(job)])
-    (row,) = LedgerWorklist(ledger).listing(Asked()).rows
+    (row,) = LedgerWorklist(ledger).listing(ListingQuery()).rows
     assert (row.flag, claim(ledger)) == (POSITIVE.flag, [])
     assert decided(ledger, 1, use=False) == ""
     assert len(claim(ledger)) == 1
@@ -150,7 +150,7 @@ def test_an_answer_that_ends_while_the_patient_is_in_doubt_is_kept_and_not_sent(
 def test_an_answer_about_images_that_are_not_the_studys_any_more_is_nobodys(ledger: Ledger) -> None:
     study_id = two_films(ledger, answer=False)
     job = lease_one(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     assert conflicts.decide(ledger, [1, 2], True) == {1: "", 2: ""}
     assert settle(ledger, study_id)
     assert jobs.conclude(ledger, job, POSITIVE, [report(job)])
@@ -164,7 +164,7 @@ def test_a_dead_letter_about_the_other_patient_is_not_sent_again(ledger: Ledger)
     two_films(ledger)
     (claimed,) = claim(ledger)
     deliveries.conclude(ledger, claimed, Permanent("0xC000"), 0.0, peer_is_down=False)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1, 2], True)
     assert deliveries.replay(ledger) == 0
     assert claim(ledger) == []
@@ -173,7 +173,7 @@ def test_a_dead_letter_about_the_other_patient_is_not_sent_again(ledger: Ledger)
 def test_a_patient_is_not_exchanged_while_a_report_about_the_other_is_being_sent(ledger: Ledger) -> None:
     two_films(ledger)
     (claimed,) = claim(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     assert "being sent" in conflicts.decide(ledger, [1], True, and_alike=True)[1]
     deliveries.conclude(ledger, claimed, Accepted(), 0.0, peer_is_down=False)
     assert conflicts.decide(ledger, [1], True, and_alike=True) == {1: ""}
@@ -196,7 +196,7 @@ def test_a_study_whose_rows_name_two_patients_in_spite_of_all_is_never_asked_abo
 
 def test_a_decision_for_a_whole_study_is_taken_back_whole(ledger: Ledger) -> None:
     study_id = two_films(ledger, answer=False)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     settle(ledger, study_id)
     assert conflicts.undo(ledger, [2]) == {2: ""}
@@ -213,7 +213,7 @@ def test_a_decision_for_a_whole_study_is_taken_back_whole(ledger: Ledger) -> Non
 
 def test_a_drop_is_taken_back_and_the_study_waits_again(ledger: Ledger) -> None:
     two_films(ledger, answer=False)
-    come_again(ledger)
+    receive_again(ledger)
     assert conflicts.decide(ledger, [1, 2], False) == {1: "", 2: ""}
     assert conflicts.undo(ledger, [1, 2]) == {1: "", 2: ""}
     assert len(undecided.listed(ledger)) == 2
@@ -222,7 +222,7 @@ def test_a_drop_is_taken_back_and_the_study_waits_again(ledger: Ledger) -> None:
 
 def test_a_report_that_waits_when_a_drop_is_taken_back_is_held_and_sent_after_the_next(ledger: Ledger) -> None:
     study_id = two_films(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     for number in (1, 2):
         assert conflicts.decide(ledger, [number], False) == {number: ""}
     settle(ledger, study_id, [])
@@ -234,7 +234,7 @@ def test_a_report_that_waits_when_a_drop_is_taken_back_is_held_and_sent_after_th
 
 def test_a_decision_of_which_a_report_was_sent_stays(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = two_films(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     clock.advance(1)
     settle(ledger, study_id)
@@ -249,7 +249,7 @@ def test_a_decision_of_which_a_report_was_sent_stays(ledger: Ledger, clock: Turn
 
 def test_a_report_of_a_decision_that_waits_is_withdrawn_with_it(ledger: Ledger) -> None:
     study_id = two_films(ledger, answer=False)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     settle(ledger, study_id)
     job = lease_one(ledger)
@@ -261,7 +261,7 @@ def test_a_report_of_a_decision_that_waits_is_withdrawn_with_it(ledger: Ledger) 
 
 def test_a_decision_is_not_taken_back_where_the_study_would_name_two_patients(ledger: Ledger) -> None:
     two_films(ledger)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     assert receive(ledger, film(number=3, patient_id="P2"), "b3").conflict == ""
     assert "have arrived since" in conflicts.undo(ledger, [1])[1]
@@ -270,7 +270,7 @@ def test_a_decision_is_not_taken_back_where_the_study_would_name_two_patients(le
 
 def test_a_decided_study_is_removed_with_all_its_files(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = two_films(ledger, answer=False)
-    come_again(ledger)
+    receive_again(ledger)
     conflicts.decide(ledger, [1], True, and_alike=True)
     settle(ledger, study_id)
     jobs.conclude(ledger, lease_one(ledger), NEGATIVE, [])
@@ -297,8 +297,8 @@ def test_an_object_belongs_to_the_study_that_it_names_and_both_are_told(ledger: 
     one, other = same_uid(ledger)
     assert one != other
     assert [each["shared"] for each in map(vars, LedgerWorklist(ledger).rows([one, other]))] == [1, 1]
-    told = undecided.listed(ledger)
-    assert [(each["state"], each["patient_id"], each["shared_with"][0]["patient_id"]) for each in told] == [
+    data = undecided.listed(ledger)
+    assert [(each["state"], each["patient_id"], each["shared_with"][0]["patient_id"]) for each in data] == [
         ("shared", "P1", "P2"),
         ("shared", "P2", "P1"),
     ]
@@ -315,7 +315,7 @@ def test_a_shared_uid_stops_neither_study(ledger: Ledger) -> None:
     for each in (first, second):
         assert jobs.conclude(ledger, each, NEGATIVE, [report(each)])
     assert len(claim(ledger)) == 2
-    assert {row.reason for row in LedgerWorklist(ledger).listing(Asked()).rows} == {None}
+    assert {row.reason for row in LedgerWorklist(ledger).listing(ListingQuery()).rows} == {None}
 
 
 def test_there_is_nothing_to_use_of_a_shared_uid_and_a_drop_takes_the_notice_away(ledger: Ledger) -> None:
@@ -370,8 +370,8 @@ def coerced(ledger: Ledger, **facts: Any) -> Header:
     """The report of ours, as a PACS sends it back."""
     (ours,) = rows(ledger, tables.object_)
     back = film(modality="SR", has_pixels=False, is_our_device=True)
-    told = {"sop_class_uid": ours["sop_class_uid"], "sop_instance_uid": ours["sop_instance_uid"]}
-    return replace(back, **told | facts)
+    data = {"sop_class_uid": ours["sop_class_uid"], "sop_instance_uid": ours["sop_instance_uid"]}
+    return replace(back, **data | facts)
 
 
 COERCIONS: list[dict[str, Any]] = [

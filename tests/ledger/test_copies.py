@@ -30,8 +30,8 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, ImageRef, State
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement, Kind
-from imaging.domain.settling import Patience, Whole, whole
-from imaging.domain.worklist import Asked, PageState, Row
+from imaging.domain.settling import Complete, CompletenessTimeouts, completeness
+from imaging.domain.worklist import ListingQuery, PageState, Row
 from imaging.ledger import associations, copies, jobs, retention, settling, stories, tables, undecided
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
@@ -48,7 +48,7 @@ def looked_at(number: int = 1) -> Answer:
 
 
 def row_of(ledger: Ledger) -> Row:
-    (row,) = LedgerWorklist(ledger).listing(Asked()).rows
+    (row,) = LedgerWorklist(ledger).listing(ListingQuery()).rows
     return row
 
 
@@ -83,17 +83,17 @@ def test_a_correction_takes_its_uids_place_and_is_shown_found_and_analysed_anew(
     assert (instance["digest"], instance["header"]["view_position"]) == ("mended", "PA")
     row = row_of(ledger)
     assert (row.patient_name, row.accession_number, row.corrections, row.conflicts) == ("Nguyễn^An", "A2", 1, 0)
-    assert "nguyen an" in row.folded
-    clock.advance(Patience().film_s)
+    assert "nguyen an" in row.search_text
+    clock.advance(CompletenessTimeouts().film_s)
     seen = candidate(ledger, study_id)
     assert not frozenset({1}) & seen.instances.keys()
-    clock.advance(Patience().between_revisions_s)
-    assert whole(seen.signals, Patience(), clock.tick()) == Whole("correction")
+    clock.advance(CompletenessTimeouts().between_revisions_s)
+    assert completeness(seen.signals, CompletenessTimeouts(), clock.tick()) == Complete("correction")
     assert settle(ledger, study_id)
     assert lease_one(ledger).instances[0][1].view_position == "PA"
-    (told,) = stories.named(ledger, "1.2.3")
-    assert [(each["state"], each["why"]) for each in told["copies"]] == [("used", "correction"), ("noted", "replaced")]
-    assert (told["corrections"], told["copies"][0]["judgement"]) == (1, "what differs")
+    (data,) = stories.named(ledger, "1.2.3")
+    assert [(each["state"], each["why"]) for each in data["copies"]] == [("used", "correction"), ("noted", "replaced")]
+    assert (data["corrections"], data["copies"][0]["judgement"]) == (1, "what differs")
 
 
 def test_bytes_that_were_replaced_and_come_again_change_nothing(ledger: Ledger) -> None:
@@ -137,23 +137,27 @@ def test_a_readable_copy_is_used_without_waiting_for_the_time_between_revisions(
     receive(ledger, film(), "one more")
     assert judge(ledger, Kind.READABLE)
     assert settling.due_studies(ledger)[0] == [study_id]
-    clock.advance(Patience().film_s)
-    assert whole(candidate(ledger, study_id).signals, Patience(), clock.tick()) == Whole("readable copy")
+    clock.advance(CompletenessTimeouts().film_s)
+    assert completeness(candidate(ledger, study_id).signals, CompletenessTimeouts(), clock.tick()) == Complete(
+        "readable copy"
+    )
 
 
 def test_corrections_of_one_study_make_one_new_answer(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = receive(ledger, film(number=1)).study_id
     receive(ledger, film(number=2))
     settle(ledger, study_id)
-    clock.advance(Patience().between_revisions_s)
+    clock.advance(CompletenessTimeouts().between_revisions_s)
     for number in (1, 2):
         receive(ledger, film(number=number, view_position="PA"), f"mended-{number}")
     assert judge(ledger, Kind.CORRECTION)
-    clock.advance(Patience().film_s)
-    assert not isinstance(whole(candidate(ledger, study_id).signals, Patience(), clock.tick()), Whole)
+    clock.advance(CompletenessTimeouts().film_s)
+    assert not isinstance(
+        completeness(candidate(ledger, study_id).signals, CompletenessTimeouts(), clock.tick()), Complete
+    )
     assert judge(ledger, Kind.SAME)
     assert settling.due_studies(ledger)[0] == [study_id]
-    assert isinstance(whole(candidate(ledger, study_id).signals, Patience(), clock.tick()), Whole)
+    assert isinstance(completeness(candidate(ledger, study_id).signals, CompletenessTimeouts(), clock.tick()), Complete)
 
 
 def test_images_that_come_after_a_correction_are_waited_for(ledger: Ledger, clock: TurnedClock) -> None:
@@ -175,8 +179,8 @@ def test_a_conflict_puts_in_doubt_what_was_not_found_and_stops_nothing(ledger: L
     assert (row.state, row.reason, row.conflicts, row.results[0].conflicts) == (PageState.IN_PART, None, 1, 1)
     assert row.results[0].findings[0].present is None
     assert LedgerWorklist(ledger).states() == {PageState.IN_PART: 1}
-    (told,) = stories.named(ledger, "1.2.3")
-    assert (told["results"][-1]["findings"][0]["present"], told["results"][-1]["conflicts"]) == (None, 1)
+    (data,) = stories.named(ledger, "1.2.3")
+    assert (data["results"][-1]["findings"][0]["present"], data["results"][-1]["conflicts"]) == (None, 1)
     force(ledger, tables.study, state="receiving")
     seen = candidate(ledger, study_id)
     assert (seen.doubt, seen.doubtful) == ("", frozenset({1}))
@@ -232,7 +236,7 @@ def test_a_job_that_comes_back_and_lost_its_input_meanwhile_is_superseded(ledger
     lease_one(ledger)
     receive(ledger, film(view_position="PA"), "mended")
     assert judge(ledger, Kind.CORRECTION)
-    jobs.give_back(ledger, "worker-0:")
+    jobs.release_leases(ledger, "worker-0:")
     assert lease(ledger) == []
     assert rows(ledger, tables.job)[0]["reason"] == "superseded"
     settle(ledger, study_id)

@@ -19,12 +19,12 @@ from ledger_cases import (
     settle,
 )
 
-from imaging.domain.retry import Accepted, Answer, Passing, Permanent
+from imaging.domain.retry import Accepted, Answer, Permanent, Transient
 from imaging.ledger import deliveries, jobs, status, stories, tables, wakeups
 from imaging.ledger.deliveries import LEASE_S, Delivery, Moved
 from imaging.ledger.store import Ledger
 
-AWAY = Passing("no connection")
+AWAY = Transient("no connection")
 HOUR_S = 3600.0
 SUBSTITUTE = kept("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002")
 
@@ -76,7 +76,7 @@ def test_a_later_answer_waits_for_the_earlier_to_be_tried_again_and_nobody_spins
     study_id = answered(ledger)
     answer_again(ledger, study_id)
     (first,) = claim(ledger)
-    conclude(ledger, first, Passing("processing failure"))
+    conclude(ledger, first, Transient("processing failure"))
     assert next_due(ledger) == clock.tick() + 2
     clock.advance(2)
     assert [each.id for each in claim(ledger)] == [1]
@@ -109,7 +109,7 @@ def test_a_peer_that_is_down_is_probed_by_one_delivery_and_the_others_wait(ledge
         answered(ledger, f"1.2.{number}")
     first, *rest = claim(ledger, limit=2)
     conclude(ledger, first, AWAY, down=True)
-    deliveries.give_back(ledger, rest[0].lease)
+    deliveries.release_leases(ledger, rest[0].lease)
     assert next_due(ledger) == clock.tick() + 2
     clock.advance(2)
     (probe,) = claim(ledger)
@@ -137,7 +137,7 @@ def outage(ledger: Ledger, clock: TurnedClock, seconds: float) -> Iterator[float
         if found:
             yield clock.tick()
             conclude(ledger, found[0], AWAY, down=True)
-            deliveries.give_back(ledger, found[0].lease)
+            deliveries.release_leases(ledger, found[0].lease)
         else:
             assert due is not None
             assert due > clock.tick(), "a sender would spin"
@@ -161,13 +161,13 @@ def test_an_object_that_the_peer_chokes_on_does_not_hold_up_the_others(ledger: L
     for number in range(3):
         answered(ledger, f"1.2.{number}")
     (choking,) = claim(ledger, limit=1)
-    conclude(ledger, choking, Passing("hung up"), down=True)
+    conclude(ledger, choking, Transient("hung up"), down=True)
     clock.advance(2)
     (probe,) = claim(ledger)
     assert probe.id != choking.id
     conclude(ledger, probe, Accepted())
     again, other = claim(ledger)
-    conclude(ledger, again, Passing("hung up"))
+    conclude(ledger, again, Transient("hung up"))
     conclude(ledger, other, Accepted())
     assert delivery_states(ledger) == ["waiting", "delivered", "delivered"]
     assert peer(ledger)["state"] == "up"
@@ -177,7 +177,7 @@ def test_an_object_that_the_peer_chokes_on_does_not_hold_up_the_others(ledger: L
 
 def test_a_peer_is_shown_as_down_in_its_own_words_and_as_up_once_it_answers(ledger: Ledger, clock: TurnedClock) -> None:
     answered(ledger)
-    conclude(ledger, claim(ledger)[0], Passing("association rejected: Called AE title not recognised"), down=True)
+    conclude(ledger, claim(ledger)[0], Transient("association rejected: Called AE title not recognised"), down=True)
     since = peer(ledger)["since"]
     assert (peer(ledger)["state"], peer(ledger)["why"]) == (
         "down",
@@ -224,9 +224,9 @@ def test_what_a_dead_sender_had_claimed_is_due_again(ledger: Ledger) -> None:
     answered(ledger, "1.2.2", ["RIS"])
     claim(ledger)
     claim(ledger, "RIS", owner="deliver:RIS:1")
-    assert deliveries.give_back(ledger, "deliver:PACS:") == 1
+    assert deliveries.release_leases(ledger, "deliver:PACS:") == 1
     assert delivery_states(ledger) == ["waiting", "sending"]
-    assert deliveries.give_back(ledger, "") == 1
+    assert deliveries.release_leases(ledger, "") == 1
     assert delivery_states(ledger) == ["waiting", "waiting"]
 
 
@@ -276,7 +276,7 @@ def test_what_is_undelivered_for_one_destination_moves_to_another_once(ledger: L
     delivered, dead, *_ = claim(ledger, "OLD")
     conclude(ledger, delivered, Accepted())
     conclude(ledger, dead, Permanent("refused", was_sent=True))
-    deliveries.give_back(ledger, "")
+    deliveries.release_leases(ledger, "")
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=2, dropped=1)
     assert deliveries.move(ledger, "OLD", "NEW") == Moved(count=0, dropped=0)
     moved = claim(ledger, "NEW")
@@ -319,9 +319,9 @@ def test_the_ledger_knows_whether_an_earlier_attempt_may_have_brought_the_object
 ) -> None:
     answered(ledger)
     ends: list[tuple[Callable[[Delivery], object], bool]] = [
-        (lambda each: deliveries.give_back(ledger, each.lease, is_unsent=True), False),
+        (lambda each: deliveries.release_leases(ledger, each.lease, is_unsent=True), False),
         (lambda each: conclude(ledger, each, AWAY), False),
-        (lambda each: conclude(ledger, each, Passing("no answer", was_sent=True)), True),
+        (lambda each: conclude(ledger, each, Transient("no answer", was_sent=True)), True),
     ]
     for end, was_sent in ends:
         (delivery,) = claim(ledger)
@@ -329,13 +329,13 @@ def test_the_ledger_knows_whether_an_earlier_attempt_may_have_brought_the_object
         clock.advance(10)
         (again,) = claim(ledger)
         assert again.was_sent is was_sent
-        deliveries.give_back(ledger, "", is_unsent=True)
+        deliveries.release_leases(ledger, "", is_unsent=True)
 
 
 def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> None:
     answered(ledger)
     claim(ledger)
-    deliveries.give_back(ledger, "")
+    deliveries.release_leases(ledger, "")
     (again,) = claim(ledger)
     assert again.was_sent
     deliveries.fall_back(ledger, again, SUBSTITUTE)
@@ -346,7 +346,7 @@ def test_what_a_sender_held_when_it_died_may_have_arrived(ledger: Ledger) -> Non
 def test_an_object_goes_to_a_destination_once(ledger: Ledger) -> None:
     answered(ledger)
     conclude(ledger, claim(ledger)[0], Accepted())
-    assert (claim(ledger), deliveries.replay(ledger), deliveries.give_back(ledger, "")) == ([], 0, 0)
+    assert (claim(ledger), deliveries.replay(ledger), deliveries.release_leases(ledger, "")) == ([], 0, 0)
 
 
 def test_two_senders_never_hold_the_same_delivery(open_ledger: Callable[[], Ledger]) -> None:

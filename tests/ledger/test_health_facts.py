@@ -5,15 +5,15 @@ from datetime import timedelta
 from ledger_cases import TurnedClock, answered, claim, contradicted, film, queued, receive
 
 from imaging.domain.alarms import CLOCK_KINDS, Facts, Kind, Outbox, RoleHealth, health
-from imaging.domain.retry import Passing, Permanent
-from imaging.domain.room import Room
+from imaging.domain.disk_space import DiskSpace
+from imaging.domain.retry import Permanent, Transient
 from imaging.ledger import deliveries, registry
 from imaging.ledger.health import facts
 from imaging.ledger.store import Ledger
 
 
 def known(ledger: Ledger) -> Facts:
-    return facts(ledger, Room(2, 1), {"node", "deliver"}, timedelta(minutes=15))
+    return facts(ledger, DiskSpace(2, 1), {"node", "deliver"}, timedelta(minutes=15))
 
 
 def alarms(seen: Facts) -> list[tuple[str, str, int]]:
@@ -40,7 +40,7 @@ def test_what_waits_and_for_how_long_is_known(ledger: Ledger, clock: TurnedClock
 
 def test_destinations_roles_models_and_conflicts_are_known(ledger: Ledger) -> None:
     answered(ledger, "1.2.1", destinations=("PACS", "OLD"))
-    deliveries.conclude(ledger, claim(ledger)[0], Passing("no room"), 0.0, peer_is_down=True)
+    deliveries.conclude(ledger, claim(ledger)[0], Transient("no room"), 0.0, peer_is_down=True)
     deliveries.conclude(ledger, claim(ledger, "OLD")[0], Permanent("refused"), 0.0, peer_is_down=False)
     contradicted(ledger, "1.2.1")
     registry.note_role(ledger, "node", "up")

@@ -33,7 +33,7 @@ from sqlalchemy import Connection, event, text
 from imaging.domain.findings import TriageClass
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
-from imaging.domain.settling import CORRECTED, Patience
+from imaging.domain.settling import CORRECTED, CompletenessTimeouts
 from imaging.ledger import associations, conflicts, copies, jobs, recording, retention, settling, tables, workers
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.instances import Receipt
@@ -160,10 +160,10 @@ def test_of_two_answers_that_come_together_the_most_urgent_flag_stays(
 ) -> None:
     queued(nodes.one, models=["first", "second"])
     found = [lease_one(nodes.one), lease_one(nodes.other, "worker-1:1")]
-    said = [replace(POSITIVE, triage=each) for each in flags]
+    values = [replace(POSITIVE, triage=each) for each in flags]
     assert nodes.overlap(
-        lambda: jobs.conclude(nodes.one, found[0], said[0], []),
-        lambda: jobs.conclude(nodes.other, found[1], said[1], []),
+        lambda: jobs.conclude(nodes.one, found[0], values[0], []),
+        lambda: jobs.conclude(nodes.other, found[1], values[1], []),
     ) == (True, True)
     (study,) = rows(nodes.one, tables.study)
     assert (study["flag"], (study["due_at"] - study["received_at"]).total_seconds()) == (TriageClass.STAT, 1800)
@@ -315,7 +315,7 @@ def test_where_two_nodes_wait_for_each_other_all_the_same_both_write_down_what_t
 
 def record(ledger: Ledger, *headers: Header) -> list[Any]:
     receipts = [Receipt(each, each.sop_instance_uid, 1000, None, "key", "apart") for each in headers]
-    return recording.record(ledger, receipts, Patience())
+    return recording.record(ledger, receipts, CompletenessTimeouts())
 
 
 def ended(ledger: Ledger, clock: TurnedClock) -> int:

@@ -34,7 +34,7 @@ from sqlalchemy.exc import IntegrityError
 from imaging.domain.findings import TriageClass
 from imaging.domain.priority import STAT_BAND, TARGETS
 from imaging.ledger import jobs, leasing, tables, wakeups, workers
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
 
 
@@ -142,8 +142,8 @@ def test_a_lease_that_was_renewed_since_it_ran_out_is_not_returned(ledger: Ledge
 def test_a_job_whose_answer_could_not_be_written_comes_back_without_a_death(ledger: Ledger) -> None:
     queued(ledger)
     job = lease_one(ledger, "worker-0:1")
-    assert workers.let_go(ledger, "worker-1:1", [job.id]) == 0
-    assert workers.let_go(ledger, "worker-0:1", [job.id]) == 1
+    assert workers.release_jobs(ledger, "worker-1:1", [job.id]) == 0
+    assert workers.release_jobs(ledger, "worker-0:1", [job.id]) == 1
     assert lease_one(ledger).deaths == 0
 
 
@@ -210,7 +210,7 @@ def test_a_workers_death_gives_back_its_own_leases_alone(ledger: Ledger) -> None
     queued(ledger, "1.2.2")
     lease_one(ledger, "worker-1:5")
     lease_one(ledger, "worker-10:6")
-    assert jobs.give_back(ledger, "worker-1:") == 1
+    assert jobs.release_leases(ledger, "worker-1:") == 1
     assert job_states(ledger) == ["queued", "leased"]
 
 
@@ -220,7 +220,7 @@ def test_a_death_counts_against_the_jobs_that_were_under_way_and_not_against_tho
     for was_there, deaths in (([], [0, 0]), ([1], [1, 0]), ([], [1, 0]), ([1, 77], [2, 0])):
         lease_one(ledger)
         lease_one(ledger)
-        assert jobs.give_back(ledger, "worker-0:", under_way=was_there) == 2
+        assert jobs.release_leases(ledger, "worker-0:", running_jobs=was_there) == 2
         assert [each["attempts"] for each in rows(ledger, tables.job)] == deaths
 
 
@@ -229,14 +229,14 @@ def test_a_job_that_was_there_when_a_worker_died_comes_alone(ledger: Ledger) -> 
         queued(ledger, f"1.2.{number}")
     leased = lease(ledger, batch=8)
     assert len(leased) == 3
-    jobs.give_back(ledger, "worker-0:", under_way=[each.id for each in leased])
+    jobs.release_leases(ledger, "worker-0:", running_jobs=[each.id for each in leased])
     assert [len(lease(ledger, batch=8)) for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_worker_takes_jobs_of_its_models_alone(ledger: Ledger) -> None:
     queued(ledger, "1.2.1", models=("chest", "head"))
     for models, found in (((), []), ({"other"}, []), ({"head"}, ["head"]), ({"head"}, []), ({"chest"}, ["chest"])):
-        assert [each.model for each in leasing.lease(ledger, "worker-0:1", Wanted(models))] == found
+        assert [each.model for each in leasing.lease(ledger, "worker-0:1", LeaseRequest(models))] == found
 
 
 def test_a_suspect_does_not_join_the_batch_of_others(ledger: Ledger, clock: TurnedClock) -> None:
@@ -301,7 +301,7 @@ def test_a_returned_job_of_an_earlier_revision_still_comes_before_the_later(ledg
     first = lease_one(ledger)
     receive(ledger, film(number=2))
     settle(ledger, study_id)
-    jobs.give_back(ledger, "worker-0:")
+    jobs.release_leases(ledger, "worker-0:")
     assert [each.id for each in lease(ledger, batch=8)] == [first.id]
 
 
@@ -375,7 +375,7 @@ def test_a_new_boot_ends_every_lease_and_every_waiting_time(ledger: Ledger, cloc
     force(ledger, tables.study, ended_tick=clock.tick() + 5)
     clock.reboot()
     ledger.begin_boot()
-    jobs.give_back(ledger, "worker-")  # nobody knows which were under way when the machine went down
+    jobs.release_leases(ledger, "worker-")  # nobody knows which were under way when the machine went down
     assert lease_one(ledger, "worker-1:1").deaths == 1
     study = next(each for each in rows(ledger, tables.study) if each["id"] == waiting)
     for name in ("first_tick", "last_tick", "ended_tick", "settle_tick"):
@@ -395,7 +395,7 @@ def test_workers_are_woken_by_new_and_by_returned_and_by_replayed_work(ledger: L
     queued(ledger)
     assert listener.drain() == {wakeups.JOB}
     job = lease_one(ledger)
-    jobs.give_back(ledger, "worker-0:", under_way=[job.id])
+    jobs.release_leases(ledger, "worker-0:", running_jobs=[job.id])
     assert listener.drain() == {wakeups.JOB}
     jobs.conclude(ledger, lease_one(ledger), FAULTY, [])
     jobs.replay(ledger)

@@ -11,7 +11,7 @@ from small_models import write_models
 
 from imaging.dicom_node.sending import Sender
 from imaging.domain.peers import Address
-from imaging.domain.retry import Passing
+from imaging.domain.retry import Transient
 from imaging.ledger import tables
 from imaging.ledger.store import Ledger
 
@@ -35,10 +35,10 @@ def test_while_the_database_is_away_objects_are_refused_with_a_status_and_afterw
     held.send(first)
 
     database.halt()
-    assert isinstance(held.send(second), Passing)
+    assert isinstance(held.send(second), Transient)
     held.close()  # of which the end cannot be written down
     other = sender(node)
-    assert isinstance(other.send(second), Passing)
+    assert isinstance(other.send(second), Transient)
     other.close()
 
     database.start()

@@ -72,8 +72,8 @@ def test_the_death_of_a_worker_gives_back_what_it_held_and_nothing_of_its_namesa
     ledger: Ledger, tmp_path: Path, on_host: Named
 ) -> None:
     held_by_two_hosts(ledger, tmp_path, on_host)
-    assert jobs.give_back(ledger, owner_of(tmp_path, "worker-0")) == 1
-    copies.give_back(ledger, owner_of(tmp_path, "worker-0"))
+    assert jobs.release_leases(ledger, owner_of(tmp_path, "worker-0")) == 1
+    copies.release_leases(ledger, owner_of(tmp_path, "worker-0"))
     assert [each["lease"].partition(".")[0] for each in rows(ledger, tables.conflict)] == ["other", ""]
     assert job_states(ledger).count("leased") == 1
 

@@ -11,8 +11,8 @@ import pytest
 from ledger_cases import FAULTY, NEGATIVE, TurnedClock, claim, film, lease, lease_one, receive, report
 from sqlalchemy import Connection, event, insert
 
-from imaging.domain.retry import Accepted, Passing
-from imaging.domain.room import Room
+from imaging.domain.disk_space import DiskSpace
+from imaging.domain.retry import Accepted, Transient
 from imaging.domain.states import DeliveryState, JobState, StudyState
 from imaging.ledger import associations, deliveries, jobs, settling, stories, tables, worklist
 from imaging.ledger.associations import AssociationEnd
@@ -105,11 +105,11 @@ ROWS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 def plans(ledger: Ledger, act: Callable[[], object]) -> list[tuple[str, str]]:
     """What SQLite does for each statement of an act."""
-    said: list[tuple[str, Any]] = []
+    texts: list[tuple[str, Any]] = []
 
     def note(_: Connection, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
         if statement.split()[0] in ("SELECT", "UPDATE", "DELETE") and not many:
-            said.append((statement, parameters))
+            texts.append((statement, parameters))
 
     event.listen(ledger.engine, "before_cursor_execute", note)
     act()
@@ -117,7 +117,7 @@ def plans(ledger: Ledger, act: Callable[[], object]) -> list[tuple[str, str]]:
     with ledger.read() as connection:
         return [
             (statement, step.detail)
-            for statement, parameters in said
+            for statement, parameters in texts
             for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
 
@@ -142,7 +142,7 @@ def _answer(ledger: Ledger) -> None:
 def _deliver(ledger: Ledger) -> None:
     first, second = claim(ledger, limit=2)
     deliveries.conclude(ledger, first, Accepted(), 0.0, peer_is_down=False)
-    deliveries.conclude(ledger, second, Passing("full"), 0.0, peer_is_down=False)
+    deliveries.conclude(ledger, second, Transient("full"), 0.0, peer_is_down=False)
 
 
 def _read_page(ledger: Ledger) -> None:
@@ -162,7 +162,7 @@ HOT: dict[str, Callable[[Ledger], object]] = {
     "due studies": lambda ledger: [settling.candidate(ledger, each) for each in settling.due_studies(ledger)[0]],
     "one more instance": lambda ledger: receive(ledger, film("1.2.10", number=2)),
     "end of an association": _end,
-    "health": lambda ledger: facts(ledger, Room(2, 1), {"web"}, timedelta(minutes=15)),
+    "health": lambda ledger: facts(ledger, DiskSpace(2, 1), {"web"}, timedelta(minutes=15)),
 }
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from imaging.domain.peers import Refused
-from imaging.domain.settling import Patience, Whole, whole
+from imaging.domain.settling import Complete, CompletenessTimeouts, completeness
 from imaging.ledger import associations, recording, settling, stories, tables, undecided
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.instances import Receipt
@@ -80,24 +80,24 @@ def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -
 def test_a_study_whose_images_never_pause_is_looked_at_when_its_longest_wait_is_over(
     ledger: Ledger, clock: TurnedClock
 ) -> None:
-    sender, patience = begin(ledger), Patience(longest_s=5.0)
+    sender, timeouts = begin(ledger), CompletenessTimeouts(longest_s=5.0)
     for number in range(6):
         a_slice = film(number=number, modality="CT")
-        (done,) = recording.record(ledger, [Receipt(a_slice, str(number), 10, sender, "key", "apart")], patience)
+        (done,) = recording.record(ledger, [Receipt(a_slice, str(number), 10, sender, "key", "apart")], timeouts)
         assert isinstance(done, Recorded)
         due, later = settling.due_studies(ledger)
         assert (len(due), later) == ((0, 1005.0) if number < 5 else (1, None))
         if number < 5:
             clock.advance(1)
-    assert whole(candidate(ledger, due[0]).signals, patience, clock.tick()) == Whole("longest wait")
+    assert completeness(candidate(ledger, due[0]).signals, timeouts, clock.tick()) == Complete("longest wait")
 
 
 def test_images_that_came_after_settling_begin_a_wait_of_their_own(ledger: Ledger, clock: TurnedClock) -> None:
     study_id = receive(ledger, film(modality="CT")).study_id
     settle(ledger, study_id)
-    clock.advance(2 * Patience().longest_s)
+    clock.advance(2 * CompletenessTimeouts().longest_s)
     receive(ledger, film(number=2, modality="CT"), association=begin(ledger))
-    assert settle_tick(ledger) == clock.tick() + Patience().volume_open_s
+    assert settle_tick(ledger) == clock.tick() + CompletenessTimeouts().volume_open_s
 
 
 def test_what_a_second_object_under_a_uid_is_a_worker_says(ledger: Ledger) -> None:
@@ -121,7 +121,7 @@ def test_a_bad_receipt_fails_alone_and_its_group_is_recorded(ledger: Ledger) -> 
     good, bad = film(number=1), film(number=2)
     receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (good, bad, film(number=3))]
     receipts[1] = Receipt(bad, "d", 10, 4711, "key", "apart")  # there is no such association
-    done = recording.record(ledger, receipts, Patience())
+    done = recording.record(ledger, receipts, CompletenessTimeouts())
     assert [isinstance(each, Recorded) for each in done] == [True, False, True]
     assert len(rows(ledger, tables.instance)) == 2
 
@@ -135,9 +135,9 @@ def test_a_group_that_sqlite_rolled_back_is_recorded_whole_or_not_at_all(
     large = film(number=2, study_description="x" * 1_000_000)
     receipts = [Receipt(each, "d", 10, None, "key", "apart") for each in (film(number=1), large, film(number=3))]
     with pytest.raises(OperationalError):
-        recording.record(ledger, receipts, Patience())
+        recording.record(ledger, receipts, CompletenessTimeouts())
     assert rows(ledger, tables.instance) == rows(ledger, tables.study) == []
-    done = recording.record(ledger, receipts[::2], Patience())
+    done = recording.record(ledger, receipts[::2], CompletenessTimeouts())
     assert [isinstance(each, Recorded) for each in done] == [True, True]
     assert len(rows(ledger, tables.instance)) == 2
     ledger.close()

@@ -23,10 +23,10 @@ from sqlalchemy import Connection, text, update
 
 from imaging.domain.findings import Answer
 from imaging.domain.states import ApartState, JobState
-from imaging.ledger import apart, associations, jobs, retention, studies, tables
-from imaging.ledger.apart import MIXED_PATIENTS
+from imaging.ledger import associations, jobs, quarantine, retention, studies, tables
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.instances import Receipt
+from imaging.ledger.quarantine import MIXED_PATIENTS
 from imaging.ledger.store import Ledger
 
 
@@ -127,7 +127,7 @@ def test_a_study_that_gets_a_conflict_meanwhile_is_not_removed(
 
     def act(connection: Connection) -> None:
         mixed = Receipt(film(number=9, patient_id="P2"), "zz", 1000, None, "key-zz", "apart-zz")
-        apart.keep(ledger, connection, mixed, study_id, MIXED_PATIENTS, ApartState.OPEN)
+        quarantine.keep(ledger, connection, mixed, study_id, MIXED_PATIENTS, ApartState.OPEN)
 
     assert not meanwhile(ledger, open_ledger(), study_id, clock.now(), act)
     assert len(rows(ledger, tables.conflict)) == 1

@@ -22,13 +22,13 @@ def test_the_status_counts_every_state_and_says_how_old_the_oldest_is(ledger: Le
     lease_one(ledger)
     answered(ledger, "1.2.3")
     clock.advance(12)
-    said = status.of(ledger)
-    assert said["studies"] == {"receiving": 1, "settled": 2}
-    assert said["jobs"] == {"queued": 0, "leased": 1, "analysed": 1, "not_analysed": 0, "failed": 0}
-    assert said["deliveries"] == {"waiting": 1, "sending": 0, "delivered": 0, "dead": 0}
-    assert said["oldest_s"] == {"receiving": 42.0, "job": 42.0, "delivery": 12.0}
-    assert said["instances"] == 3
-    json.dumps(said)
+    data = status.of(ledger)
+    assert data["studies"] == {"receiving": 1, "settled": 2}
+    assert data["jobs"] == {"queued": 0, "leased": 1, "analysed": 1, "not_analysed": 0, "failed": 0}
+    assert data["deliveries"] == {"waiting": 1, "sending": 0, "delivered": 0, "dead": 0}
+    assert data["oldest_s"] == {"receiving": 42.0, "job": 42.0, "delivery": 12.0}
+    assert data["instances"] == 3
+    json.dumps(data)
 
 
 def test_a_role_and_a_model_that_the_settings_do_not_name_any_more_are_not_told_of(ledger: Ledger) -> None:
@@ -38,6 +38,6 @@ def test_a_role_and_a_model_that_the_settings_do_not_name_any_more_are_not_told_
         registry.note_model(ledger, name, "1", "")
     registry.keep_roles(ledger, {"worker"}, ["worker-0"])
     registry.keep_models(ledger, ["new"])
-    said = status.of(ledger)
-    assert [each["name"] for each in said["roles"]] == ["node", "web", "worker-0"]
-    assert [each["name"] for each in said["models"]] == ["new"]
+    data = status.of(ledger)
+    assert [each["name"] for each in data["roles"]] == ["node", "web", "worker-0"]
+    assert [each["name"] for each in data["models"]] == ["new"]

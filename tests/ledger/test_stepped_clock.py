@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ledger_cases import NEGATIVE, lease_one, queued, rows
 
-from imaging.domain.worklist import Asked
+from imaging.domain.worklist import ListingQuery
 from imaging.ledger import jobs, retention, tables
 from imaging.ledger.clock import SystemClock
 from imaging.ledger.store import Ledger
@@ -66,7 +66,7 @@ def test_the_list_and_the_queue_keep_the_order_of_receipt(ledger: Ledger, set_cl
     queued(ledger, "1.2.2")
     set_clock.advance(60, -2 * step)
     queued(ledger, "1.2.3")
-    listed = LedgerWorklist(ledger).listing(Asked()).rows
+    listed = LedgerWorklist(ledger).listing(ListingQuery()).rows
     assert [each.study_uid for each in listed] == ["1.2.1", "1.2.2", "1.2.3"]
     assert [each.due_at - set_clock.now() for each in listed] == [timedelta(minutes=left) for left in (238, 239, 240)]
     assert [lease_one(ledger).study_id for _ in range(3)] == [1, 2, 3]

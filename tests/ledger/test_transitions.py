@@ -27,7 +27,7 @@ from sqlalchemy import Table, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from imaging.domain import findings
-from imaging.domain.retry import Accepted, Answer, Passing, Permanent
+from imaging.domain.retry import Accepted, Answer, Permanent, Transient
 from imaging.domain.same_image import Kind
 from imaging.domain.states import (
     DELIVERY,
@@ -64,7 +64,7 @@ JOB_EVENTS: dict[JobEvent, Callable[[Ledger, Job], object]] = {
     JobEvent.FINDINGS: conclude_job(NEGATIVE),
     JobEvent.REASON: conclude_job(REFUSED),
     JobEvent.FAULT: conclude_job(FAULTY),
-    JobEvent.LEASE_ENDED: lambda ledger, job: jobs.give_back(ledger, WORKER, under_way=[job.id]),
+    JobEvent.LEASE_ENDED: lambda ledger, job: jobs.release_leases(ledger, WORKER, running_jobs=[job.id]),
     JobEvent.SUPERSEDED: supersede,
     JobEvent.REPLAYED: lambda ledger, job: jobs.replay(ledger, ["1.2.3"]),
 }
@@ -96,10 +96,10 @@ INSTEAD = kept("1.2.840.10008.5.1.4.1.1.88.33", "2.25.8001", "2.25.8002")
 DELIVERY_EVENTS: dict[DeliveryEvent, Callable[[Ledger, Delivery], object]] = {
     DeliveryEvent.CLAIMED: lambda ledger, delivery: claim(ledger),
     DeliveryEvent.ACCEPTED: conclude_delivery(Accepted()),
-    DeliveryEvent.FAILED_FOR_NOW: conclude_delivery(Passing("full")),
+    DeliveryEvent.FAILED_FOR_NOW: conclude_delivery(Transient("full")),
     DeliveryEvent.REFUSED: conclude_delivery(Permanent("no")),
     DeliveryEvent.FELL_BACK: lambda ledger, delivery: deliveries.fall_back(ledger, delivery, INSTEAD),
-    DeliveryEvent.LEASE_ENDED: lambda ledger, delivery: deliveries.give_back(ledger, SENDER),
+    DeliveryEvent.LEASE_ENDED: lambda ledger, delivery: deliveries.release_leases(ledger, SENDER),
     DeliveryEvent.DESTINATION_GONE: lambda ledger, delivery: deliveries.give_up(ledger, ["RIS"]),
     DeliveryEvent.REPLAYED: lambda ledger, delivery: deliveries.replay(ledger),
 }
@@ -130,18 +130,18 @@ def test_a_study_changes_only_from_the_states_that_the_table_names(
         receive(ledger, film(view_position="PA"), "mended")
     seen = candidate(ledger, study_id)
     force(ledger, tables.study, state=state)
-    if event is StudyEvent.WHOLE:
+    if event is StudyEvent.COMPLETE:
         settling.settle(ledger, seen, "quiet", [NewJob(MODEL, "1", frozenset(seen.instances))], "")
     elif event is StudyEvent.LATE_INSTANCE:
         receive(ledger, film(number=2))
     elif event is StudyEvent.COPY_JUDGED:
         assert judge(ledger, Kind.CORRECTION)
     else:
-        (apart,) = rows(ledger, tables.conflict)
-        assert decided(ledger, apart["id"], use=False) == ""
+        (quarantined,) = rows(ledger, tables.conflict)
+        assert decided(ledger, quarantined["id"], use=False) == ""
     (found,) = rows(ledger, tables.study)
     assert found["state"] == STUDY.get((state, event), state)
-    assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.WHOLE))
+    assert len(rows(ledger, tables.job)) == ((state, event) == (StudyState.RECEIVING, StudyEvent.COMPLETE))
 
 
 @pytest.mark.parametrize("table", [tables.study, tables.job, tables.delivery, tables.conflict], ids=lambda t: t.name)

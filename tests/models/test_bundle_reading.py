@@ -36,7 +36,7 @@ def read(folder: Path, name: str, edit: Edit | None = None) -> tuple[Bundle | No
 
 def steps(bundle: Bundle | None) -> list[dict[str, Any]]:
     assert bundle is not None
-    return [each.said for each in bundle.steps]
+    return [each.step for each in bundle.steps]
 
 
 def test_the_spleen_bundle_becomes_what_a_card_has(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_spleen_bundle_becomes_what_a_card_has(tmp_path: Path) -> None:
     assert bundle.network.name == "UNet"
     assert bundle.network.options["channels"] == [16, 32, 64, 128, 256]
     assert (bundle.labels, bundle.modality) == ({"background": 0, "spleen": 1}, ("CT",))
-    assert bundle.told["version"] == "0.5.9"
+    assert bundle.facts["version"] == "0.5.9"
 
 
 def test_the_whole_body_bundle_takes_its_spacing_and_window_from_other_parts_of_its_file(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_thei
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "text"),
     [
         ("breast_density_classification", "network_def._target_ = 'TorchVisionFCModel': is not a supported network"),
         ("lung_nodule_ct_detection", "feature_extractor = '$monai.apps.detection.networks.retinanet_network"),
@@ -99,11 +99,11 @@ def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_thei
         ),
     ],
 )
-def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path, name: str, told: str) -> None:
+def test_a_bundle_that_cannot_be_run_is_refused_by_what_it_needs(tmp_path: Path, name: str, text: str) -> None:
     bundle, faults = read(tmp_path, name)
     assert bundle is None
     (fault,) = faults
-    assert told in fault
+    assert text in fault
     assert fault.startswith(f"{name}/configs/inference.json: ")
 
 
@@ -111,16 +111,16 @@ def test_a_bundle_in_yaml_is_read_alike(tmp_path: Path) -> None:
     need_monai()
     import yaml
 
-    said, _ = read(tmp_path, "spleen_ct_segmentation")
+    bundle, _ = read(tmp_path, "spleen_ct_segmentation")
     config = tmp_path / "again" / "spleen_ct_segmentation" / "configs" / "inference.json"
     published("spleen_ct_segmentation", tmp_path / "again")
     config.with_suffix(".yaml").write_text(yaml.safe_dump(json.loads(config.read_text())))
     config.unlink()
     faults = Faults(tmp_path / "card.toml")
     again = read_bundle(Table({"folder": "spleen_ct_segmentation"}, "engine", faults), tmp_path / "again")
-    assert said is not None
+    assert bundle is not None
     assert again is not None
-    assert (again.steps, again.window, again.network) == (said.steps, said.window, said.network)
+    assert (again.steps, again.window, again.network) == (bundle.steps, bundle.window, bundle.network)
 
 
 def test_a_bundle_whose_network_was_searched_for_is_refused_by_what_it_needs(tmp_path: Path) -> None:
@@ -157,27 +157,27 @@ def test_a_few_lines_of_yaml_that_hold_a_thousand_million_values_are_refused_at_
 
 
 def of_network(key: str, value: object) -> Edit:
-    return lambda said: said["network_def"].update({key: value})
+    return lambda data: data["network_def"].update({key: value})
 
 
-def of_transform(**said: object) -> Edit:
-    return lambda config: config["preprocessing"]["transforms"].append({"keys": "image", **said})
+def of_transform(**value: object) -> Edit:
+    return lambda config: config["preprocessing"]["transforms"].append({"keys": "image", **value})
 
 
 def of_keys(**keys: object) -> Edit:
-    return lambda said: said.update(keys)
+    return lambda data: data.update(keys)
 
 
 def both(*edits: Edit) -> Edit:
-    def all_of_them(said: dict[str, Any]) -> None:
+    def all_of_them(data: dict[str, Any]) -> None:
         for each in edits:
-            each(said)
+            each(data)
 
     return all_of_them
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "text"),
     [
         (of_network("out_channels", "$os.system('touch ran')"), "network_def.out_channels"),
         (of_network("out_channels", "$__import__('os').system('touch ran')"), "(expression-unknown)"),
@@ -216,12 +216,12 @@ def both(*edits: Edit) -> Edit:
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_place_and_nothing_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Edit, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Edit, text: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bundle, faults = read(tmp_path, "spleen_ct_segmentation", edit)
     assert bundle is None
-    assert told in "\n".join(faults)
+    assert text in "\n".join(faults)
     assert not (tmp_path / "ran").exists()
 
 
@@ -282,9 +282,9 @@ def test_a_pickle_that_runs_code_is_refused_by_name_and_nothing_runs(
     monkeypatch.chdir(tmp_path)
     bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
     sha256 = weights(bundle / "models" / "model.pt", pickle.dumps({"w": Runs()}, protocol))
-    told = faults_of(write_card(bundle, sha256, ["spleen"]))
-    assert "contains more than weights, and would run " + ("posix.system" if protocol == 2 else "STACK_GLOBAL") in told
-    assert "(weights-refused)" in told
+    text = faults_of(write_card(bundle, sha256, ["spleen"]))
+    assert "contains more than weights, and would run " + ("posix.system" if protocol == 2 else "STACK_GLOBAL") in text
+    assert "(weights-refused)" in text
     assert not (tmp_path / "ran").exists()
 
 
@@ -303,7 +303,7 @@ def test_what_is_no_file_of_weights_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "text"),
     [
         (
             "channel = 'spleen'",
@@ -321,13 +321,13 @@ def test_what_is_no_file_of_weights_is_said(tmp_path: Path) -> None:
         ('sha256 = "', 'sha256 = "0', "(sha256-differs)"),
     ],
 )
-def test_what_a_bundle_says_is_not_said_again_on_its_card(tmp_path: Path, before: str, after: str, told: str) -> None:
+def test_what_a_bundle_says_is_not_said_again_on_its_card(tmp_path: Path, before: str, after: str, text: str) -> None:
     bundle = published("spleen_ct_segmentation", tmp_path / "spleen")
     sha256 = weights(bundle / "models" / "model.pt", pickle.dumps({}, 2))
     card = write_card(bundle, sha256, ["spleen"]) / "card.toml"
     assert before in card.read_text()
     card.write_text(card.read_text().replace(before, after))
-    assert told in faults_of(card.parent)
+    assert text in faults_of(card.parent)
 
 
 def test_a_changed_configuration_is_another_model(tmp_path: Path) -> None:
@@ -362,6 +362,6 @@ def test_without_torch_a_bundle_is_disabled_with_what_mends_it(tmp_path: Path) -
         [sys.executable, "-I", "-S", "-c", program, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()
-    assert len(told) == 2
-    assert all(each.endswith("which is not installed: pip install 'imaging[monai]' (engine-absent)") for each in told)
+    texts = done.stdout.splitlines()
+    assert len(texts) == 2
+    assert all(each.endswith("which is not installed: pip install 'imaging[monai]' (engine-absent)") for each in texts)

@@ -26,7 +26,7 @@ def volume(step: str, modality: str = "CT") -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (film('do = "window"\nlow = 0\nhigh = 255'), "prepare[1] = window, low = 0, high = 255: uses less than"),
         (film('do = "window"\nlow = -160\nhigh = 240'), "uses less than a twentieth of 0..1; its input is a film's"),
@@ -40,9 +40,9 @@ def volume(step: str, modality: str = "CT") -> str:
         (volume('do = "window"\nlow = -2000\nhigh = -900', "MR"), "leaves only one grey level; its input is"),
     ],
 )  # fmt: skip
-def test_a_step_for_other_values_than_come_is_warned_of(tmp_path: Path, text: str, said: str) -> None:
+def test_a_step_for_other_values_than_come_is_warned_of(tmp_path: Path, text: str, message: str) -> None:
     (warning,) = warnings(read_card(written(tmp_path / "model", text)))
-    assert said in warning
+    assert message in warning
 
 
 @pytest.mark.parametrize(
@@ -88,5 +88,5 @@ def test_no_shipped_model_is_warned_of() -> None:
     ],
 )
 def test_means_and_deviations_are_one_or_one_for_each_channel(tmp_path: Path, step: str, fault: str) -> None:
-    said = faults(tmp_path, film(step))
-    assert any(fault in line for line in said), said
+    texts = faults(tmp_path, film(step))
+    assert any(fault in line for line in texts), texts

@@ -75,8 +75,8 @@ def ruled(text: str, when: str) -> str:
     ],
 )  # fmt: skip
 def test_a_card_that_cannot_mean_what_it_says_is_refused(tmp_path: Path, text: str, fault: str) -> None:
-    said = faults(tmp_path, text)
-    assert any(fault in line for line in said), said
+    texts = faults(tmp_path, text)
+    assert any(fault in line for line in texts), texts
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_a_gate_that_only_some_of_the_modalities_have_may_pass_the_others(tmp_pa
 def refused(folder: Path) -> str:
     with pytest.raises(CardError) as error:
         read_card(folder)
-    (said,) = error.value.faults
-    return said
+    (text,) = error.value.faults
+    return text
 
 
 def test_the_digest_covers_card_weights_and_what_the_weights_keep_outside(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location:
     model = write_beside(tmp_path / "model")
     (tmp_path / "model.bin").write_bytes((model / "model.bin").read_bytes())
     name_weights(model, "model.bin", location)
-    said = refused(model)
-    assert f"engine.file = 'model.onnx': takes weights from {location!r}, which is not in the model's folder" in said
-    assert said.endswith("(external-outside)")
+    text = refused(model)
+    assert f"engine.file = 'model.onnx': takes weights from {location!r}, which is not in the model's folder" in text
+    assert text.endswith("(external-outside)")
 
 
 def name_weights(model: Path, old: str, new: str) -> None:
@@ -173,8 +173,8 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path, kind: str) -> None
         (model / "model.bin").mkdir()
     elif kind == "an address in memory":
         name_weights(model, "model.bin", "*/_ORT_MEM_ADDR_/*")
-    said = refused(model)
-    assert "which does not exist there: copy it to its place beside model.onnx (external-missing)" in said
+    text = refused(model)
+    assert "which does not exist there: copy it to its place beside model.onnx (external-missing)" in text
 
 
 def test_weights_in_a_folder_of_the_model_keep_their_place(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def network(
     return bytes(helper.make_model(helper.make_graph([], "g", [x], [y])).SerializeToString())
 
 
-def told(folder: Path, card: str, weights: bytes) -> list[str]:
+def faults(folder: Path, card: str, weights: bytes) -> list[str]:
     model = written(folder / "model", card.replace(DIGEST, hashlib.sha256(weights).hexdigest()))
     (model / "model.onnx").write_bytes(weights)
     try:
@@ -89,8 +89,8 @@ CROPPED = changed(
 def test_a_network_that_is_not_what_the_card_says_is_a_fault_in_words(
     tmp_path: Path, card: str, given: Shape, made: Shape, fault: str
 ) -> None:
-    (said,) = told(tmp_path, card, network(given, made))
-    assert fault in said
+    (text,) = faults(tmp_path, card, network(given, made))
+    assert fault in text
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_network_that_is_not_what_the_card_says_is_a_fault_in_words(
 def test_what_a_network_leaves_open_is_no_fault(
     tmp_path: Path, card: str, given: Shape | None, made: Shape | None
 ) -> None:
-    assert told(tmp_path, card, network(given, made)) == []
+    assert faults(tmp_path, card, network(given, made)) == []
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_what_a_network_leaves_open_is_no_fault(
      (TensorProto.FLOAT8E5M2, "type 19")],
 )  # fmt: skip
 def test_an_input_that_takes_no_float32_is_a_fault(tmp_path: Path, kind: int, name: str) -> None:
-    said = told(tmp_path, CHEST, network(FILM, FILM_LABELS, kind))
-    assert said == [f"engine.input = 'x': is {name} in model.onnx; expected float32 (input-type)"]
+    texts = faults(tmp_path, CHEST, network(FILM, FILM_LABELS, kind))
+    assert texts == [f"engine.input = 'x': is {name} in model.onnx; expected float32 (input-type)"]
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_an_input_that_takes_no_float32_is_a_fault(tmp_path: Path, kind: int, na
 @pytest.mark.parametrize("activation", ["sigmoid", "none"])
 def test_an_output_that_is_no_probability_is_a_fault(tmp_path: Path, kind: int, name: str, activation: str) -> None:
     card = changed(CHEST, 'activation = "sigmoid"', f'activation = "{activation}"')
-    said = told(tmp_path, card, network(FILM, FILM_LABELS, made_of=kind))
-    assert said == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
+    texts = faults(tmp_path, card, network(FILM, FILM_LABELS, made_of=kind))
+    assert texts == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
 def test_an_output_of_another_precision_is_no_fault(tmp_path: Path, kind: int) -> None:
-    assert told(tmp_path, CHEST, network(FILM, FILM_LABELS, made_of=kind)) == []
+    assert faults(tmp_path, CHEST, network(FILM, FILM_LABELS, made_of=kind)) == []
 
 
 def test_a_mask_may_be_of_whole_numbers_and_nothing_of_which_a_probability_is_told(tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_a_mask_may_be_of_whole_numbers_and_nothing_of_which_a_probability_is_to
     mask = changed(with_probability, 'probability = "max-component-mean"', "")
     for kind in (TensorProto.UINT8, TensorProto.INT64, TensorProto.BOOL):
         weights = network(HEAD_IN, HEAD_OUT, made_of=kind)
-        assert told(tmp_path / f"mask-{kind}", mask, weights) == []
-        (said,) = told(tmp_path / f"probability-{kind}", with_probability, weights)
-        assert said.endswith(f"{OF_MASKS} (output-type)")
-    (said,) = told(tmp_path / "mask", mask, network(HEAD_IN, HEAD_OUT, made_of=TensorProto.STRING))
-    assert said.startswith("engine.output = 'y': is string in model.onnx")
+        assert faults(tmp_path / f"mask-{kind}", mask, weights) == []
+        (text,) = faults(tmp_path / f"probability-{kind}", with_probability, weights)
+        assert text.endswith(f"{OF_MASKS} (output-type)")
+    (text,) = faults(tmp_path / "mask", mask, network(HEAD_IN, HEAD_OUT, made_of=TensorProto.STRING))
+    assert text.startswith("engine.output = 'y': is string in model.onnx")
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_what_is_no_tensor_is_a_fault(tmp_path: Path, kind: onnx.TypeProto, name
     """As exporters of classifiers give a list of probabilities by name."""
     model = onnx.load_from_string(network(FILM, FILM_LABELS))
     model.graph.output[0].type.CopyFrom(kind)
-    said = told(tmp_path, CHEST, model.SerializeToString())
-    assert said == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
+    texts = faults(tmp_path, CHEST, model.SerializeToString())
+    assert texts == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
 
 
 def test_a_network_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
     model = onnx.load_from_string(network(FILM, FILM_LABELS))
     model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
-    two = told(tmp_path / "two", CHEST, model.SerializeToString())
+    two = faults(tmp_path / "two", CHEST, model.SerializeToString())
     assert two == ["engine.file = 'model.onnx': takes 2 inputs (x, age); only one is supported (input-count)"]
 
 
@@ -186,7 +186,7 @@ def test_weights_that_stand_among_the_inputs_are_none(tmp_path: Path) -> None:
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]))
     model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(helper.make_tensor(
         "w", TensorProto.FLOAT, [2], [0.0, 1.0])), "w"))  # fmt: skip
-    assert told(tmp_path, CHEST, model.SerializeToString()) == []
+    assert faults(tmp_path, CHEST, model.SerializeToString()) == []
 
 
 @pytest.mark.parametrize("cut", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"weights"])

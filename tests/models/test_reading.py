@@ -61,16 +61,16 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         .replace('value = "abnormal"', 'value = "abnormal-chest-film"')
         .replace('maker = "somebody"\n', "")
     )
-    said = faults(tmp_path, text)
-    assert "finding[0].threshold = 1.4: must lie in 0..1 (threshold-range)" in said
-    assert any(line.startswith("prepare[1].do = 'sharpen': must be one of resize") for line in said)
-    assert "status = 'certified': must be one of demonstration, research, validated-here (status-unknown)" in said
-    assert any(line.startswith("input[0].gate[1].tag = 'ShoeSize'") for line in said)
-    assert "engine.batch = 'eight': must be a whole number (batch-type)" in said
-    assert any("value-length" in line for line in said)
-    assert "maker = absent: is required: text (maker-absent)" in said
-    assert "triage[0].when.finding = 'abnormal': is not the code value of a finding (triage-finding)" in said
-    assert len(said) == 8
+    texts = faults(tmp_path, text)
+    assert "finding[0].threshold = 1.4: must lie in 0..1 (threshold-range)" in texts
+    assert any(line.startswith("prepare[1].do = 'sharpen': must be one of resize") for line in texts)
+    assert "status = 'certified': must be one of demonstration, research, validated-here (status-unknown)" in texts
+    assert any(line.startswith("input[0].gate[1].tag = 'ShoeSize'") for line in texts)
+    assert "engine.batch = 'eight': must be a whole number (batch-type)" in texts
+    assert any("value-length" in line for line in texts)
+    assert "maker = absent: is required: text (maker-absent)" in texts
+    assert "triage[0].when.finding = 'abnormal': is not the code value of a finding (triage-finding)" in texts
+    assert len(texts) == 8
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
 )  # fmt: skip
 def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str) -> None:
     assert old in CHEST
-    said = faults(tmp_path, CHEST.replace(old, new))
-    assert any(fault in line for line in said), said
+    texts = faults(tmp_path, CHEST.replace(old, new))
+    assert any(fault in line for line in texts), texts
 
 
 def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path) -> None:
-    (said,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
-    assert said.startswith("input[0].images = 'best': films are taken one by one")
-    assert said.endswith("not yet supported (images-unsupported)")
+    (text,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
+    assert text.startswith("input[0].images = 'best': films are taken one by one")
+    assert text.endswith("not yet supported (images-unsupported)")
     head = tmp_path / "head"
     head.mkdir()
     assert faults(head, HEAD.replace('modality = ["CT"]\n', "")) == [

@@ -9,7 +9,7 @@ import pytest
 from small_models import write_beside, write_models
 
 from imaging.domain.card import Card
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.models.catalogue import load_models
 from imaging.models.copies import Copies, copied
 from imaging.models.reading import read_card
@@ -64,10 +64,10 @@ def test_a_copy_that_was_changed_is_made_anew(tmp_path: Path, card: Card, change
 @pytest.mark.parametrize("name", ["model.onnx", "data/model.bin"])
 def test_weights_that_changed_since_the_card_was_read_are_not_taken(tmp_path: Path, card: Card, name: str) -> None:
     (card.folder / name).write_bytes(b"other")
-    with pytest.raises(Told, match=f"^{name} has changed since its card was read"):
+    with pytest.raises(PublicError, match=f"^{name} has changed since its card was read"):
         Copies(tmp_path / "home").kept(card)
     assert copies_in(tmp_path / "home") == set()
-    with pytest.raises(Told, match="has changed"), copied(card):
+    with pytest.raises(PublicError, match="has changed"), copied(card):
         pass
 
 
@@ -125,5 +125,5 @@ def test_who_has_no_home_loads_from_a_folder_that_is_gone_afterwards(tmp_path: P
 def test_a_home_without_room_is_said(tmp_path: Path, card: Card) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "lock").mkdir()
-    with pytest.raises(Told, match=r"cannot be copied to .*: Is a directory"):
+    with pytest.raises(PublicError, match=r"cannot be copied to .*: Is a directory"):
         Copies(tmp_path / "home").kept(card)

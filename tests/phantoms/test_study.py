@@ -139,5 +139,5 @@ def test_dciodvfy_finds_no_error(make: Callable[..., Any], tmp_path: Path) -> No
     for dataset in (study.instances[0], study.instances[-1]):
         path = tmp_path / "image.dcm"
         dataset.save_as(path, enforce_file_format=True)
-        said = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
-        assert "Error" not in said.stdout + said.stderr
+        result = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+        assert "Error" not in result.stdout + result.stderr

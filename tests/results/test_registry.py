@@ -18,8 +18,8 @@ def test_each_object_is_what_it_is_said_to_be_and_the_same_each_time(report: Rep
     assert [each.kind for each in built] == [REPORT]
     for each in built:
         data = pydicom.dcmread(BytesIO(each.data))
-        said = (each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
-        assert (data.SOPClassUID, data.SOPInstanceUID, data.SeriesInstanceUID) == said
+        texts = (each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
+        assert (data.SOPClassUID, data.SOPInstanceUID, data.SeriesInstanceUID) == texts
 
 
 def test_kinds_have_names_of_their_own_and_one_of_them_is_the_report() -> None:

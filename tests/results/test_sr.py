@@ -50,12 +50,12 @@ from imaging.results import concepts
 from imaging.results.document import document, tree
 from imaging.results.expected import SR_CLASS
 from imaging.results.fallback import COMPREHENSIVE_SR
-from imaging.results.mould import Marker
 from imaging.results.reading import Item, Reading
 from imaging.results.registry import build, fallbacks
 from imaging.results.report import CannotReport, Report, UnsoundReport
 from imaging.results.shape import shape_of
 from imaging.results.sr import write_sr
+from imaging.results.template import PlaceholderRenderer
 from imaging.results.uids import series_of, uid_of
 
 CHECKOUT = Path(__file__).parents[2]
@@ -70,14 +70,14 @@ def groups(report: Report) -> list[Item]:
 def in_words(report: Report) -> str:
     """The sentence on what was not analysed."""
     (box,) = Reading(write_sr(report)).root.all_of(concepts.QUALITATIVE_EVALUATIONS)
-    (said,) = box.values(concepts.IN_PART)
-    return str(said)
+    (value,) = box.values(concepts.IN_PART)
+    return str(value)
 
 
 def test_an_unproven_model_and_a_finding_near_chance_say_so_in_the_findings_own_groups() -> None:
     near, unproven = concepts.NEAR_CHANCE["vi"], concepts.UNPROVEN["vi"]
-    said = [group.values(concepts.NOTICE) for group in groups(CASES["doubted"])]
-    assert said == [[concepts.NOT_A_DIAGNOSIS["vi"]], [near, unproven], [unproven]]
+    values = [group.values(concepts.NOTICE) for group in groups(CASES["doubted"])]
+    assert values == [[concepts.NOT_A_DIAGNOSIS["vi"]], [near, unproven], [unproven]]
     assert [group.values(concepts.NOTICE) for group in groups(CASES["positive"])][1:] == [[], []]
 
 
@@ -85,7 +85,7 @@ def test_an_unproven_model_and_a_finding_near_chance_say_so_in_the_findings_own_
 def test_what_all_documents_say_is_what_highdicom_writes_of_this_sop_class(report: Report) -> None:
     """But for patient, study, dates, devices and evidence, which are written anew for each report."""
     shape = shape_of(report)
-    content = tree(shape, Marker())
+    content = tree(shape, PlaceholderRenderer())
     named = {each.ReferencedSOPInstanceUID for each in references(content)}
     theirs = Comprehensive3DSR(
         evidence=[nobodys_image(uid) for uid in named],
@@ -101,7 +101,7 @@ def test_what_all_documents_say_is_what_highdicom_writes_of_this_sop_class(repor
         specific_character_set="ISO_IR 192",
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    ours = document(shape, Marker())
+    ours = document(shape, PlaceholderRenderer())
     assert {*theirs.keys()} - {*ours.keys()} == set()
     same = set(theirs.keys()) - {Tag(each) for each in OUR_OWN}
     assert {tag: ours[tag] for tag in same} == {tag: theirs[tag] for tag in same}
@@ -153,7 +153,7 @@ def every_kind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_the_validators_of_debian_accept_every_kind_of_answer(every_kind: list[Path]) -> None:
-    assert {file.stem: said for file in every_kind if (said := complaints(file))} == {}
+    assert {file.stem: texts for file in every_kind if (texts := complaints(file))} == {}
 
 
 def test_the_validators_of_debian_have_something_against_an_sr_without_its_title(tmp_path: Path) -> None:
@@ -166,11 +166,11 @@ def test_the_validators_of_debian_have_something_against_an_sr_without_its_title
 def test_other_validators_accept_every_kind_of_answer(every_kind: list[Path], tools: Path) -> None:
     """dciodvfy, dsrdump, PixelMed and the project's own rules, in one call: each starts a JVM."""
     command = [sys.executable, str(tools / "check_sr"), "--json", "--require-all", *map(str, every_kind)]
-    said = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)
-    assert {Path(each["file"]).stem: each["reasons"] for each in said["files"] if not each["accept"]} == {}
-    if said["missing"] and os.environ.get("REQUIRE_PEERS") != "1":
-        pytest.skip(f"accepted by the rest, but validators are missing: {', '.join(said['missing'].values())}")
-    assert said["missing"] == {}
+    value = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)
+    assert {Path(each["file"]).stem: each["reasons"] for each in value["files"] if not each["accept"]} == {}
+    if value["missing"] and os.environ.get("REQUIRE_PEERS") != "1":
+        pytest.skip(f"accepted by the rest, but validators are missing: {', '.join(value['missing'].values())}")
+    assert value["missing"] == {}
 
 
 def as_comprehensive(report: Report) -> Artefact:
@@ -189,7 +189,7 @@ def test_a_filled_document_has_the_bytes_of_one_that_highdicom_built(report: Rep
 
 
 def test_a_second_filling_has_the_bytes_of_one_that_highdicom_built() -> None:
-    """The mould of the first study must not shine through in the second."""
+    """The template of the first study must not shine through in the second."""
     write_sr(film(0.4, 0.1))
     second = film(
         0.123456, 0.77, header=replace(FILM, patient_name="Lê^Văn=黎^文", study_instance_uid="1.2.3"), result="12"
@@ -209,8 +209,10 @@ def test_another_process_gives_the_same_bytes() -> None:
     )
     path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "4711", "TZ": "Asia/Tokyo"}
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment, text=True)
-    assert said.stdout.split() == [sha256(write_sr(each)).hexdigest() for each in CASES.values()]
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, env=environment, text=True
+    )
+    assert result.stdout.split() == [sha256(write_sr(each)).hexdigest() for each in CASES.values()]
 
 
 def test_every_date_is_the_jobs_or_the_sources() -> None:
@@ -398,10 +400,10 @@ def test_what_was_found_on_a_part_of_a_study_stays_found() -> None:
 @every_case
 def test_every_report_counts_the_studys_images(report: Report) -> None:
     seen = report.outcome.coverage
-    said = dict(each.split("=", 1) for each in groups(report)[0].values(concepts.ALGORITHM_PARAMETERS))
-    assert (said["images_considered"], said["images_used"]) == (str(seen.considered), str(seen.used))
+    data = dict(each.split("=", 1) for each in groups(report)[0].values(concepts.ALGORITHM_PARAMETERS))
+    assert (data["images_considered"], data["images_used"]) == (str(seen.considered), str(seen.used))
     for name, counts in (("missing", seen.missing), ("redundant", seen.redundant), ("out_of_scope", seen.out_of_scope)):
-        assert said[f"images_{name}"].split(":")[0] == str(sum(counts.values()))
+        assert data[f"images_{name}"].split(":")[0] == str(sum(counts.values()))
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
@@ -431,19 +433,19 @@ def test_a_volumes_finding_has_measurements_key_slices_and_a_point() -> None:
 def test_only_the_named_slices_of_a_volume_are_evidence() -> None:
     report = CASES["volume"]
     assert len(report.outcome.images) == 30
-    said = Reading(write_sr(report))
-    assert {uid for _, uid in said.named_images} == {"2.25.40004", "2.25.40010", "2.25.40016"}
+    reading = Reading(write_sr(report))
+    assert {uid for _, uid in reading.named_images} == {"2.25.40004", "2.25.40010", "2.25.40016"}
 
 
 @every_case
 def test_a_comprehensive_sr_says_all_but_the_points_in_the_patient(report: Report) -> None:
-    def said(data: bytes) -> list[tuple[object, ...]]:
+    def value(data: bytes) -> list[tuple[object, ...]]:
         return [(each.name, each.value) for each in Reading(data).root.below() if each.value_type != "SCOORD3D"]
 
     whole = write_sr(report)
     other = as_comprehensive(report)
     assert as_comprehensive(report) == other
-    assert said(other.data) == said(whole)
+    assert value(other.data) == value(whole)
     assert b"SCOORD3D" not in other.data
     sr, first = (pydicom.dcmread(BytesIO(each)) for each in (other.data, whole))
     assert sr.file_meta.MediaStorageSOPClassUID == sr.SOPClassUID == COMPREHENSIVE_SR
@@ -509,7 +511,7 @@ def test_a_revision_names_the_answer_that_it_replaces() -> None:
 
 def test_tracking_uids_outlive_a_revision() -> None:
     first, second = groups(film(0.4, 0.1)), groups(film(0.5, 0.9, result="2", predecessor=BEFORE))
-    uids = [[each.values(concepts.TRACKING_UNIQUE_IDENTIFIER) for each in said] for said in (first, second)]
+    uids = [[each.values(concepts.TRACKING_UNIQUE_IDENTIFIER) for each in values] for values in (first, second)]
     assert uids[0] == uids[1]
 
 

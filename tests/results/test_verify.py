@@ -16,10 +16,10 @@ from imaging.domain.findings import TriageClass
 from imaging.results import concepts
 from imaging.results.document import document
 from imaging.results.filled import verify_filled
-from imaging.results.mould import Marker, Mould, Unlike
 from imaging.results.report import Report
 from imaging.results.shape import shape_of
 from imaging.results.sr import write_sr
+from imaging.results.template import PlaceholderRenderer, Template, TemplateMismatch
 from imaging.results.values import values_of
 from imaging.results.verify import RULES, verify
 
@@ -245,59 +245,59 @@ def test_no_fault_quotes_the_patient() -> None:
     other = replace(
         REPORT, header=replace(FILM, patient_id="MARKED", patient_name="MARKED^NAME", accession_number="MARKED")
     )
-    faults = verify(write_sr(REPORT), other) + verify_filled(_mould(REPORT).read(write_sr(REPORT)), other)
+    faults = verify(write_sr(REPORT), other) + verify_filled(_template(REPORT).read(write_sr(REPORT)), other)
     assert faults
-    said = " ".join(map(str, faults))
-    assert "MARKED" not in said
-    assert FILM.patient_id not in said
-    assert FILM.study_instance_uid not in said
+    text = " ".join(map(str, faults))
+    assert "MARKED" not in text
+    assert FILM.patient_id not in text
+    assert FILM.study_instance_uid not in text
 
 
 # ------------------------------------------------------------ the cheap half
 
 
-def _mould(report: Report) -> Mould:
-    marker = Marker()
-    return Mould.cut(document(shape_of(report), marker), marker)
+def _template(report: Report) -> Template:
+    renderer = PlaceholderRenderer()
+    return Template.cut(document(shape_of(report), renderer), renderer)
 
 
 @pytest.mark.parametrize("report", CASES.values(), ids=CASES)
 def test_a_sound_filling_breaks_no_rule(report: Report) -> None:
-    assert verify_filled(_mould(report).read(write_sr(report)), report) == []
+    assert verify_filled(_template(report).read(write_sr(report)), report) == []
 
 
 @pytest.mark.parametrize("name", ["three-films-revised", "volume", "not-analysed", "in-part"])
 def test_each_value_that_is_filled_wrongly_is_seen(name: str) -> None:
     report = CASES[name]
-    mould, values = _mould(report), values_of(report)
-    for piece in mould.pieces:
+    template, values = _template(report), values_of(report)
+    for piece in template.pieces:
         wrong = {b"UI": "2.25.9", b"DS": "0.777", b"IS": "9", b"FL": "1\\2\\3", b"DA": "20010101", b"TM": "1111"}
-        data = mould.fill({**values, piece.place: wrong.get(piece.vr, "other")})
-        assert verify_filled(mould.read(data), report), piece.place
+        data = template.fill({**values, piece.slot: wrong.get(piece.vr, "other")})
+        assert verify_filled(template.read(data), report), piece.slot
 
 
 def test_a_value_that_does_not_fit_its_vr_is_seen() -> None:
-    mould, values = _mould(REPORT), values_of(REPORT)
-    for place, value in (("study.patient_name", "x" * 65), ("report.uid", "1.02"), ("report.date", "20251301")):
-        data = mould.fill({**values, place: value})
-        assert {"charset", "uids"} & {each.rule for each in verify_filled(mould.read(data), REPORT)}
+    template, values = _template(REPORT), values_of(REPORT)
+    for slot, value in (("study.patient_name", "x" * 65), ("report.uid", "1.02"), ("report.date", "20251301")):
+        data = template.fill({**values, slot: value})
+        assert {"charset", "uids"} & {each.rule for each in verify_filled(template.read(data), REPORT)}
 
 
-def test_bytes_that_differ_from_the_mould_anywhere_are_seen() -> None:
-    mould, sound = _mould(REPORT), write_sr(REPORT)
+def test_bytes_that_differ_from_the_template_anywhere_are_seen() -> None:
+    template, sound = _template(REPORT), write_sr(REPORT)
     (meta_length,) = struct.unpack_from("<L", sound, 140)
     for at in (0, 130, 144 + meta_length // 2, len(sound) // 3, len(sound) // 2, len(sound) - 9):
         data = bytearray(sound)
         data[at] ^= 1
         try:
-            faults = verify_filled(mould.read(bytes(data)), REPORT)
-        except Unlike:
+            faults = verify_filled(template.read(bytes(data)), REPORT)
+        except TemplateMismatch:
             continue
         assert faults, at
 
 
 def test_a_filling_that_lacks_an_end_is_seen() -> None:
-    mould, sound = _mould(REPORT), write_sr(REPORT)
+    template, sound = _template(REPORT), write_sr(REPORT)
     for length in (0, 100, 400, len(sound) // 2, len(sound) - 1):
-        with pytest.raises(Unlike):
-            list(mould.read(sound[:length]))
+        with pytest.raises(TemplateMismatch):
+            list(template.read(sound[:length]))

@@ -21,8 +21,8 @@ sys.exit(7)
 """
 
 
-def died(error_file: Path, whose: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", DYING_THREAD, str(error_file), whose]
+def died(error_file: Path, identity: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", DYING_THREAD, str(error_file), identity]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

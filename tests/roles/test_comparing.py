@@ -10,18 +10,18 @@ import pytest
 from ledger_cases import TurnedClock, rows
 from pydicom import Dataset
 
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.domain.source import Source
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import split_part_10
 from imaging.inference.compare import compare
 from imaging.ledger import copies, migrate, recording, tables
 from imaging.ledger.instances import Receipt
-from imaging.ledger.jobs import MOST_DEATHS
+from imaging.ledger.jobs import MAX_DEATHS
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import film_study
 from imaging.roles.comparing import Comparing, distinct
-from imaging.roles.watch import Watch
+from imaging.roles.watchdog import Watchdog
 from imaging.spool import FolderSpool
 
 
@@ -70,18 +70,18 @@ def test_the_same_bytes_under_two_names_are_one_object_and_other_pixels_are_one_
     assert (len(found.sources), found.conflicts) == (1, 1)
 
 
-class Desk:
+class ComparisonSetup:
     """A film and its copy in a home, and what compares them."""
 
     def __init__(self, home: Path, clock: TurnedClock) -> None:
         self.ledger, self.spool = Ledger(home, clock=clock), FolderSpool(home / "spool", 0)
         migrate.migrate(self.ledger)
-        watch = Watch(home, "worker-0", lambda job: None)
+        watch = Watchdog(home, "worker-0", lambda job: None)
         self.comparing = Comparing(self.ledger, self.spool, watch, "worker-0:1", compare)
         for name, image in (("one", drawn()), ("two", drawn(AccessionNumber="NEW"))):
             source = written(self.spool.path(name), image)
             receipt = Receipt(source.header, name, 1, None, name, name)
-            recording.record(self.ledger, [receipt], Patience())
+            recording.record(self.ledger, [receipt], CompletenessTimeouts())
 
     @property
     def copy(self) -> dict[str, Any]:
@@ -94,35 +94,39 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, clock: TurnedClock) -> Iterator[Desk]:
-    made = Desk(tmp_path, clock)
+def comparison_setup(tmp_path: Path, clock: TurnedClock) -> Iterator[ComparisonSetup]:
+    made = ComparisonSetup(tmp_path, clock)
     yield made
     made.ledger.close()
 
 
-def test_a_copy_is_compared_in_the_lane_of_its_kind(desk: Desk) -> None:
-    assert not desk.comparing.one(are_volumes=True)
-    assert desk.comparing.one(are_volumes=False)
-    assert (desk.copy["state"], desk.copy["judgement"]) == ("used", "changed: accession_number")
-    assert not desk.comparing.one(are_volumes=None)
+def test_a_copy_is_compared_in_the_lane_of_its_kind(comparison_setup: ComparisonSetup) -> None:
+    assert not comparison_setup.comparing.one(are_volumes=True)
+    assert comparison_setup.comparing.one(are_volumes=False)
+    assert (comparison_setup.copy["state"], comparison_setup.copy["judgement"]) == ("used", "changed: accession_number")
+    assert not comparison_setup.comparing.one(are_volumes=None)
 
 
-def test_a_copy_whose_file_is_not_there_yet_is_compared_a_little_later(desk: Desk, clock: TurnedClock) -> None:
-    hidden = desk.spool.path("two").rename(desk.spool.path("not yet"))
-    assert not desk.comparing.one(are_volumes=None)
-    assert desk.copy["state"] == "unjudged"
-    hidden.rename(desk.spool.path("two"))
-    assert not desk.comparing.one(are_volumes=None)
+def test_a_copy_whose_file_is_not_there_yet_is_compared_a_little_later(
+    comparison_setup: ComparisonSetup, clock: TurnedClock
+) -> None:
+    hidden = comparison_setup.spool.path("two").rename(comparison_setup.spool.path("not yet"))
+    assert not comparison_setup.comparing.one(are_volumes=None)
+    assert comparison_setup.copy["state"] == "unjudged"
+    hidden.rename(comparison_setup.spool.path("two"))
+    assert not comparison_setup.comparing.one(are_volumes=None)
     clock.advance(copies.AGAIN_S + 1)
-    assert desk.comparing.one(are_volumes=None)
-    assert desk.copy["state"] == "used"
+    assert comparison_setup.comparing.one(are_volumes=None)
+    assert comparison_setup.copy["state"] == "used"
 
 
-def test_a_copy_that_kills_three_workers_is_a_conflict_and_never_opened_again(desk: Desk) -> None:
-    for _ in range(MOST_DEATHS):
-        assert copies.claim(desk.ledger, "worker-0:1") is not None
-        copies.give_back(desk.ledger, "worker-0:")
-    os.truncate(desk.spool.path("two"), 0)
-    assert desk.comparing.one(are_volumes=None)
-    assert desk.copy["state"] == "open"
-    assert desk.copy["judgement"].startswith("they cannot be compared")
+def test_a_copy_that_kills_three_workers_is_a_conflict_and_never_opened_again(
+    comparison_setup: ComparisonSetup,
+) -> None:
+    for _ in range(MAX_DEATHS):
+        assert copies.claim(comparison_setup.ledger, "worker-0:1") is not None
+        copies.release_leases(comparison_setup.ledger, "worker-0:")
+    os.truncate(comparison_setup.spool.path("two"), 0)
+    assert comparison_setup.comparing.one(are_volumes=None)
+    assert comparison_setup.copy["state"] == "open"
+    assert comparison_setup.copy["judgement"].startswith("they cannot be compared")

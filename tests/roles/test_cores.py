@@ -17,11 +17,11 @@ def written(folder: Path, **files: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("text", "wanted"),
     [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("20000 100000", 1), ("1600000 100000", 8)],
 )
-def test_a_quota_bounds_the_cores_and_a_part_of_one_counts_whole(tmp_path: Path, said: str, wanted: int) -> None:
-    written(tmp_path / "system.slice" / "imaging.service", cpu__max=said)
+def test_a_quota_bounds_the_cores_and_a_part_of_one_counts_whole(tmp_path: Path, text: str, wanted: int) -> None:
+    written(tmp_path / "system.slice" / "imaging.service", cpu__max=text)
     assert cores_within(8, SERVICE, tmp_path) == wanted
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from films import encoded
-from peers import Node, asked, eventually
+from peers import Node, command_in_process, eventually
 from pydicom import Dataset, dcmread
 
 from imaging.dicom_node.sending import Sender
@@ -49,20 +49,20 @@ def send(node: Node, title: str, *films: Dataset) -> None:
     sender.close()
 
 
-def said_of(answer: dict[str, Any]) -> tuple[str, str | None, str | None]:
+def log_of(answer: dict[str, Any]) -> tuple[str, str | None, str | None]:
     return answer["state"], answer["reason"], answer["facts"].get("turned")
 
 
 def test_a_node_turns_the_films_of_all_senders_but_those_it_does_not_believe(serve: Callable[..., Node]) -> None:
     films = {
-        (title, said): a_chest(f"{title} {said}", *said)
+        (title, values): a_chest(f"{title} {values}", *values)
         for title in ("WRONG CR", "GOOD DX")
-        for said in (("R", "F"), ("P", "F"))
+        for values in (("R", "F"), ("P", "F"))
     }
     node = serve(*IGNORE, "--film-quiet-s", "0", "--models", str(shipped_folder() / "chest-film"))
     for title in ("WRONG CR", "GOOD DX"):
         send(node, title, *(film for (sender, _), film in films.items() if sender == title))
-    answers = {each: said_of(answer_of(node, film)) for each, film in films.items()}
+    answers = {each: log_of(answer_of(node, film)) for each, film in films.items()}
     assert answers == {
         ("WRONG CR", ("R", "F")): ("analysed", None, None),
         ("WRONG CR", ("P", "F")): ("analysed", None, None),
@@ -74,8 +74,8 @@ def test_a_node_turns_the_films_of_all_senders_but_those_it_does_not_believe(ser
 def test_analyse_knows_senders_by_the_heads_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def analysed(film: bytes, *options: str) -> tuple[str, str | None, str | None]:
         (tmp_path / "film.dcm").write_bytes(film)
-        said = asked("analyse", str(tmp_path / "film.dcm"), "--json", *options)
-        return said_of(said.json["studies"][0]["results"][0])
+        result = command_in_process("analyse", str(tmp_path / "film.dcm"), "--json", *options)
+        return log_of(result.json["studies"][0]["results"][0])
 
     mirrored, lateral = a_chest("a", "R", "F"), a_chest("b", "A", "F")
     assert analysed(sent_by(mirrored, "WRONG CR")) == ("analysed", None, "1 of 1, stored R/F")
@@ -108,6 +108,6 @@ def test_a_file_written_by_a_storage_program_names_its_source() -> None:
 
 
 def test_a_sender_that_cannot_be_one_is_refused_with_the_form_wanted(tmp_path: Path) -> None:
-    said = asked("analyse", str(tmp_path), "--ignore-patient-orientation", "LONGER THAN SIXTEEN")
-    assert said.status == 2
-    assert "AE titles have 1 to 16" in said.err
+    result = command_in_process("analyse", str(tmp_path), "--ignore-patient-orientation", "LONGER THAN SIXTEEN")
+    assert result.status == 2
+    assert "AE titles have 1 to 16" in result.err

@@ -141,7 +141,7 @@ def test_a_job_that_was_let_go_is_returned_as_soon_as_the_ledger_can_be_written(
             raise OSError("no space left on device")
 
     event.listen(ledger.engine, "commit", full)
-    its.let_go(job.id)
+    its.release(job.id)
     assert not its.beat()
     assert job_states(other) == ["leased"]
     trouble.clear()
@@ -152,10 +152,10 @@ def test_a_job_that_was_let_go_is_returned_as_soon_as_the_ledger_can_be_written(
 def test_an_idle_worker_says_now_and_then_that_it_lives(open_ledger: Callable[[], Ledger], clock: TurnedClock) -> None:
     ledger = open_ledger()
     workers.serve(ledger, "worker-0", ["chest-film"])
-    its, said = heart(ledger, 0), set()
+    its, values = heart(ledger, 0), set()
     for _ in range(40):
         clock.advance(BEAT_S)
         its.beat()
-        said.add(rows(ledger, tables.worker)[0]["beat_tick"])
+        values.add(rows(ledger, tables.worker)[0]["beat_tick"])
         assert workers.served(ledger) == frozenset({"chest-film"})
-    assert len(said) == 10
+    assert len(values) == 10

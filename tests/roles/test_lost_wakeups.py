@@ -12,13 +12,13 @@ from small_models import write_models
 from imaging.domain.artefacts import REPORT, Artefact
 from imaging.domain.findings import Answer, State
 from imaging.domain.reasons import Reason
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.encoding.headers import read_header
 from imaging.encoding.part10 import part_10_head, split_part_10
 from imaging.ledger import jobs, leasing, recording, settling, status
 from imaging.ledger.instances import Receipt
 from imaging.ledger.jobs import NewObject
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.settling import NewJob
 from imaging.ledger.store import Ledger
 from imaging.ledger.wakeups import SocketWakeUps
@@ -50,7 +50,7 @@ def receive(ledger: Ledger, home: Path) -> None:
     spool = FolderSpool(home / "spool")
     incoming = spool.write([part_10_head(header), request.data])
     receipt = Receipt(header, "digest", incoming.size, None, key_of(header, incoming.name), "")
-    recording.record(ledger, [receipt], Patience())
+    recording.record(ledger, [receipt], CompletenessTimeouts())
     spool.link(incoming, receipt.key)
 
 
@@ -61,7 +61,7 @@ def settle(ledger: Ledger) -> None:
 
 
 def conclude(ledger: Ledger, home: Path) -> None:
-    (job,) = leasing.lease(ledger, "test", Wanted({"small-film"}))
+    (job,) = leasing.lease(ledger, "test", LeaseRequest({"small-film"}))
     film = a_film(2, "wake-ups")[1]
     request = split_part_10(film)
     sent = Artefact(REPORT, request.sop_class_uid, request.sop_instance_uid, "1.2.3", film)

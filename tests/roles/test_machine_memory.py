@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging.roles.machine_memory import LEAST_MB, MOST_MB, memory_mb, memory_within, of_a_worker, share_of
+from imaging.roles.machine_memory import MAX_MB, MIN_MB, fraction_of, memory_mb, memory_within, of_a_worker
 from imaging.settings import Settings, load
 from imaging.supervise import child_config
 
@@ -35,18 +35,18 @@ def test_the_first_version_of_control_groups_is_read_too(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("machine_mb", "workers", "wanted"),
     [
-        (64_000, 1, MOST_MB),
-        (8_000, 1, MOST_MB),
+        (64_000, 1, MAX_MB),
+        (8_000, 1, MAX_MB),
         (4_000, 1, 3_000),
         (4_000, 2, 1_500),
         (16_000, 4, 3_000),
-        (100, 1, LEAST_MB),
+        (100, 1, MIN_MB),
     ],
 )
 def test_workers_share_three_quarters_of_the_machine_and_none_takes_more_than_it_needs(
     machine_mb: float, workers: int, wanted: float
 ) -> None:
-    assert share_of(machine_mb, workers) == wanted
+    assert fraction_of(machine_mb, workers) == wanted
 
 
 def test_a_setting_is_stronger_than_the_machine(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from peers import Node, eventually, program
 from small_models import write_models
 from sqlalchemy import update
 
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import jobs, migrate, settling, tables
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.models.folders import shipped_folder
 from imaging.phantoms.study import film_study
 from imaging.roles.child import LOOK_S
-from imaging.roles.node import MOST_TRIES, Settler
+from imaging.roles.node import MAX_TRIES, Settler
 
 
 def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_settled(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_study_whose_header_cannot_be_read_back_is_put_off_and_the_others_are_
         of_another_version = update(instance).where(instance.c.study_id == broken).values(header={"shoe_size": 42})
         connection.execute(of_another_version)
     clock.advance(60)
-    assert Settler(ledger, [], Patience()).look() == clock.tick() + LOOK_S
+    assert Settler(ledger, [], CompletenessTimeouts()).run_once() == clock.tick() + LOOK_S
     assert {each["id"]: (each["state"], each["settle_why"]) for each in rows(ledger, tables.study)} == {
         broken: ("receiving", "an error in imaging; see the log"),
         other: ("settled", "end of the association"),
@@ -49,13 +49,13 @@ def test_a_study_that_can_never_be_looked_at_is_answered_as_failed_and_can_be_as
     study_id = receive(ledger, film("1.2.1")).study_id
     with ledger.write() as connection:
         connection.execute(update(tables.instance).values(header={"shoe_size": 42}))
-    settler = Settler(ledger, load_models([models]).models, Patience())
+    settler = Settler(ledger, load_models([models]).models, CompletenessTimeouts())
     clock.advance(60)
     waits = []
-    while (again := settler.look()) is not None:
+    while (again := settler.run_once()) is not None:
         waits.append(again - clock.tick())
         clock.advance(again - clock.tick())
-    assert waits == [LOOK_S * 2**tries for tries in range(MOST_TRIES - 1)]
+    assert waits == [LOOK_S * 2**tries for tries in range(MAX_TRIES - 1)]
     (study,), (job,) = rows(ledger, tables.study), rows(ledger, tables.job)
     assert (study["state"], study["settle_tick"], study["reason"]) == ("settled", None, "")
     assert (job["study_id"], job["model"], job["state"]) == (study_id, "small-film", "failed")  # of films no other is
@@ -72,9 +72,9 @@ def models(tmp_path: Path) -> Path:
 
 def held_mb(pid: int) -> int:
     """The process's own memory (PSS)."""
-    found = re.search(r"Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
-    assert found is not None
-    return int(found[1]) >> 10
+    match = re.search(r"Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    assert match is not None
+    return int(match[1]) >> 10
 
 
 def test_what_a_burst_of_associations_took_is_given_back(serve: Callable[..., Node], tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_sites_words_reach_who_settles_and_who_analyses(serve: Callable[..., N
         uids[part] = film_of_site.StudyInstanceUID
         film_of_site.save_as(files[-1], enforce_file_format=True)
     subprocess.run([program("/usr/bin/dcmsend"), "127.0.0.1", str(node.dicom_port), *map(str, files)], check=True)
-    eventually(lambda: (said := node.at_rest()) and said["studies"]["settled"] == 3, what="three answers")
+    eventually(lambda: (value := node.at_rest()) and value["studies"]["settled"] == 3, what="three answers")
     ends = {}
     for part, uid in uids.items():
         results = node.status("--study", uid)["studies"][0]["results"]

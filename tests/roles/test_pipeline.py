@@ -66,25 +66,25 @@ def test_an_exclusive_job_waits_until_those_that_run_have_ended_and_others_wait_
     assert order == ["alone", "after"]
 
 
-class Bench:
+class RecordingWork:
     """Work that tells what it was asked for. `gate`: what engines wait for."""
 
-    def __init__(self, batches: Sequence[Sequence[Job]], together: int = 2) -> None:
-        self.batches, self._together = list(batches), together
+    def __init__(self, batches: Sequence[Sequence[Job]], max_batch: int = 2) -> None:
+        self.batches, self._max_batch = list(batches), max_batch
         self.gate, self.lock = threading.Event(), threading.Lock()
         self.gate.set()
         self.ran: list[list[int]] = []
         self.alone: dict[int, bool] = {}
         self.concluded: list[int] = []
         self.rested = threading.Event()
-        self.at_once = self.most_at_once = self.others_beside_exclusive = 0
+        self.at_once = self.max_at_once = self.others_beside_exclusive = 0
 
     def lease(self, lane: RunningLane) -> list[Job]:
         with self.lock:
             return list(self.batches.pop(0)) if self.batches else []
 
-    def together(self, model: str) -> int:
-        return self._together
+    def max_batch(self, model: str) -> int:
+        return self._max_batch
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
         with self.lock:
@@ -112,11 +112,11 @@ class Bench:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Callable[[Bench, int], None]:
+def work(tmp_path: Path) -> Callable[[RecordingWork, int], None]:
     """Has a bench's jobs worked through by one lane with that many engines."""
     (tmp_path / "run").mkdir()
 
-    def go(bench: Bench, engines: int) -> None:
+    def go(bench: RecordingWork, engines: int) -> None:
         stop, wake = threading.Event(), SocketWakeUps(tmp_path / "run")
         wanted = sum(len(each) for each in bench.batches)
         lane = RunningLane(Lane.FILMS, engines, 2, None)
@@ -133,17 +133,21 @@ def work(tmp_path: Path) -> Callable[[Bench, int], None]:
 
 
 def test_every_job_that_was_leased_is_concluded_once_and_as_many_run_together_as_one_takes(
-    work: Callable[[Bench, int], None],
+    work: Callable[[RecordingWork, int], None],
 ) -> None:
-    bench = Bench([[a_job(1)], [a_job(number) for number in range(2, 7)]])
+    bench = RecordingWork([[a_job(1)], [a_job(number) for number in range(2, 7)]])
     work(bench, 2)
     assert sorted(bench.concluded) == [1, 2, 3, 4, 5, 6]
     assert sorted(len(each) for each in bench.ran) == [1, 1, 2, 2]
     assert [number for number, is_alone in bench.alone.items() if is_alone] == [1]
 
 
-def test_nothing_runs_beside_a_job_that_was_there_when_a_worker_died(work: Callable[[Bench, int], None]) -> None:
-    bench = Bench([[a_job(1), a_job(2)], [a_job(3, deaths=1)], [a_job(4)], [a_job(5, deaths=2)], [a_job(6), a_job(7)]])
+def test_nothing_runs_beside_a_job_that_was_there_when_a_worker_died(
+    work: Callable[[RecordingWork, int], None],
+) -> None:
+    bench = RecordingWork(
+        [[a_job(1), a_job(2)], [a_job(3, deaths=1)], [a_job(4)], [a_job(5, deaths=2)], [a_job(6), a_job(7)]]
+    )
     work(bench, 3)
     assert sorted(bench.concluded) == [1, 2, 3, 4, 5, 6, 7]
     assert bench.others_beside_exclusive == 0

@@ -10,7 +10,7 @@ from ledger_cases import MODEL, TurnedClock, film, job_states, lease, receive, r
 from small_models import write_models
 
 from imaging.domain.card import Card
-from imaging.domain.settling import Patience
+from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import migrate, replays, tables
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
@@ -39,7 +39,7 @@ def ledger(tmp_path: Path, clock: TurnedClock) -> Iterator[Ledger]:
 
 def look(ledger: Ledger, *cards: Card) -> list[tuple[int, str, str]]:
     """The node looks, with these cards; study, model and version of each job that there is then."""
-    Settler(ledger, cards, Patience()).look()
+    Settler(ledger, cards, CompletenessTimeouts()).run_once()
     return [(each["study_id"], each["model"], each["version"]) for each in rows(ledger, tables.job)]
 
 
@@ -53,12 +53,12 @@ def test_a_model_that_came_later_is_asked_about_what_settled_before_and_once(led
     numbers = [settled(ledger, "1.2.1"), settled(ledger, "1.2.2", (MODEL,))]
     assert look(ledger, card) == [(numbers[1], MODEL, "1")], "nobody asked"
     assert replays.mark_for_model(ledger, card.id, None) == 2
-    asked = look(ledger, card)
-    assert asked[1:] == [(each, card.id, card.version) for each in numbers]
+    texts = look(ledger, card)
+    assert texts[1:] == [(each, card.id, card.version) for each in numbers]
     assert [each["reason"] for each in rows(ledger, tables.study)] == ["", ""]
     assert replays.mark_for_model(ledger, card.id, None) == 0
     assert replays.mark_studies(ledger, ["1.2.1", "1.2.2"]) == 2
-    assert look(ledger, card) == asked
+    assert look(ledger, card) == texts
     assert rows(ledger, tables.replay) == []
 
 
@@ -117,12 +117,12 @@ def test_many_are_taken_up_a_few_at_a_time_so_that_what_comes_in_is_settled_betw
     for number in range(25):
         settled(ledger, f"1.2.{number}")
     replays.mark_for_model(ledger, card.id, None)
-    settler = Settler(ledger, [card], Patience())
-    assert settler.look() == clock.tick(), "at once, once more"
+    settler = Settler(ledger, [card], CompletenessTimeouts())
+    assert settler.run_once() == clock.tick(), "at once, once more"
     assert len(job_states(ledger)) == 20
     fresh = receive(ledger, film("1.3")).study_id
     clock.advance(60)
-    settler.look()
+    settler.run_once()
     assert [each["study_id"] for each in rows(ledger, tables.job)][20] == fresh
     assert len(job_states(ledger)) == 26
     assert lease(ledger) != []

@@ -9,7 +9,7 @@ from small_models import write_models
 
 from imaging.domain.source import Source
 from imaging.ledger import jobs, leasing, migrate, tables
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
 from imaging.roles.beginning import WorkerConfig, begin
 from imaging.roles.pipeline import Task
@@ -31,12 +31,12 @@ class Home:
         self.path, self.ledger = home, Ledger(home, clock=TurnedClock())
         migrate.migrate(self.ledger)
         self.ledger.begin_boot()
-        told = WorkerConfig("worker-0", str(home), "", [str(models)], [], 3000.0, 1, "en")
-        self._worker = Worker(self.ledger, told, begin(told))
+        worker_config = WorkerConfig("worker-0", str(home), "", [str(models)], [], 3000.0, 1, "en")
+        self._worker = Worker(self.ledger, worker_config, begin(worker_config))
 
     def answer(self) -> str:
         """Answers what is queued; the SOP Instance UID of the report."""
-        (job,) = leasing.lease(self.ledger, self._worker._owner, Wanted({MODEL}))
+        (job,) = leasing.lease(self.ledger, self._worker._owner, LeaseRequest({MODEL}))
         sources = tuple(Source(self.path / key, header) for key, header in job.instances)
         card = self._worker.serving.catalogue.model(MODEL)
         self._worker._conclude(Task(job, card, sources, is_alone=True), REFUSED)

@@ -26,7 +26,7 @@ from imaging.domain.card import UNPROVEN
 from imaging.domain.findings import Answer
 from imaging.domain.source import Source
 from imaging.ledger import leasing, migrate, stories, tables, wakeups, workers
-from imaging.ledger.leasing import Wanted
+from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
 from imaging.roles import beginning
@@ -95,8 +95,8 @@ def write_golden(model: Path, seed: int, probability: float) -> None:
 
 def expect(model: Path, probability: float) -> None:
     """What the golden case of a film model is to give."""
-    said = {"findings": [{"code": "abnormal", "probability": probability}]}
-    (model / "expected.json").write_text(json.dumps(said))
+    data = {"findings": [{"code": "abnormal", "probability": probability}]}
+    (model / "expected.json").write_text(json.dumps(data))
 
 
 def config_of(name: str, home: Path, models: Path, language: Any = "en") -> WorkerConfig:
@@ -104,8 +104,8 @@ def config_of(name: str, home: Path, models: Path, language: Any = "en") -> Work
     return WorkerConfig(name, str(home), "", [str(models)], [], 3000.0, 1, language)
 
 
-def a_worker(ledger: Ledger, told: WorkerConfig) -> Worker:
-    return Worker(ledger, told, beginning.begin(told))
+def a_worker(ledger: Ledger, worker_config: WorkerConfig) -> Worker:
+    return Worker(ledger, worker_config, beginning.begin(worker_config))
 
 
 def send(node: Node, folder: Path, seed: int) -> str:
@@ -131,7 +131,7 @@ def results(node: Node, study_uid: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Desk:
+class WorkerSetup:
     """A worker of this process, one film's job that it has leased, and the ledger where it ends."""
 
     home: Path
@@ -151,21 +151,21 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
+def worker_setup(tmp_path: Path, models: Path) -> Iterator[Callable[..., WorkerSetup]]:
     """A desk for a film whose header has these facts; `language` is that of its reports."""
     ledger = Ledger(tmp_path)
     migrate.migrate(ledger)
     ledger.begin_boot()
     begun: list[Worker] = []
 
-    def make(language: Any = "en", **facts: Any) -> Desk:
+    def make(language: Any = "en", **facts: Any) -> WorkerSetup:
         queued(ledger, models=["small-film"], **facts)
         worker = a_worker(ledger, config_of("worker-0", tmp_path, models, language))
         begun.append(worker)
-        (job,) = leasing.lease(ledger, worker._owner, Wanted({"small-film"}))
+        (job,) = leasing.lease(ledger, worker._owner, LeaseRequest({"small-film"}))
         sources = tuple(Source(tmp_path / key, header) for key, header in job.instances)
         card = worker.serving.catalogue.model("small-film")
-        return Desk(tmp_path, ledger, worker, Task(job, card, sources, is_alone=True))
+        return WorkerSetup(tmp_path, ledger, worker, Task(job, card, sources, is_alone=True))
 
     yield make
     for each in begun:
@@ -173,8 +173,10 @@ def desk(tmp_path: Path, models: Path) -> Iterator[Callable[..., Desk]]:
     ledger.close()
 
 
-def test_a_report_that_must_not_be_sent_makes_a_failure_that_says_so_in_its_own(desk: Callable[..., Desk]) -> None:
-    known = desk()
+def test_a_report_that_must_not_be_sent_makes_a_failure_that_says_so_in_its_own(
+    worker_setup: Callable[..., WorkerSetup],
+) -> None:
+    known = worker_setup()
     result = known.end(POSITIVE)  # of a label that is not on the card
     assert (result["state"], result["no_report"]) == ("failed", None)
     assert " at results/" in result["reason"]
@@ -182,17 +184,19 @@ def test_a_report_that_must_not_be_sent_makes_a_failure_that_says_so_in_its_own(
     assert b"Processing failed" in report
 
 
-def test_where_not_even_the_failure_can_be_reported_the_job_ends_and_says_why(desk: Callable[..., Desk]) -> None:
-    known = desk(language="none of ours")
+def test_where_not_even_the_failure_can_be_reported_the_job_ends_and_says_why(
+    worker_setup: Callable[..., WorkerSetup],
+) -> None:
+    known = worker_setup(language="none of ours")
     result = known.end(NEGATIVE)
     assert (result["state"], known.reports()) == ("failed", [])
     assert result["no_report"].startswith("KeyError at results/")
 
 
 def test_a_study_that_may_have_no_report_says_why_beside_its_answer(
-    desk: Callable[..., Desk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    worker_setup: Callable[..., WorkerSetup], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = desk(patient_id="P" * 65)
+    known = worker_setup(patient_id="P" * 65)
     result = known.end(REFUSED)
     assert (result["state"], result["reason"], known.reports()) == ("not_analysed", REFUSED.why, [])
     assert "Patient ID" in result["no_report"]
@@ -205,22 +209,22 @@ def full(ledger: Ledger) -> Callable[[], None]:
     with ledger.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
 
-    most = [pages]
+    maximum = [pages]
 
     def hold(connection: Any, *_: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {most[0]}")
+        connection.execute(f"PRAGMA max_page_count = {maximum[0]}")
 
     def make_room() -> None:
-        most[0] = 1_000_000
+        maximum[0] = 1_000_000
 
     event.listen(ledger.engine, "checkout", hold)
     return make_room
 
 
 def test_an_answer_for_which_the_disk_has_no_room_is_written_down_once_it_has(
-    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    worker_setup: Callable[..., WorkerSetup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = desk()
+    known = worker_setup()
     make_room = full(known.ledger)
     stop = Pauses(3, make_room)
     monkeypatch.setattr(known.worker, "_stop", stop)
@@ -230,9 +234,9 @@ def test_an_answer_for_which_the_disk_has_no_room_is_written_down_once_it_has(
 
 
 def test_a_job_whose_answer_cannot_be_written_down_comes_back_at_once_without_a_death(
-    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    worker_setup: Callable[..., WorkerSetup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = desk()
+    known = worker_setup()
     make_room = full(known.ledger)
     stop = Pauses(99, make_room)
     monkeypatch.setattr(known.worker, "_stop", stop)
@@ -244,18 +248,18 @@ def test_a_job_whose_answer_cannot_be_written_down_comes_back_at_once_without_a_
     assert (job["state"], job["attempts"], known.reports()) == ("queued", 0, [])
 
 
-def test_a_disk_without_room_to_note_what_is_under_way_fails_no_job(desk: Callable[..., Desk]) -> None:
-    known = desk()
+def test_a_disk_without_room_to_note_what_is_under_way_fails_no_job(worker_setup: Callable[..., WorkerSetup]) -> None:
+    known = worker_setup()
     with Path("/dev/full").open("r+b", buffering=0) as nowhere:
-        os.dup2(nowhere.fileno(), known.worker._watch._file)
+        os.dup2(nowhere.fileno(), known.worker._watchdog._file)
     known.worker.conclude(known.task, REFUSED)
     assert [each["state"] for each in rows(known.ledger, tables.job)] == ["not_analysed"]
 
 
 def test_a_job_whose_answer_the_ledger_never_takes_fails_with_words_and_does_not_come_back(
-    desk: Callable[..., Desk],
+    worker_setup: Callable[..., WorkerSetup],
 ) -> None:
-    known = desk()
+    known = worker_setup()
     with known.ledger.write() as connection:
         never = "CREATE TRIGGER never BEFORE INSERT ON object BEGIN SELECT RAISE(ABORT, 'never'); END"
         connection.exec_driver_sql(never)
@@ -266,9 +270,9 @@ def test_a_job_whose_answer_the_ledger_never_takes_fails_with_words_and_does_not
 
 
 def test_whatever_a_model_does_when_it_reads_a_study_the_job_fails_and_the_feeder_goes_on(
-    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    worker_setup: Callable[..., WorkerSetup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = desk()
+    known = worker_setup()
     known.worker.serving.warm()
     analyser = known.worker.serving.analysers["small-film"]
     # Its card, as a fault of ours would leave it: nothing that the analyser looks at is there.
@@ -316,10 +320,10 @@ def test_each_worker_does_the_jobs_of_its_own_models_and_one_says_once_that_nobo
         ledger.wakeups.notify(wakeups.JOB)
         thread.join(30)
     assert (state("small-film"), state("nobodys")) == (("analysed", None), ("not_analysed", "model-disabled"))
-    told = {each["name"]: each for each in rows(ledger, tables.model)}
-    assert told["small-film"]["is_served"]
-    assert told["small-volume"]["is_served"]
-    assert told["small-volume"]["why"].startswith(f"not by {owner_of(home, 'worker-0')[:-1]}: ")
+    fields = {each["name"]: each for each in rows(ledger, tables.model)}
+    assert fields["small-film"]["is_served"]
+    assert fields["small-volume"]["is_served"]
+    assert fields["small-volume"]["why"].startswith(f"not by {owner_of(home, 'worker-0')[:-1]}: ")
     assert study_id == 1
     ledger.close()
 
@@ -417,11 +421,11 @@ def test_a_job_that_kills_three_workers_fails_as_poison_and_is_never_tried_again
 
     if killed != "the worker":
 
-        def is_told() -> bool:
-            told = {each["name"]: each for each in node.status()["roles"]}
-            return "was killed by signal 9" in told["worker-0"]["error"]
+        def is_reported() -> bool:
+            data = {each["name"]: each for each in node.status()["roles"]}
+            return "was killed by signal 9" in data["worker-0"]["error"]
 
-        eventually(is_told, what="what is said of the worker")
+        eventually(is_reported, what="what is said of the worker")
     eventually(lambda: results(node, uid)["endless-film"]["state"] == "failed", 30, "giving up")
     assert results(node, uid)["endless-film"]["reason"] == "poison"
     assert results(node, uid)["small-film"]["state"] == "analysed"
@@ -432,10 +436,10 @@ def test_a_model_whose_golden_case_does_not_hold_is_disabled_visibly_and_the_oth
 ) -> None:
     write_golden(models / "small-film", 2, 0.25)
     node = serve("--models", str(models))
-    told = {each["name"]: each for each in node.status()["models"]}
-    assert told["small-film"]["state"] == "disabled"
-    assert "0.25" in told["small-film"]["why"]
-    assert (told["small-volume"]["state"], told["small-volume"]["why"]) == ("served", UNPROVEN)
+    data = {each["name"]: each for each in node.status()["models"]}
+    assert data["small-film"]["state"] == "disabled"
+    assert "0.25" in data["small-film"]["why"]
+    assert (data["small-volume"]["state"], data["small-volume"]["why"]) == ("served", UNPROVEN)
 
     uid = send(node, tmp_path / "films", seed=2)
     eventually(lambda: results(node, uid).get("small-film", {}).get("state") == "not_analysed", 20, "the reason")
@@ -448,9 +452,9 @@ def test_a_model_that_never_ends_when_it_is_tried_is_disabled_with_words_and_the
     write_endless(models, seconds=1.0)
     write_golden(models / "endless-film", 1, 0.25)
     node = serve("--role", "worker", "--models", str(models))
-    told = {each["name"]: each for each in node.status()["models"]}
-    assert (told["endless-film"]["state"], told["small-film"]["state"]) == ("disabled", "served")
-    assert told["endless-film"]["why"].startswith("it took longer than")
+    data = {each["name"]: each for each in node.status()["models"]}
+    assert (data["endless-film"]["state"], data["small-film"]["state"]) == ("disabled", "served")
+    assert data["endless-film"]["why"].startswith("it took longer than")
 
 
 def test_weights_that_changed_are_noticed_at_the_next_start_and_never_served_as_proven(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from imaging.domain.disk_space import DiskSpace
 from imaging.domain.header import Header
-from imaging.domain.room import Room
-from imaging.spool import FolderSpool, SpoolFull, folder, room_on
+from imaging.spool import FolderSpool, SpoolFull, disk_space_on, folder
 from imaging.spool.folder import key_of
 
 RESERVE = 1 << 20
@@ -30,7 +30,7 @@ def few_inodes(tmp_path: Path) -> Iterator[Path]:
 def keep(spool: FolderSpool, number: int) -> str:
     """Takes an object of a study of its own, as the node does; its key."""
     uids = ("1.2.840.10008.5.1.4.1.1.1.1", f"1.2.{number}.1.1", f"1.2.{number}", f"1.2.{number}.1")
-    spool.check_room(10)
+    spool.check_disk_space(10)
     incoming = spool.write([b"0123456789"])
     key = key_of(Header(*uids, "1.2.840.10008.1.2.1"), incoming.name)
     spool.make_folder(key)
@@ -44,17 +44,17 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
 ) -> None:
     spool = FolderSpool(few_inodes / "spool", RESERVE)
     keys: list[str] = []
-    while not room_on(few_inodes, RESERVE).is_full:
+    while not disk_space_on(few_inodes, RESERVE).is_full:
         keys.append(keep(spool, len(keys)))
     with pytest.raises(SpoolFull, match=r"1\d inodes free, reserve 10"):
         keep(spool, len(keys))
-    room = room_on(few_inodes, RESERVE)
-    assert (room.is_full, room.lacks_inodes, room.lacks_bytes) == (True, True, False)
+    space = disk_space_on(few_inodes, RESERVE)
+    assert (space.is_full, space.lacks_inodes, space.lacks_bytes) == (True, True, False)
     assert len(keys) > 15
     (few_inodes / "ledger.sqlite-wal").touch()  # what else the home needs can still be made
     for key in keys:
         spool.remove(key)
-    assert not room_on(few_inodes, RESERVE).is_full
+    assert not disk_space_on(few_inodes, RESERVE).is_full
     assert list((few_inodes / "spool" / "studies").glob("*/*")) == []
     assert spool.path(keep(spool, 7)).exists()
 
@@ -78,5 +78,5 @@ def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypa
 
 
 def test_a_file_system_without_a_fixed_number_of_inodes_never_lacks_them() -> None:
-    assert not Room(free=10 << 20, reserve=1 << 20).is_full
-    assert str(Room(free=10 << 20, reserve=1 << 20)) == "10 MiB free, reserve 1 MiB"
+    assert not DiskSpace(free=10 << 20, reserve=1 << 20).is_full
+    assert str(DiskSpace(free=10 << 20, reserve=1 << 20)) == "10 MiB free, reserve 1 MiB"

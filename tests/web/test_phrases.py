@@ -38,8 +38,8 @@ def test_an_age_that_is_no_dicom_age_is_shown_as_it_came(value: str, shown: Any)
 
 
 def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_normal() -> None:
-    said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, False)), EN)
-    assert [line.text for line in said] == ["Not found: pleural effusion, cardiomegaly – chest-film 1.4"]
+    values = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, False)), EN)
+    assert [line.text for line in values] == ["Not found: pleural effusion, cardiomegaly – chest-film 1.4"]
     for language, word in ((EN, "normal"), (VI, "bình thường"), (FR, "normal")):
         lines = phrases.answer(analysed(finding(EFFUSION, False), finding(ABNORMAL, False)), language)
         assert word not in " ".join(line.text for line in lines).replace("abnormal", "").replace(
@@ -48,8 +48,10 @@ def test_an_answer_without_findings_names_what_was_looked_for_and_never_says_nor
 
 
 def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart() -> None:
-    said = phrases.answer(analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, True), finding(ABNORMAL, None)), VI)
-    assert [(line.tone, line.text) for line in said] == [
+    values = phrases.answer(
+        analysed(finding(EFFUSION, False), finding(CARDIOMEGALY, True), finding(ABNORMAL, None)), VI
+    )
+    assert [(line.tone, line.text) for line in values] == [
         ("present", "Bóng tim to – chest-film 1.4"),
         ("unsure", "Không kết luận được: phim ngực bất thường (điểm tổng thể) – chest-film 1.4"),
         ("absent", "Không tìm thấy: tràn dịch màng phổi – chest-film 1.4"),
@@ -57,20 +59,20 @@ def test_what_is_there_what_could_not_be_told_and_what_was_not_found_stand_apart
 
 
 def test_what_was_not_analysed_is_counted_with_its_reason_and_nothing_is_called_absent() -> None:
-    said = [line.text for line in phrases.answer(in_part(), EN)]
-    assert said[0].startswith("15 of 40 images not analysed: ")
-    assert said[1].startswith("Undetermined: ")
+    texts = [line.text for line in phrases.answer(in_part(), EN)]
+    assert texts[0].startswith("15 of 40 images not analysed: ")
+    assert texts[1].startswith("Undetermined: ")
     assert phrases.answer(in_part(), VI)[0].text.startswith("15 trên 40 ảnh chưa được phân tích: ")
 
 
 def test_a_second_content_is_said_with_the_answer_that_it_leaves_in_doubt() -> None:
     doubtful = analysed(finding(EFFUSION, False)).doubted(1)
-    said = [line.text for line in phrases.answer(doubtful, EN)]
-    assert said[0].startswith("1 image has a second, different version")
-    assert said[1].startswith("Undetermined: ")
+    texts = [line.text for line in phrases.answer(doubtful, EN)]
+    assert texts[0].startswith("1 image has a second, different version")
+    assert texts[1].startswith("Undetermined: ")
     assert phrases.answer(doubtful, VI)[0].text.startswith("1 ảnh có phiên bản thứ hai khác")
     assert phrases.answer(doubtful, FR)[0].text.startswith("1 image a une seconde version")
-    assert len(said) == 2
+    assert len(texts) == 2
 
 
 @pytest.mark.parametrize("result", [analysed(finding(EFFUSION, False)), refused("gap"), failed()])

@@ -36,7 +36,7 @@ def opened(browser: Any, site: Site) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
 
     def watch(page: Any) -> None:
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda value: complaints.append(value.text) if value.type in ("error", "warning") else None)
         page.on("pageerror", lambda fault: complaints.append(str(fault)))
 
     context.on("page", watch)
@@ -346,8 +346,8 @@ def test_the_head_tells_at_once_that_images_are_refused_and_reports_wait(
     site.announce()
     page.locator("#health li", has_text="Receiving refuses images").wait_for()
     page.locator("#health li", has_text="Delivery cannot send").wait_for()
-    said = page.locator("#health .alarms span").all_inner_texts()
-    assert said == [
+    value = page.locator("#health .alarms span").all_inner_texts()
+    assert value == [
         "Images are refused: the disk is full: 3 MiB free, reserve 2048 MiB",
         "PACS does not answer, reports waiting: 1,200: no connection: refused",
     ]

@@ -71,13 +71,13 @@ def test_the_page_answers_under_the_address_that_it_listens_on_and_under_its_set
     node = serve(*options)
     assert node.url.startswith("http://127.0.0.2:")
     port = int(node.url.rstrip("/").rpartition(":")[2])
-    said = {}
+    data = {}
     for host in ("127.0.0.2", f"127.0.0.2:{port}", "worklist.example", "localhost", "127.0.0.3"):
         with socket.create_connection(("127.0.0.2", port), 10) as connection:
             connection.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            said[host] = connection.makefile("rb").readline().split()[1]
-    assert said.pop("127.0.0.3") == b"421"
-    assert b"421" not in said.values()
+            data[host] = connection.makefile("rb").readline().split()[1]
+    assert data.pop("127.0.0.3") == b"421"
+    assert b"421" not in data.values()
 
 
 @pytest.mark.parametrize("name", ["worklist", "w.example", "10.0.0.7", "[fe80::1]"])
@@ -97,7 +97,7 @@ def test_what_is_no_name_of_a_host_is_refused_with_the_form_wanted(name: str, tm
 def test_no_more_pages_hear_of_changes_than_may_be_open_and_one_that_ends_makes_room(
     site_of: Callable[..., Site],
 ) -> None:
-    site = site_of(most_pages=2, heartbeat_s=0.05)
+    site = site_of(max_pages=2, heartbeat_s=0.05)
     mark = mark_of(site)
     with stream(site, mark) as first:
         next(first)

@@ -60,16 +60,16 @@ def test_a_configured_host_is_answered_on_any_port(site: Site, host: str) -> Non
 
 def test_a_monitor_hears_what_the_head_of_the_page_shows(site: Site) -> None:
     site.worklist.roles, site.worklist.alarms = [RoleHealth("node", "up")], []
-    answer, said = site.ask("/healthz")
-    assert (answer.status, said) == (200, "ok")
+    answer, text = site.ask("/healthz")
+    assert (answer.status, text) == (200, "ok")
     assert '<p class="alarms" aria-label="Needs attention"></p>' in site.ask("/?lang=en")[1]
     site.worklist.alarms = [
         Alarm(Kind.INODES, why="9 inodes free, reserve 10"),
         Alarm(Kind.DESTINATION, "PACS", 7, "no connection"),
     ]
-    answer, said = site.ask("/healthz")
+    answer, text = site.ask("/healthz")
     assert answer.status == 503
-    assert said.splitlines() == [
+    assert text.splitlines() == [
         "objects are refused: 9 inodes free, reserve 10",
         "PACS is down, 7 waiting: no connection",
     ]
@@ -245,7 +245,7 @@ def test_a_row_that_a_filter_does_not_match_any_more_stays_true_on_the_screen(si
 def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site: Site) -> None:
     answer, page = site.ask("/study/4?lang=fr")
     assert answer.status == 200
-    for said in (
+    for value in (
         "NGUYỄN VĂN ĐỨC",
         "Non trouvé\xa0: cardiomégalie – chest-film 1.4",
         "0,88",
@@ -255,7 +255,7 @@ def test_a_study_page_shows_every_answer_with_numbers_reasons_and_cure(site: Sit
         "Corriger Body Part Examined",
         "1.2.826.0.1.99.7",
     ):
-        assert said in page
+        assert value in page
     assert "<title>Examen n° 4 – imaging</title>" in page
 
 

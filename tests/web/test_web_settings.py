@@ -22,7 +22,7 @@ def test_a_viewer_address_that_would_run_as_script_or_is_none_is_refused(viewer_
 
 
 def test_all_faults_come_in_one_answer_with_their_keys() -> None:
-    with pytest.raises(ValueError) as told:
+    with pytest.raises(ValueError) as events:
         WebSettings(viewer_url="https://v/{name}", language=cast("Language", "de"))
     for key in ("has {name}", "language 'de'"):
-        assert key in str(told.value)
+        assert key in str(events.value)

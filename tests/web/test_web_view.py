@@ -9,7 +9,7 @@ from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, HEALTH, NOW, MemoryWorkli
 
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.findings import NO_GOLDEN_CASE, TriageClass
-from imaging.domain.worklist import Asked, Listing, PageState
+from imaging.domain.worklist import Listing, ListingQuery, PageState
 from imaging.web import view
 from imaging.web.languages import load_languages
 
@@ -19,8 +19,10 @@ RECEIVING = PageState.RECEIVING
 
 def listed(rows: Any, query: str = "", shown: Any = (), after: Any = None, language: Any = EN) -> view.ListView:
     worklist = MemoryWorklist(list(rows))
-    asked = Asked(view.words(query, language), after=after)
-    return view.list_view(worklist.listing(asked), (), worklist.health(), query, shown, "", "mark", NOW, language)
+    listing_query = ListingQuery(view.words(query, language), after=after)
+    return view.list_view(
+        worklist.listing(listing_query), (), worklist.health(), query, shown, "", "mark", NOW, language
+    )
 
 
 def test_rows_keep_the_order_in_which_the_worklist_gives_them() -> None:
@@ -132,9 +134,9 @@ def test_a_role_that_keeps_crashing_is_shown_in_its_place_with_its_last_error() 
 def test_each_alarm_is_said_in_each_language() -> None:
     for language in load_languages().values():
         for kind in Kind:
-            said = view.alarm_text(Alarm(kind, "PACS", 3, "why", "stopped", timedelta(hours=3)), language)
-            assert "{" not in said, said
-            assert said.endswith(": why"), said
+            text = view.alarm_text(Alarm(kind, "PACS", 3, "why", "stopped", timedelta(hours=3)), language)
+            assert "{" not in text, text
+            assert text.endswith(": why"), text
 
 
 def test_the_model_and_its_version_stand_on_the_row_or_how_many_answered() -> None:
@@ -172,7 +174,7 @@ def test_an_unproven_model_and_a_finding_near_chance_say_so_beside_the_finding_i
 
 def test_calibrated_is_said_only_of_probabilities_that_are() -> None:
     plain, calibrated = finding(EFFUSION, True), replace(finding(CARDIOMEGALY, True), is_calibrated=True)
-    for findings, said in (
+    for findings, text in (
         ([], ""),
         ([finding(EFFUSION, True, None)], ""),
         ([plain], "Probability: the model's own score, not calibrated; not a physician's estimate."),
@@ -180,7 +182,7 @@ def test_calibrated_is_said_only_of_probabilities_that_are() -> None:
         ([plain, calibrated], "Probability: the model's own score, calibrated for some findings only; "
                               "not a physician's estimate."),
     ):  # fmt: skip
-        assert view.answer_view(analysed(*findings), EN).probability_note == said
+        assert view.answer_view(analysed(*findings), EN).probability_note == text
 
 
 def test_a_chip_says_what_is_odd_about_a_studys_images_in_one_place() -> None:

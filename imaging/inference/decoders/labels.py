@@ -17,13 +17,13 @@ def decode(spec: LabelSpec, outputs: Sequence[Tensor], items: Sequence[Item]) ->
     A finding that is present names the images of the items that reach the threshold by themselves.
     """
     scores = activated(np.stack(outputs).T, spec.activation)[spec.channel]
-    chances = [round(calibrated(float(score), spec.calibration), 6) for score in scores]
-    seen = [item for item, chance in zip(items, chances, strict=True) if chance >= spec.threshold]
+    probabilities = [round(calibrated(float(score), spec.calibration), 6) for score in scores]
+    seen = [item for item, probability in zip(items, probabilities, strict=True) if probability >= spec.threshold]
     return Finding(
         code=spec.code,
         present=bool(seen),
-        probability=max(chances),
+        probability=max(probabilities),
         threshold=spec.threshold,
-        score=round(float(scores[chances.index(max(chances))]), 6),
+        score=round(float(scores[probabilities.index(max(probabilities))]), 6),
         sop_instance_uids=tuple(image.sop_instance_uid for item in seen for image in item.images),
     )

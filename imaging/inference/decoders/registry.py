@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from imaging.domain.card import Card, LabelSpec, SegmentSpec
 from imaging.domain.findings import Finding
 from imaging.inference.decoders import labels, segments
-from imaging.inference.decoders.values import hold_values
+from imaging.inference.decoders.values import check_values
 from imaging.inference.prepared import Item
 from imaging.preparation.array import Tensor
 
@@ -23,14 +23,16 @@ DECODERS: Final[Mapping[str, Decoder]] = {LabelSpec.kind: labels.decode, Segment
 
 
 def decode(card: Card, outputs: Sequence[Mapping[str, Tensor]], items: Sequence[Item]) -> tuple[Finding, ...]:
-    """The findings of a study, in the card's order. `outputs`: by name, one mapping for each item. Raises Told."""
+    """The findings of a study, in the card's order. `outputs`: by name, one mapping for each item. Raises
+    PublicError.
+    """
     by_name = {name: [each[name] for each in outputs] for name in card.engine.outputs}
     for name, values in by_name.items():
-        hold_values(card, name, values)
+        check_values(card, name, values)
     found = []
     for spec in card.findings:
         finding = DECODERS[spec.kind](spec, by_name[card.output_of(spec)], items)
         is_calibrated, is_near_chance = spec.calibration is not None, card.is_near_chance(spec)
-        said = replace(finding, site=spec.site, is_calibrated=is_calibrated, is_near_chance=is_near_chance)
-        found.append(said)
+        completed = replace(finding, site=spec.site, is_calibrated=is_calibrated, is_near_chance=is_near_chance)
+        found.append(completed)
     return tuple(found)

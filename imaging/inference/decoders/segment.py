@@ -128,12 +128,12 @@ def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
         return None
     wide = tuple(slice(max(each.start - 1, 0), each.stop + 1) for each in box)
     mask = np.zeros(item.volume.values.shape, np.bool_)
-    chance = np.zeros(mask.shape if spec.probability else (), np.float32)
+    probability = np.zeros(mask.shape if spec.probability else (), np.float32)
     for plane in item.volume.planes_of(values[(slice(None), *wide)], [each.start for each in wide], item.grid):
         where = (plane.number, plane.rows, plane.columns)
         mask[where] = _picked(spec, plane.values)
         if spec.probability:
-            chance[where] = plane.values[spec.channel]
+            probability[where] = plane.values[spec.channel]
     own = _box(mask)
     if own is None:
         return None
@@ -141,7 +141,7 @@ def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
     largest = _largest(parts)
     if not largest:
         return None
-    score = float(chance[own][parts == largest].mean(dtype=np.float64)) if spec.probability else 0.0
+    score = float(probability[own][parts == largest].mean(dtype=np.float64)) if spec.probability else 0.0
     first = (own[0].start, own[1].start, own[2].start)
     return Segment(item.volume, parts, first, largest, score)
 

@@ -30,7 +30,7 @@ def decode(spec: SegmentSpec, outputs: Sequence[Tensor], items: Sequence[StackIt
 
 def _weight(finding: Finding) -> tuple[bool, float, float]:
     """Of one finding in several acquisitions, which is told: where it is present, then largest, then most probable."""
-    return bool(finding.present), VOLUME.said(finding) or 0.0, finding.probability or 0.0
+    return bool(finding.present), VOLUME.value_in(finding) or 0.0, finding.probability or 0.0
 
 
 def _joined(spec: SegmentSpec, stacks: Sequence[tuple[Tensor, StackItem]]) -> Finding:
@@ -41,19 +41,19 @@ def _joined(spec: SegmentSpec, stacks: Sequence[tuple[Tensor, StackItem]]) -> Fi
         if segment is not None:
             segments.append(_counted_once(segment, segments))
     if not segments:
-        chance = 0.0 if spec.probability else None
-        return Finding(spec.code, False, chance, spec.threshold, score=chance)
+        probability = 0.0 if spec.probability else None
+        return Finding(spec.code, False, probability, spec.threshold, score=probability)
     whole = largest_whole(segments)
     measured = dict(_measured({*spec.measure, *spec.present}, segments, whole))
     score = max(segment.score for segment in segments)
-    chance = round(calibrated(score, spec.calibration), 6) if spec.probability else None
-    is_present = all(measured[name] >= least for name, least in spec.present.items()) and (
-        chance is None or chance >= spec.threshold
+    probability = round(calibrated(score, spec.calibration), 6) if spec.probability else None
+    is_present = all(measured[name] >= minimum for name, minimum in spec.present.items()) and (
+        probability is None or probability >= spec.threshold
     )
     return Finding(
         code=spec.code,
         present=is_present,
-        probability=chance,
+        probability=probability,
         threshold=spec.threshold,
         measurements=tuple(MEASURES[each].of(measured[each]) for each in spec.measure if each in measured),
         score=round(score, 6) if spec.probability else None,

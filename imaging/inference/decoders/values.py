@@ -7,24 +7,24 @@ from typing import Final
 import numpy as np
 
 from imaging.domain.card import Calibration, Card, FindingSpec, SegmentSpec
-from imaging.domain.faults import Told
+from imaging.domain.faults import PublicError
 from imaging.preparation.array import Tensor
 
 OUTSIDE: Final = 1e-4
 """By how much a share of 1 may miss 0..1: what arithmetic leaves, and not a network's own scale."""
 
 
-def hold_values(card: Card, name: str, outputs: Sequence[Tensor]) -> None:
+def check_values(card: Card, name: str, outputs: Sequence[Tensor]) -> None:
     """Refuses values of an output that are no numbers, or no shares of 1 where the card says so.
 
-    `outputs`: before activation, channels first, one for each item. Raises Told.
+    `outputs`: before activation, channels first, one for each item. Raises PublicError.
     """
     if not all(np.isfinite(each).all() for each in outputs):
-        raise Told(f"the network's output {name} has values that are not numbers (NaN or infinite)")
+        raise PublicError(f"the network's output {name} has values that are not numbers (NaN or infinite)")
     for spec in (each for each in card.read_of(name) if each.activation == "none" and not _is_ranked(each)):
         values = [each[spec.channel] for each in outputs]
         if any(each.min() < -OUTSIDE or each.max() > 1 + OUTSIDE for each in values):
-            raise Told(
+            raise PublicError(
                 f"channel {spec.channel} of the network's output {name} has values outside 0..1, but the card has "
                 'activation = "none": are they logits, for sigmoid or softmax?'
             )

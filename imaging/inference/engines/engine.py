@@ -46,13 +46,13 @@ class Engine(Protocol):
     def identity(self) -> Identity: ...
 
     @property
-    def together(self) -> int:
+    def max_batch(self) -> int:
         """How many items it had best be given at once."""
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
         """The network's outputs by their names, float32, in the shapes that the card wants, for its inputs by theirs.
 
-        `is_alone`: no other call is expected meanwhile. Raises Told.
+        `is_alone`: no other call is expected meanwhile. Raises PublicError.
         """
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from imaging.domain.card import Card
-from imaging.domain.faults import Told, is_out_of_memory
+from imaging.domain.faults import PublicError, is_out_of_memory
 from imaging.domain.outputs import shape_fault, type_fault
 from imaging.inference.engines.engine import Arrays, Identity, processor
 from imaging.models.copies import copied
@@ -34,7 +34,7 @@ class OnnxEngine:
     """
 
     def __init__(self, card: Card, threads: int) -> None:
-        """Raises Told: the weights are not those of the card, or the runtime cannot load them."""
+        """Raises PublicError: the weights are not those of the card, or the runtime cannot load them."""
         self._card, self.identity = card, identity(card, threads)
         onnxruntime = _onnxruntime()
         onnxruntime.set_default_logger_severity(4)  # what it logs of a failed run may hold values; we say it ourselves
@@ -48,7 +48,7 @@ class OnnxEngine:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._hold_types()
         self._batch = self._fixed_batch()
-        self.together = self._batch or 1
+        self.max_batch = self._batch or 1
 
     def _load(self, folder: Path, threads: int) -> Any:
         onnxruntime = _onnxruntime()
@@ -57,11 +57,13 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = folder / self._card.engine.file
-        with _in_its_words("the network cannot be loaded", lambda said: said.replace(f"{folder}/", "")):
+        with _in_its_words("the network cannot be loaded", lambda text: text.replace(f"{folder}/", "")):
             return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
 
     def _hold_types(self) -> None:
-        """Refuses a network whose inputs or outputs have other names or types than can be fed and read. Raises Told."""
+        """Refuses a network whose inputs or outputs have other names or types than can be fed and read. Raises
+        PublicError.
+        """
         engine = self._card.engine
         given = {each.name: _type_of(each) for each in self._session.get_inputs()}
         made = {each.name: _type_of(each) for each in self._session.get_outputs()}
@@ -69,13 +71,13 @@ class OnnxEngine:
         if not {*wanted} <= {*given} or not {*engine.outputs} <= {*made}:
             has = f"{engine.file} has the input {', '.join(given)} and the output {', '.join(made)}"
             wants = f"the card expects input {', '.join(wanted)} and output {', '.join(engine.outputs)}"
-            raise Told(f"{has}; {wants}")
+            raise PublicError(f"{has}; {wants}")
         for name in wanted:
             if given[name] != "float32":
-                raise Told(f"the network's input {name} is {given[name]}; expected float32")
+                raise PublicError(f"the network's input {name} is {given[name]}; expected float32")
         for name in engine.outputs:
-            if said := type_fault(self._card, name, made[name]):
-                raise Told(f"the network's output {name} is {made[name]}: {said}")
+            if text := type_fault(self._card, name, made[name]):
+                raise PublicError(f"the network's output {name} is {made[name]}: {text}")
 
     def _fixed_batch(self) -> int | None:
         """The batch that the network is made for; None where it takes any."""
@@ -102,7 +104,7 @@ class OnnxEngine:
             came = session.run(list(names), dict(arrays), self._run_options)
         for name, values in zip(names, came, strict=True):
             if fault := shape_fault(self._card, name, given, values.shape):
-                raise Told(fault)
+                raise PublicError(fault)
         return {name: values.astype(np.float32, copy=False) for name, values in zip(names, came, strict=True)}
 
     def close(self) -> None:
@@ -112,8 +114,8 @@ class OnnxEngine:
 
 def _type_of(port: Any) -> str:
     """What an input or output of a session is: by numpy's name where it is a tensor of numbers."""
-    said: str = port.type
-    inner = said.removeprefix("tensor(").removesuffix(")") if said.startswith("tensor(") else said
+    text: str = port.type
+    inner = text.removeprefix("tensor(").removesuffix(")") if text.startswith("tensor(") else text
     return {"float": "float32", "double": "float64"}.get(inner, inner)
 
 
@@ -125,30 +127,30 @@ def _filled(array: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def _in_its_words(what: str, told: Callable[[str], str]) -> Iterator[None]:
+def _in_its_words(what: str, redact: Callable[[str], str]) -> Iterator[None]:
     """Says what the runtime says of an error, by as much of it as may be told. Lack of memory stays what it is."""
     try:
         yield
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        said = " ".join(told(_NOISE.sub(" ", str(error))).split())
-        raise Told(f"{what}: {said if len(said) <= _LONGEST else said[:_LONGEST] + '...'}") from error
+        text = " ".join(redact(_NOISE.sub(" ", str(error))).split())
+        raise PublicError(f"{what}: {text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + '...'}") from error
 
 
 _NOISE: Final = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : "  # a status by its number
     r"|/onnxruntime_src/\S+ (?:[^()]*onnxruntime::[^()]*\([^()]*\)(?: const)? )?"  # where in its own source
 )
-_LONGEST: Final = 500
+_MAX_TEXT: Final = 500
 """Characters of the runtime's words that are told."""
 
 
-def _without_values(said: str) -> str:
+def _without_values(text: str) -> str:
     """What the runtime says of a failed run, without numbers that are no shape: they may come from the pixels."""
-    if "invalid dimensions for input" in said:
-        return said
-    return _NUMBER.sub(lambda found: found["shape"] or "#", said)
+    if "invalid dimensions for input" in text:
+        return text
+    return _NUMBER.sub(lambda match: match["shape"] or "#", text)
 
 
 _NUMBER: Final = re.compile(

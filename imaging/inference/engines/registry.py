@@ -11,7 +11,9 @@ from imaging.inference.engines.engine import Engine, Identity
 
 @dataclass(frozen=True)
 class EngineKind:
-    """`load`: the card's network on so many threads; raises Told. `identity`: what it would be, without loading it."""
+    """`load`: the card's network on so many threads; raises PublicError. `identity`: what it would be, without loading
+    it.
+    """
 
     load: Callable[[Card, int], Engine]
     identity: Callable[[Card, int], Identity]
@@ -24,7 +26,7 @@ ENGINES: Final[Mapping[str, EngineKind]] = {
 
 
 def load(card: Card, threads: int) -> Engine:
-    """The card's engine, its network loaded. Raises Told."""
+    """The card's engine, its network loaded. Raises PublicError."""
     return ENGINES[card.engine.kind].load(card, threads)
 
 

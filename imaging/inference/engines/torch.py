@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from imaging.domain.card import Card
-from imaging.domain.faults import Told, is_out_of_memory
+from imaging.domain.faults import PublicError, is_out_of_memory
 from imaging.domain.outputs import shape_fault
 from imaging.inference.engines.engine import Arrays, Identity, processor
 from imaging.models.bundle_parts import NETWORKS
@@ -31,9 +31,11 @@ class TorchEngine:
     """A network of MONAI's on the CPU, in f32, without autocast. Calls run one after another, each on all threads."""
 
     def __init__(self, card: Card, threads: int) -> None:
-        """Raises Told: the weights are not those of the card, hold more than weights, or do not fit the network."""
+        """Raises PublicError: the weights are not those of the card, hold more than weights, or do not fit the
+        network.
+        """
         self._card, self._threads, self.identity = card, threads, identity(card, threads)
-        self.together = 1
+        self.max_batch = 1
         self._turn = threading.Lock()
         with copied(card) as folder:
             weights = _weights(folder / card.engine.file)
@@ -41,7 +43,7 @@ class TorchEngine:
         try:
             self._network.load_state_dict(weights, strict=True)
         except RuntimeError as error:
-            raise Told(f"{card.engine.file} does not fit {_name(card)}: {_short(error)}") from error
+            raise PublicError(f"{card.engine.file} does not fit {_name(card)}: {_short(error)}") from error
         self._network.eval()
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
@@ -59,13 +61,15 @@ class TorchEngine:
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                raise Told(f"the network cannot be run on {tuple(values.shape)}: {type(error).__name__}") from error
+                raise PublicError(
+                    f"the network cannot be run on {tuple(values.shape)}: {type(error).__name__}"
+                ) from error
         (name,) = self._card.engine.outputs
         if not isinstance(came, torch.Tensor):
-            raise Told(f"{_name(self._card)} does not return a single tensor")
+            raise PublicError(f"{_name(self._card)} does not return a single tensor")
         done = came if flat is None else came.unsqueeze(2 + flat)
         if fault := shape_fault(self._card, name, values.shape, tuple(done.shape)):
-            raise Told(fault)
+            raise PublicError(fault)
         return {name: done.float().numpy()}
 
     def close(self) -> None:
@@ -74,10 +78,10 @@ class TorchEngine:
 
 
 def _built(card: Card) -> Any:
-    """The network, its weights drawn by chance until they are loaded. Raises Told."""
+    """The network, its weights drawn by chance until they are loaded. Raises PublicError."""
     network = card.engine.network
     if network is None or network.name not in NETWORKS:
-        raise Told("the card has no supported network")
+        raise PublicError("the card has no supported network")
     import monai.networks.nets
 
     try:
@@ -85,13 +89,13 @@ def _built(card: Card) -> Any:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise Told(f"{network.name} cannot be built from its configuration: {_short(error)}") from error
+        raise PublicError(f"{network.name} cannot be built from its configuration: {_short(error)}") from error
 
 
 def _weights(path: Path) -> dict[str, Any]:
     """Tensors by their names. Nothing in the file is run: its names are looked at before torch opens it.
 
-    Raises Told.
+    Raises PublicError.
     """
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -101,16 +105,16 @@ def _weights(path: Path) -> dict[str, Any]:
 
     try:
         hold_weights(path)
-        said = torch.load(path, map_location="cpu", weights_only=True)
+        value = torch.load(path, map_location="cpu", weights_only=True)
     except NotWeights as error:
-        raise Told(f"{path.name} {error}") from error
+        raise PublicError(f"{path.name} {error}") from error
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise Told(f"{path.name} cannot be loaded as weights alone: {type(error).__name__}") from error
-    inner = next((said[key] for key in WRAPPED if isinstance(said, dict) and isinstance(said.get(key), dict)), said)
+        raise PublicError(f"{path.name} cannot be loaded as weights alone: {type(error).__name__}") from error
+    inner = next((value[key] for key in WRAPPED if isinstance(value, dict) and isinstance(value.get(key), dict)), value)
     if not isinstance(inner, dict) or not all(isinstance(each, torch.Tensor) for each in inner.values()):
-        raise Told(f"{path.name} is not a state_dict: tensors by their names")
+        raise PublicError(f"{path.name} is not a state_dict: tensors by their names")
     return inner
 
 
@@ -119,5 +123,5 @@ def _name(card: Card) -> str:
 
 
 def _short(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

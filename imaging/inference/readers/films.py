@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from imaging.domain.card import Card, Input
 from imaging.domain.coverage import Coverage, counted
-from imaging.domain.fitting import hold_memory
+from imaging.domain.fitting import check_memory
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.orientation import reorientation_of
 from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.source import Source
-from imaging.domain.turning import turn_of
 from imaging.inference.film import read_film
 from imaging.inference.pixels import read_file
 from imaging.inference.prepared import Item, Prepared
@@ -17,14 +17,14 @@ from imaging.preparation.registry import prepare
 
 
 def read(
-    card: Card, card_input: Input, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+    card: Card, card_input: Input, sources: Sequence[Source], verdict_by_uid: Mapping[str, Verdict], threads: int
 ) -> Prepared:
     """As `Reader` says. A film that cannot be used is missing, if another can."""
     timings = {"read": 0.0, "prepare": 0.0}
     taken, items = list[Source](), list[Item]()
     missing, out = list[Reason](), list[Reason]()
     for source in sources:
-        verdict = said[source.header.sop_instance_uid]
+        verdict = verdict_by_uid[source.header.sop_instance_uid]
         why = verdict.reason
         if why is None:
             try:
@@ -43,9 +43,9 @@ def read(
 
 
 def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> Item:
-    hold_memory(card, [source.header])
+    check_memory(card, [source.header])
     with timed(timings, "read"):
-        film = read_film(read_file(source), turn_of(source.header.patient_orientation))
+        film = read_film(read_file(source), reorientation_of(source.header.patient_orientation))
     with timed(timings, "prepare"):
         array = prepare(film.array, card.prepare)
     return Item({role: array.values}, (source.ref,))
@@ -54,6 +54,6 @@ def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> I
 def _facts(taken: Sequence[Source]) -> dict[str, str]:
     facts = {"images": str(len(taken))}
     lying = [source.header.patient_orientation for source in taken]
-    if turned := ["/".join(each) for each in lying if turn_of(each)]:
+    if turned := ["/".join(each) for each in lying if reorientation_of(each)]:
         facts["turned"] = f"{len(turned)} of {len(taken)}, stored {', '.join(dict.fromkeys(turned))}"
     return facts

@@ -14,17 +14,26 @@ class Reader(Protocol):
     """Reads and prepares what an input takes of a study."""
 
     def __call__(
-        self, card: Card, card_input: Input, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+        self,
+        card: Card,
+        card_input: Input,
+        sources: Sequence[Source],
+        verdict_by_uid: Mapping[str, Verdict],
+        threads: int,
     ) -> Prepared:
-        """`said`: what each instance is to the input, by UID. Raises NotAnalysable where nothing can be used."""
+        """`verdict_by_uid`: what each instance is to the input, by UID. Raises NotAnalysable where nothing can be
+        used.
+        """
 
 
 READERS: Final[Mapping[str, Reader]] = {FilmInput.kind: films.read, VolumeInput.kind: volumes.read}
 
 
-def read(card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]], threads: int) -> Prepared:
-    """What a card takes of a study. `said`: by role, what each instance is to it. Raises NotAnalysable."""
+def read(
+    card: Card, sources: Sequence[Source], verdict_by_uid: Mapping[str, Mapping[str, Verdict]], threads: int
+) -> Prepared:
+    """What a card takes of a study. `verdict_by_uid`: by role, what each instance is to it. Raises NotAnalysable."""
     if len(card.inputs) > 1:
-        return stacked.read(card, sources, said, threads)
+        return stacked.read(card, sources, verdict_by_uid, threads)
     (card_input,) = card.inputs
-    return READERS[card_input.kind](card, card_input, sources, said[card_input.role], threads)
+    return READERS[card_input.kind](card, card_input, sources, verdict_by_uid[card_input.role], threads)

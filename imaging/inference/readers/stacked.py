@@ -25,16 +25,18 @@ _EVEN = 1e-4
 """By how much unit vectors may differ that are one direction."""
 
 
-def read(card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]], threads: int) -> Prepared:
-    """What a card of several inputs takes of a study. `said`: by role, what each instance is to it.
+def read(
+    card: Card, sources: Sequence[Source], verdict_by_uid: Mapping[str, Mapping[str, Verdict]], threads: int
+) -> Prepared:
+    """What a card of several inputs takes of a study. `verdict_by_uid`: by role, what each instance is to it.
 
     Raises NotAnalysable: where a role has no series, `input-missing` with the role.
     """
     timings: dict[str, float] = {}
-    own, out = _shared_out(card, sources, said)
+    own, out = _shared_out(card, sources, verdict_by_uid)
     with timed(timings, "read"):
         studies = {
-            each.role: _read(card, each, own[each.role], said[each.role], threads)
+            each.role: _read(card, each, own[each.role], verdict_by_uid[each.role], threads)
             for each in card.inputs
             if isinstance(each, VolumeInput)
         }
@@ -51,7 +53,7 @@ def read(card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, 
 
 
 def _shared_out(
-    card: Card, sources: Sequence[Source], said: Mapping[str, Mapping[str, Verdict]]
+    card: Card, sources: Sequence[Source], data: Mapping[str, Mapping[str, Verdict]]
 ) -> tuple[dict[str, list[Source]], list[Reason]]:
     """By role, the images that it is asked of; and of those that suit none, why, once for each frame.
 
@@ -60,7 +62,7 @@ def _shared_out(
     own: dict[str, list[Source]] = {each.role: [] for each in card.inputs}
     out: list[Reason] = []
     for source in sources:
-        verdicts = {role: each[source.header.sop_instance_uid] for role, each in said.items()}
+        verdicts = {role: each[source.header.sop_instance_uid] for role, each in data.items()}
         taking = [role for role, each in verdicts.items() if each.scope is Scope.IN]
         taking = taking or [role for role, each in verdicts.items() if each.scope is Scope.MISSING][:1]
         for role in taking:
@@ -72,11 +74,11 @@ def _shared_out(
 
 
 def _read(
-    card: Card, card_input: VolumeInput, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+    card: Card, card_input: VolumeInput, sources: Sequence[Source], data: Mapping[str, Verdict], threads: int
 ) -> StudyRead:
-    if not any(said[each.header.sop_instance_uid].scope is Scope.IN for each in sources):
+    if not any(data[each.header.sop_instance_uid].scope is Scope.IN for each in sources):
         raise NotAnalysable("input-missing", card_input.role)
-    return read_study(sources, card_input, said, (card.engine.memory_mb << 20) // len(card.inputs), threads)
+    return read_study(sources, card_input, data, (card.engine.memory_mb << 20) // len(card.inputs), threads)
 
 
 def _of_first(study: StudyRead) -> Coverage:

@@ -16,13 +16,13 @@ from imaging.preparation.registry import prepare
 
 
 def read(
-    card: Card, card_input: Input, sources: Sequence[Source], said: Mapping[str, Verdict], threads: int
+    card: Card, card_input: Input, sources: Sequence[Source], verdict_by_uid: Mapping[str, Verdict], threads: int
 ) -> Prepared:
     """As `Reader` says. Slices are decoded on so many threads."""
     assert isinstance(card_input, VolumeInput)
     timings: dict[str, float] = {}
     with timed(timings, "read"):
-        study = read_study(sources, card_input, said, card.engine.memory_mb << 20, threads)
+        study = read_study(sources, card_input, verdict_by_uid, card.engine.memory_mb << 20, threads)
     acquired = [[part.volume for part in each.parts] for each in study.acquired]
     with timed(timings, "prepare"):
         items = tuple(
@@ -57,7 +57,7 @@ def facts_of(volume: Volume) -> dict[str, str]:
     laid, (row, column) = volume.laid, volume.spacing_mm
     gaps = laid.gaps_mm
     gap = f"{np.median(gaps):.3g}" if laid.kind == "even" else f"{gaps.min():.3g}-{gaps.max():.3g}"
-    said = {
+    data = {
         "slices": str(len(volume.values)),
         "spacing_mm": f"{gap}x{row:.4g}x{column:.4g}",
         "volume": laid.kind,
@@ -66,4 +66,4 @@ def facts_of(volume: Volume) -> dict[str, str]:
         "slices_repeated": str(volume.dropped or ""),
         "slices_missing": str(laid.missing or ""),
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in data.items() if value}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imaging.domain.steady import Anchor, ClockFacts, anchored, steady
+from imaging.domain.clock_anchor import Anchor, ClockFacts, anchored, steady
 
 BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 START = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imaging.cli.asking import Parser
+from imaging.cli.parsing import Parser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,4 +38,4 @@ def test_an_unknown_option_alone_is_refused_too(module: str) -> None:
 
 
 def test_nothing_asked_is_no_fault() -> None:
-    assert Parser("demo", None).asked([]).faults == []
+    assert Parser("demo", None).parse([]).faults == []

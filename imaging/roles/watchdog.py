@@ -17,7 +17,7 @@ _ASLEEP_S: Final = 5.0
 """After which a watch that did not look may not be relied on."""
 
 
-class Watch:
+class Watchdog:
     """Ends the process when jobs take longer than they may; what was leased returns.
 
     Which jobs are under way stands in a file that outlives the process: those were there when it died, others waited.
@@ -47,7 +47,7 @@ class Watch:
                 del self._running[number]
                 self._write()
 
-    def is_content(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether it watches, and nothing takes longer than it may."""
         now = time.monotonic()
         with self._lock:
@@ -67,20 +67,20 @@ class Watch:
             self._looked = now = time.monotonic()
             with self._lock:
                 is_late = any(until < now for until, _ in self._running.values())
-                under_way = {job for _, jobs in self._running.values() for job in jobs}
+                running_jobs = {job for _, jobs in self._running.values() for job in jobs}
             if is_late:
-                self._end(under_way)
+                self._end(running_jobs)
 
-    def _end(self, under_way: set[int]) -> None:
+    def _end(self, running_jobs: set[int]) -> None:
         try:
-            if len(under_way) == 1:
-                self._time_out(under_way.pop())
+            if len(running_jobs) == 1:
+                self._time_out(running_jobs.pop())
         finally:
             self._error_file.write_text("a job took longer than its card allows")
             os._exit(5)
 
 
-def under_way(folder: Path, name: str) -> set[int]:
+def running_jobs(folder: Path, name: str) -> set[int]:
     """The jobs that were under way when the worker of this name died."""
     try:
         return {int(each) for each in (folder / f"{name}.working").read_text().split()}

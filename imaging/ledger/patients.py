@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from imaging.domain.header import Header, speaking
 from imaging.domain.patient import Person, is_one_patient, newest
-from imaging.domain.worklist import searched
+from imaging.domain.worklist import search_text_of
 from imaging.ledger import tables
 
 _PATIENT: Final = select(tables.patient.c.id).where(
@@ -37,7 +37,7 @@ def admits(connection: Connection, study: Any, header: Header, association_id: i
         return True
     if has_named:
         return _has_named(connection, study.id, association_id)
-    return _ways(connection, study.id, place) <= {association_id}
+    return _association_ids(connection, study.id, place) <= {association_id}
 
 
 def is_known(study: Any, header: Header) -> bool:
@@ -52,7 +52,7 @@ def is_same(first: Header, header: Header) -> bool:
     return new.is_named and new == first.person and (first.has_pixels or not header.has_pixels)
 
 
-def tells_more(connection: Connection, study: Any, header: Header, association_id: int | None) -> bool:
+def adds_identity(connection: Connection, study: Any, header: Header, association_id: int | None) -> bool:
     """Whether one more object may tell whose others are that are kept apart: it names whom none did, or none there."""
     new = header.person
     return new not in named(study) or (new.is_named and not _has_named(connection, study.id, association_id))
@@ -68,7 +68,7 @@ def _has_named(connection: Connection, study_id: int, association_id: int | None
     return any(Header.from_json(each).person.is_named for each in connection.scalars(query.offset(1)))
 
 
-def _ways(connection: Connection, study_id: int, place: int | None) -> set[int | None]:
+def _association_ids(connection: Connection, study_id: int, place: int | None) -> set[int | None]:
     """The associations that a study's objects came over, without that whose place is taken."""
     instance = tables.instance
     others = instance.c.id.is_distinct_from(place)
@@ -76,30 +76,30 @@ def _ways(connection: Connection, study_id: int, place: int | None) -> set[int |
     return set(connection.scalars(query))
 
 
-def begun(connection: Connection, header: Header) -> dict[str, Any]:
+def first_values(connection: Connection, header: Header) -> dict[str, Any]:
     """What a study's row says of the patient after its first object."""
-    return _told(connection, header) | {"persons": [_fields(header.person)]}
+    return _patient_values(connection, header) | {"persons": [_fields(header.person)]}
 
 
-def joined(connection: Connection, study: Any, header: Header) -> dict[str, Any]:
+def joined_values(connection: Connection, study: Any, header: Header) -> dict[str, Any]:
     """What changes in a study's row by one more object: its patient is shown by the newest facts."""
     first, new, known = Header.from_json(study.header), header.person, named(study)
     if new in known and (first.has_pixels or not header.has_pixels):
         return {}
     speaks = speaking(first, header, newest([*known, new]))
-    values = _told(connection, speaks) if speaks != first else {}
+    values = _patient_values(connection, speaks) if speaks != first else {}
     return values if new in known else values | {"persons": [*study.persons, _fields(new)]}
 
 
-def mended(connection: Connection, study_id: int, header: Header) -> None:
+def show_corrected(connection: Connection, study_id: int, header: Header) -> None:
     """Shows a study by this header, after one of its objects was corrected; its patient is told by all of them."""
     persons = list(dict.fromkeys(each.person for each in _headers(connection, study_id)))
-    values = _told(connection, header.speaking_for(newest(persons)))
+    values = _patient_values(connection, header.speaking_for(newest(persons)))
     values |= {"persons": [_fields(each) for each in persons]}
     connection.execute(update(tables.study).where(tables.study.c.id == study_id).values(values))
 
 
-def tell_anew(connection: Connection, study_id: int) -> None:
+def update_shown(connection: Connection, study_id: int) -> None:
     """Tells a study's patient from the objects that it has now, after some of them were exchanged."""
     study, headers = tables.study, _headers(connection, study_id)
     if not headers:
@@ -110,7 +110,7 @@ def tell_anew(connection: Connection, study_id: int) -> None:
     person = newest(persons)
     aged = next((each for each in headers if each.patient_birth_date == person.birth_date), image)
     speaks = replace(image.speaking_for(person), patient_age=aged.patient_age)
-    values = _told(connection, speaks) | {
+    values = _patient_values(connection, speaks) | {
         "persons": [_fields(each) for each in persons],
         "instances": sum(each.has_pixels for each in headers),
     }
@@ -124,10 +124,10 @@ def _headers(connection: Connection, study_id: int) -> list[Header]:
     return [Header.from_json(each) for each in connection.scalars(query)]
 
 
-def _told(connection: Connection, header: Header) -> dict[str, Any]:
+def _patient_values(connection: Connection, header: Header) -> dict[str, Any]:
     return {
         "header": header.to_json(),
-        "folded": searched(header),
+        "folded": search_text_of(header),
         "patient_id": _patient(connection, header),
     }
 
@@ -145,5 +145,5 @@ def _patient(connection: Connection, header: Header) -> int | None:
     known = connection.scalar(_PATIENT, issued)
     if known is not None:
         return int(known)
-    told = {"name": header.patient_name, "birth_date": header.patient_birth_date, "sex": header.patient_sex}
-    return int((connection.execute(_ADD_PATIENT, issued | told).inserted_primary_key or (0,))[0])
+    demographics = {"name": header.patient_name, "birth_date": header.patient_birth_date, "sex": header.patient_sex}
+    return int((connection.execute(_ADD_PATIENT, issued | demographics).inserted_primary_key or (0,))[0])

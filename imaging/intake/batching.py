@@ -14,15 +14,15 @@ class _Waiting(Generic[T, R]):
         self.result: R | Exception | None = None
 
 
-class Grouped(Generic[T, R]):
+class Batcher(Generic[T, R]):
     """Calls `work` with what many threads bring at the same time, at most `most` at once.
 
     No thread of its own: one of those that wait does the work of all. `work` returns for each item, in their order, a
     result (never None) or the exception that its thread gets; what it raises, all of them get.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]], most: int) -> None:
-        self._work, self._most = work, most
+    def __init__(self, work: Callable[[Sequence[T]], Sequence[R | Exception]], max_batch: int) -> None:
+        self._work, self._max_batch = work, max_batch
         self._waiting: list[_Waiting[T, R]] = []
         self._list, self._turn = threading.Lock(), threading.Lock()
 
@@ -45,7 +45,7 @@ class Grouped(Generic[T, R]):
 
     def _serve(self) -> None:
         with self._list:
-            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            group, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
         results: Sequence[R | Exception] = [RuntimeError("the work was broken off")] * len(group)
         try:
             results = self._work([each.item for each in group])

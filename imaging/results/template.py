@@ -1,13 +1,13 @@
 """Documents that are encoded once and filled many times.
 
 highdicom and pydicom take tens of milliseconds for an SR of fifteen groups, of which all but a hundred short values
-are the same in each study. So one document per shape is built with a **mark** in each place that changes, written
-by pydicom, and its bytes cut at the marks; filling joins the pieces with the study's values between them. Sequences
-have undefined length (PS3.5 7.5.1), so no length but the value's own depends on what is filled in.
+are the same in each study. So one document per shape is built with a **placeholder** in each slot that changes,
+written by pydicom, and its bytes are cut at the placeholders; filling joins the pieces with the study's values.
+Sequences have undefined length (PS3.5 7.5.1), so no length but the value's own depends on what is filled in.
 
-A place is named by text ("patient.name", "finding.3.probability"); what is filled into it is a text too. A pen is
-what a builder asks for the value of a place: `Marker` gives a mark, and nothing else tells a mould from a document
-that is built with one study's values, as the tests do.
+A slot is named by text ("patient.name", "finding.3.probability"); what is filled into it is text too. A renderer gives
+the builder the value of a slot. `PlaceholderRenderer` gives a placeholder: nothing else distinguishes a template from a
+document that is built with the values of one study, as the tests do.
 """
 
 import re
@@ -26,12 +26,12 @@ from pydicom.tag import Tag
 Point = NDArray[np.float32]
 """(1, 3): x, y, z in mm, LPS."""
 
-_TEXT_MARK: Final = "~~{:04d}~~"
-_NUMBER_MARK: Final = "14142{:05d}"  # within IS as well as DS
-_UID_MARK: Final = "2.25.14142{:04d}"
-_POINT_MARK: Final = "~~{:04d}~~~~~~"  # as 12 bytes: three finite float32
+_TEXT_PLACEHOLDER: Final = "~~{:04d}~~"
+_NUMBER_PLACEHOLDER: Final = "14142{:05d}"  # within IS as well as DS
+_UID_PLACEHOLDER: Final = "2.25.14142{:04d}"
+_POINT_PLACEHOLDER: Final = "~~{:04d}~~~~~~"  # as 12 bytes: three finite float32
 
-_MARK: Final = re.compile(
+_PLACEHOLDER: Final = re.compile(
     rb"(?:"
     rb"(?:LO|SH|PN|DA|TM|DT|CS)\x08\x00(?=(~~\d{4}~~))"
     rb"|(?:UT|UC)\x00\x00\x08\x00\x00\x00(?=(~~\d{4}~~))"
@@ -40,120 +40,120 @@ _MARK: Final = re.compile(
     rb"|FL\x0c\x00(?=(~~\d{4}~~~~~~))"
     rb")"
 )
-"""A VR, the length of its mark, and the mark: a value that merely has a mark's digits in it is none."""
+"""A VR, the length of its placeholder, and the placeholder: a value that merely contains its digits is not one."""
 
 _META_LENGTH_AT: Final = 140
 _META_END: Final = 144
 """File Meta Information Group Length (0002,0000): its value is the first thing after preamble, prefix and tag."""
 
 
-class Pen(Protocol):
+class Renderer(Protocol):
     """What a builder asks for the value of a place."""
 
-    def text(self, place: str) -> str: ...
-    def uid(self, place: str) -> str: ...
-    def number(self, place: str) -> str: ...
-    def point(self, place: str) -> Point: ...
+    def text(self, slot: str) -> str: ...
+    def uid(self, slot: str) -> str: ...
+    def number(self, slot: str) -> str: ...
+    def point(self, slot: str) -> Point: ...
 
 
 @dataclass(frozen=True)
-class Marker:
-    """Writes a mark for each place, the same one wherever that place is written."""
+class PlaceholderRenderer:
+    """Writes a placeholder for each slot, the same one wherever that slot is written."""
 
-    marks: dict[str, str] = field(default_factory=dict)
+    placeholders: dict[str, str] = field(default_factory=dict)
 
-    def text(self, place: str) -> str:
-        return self._mark(_TEXT_MARK, place)
+    def text(self, slot: str) -> str:
+        return self._placeholder(_TEXT_PLACEHOLDER, slot)
 
-    def uid(self, place: str) -> str:
-        return self._mark(_UID_MARK, place)
+    def uid(self, slot: str) -> str:
+        return self._placeholder(_UID_PLACEHOLDER, slot)
 
-    def number(self, place: str) -> str:
-        return self._mark(_NUMBER_MARK, place)
+    def number(self, slot: str) -> str:
+        return self._placeholder(_NUMBER_PLACEHOLDER, slot)
 
-    def point(self, place: str) -> Point:
-        return np.frombuffer(self._mark(_POINT_MARK, place).encode(), "<f4").reshape(1, 3)
+    def point(self, slot: str) -> Point:
+        return np.frombuffer(self._placeholder(_POINT_PLACEHOLDER, slot).encode(), "<f4").reshape(1, 3)
 
-    def _mark(self, form: str, place: str) -> str:
-        return self.marks.setdefault(place, form.format(len(self.marks)))
+    def _placeholder(self, form: str, slot: str) -> str:
+        return self.placeholders.setdefault(slot, form.format(len(self.placeholders)))
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes that never change, up to and with the VR of the element that `place` fills."""
+    """Bytes that never change, up to and with the VR of the element that `slot` fills."""
 
     fixed: bytes
-    place: str
+    slot: str
     vr: bytes
 
 
-class Unlike(Exception):
-    """Bytes that did not come out of this mould, and where they differ."""
+class TemplateMismatch(Exception):
+    """Bytes that were not filled from this template, and where they differ."""
 
 
 @dataclass
-class Mould:
+class Template:
     """An encoded document with places. `is_proven`: a document out of it passed the whole verifier."""
 
     pieces: tuple[Piece, ...]
     rest: bytes
-    meta_places: int
+    meta_slots: int
     is_proven: bool = False
 
     @classmethod
-    def cut(cls, marked: Dataset, marker: Marker) -> "Mould":
+    def cut(cls, rendered: Dataset, renderer: PlaceholderRenderer) -> "Template":
         """Cut what pydicom writes of a dataset with marks."""
-        data = encoded(marked)
+        data = encoded(rendered)
         (meta_length,) = struct.unpack_from("<L", data, _META_LENGTH_AT)
-        places = {mark.encode(): place for place, mark in marker.marks.items()}
-        pieces, start, meta_places = [], 0, 0
-        for found in _MARK.finditer(data):
-            mark = next(filter(None, found.groups()))
-            pieces.append(Piece(data[start : found.start() + 2], places[mark], data[found.start() :][:2]))
-            start = found.end() + len(mark)
-            meta_places += start <= _META_END + meta_length
-        missed = set(marker.marks) - {piece.place for piece in pieces}
-        if missed:
-            raise AssertionError(f"places whose marks pydicom did not write as they are: {sorted(missed)}")
-        return cls(tuple(pieces), data[start:], meta_places)
+        slots = {placeholder.encode(): slot for slot, placeholder in renderer.placeholders.items()}
+        pieces, start, meta_slots = [], 0, 0
+        for match in _PLACEHOLDER.finditer(data):
+            placeholder = next(filter(None, match.groups()))
+            pieces.append(Piece(data[start : match.start() + 2], slots[placeholder], data[match.start() :][:2]))
+            start = match.end() + len(placeholder)
+            meta_slots += start <= _META_END + meta_length
+        missing = set(renderer.placeholders) - {piece.slot for piece in pieces}
+        if missing:
+            raise AssertionError(f"places whose marks pydicom did not write as they are: {sorted(missing)}")
+        return cls(tuple(pieces), data[start:], meta_slots)
 
     def fill(self, values: Mapping[str, str]) -> bytes:
         """The bytes that pydicom would write of the document with these values. Each must fit its VR."""
         out: list[bytes] = []
         for piece in self.pieces:
-            out += (piece.fixed, _element_rest(piece.vr, values[piece.place]))
+            out += (piece.fixed, _element_rest(piece.vr, values[piece.slot]))
         out.append(self.rest)
         data = bytearray().join(out)
-        meta_length = sum(map(len, out[: 2 * self.meta_places])) + self._meta_tail() - _META_END
+        meta_length = sum(map(len, out[: 2 * self.meta_slots])) + self._meta_tail() - _META_END
         struct.pack_into("<L", data, _META_LENGTH_AT, meta_length)
         return bytes(data)
 
     def read(self, data: bytes) -> Iterator[tuple[str, bytes, bytes]]:
-        """The place, VR and raw value of each hole, in the order of the bytes.
+        """The slot, VR and raw value of each gap, in the order of the bytes.
 
-        Everything else is compared with the mould; raises Unlike where it differs (the meta group's length, which
-        follows from the rest, excepted).
+        Everything else is compared with the template; raises TemplateMismatch where it differs (except for the meta
+        group's length, which follows from the rest).
         """
         at = 0
         for number, piece in enumerate(self.pieces):
             until = at + len(piece.fixed)
             same = data[at:until] == piece.fixed if number else _like_start(data[at:until], piece.fixed)
             if not same:
-                raise Unlike(f"the bytes before {piece.place} are not the mould's")
+                raise TemplateMismatch(f"the bytes before {piece.slot} are not the template's")
             form = "<2xL" if piece.vr in _LONG_VRS else "<H"
             try:
                 (length,) = struct.unpack_from(form, data, until)
             except struct.error:
-                raise Unlike(f"the bytes end before {piece.place}") from None
+                raise TemplateMismatch(f"the bytes end before {piece.slot}") from None
             at = until + struct.calcsize(form)
-            yield piece.place, piece.vr, data[at : at + length]
+            yield piece.slot, piece.vr, data[at : at + length]
             at += length
         if data[at:] != self.rest:
-            raise Unlike("the bytes after the last place are not the mould's")
+            raise TemplateMismatch("the bytes after the last slot are not the template's")
 
     def _meta_tail(self) -> int:
         """How many bytes of the meta group lie behind its last place: up to the first element of group 0008."""
-        return self.pieces[self.meta_places].fixed.index(b"\x08\x00\x05\x00CS")
+        return self.pieces[self.meta_slots].fixed.index(b"\x08\x00\x05\x00CS")
 
 
 _LONG_VRS: Final = frozenset((b"UT", b"UC"))
@@ -193,5 +193,5 @@ def _open_ended(dataset: Dataset) -> None:
 
 
 def put(dataset: Dataset, keyword: str, vr: str, value: str | None) -> None:
-    """Set an element to exactly this text: pydicom would warn of a mark, and of a source's illegal UID."""
+    """Set an element to exactly this text: pydicom would warn of a placeholder, and of a source's illegal UID."""
     dataset.add(DataElement(Tag(keyword), vr, value, validation_mode=IGNORE))

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, insert, or_, select
 
 from imaging.domain.header import Header
-from imaging.domain.own import is_ours, may_be_ours
+from imaging.domain.own_results import is_ours, is_result_class
 from imaging.ledger import tables
 from imaging.ledger.store import Ledger
 
@@ -28,7 +28,7 @@ def study_of(connection: Connection, header: Header) -> tuple[bool, int | None]:
 
     A PACS coerces patients, issuers and UIDs: the report's own UID tells, else the device that it names.
     """
-    if not may_be_ours(header):
+    if not is_result_class(header):
         return False, None
     report = connection.scalar(_REPORT, {"uid": header.sop_instance_uid})
     if report is not None:

@@ -11,14 +11,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHARE: Final = 0.1
+MAX_TIME_FRACTION: Final = 0.1
 """Of the time, that is spent at most on finding one thing."""
-CHEAP_S: Final = 0.1
+ALWAYS_FRESH_S: Final = 0.1
 """What takes no longer is found whenever the ledger changed."""
 
 
 @dataclass(frozen=True)
-class _Found(Generic[T]):
+class _Entry(Generic[T]):
     """What was found for a revision, in `took` seconds; it may be found anew from `until` on. `number` counts these."""
 
     value: T
@@ -28,7 +28,7 @@ class _Found(Generic[T]):
     until: float
 
 
-class Spared(Generic[T]):
+class CachedValue(Generic[T]):
     """A value of the ledger's present revision, or of an earlier one while finding it again would take too much.
 
     What is dear is found in a thread of its own (`begin` starts it), and nobody waits for it but whoever asks first. By
@@ -37,13 +37,13 @@ class Spared(Generic[T]):
 
     def __init__(
         self,
-        find: Callable[[], T],
+        compute: Callable[[], T],
         revision: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
         begin: Callable[[Callable[[], None]], None] = lambda work: threading.Thread(target=work, daemon=True).start(),
     ) -> None:
-        self._find, self._revision, self._clock, self._begin = find, revision, clock, begin
-        self._found: _Found[T] | None = None
+        self._compute, self._revision, self._clock, self._begin = compute, revision, clock, begin
+        self._entry: _Entry[T] | None = None
         self._finding = threading.Lock()
 
     def value(self) -> T:
@@ -54,33 +54,33 @@ class Spared(Generic[T]):
         """Differs from the one before once `value` gives another value; asking brings that about, as `value` does."""
         return self._present().number
 
-    def _present(self) -> _Found[T]:
+    def _present(self) -> _Entry[T]:
         revision = self._revision()  # before it is found: what changes meanwhile makes it be found once more
-        found = self._found
-        if found is None:
-            return self._anew(revision)
-        if found.revision == revision or self._clock() < found.until:
-            return found
-        if found.took <= CHEAP_S:
-            return self._anew(revision)
+        entry = self._entry
+        if entry is None:
+            return self._computed(revision)
+        if entry.revision == revision or self._clock() < entry.until:
+            return entry
+        if entry.took <= ALWAYS_FRESH_S:
+            return self._computed(revision)
         if self._finding.acquire(blocking=False):
             self._begin(lambda: self._aside(revision))
-        return self._found or found
+        return self._entry or entry
 
     def _aside(self, revision: object) -> None:
         try:
-            self._anew(revision)
+            self._computed(revision)
         except Exception as error:  # noqa: BLE001 (of a database that is away, say: the next who asks begins it again)
             log.error("not_counted_anew error=%s", type(error).__name__)
         finally:
             self._finding.release()
 
-    def _anew(self, revision: object) -> _Found[T]:
+    def _computed(self, revision: object) -> _Entry[T]:
         before = self._clock()
-        value = self._find()
+        value = self._compute()
         now = self._clock()
         took = now - before
-        until = now + (took * (1 / SHARE - 1) if took > CHEAP_S else 0)
-        number = 1 if self._found is None else self._found.number + 1
-        self._found = found = _Found(value, number, revision, took, until)
-        return found
+        until = now + (took * (1 / MAX_TIME_FRACTION - 1) if took > ALWAYS_FRESH_S else 0)
+        number = 1 if self._entry is None else self._entry.number + 1
+        self._entry = entry = _Entry(value, number, revision, took, until)
+        return entry

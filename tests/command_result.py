@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 
-class Said:
+class CommandResult:
     """What a command printed, and its exit status."""
 
     def __init__(self, status: int, out: str, err: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from imaging.domain.header import Header
-from imaging.domain.own import is_device, is_ours, may_be_ours
+from imaging.domain.own_results import is_device, is_ours, is_result_class
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
 
 REPORT = Header("1.2.840.10008.5.1.4.1.1.88.34", "1", "2", "3", "1.2.840.10008.1.2.1", is_our_device=True)
@@ -30,5 +30,5 @@ def test_only_results_are_reports_of_ours() -> None:
     assert is_ours(REPORT)
     assert not is_ours(replace(REPORT, is_our_device=False))
     film = replace(REPORT, sop_class_uid="1.2.840.10008.5.1.4.1.1.1.1")
-    assert not may_be_ours(film)
+    assert not is_result_class(film)
     assert not is_ours(film)

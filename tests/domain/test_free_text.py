@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imaging.domain.contrast import agent_said, said_of_contrast
+from imaging.domain.contrast import agent_cue, description_cue
+from imaging.domain.free_text import NOT_UNDERSTOOD, age_years, body_parts, days, meant_views, plain_date, views
 from imaging.domain.site_words import SiteWords
 from imaging.domain.weighting import named
-from imaging.domain.words import NOT_UNDERSTOOD, age_years, body_parts, days, meant_views, plain_date, views
 
 PIECES = [
     "with",
@@ -48,7 +48,7 @@ def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "texts"),
     [
         ("PA", {"PA"}), ("pa erect", {"PA"}), ("CHEST PA", {"PA"}), ("AP SUPINE", {"AP"}), ("A/P", {"AP"}),
         ("ANTERO-POSTERIOR", {"AP"}), ("POSTERO-ANTERIOR", {"PA"}), ("sau trước", {"PA"}), ("thẳng", {"FRONTAL"}),
@@ -57,8 +57,8 @@ def test_body_parts_are_read_with_words_around_them_and_in_three_languages(text:
         ("PA/LAT", {"PA", "LATERAL"}), ("??", set()), ("", set()),
     ],
 )  # fmt: skip
-def test_views_are_read_as_they_are_written(text: str, said: set[str]) -> None:
-    assert views(text) == said
+def test_views_are_read_as_they_are_written(text: str, texts: set[str]) -> None:
+    assert views(text) == texts
 
 
 def test_frontal_is_pa_or_ap_and_lateral_is_of_either_side() -> None:
@@ -111,6 +111,6 @@ def test_a_site_word_that_cannot_be_understood_says_the_form_wanted(entry: str) 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_text_whatever_fails_or_is_read_in_two_ways(text: str) -> None:
     """Case, and space at the ends, change nothing."""
-    for read in (body_parts, views, named, said_of_contrast, agent_said):
+    for read in (body_parts, views, named, description_cue, agent_cue):
         assert read(text) == read(f" {text} ")
     assert age_years(text) == age_years(f" {text} ")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from films import encoded, predecessors
-from peers import Node, asked, eventually, imaging_json
+from peers import Node, command_in_process, eventually, imaging_json
 from pydicom import Dataset
 from small_models import write_models
 from storage_peer import StoragePeer
@@ -52,20 +52,20 @@ class Site:
 
     def is_quiet(self) -> bool:
         """Whether all that came is settled and answered, and nothing waits but for a person."""
-        said = self.node.status()
-        return not (said["studies"]["receiving"] or said["jobs"]["queued"] or said["jobs"]["leased"])
+        value = self.node.status()
+        return not (value["studies"]["receiving"] or value["jobs"]["queued"] or value["jobs"]["leased"])
 
     def waits_for_room(self) -> bool:
         """Whether a report was refused, and waits to be tried again."""
-        said = self.node.status()
-        return said["deliveries"]["waiting"] == 1 and [each["state"] for each in said["peers"]] == ["down"]
+        value = self.node.status()
+        return value["deliveries"]["waiting"] == 1 and [each["state"] for each in value["peers"]] == ["down"]
 
     def conflicts(self) -> list[dict[str, Any]]:
         found = imaging_json("conflicts", "list", "--json", "--home", str(self.node.home))["conflicts"]
         return [dict(each) for each in found if each["id"] not in self.earlier]
 
     def decide(self, *words: str) -> int:
-        return asked("conflicts", *words, "--home", str(self.node.home)).status
+        return command_in_process("conflicts", *words, "--home", str(self.node.home)).status
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +149,13 @@ def test_two_people_under_one_placeholder_and_one_study_uid_get_no_report_betwee
     man = changed(man, PatientName="Nguyen^A", PatientSex="M", PatientBirthDate="19500101", PatientAge="076Y")
     woman = changed(woman, PatientName="Tran^B", PatientSex="F", PatientBirthDate="19990909", PatientAge="027Y")
     site.send(man, woman)
-    (apart,) = site.conflicts()
+    (quarantined,) = site.conflicts()
     eventually(site.is_quiet)
-    assert site.decide("use", str(apart["id"])) == 1
+    assert site.decide("use", str(quarantined["id"])) == 1
     assert site.pacs.stored[site.seen :] == []
     (story,) = site.node.status("--study", str(man.StudyInstanceUID))["studies"]
     assert (story["reason"], story["results"]) == ("mixed-patients", [])
-    assert site.decide("drop", str(apart["id"])) == 0
+    assert site.decide("drop", str(quarantined["id"])) == 0
     (report,) = site.reports(1)
     assert str(report.PatientName) == "Nguyen^A"
 
@@ -177,8 +177,8 @@ def test_a_sites_own_placeholder_is_nobodys_identifier(site: Site) -> None:
     site.send(one)
     site.reports(1)
     site.send(changed(other, PatientName="Nguyen^B", PatientID="TEMP"))
-    (apart,) = site.conflicts()
-    assert apart["why"] == "mixed-patients"
+    (quarantined,) = site.conflicts()
+    assert quarantined["why"] == "mixed-patients"
 
 
 def test_a_film_sent_again_under_the_right_study_is_analysed_there_though_its_uid_stays(site: Site) -> None:

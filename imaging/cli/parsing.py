@@ -15,15 +15,15 @@ from imaging.ledger.store import Ledger, is_begun
 from imaging.ledger.unusable import Unusable
 from imaging.settings import SettingError, Settings, nearest
 
-Asked = argparse.Namespace
+Arguments = argparse.Namespace
 T = TypeVar("T")
 
 
-class Wrong(Exception):
+class UsageError(Exception):
     """Asked wrongly: exit status 2."""
 
 
-class Failed(Exception):
+class CommandError(Exception):
     """It could not be done: exit status 1."""
 
 
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.faults: list[str] = []
 
-    def asked(self, arguments: Sequence[str]) -> Asked:
+    def parse(self, arguments: Sequence[str]) -> Arguments:
         """What was asked, with its faults so far: the command adds its own and says them together by `refuse`."""
         found, unknown = self.parse_known_args(self._with_values(arguments))
         options = [name for action in self._actions for name in action.option_strings]
@@ -63,14 +63,14 @@ class Parser(argparse.ArgumentParser):
         return kept
 
     def error(self, message: str) -> NoReturn:
-        raise Wrong("\n".join([*self.faults, message]))
+        raise UsageError("\n".join([*self.faults, message]))
 
 
-def refuse(asked: Asked, faults: Sequence[str] = ()) -> None:
-    """Raises Wrong with all faults of the arguments, where there are any."""
-    said = [*asked.faults, *faults]
-    if said:
-        raise Wrong("\n".join(said))
+def refuse(arguments: Arguments, faults: Sequence[str] = ()) -> None:
+    """Raises UsageError with all faults of the arguments, where there are any."""
+    messages = [*arguments.faults, *faults]
+    if messages:
+        raise UsageError("\n".join(messages))
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
@@ -120,46 +120,46 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def settings_of(asked: Asked, faults: Sequence[str] = (), *, needs_models: bool = False) -> Settings:
-    """The settings that flags, environment and file give together. Raises Wrong with all faults, `faults` too."""
-    flags = {name: value for name in settings.table() if (value := getattr(asked, name, None)) is not None}
+def settings_of(arguments: Arguments, faults: Sequence[str] = (), *, needs_models: bool = False) -> Settings:
+    """The settings that flags, environment and file give together. Raises UsageError with all faults, `faults` too."""
+    flags = {name: value for name in settings.table() if (value := getattr(arguments, name, None)) is not None}
     try:
-        found = settings.load(flags, asked.config, needs_models=needs_models)
+        found = settings.load(flags, arguments.config, needs_models=needs_models)
     except SettingError as error:
-        raise Wrong("\n".join([*asked.faults, *faults, *error.faults])) from None
-    refuse(asked, faults)
+        raise UsageError("\n".join([*arguments.faults, *faults, *error.faults])) from None
+    refuse(arguments, faults)
     return found
 
 
-def ledger_of(asked: Asked, faults: Sequence[str] = ()) -> Ledger:
+def ledger_of(arguments: Arguments, faults: Sequence[str] = ()) -> Ledger:
     """The ledger of the home that is asked about.
 
-    Raises Wrong with all faults, and Failed where the home was never served or its ledger cannot be used.
+    Raises UsageError with all faults, and CommandError where the home was never served or its ledger cannot be used.
     """
-    found = settings_of(asked, faults)
+    found = settings_of(arguments, faults)
     if not is_begun(found.home, found.database):
-        raise Failed(f"{found.home} has never been served; start with `imaging serve --home {found.home}`")
+        raise CommandError(f"{found.home} has never been served; start with `imaging serve --home {found.home}`")
     try:
         ledger = Ledger(found.home, found.database)
         migrate.check(ledger)
     except Unusable as error:
-        raise Failed(str(error)) from None
+        raise CommandError(str(error)) from None
     return ledger
 
 
-def checked(faults: list[str], parse: Callable[[str], T], option: str, said: str) -> T | None:
+def parsed(faults: list[str], parse: Callable[[str], T], option: str, text: str) -> T | None:
     """A value, or None and one fault more."""
     try:
-        return parse(said)
+        return parse(text)
     except ValueError as error:
-        faults.append(f"{option} {said!r}: {error}")
+        faults.append(f"{option} {text!r}: {error}")
         return None
 
 
-def amount(said: str) -> float:
+def positive_number(text: str) -> float:
     """A number from 0 on."""
     try:
-        value = float(said)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
@@ -167,18 +167,18 @@ def amount(said: str) -> float:
     return value
 
 
-def moment(said: str) -> datetime:
+def moment(text: str) -> datetime:
     """A date and time; local where it names no zone."""
     try:
-        found = datetime.fromisoformat(said)
+        found = datetime.fromisoformat(text)
         return found if found.tzinfo else found.astimezone()
     except ValueError:
         raise ValueError("is not a date and time such as 2026-11-24T09:30:00+07:00") from None
 
 
-def period(said: str) -> timedelta:
+def period(text: str) -> timedelta:
     """A length of time such as 30d, 12h or 90m."""
-    match = re.fullmatch(r"(\d{1,6})([dhm])", said)
+    match = re.fullmatch(r"(\d{1,6})([dhm])", text)
     if match is None:
         raise ValueError("is not a period such as 30d, 12h or 90m")
     return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})

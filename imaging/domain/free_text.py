@@ -42,12 +42,12 @@ def age_years(text: str) -> Readings:
 
     Empty where none is given (empty, 000Y, 999Y, more than 120 years); NOT_UNDERSTOOD where it is no age.
     """
-    said = re.sub(r"[\s./\-]+(?![0-9])|(?<![0-9])[.\s]+", "", fold(text))
-    if not said:
+    normalized = re.sub(r"[\s./\-]+(?![0-9])|(?<![0-9])[.\s]+", "", fold(text))
+    if not normalized:
         return () if not text.strip() else NOT_UNDERSTOOD
-    said = re.sub(r"^([a-z]+)(\d+)$", r"\2\1", said)
-    found = _AGE.findall(said)
-    if "".join(number + unit for number, unit in found) != said or any(unit not in _UNITS for _, unit in found):
+    normalized = re.sub(r"^([a-z]+)(\d+)$", r"\2\1", normalized)
+    found = _AGE.findall(normalized)
+    if "".join(number + unit for number, unit in found) != normalized or any(unit not in _UNITS for _, unit in found):
         return NOT_UNDERSTOOD
     if len(found) > 1 and any(len(_UNITS[unit]) > 1 or not unit for _, unit in found):
         return NOT_UNDERSTOOD
@@ -72,11 +72,11 @@ def days(text: str) -> Readings:
 
     Empty where there is none, as 19000101 is none; NOT_UNDERSTOOD where it is no date.
     """
-    said = text.strip()
-    digits = re.sub(r"[.\-/ ]", "", said)
-    if not said or _NO_DATE.fullmatch(digits):
+    normalized = text.strip()
+    digits = re.sub(r"[.\-/ ]", "", normalized)
+    if not normalized or _NO_DATE.fullmatch(digits):
         return ()
-    parts = re.fullmatch(r"(\d\d?)[.\-/ ](\d\d?)[.\-/ ](\d{4})", said)
+    parts = re.fullmatch(r"(\d\d?)[.\-/ ](\d\d?)[.\-/ ](\d{4})", normalized)
     if parts:
         found = {*_days(parts[3], parts[2], parts[1]), *_days(parts[3], parts[1], parts[2])}
     else:
@@ -178,10 +178,10 @@ _TOGETHER: Final = tuple((re.compile(pattern), word) for pattern, word in (
 
 
 def _tokens(text: str) -> list[str]:
-    said = re.sub(r"[^A-Z0-9]+", " ", fold(text).upper()).strip()
+    normalized = re.sub(r"[^A-Z0-9]+", " ", fold(text).upper()).strip()
     for pattern, word in _TOGETHER:
-        said = pattern.sub(word, said)
-    return said.split()
+        normalized = pattern.sub(word, normalized)
+    return normalized.split()
 
 
 @lru_cache(256)  # slices of a series all have the same
@@ -191,9 +191,9 @@ def body_parts(text: str) -> frozenset[str]:
     return found - {"FACE"} or found  # beside another region it is French for the view: "thorax face"
 
 
-def meant_parts(said: Set[str]) -> set[str]:
+def meant_parts(parts: Set[str]) -> set[str]:
     """The single regions that are meant: HEADNECK is a head as well."""
-    return {part for each in said for part in _WHOLE.get(each, (each,))}
+    return {part for each in parts for part in _WHOLE.get(each, (each,))}
 
 
 def _part(word: str) -> str:
@@ -210,13 +210,13 @@ def views(text: str) -> frozenset[str]:
     return frozenset(_VIEWS[word] for word in _tokens(text) if word in _VIEWS)
 
 
-def meant_views(said: Set[str]) -> set[str]:
+def meant_views(views_named: Set[str]) -> set[str]:
     """The views that are meant by what is said: FRONTAL is PA or AP, LATERAL is LL or RL."""
-    return {side for view in said for side in _SIDES.get(view, (view,))}
+    return {side for view in views_named for side in _SIDES.get(view, (view,))}
 
 
-def views_within(asked: Set[str]) -> set[str]:
+def views_within(views_named: Set[str]) -> set[str]:
     """What a view may be called that is certainly one of those asked for; of OTHER ones only the very words count."""
-    inner = {side for view in asked & set(_SIDES) for side in _SIDES[view]}
-    wider = {view for view, sides in _SIDES.items() if sides <= asked}
-    return {*asked, *inner, *wider} - {"OTHER"}
+    inner = {side for view in views_named & set(_SIDES) for side in _SIDES[view]}
+    wider = {view for view, sides in _SIDES.items() if sides <= views_named}
+    return {*views_named, *inner, *wider} - {"OTHER"}

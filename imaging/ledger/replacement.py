@@ -7,35 +7,42 @@ from sqlalchemy import Connection, delete, insert, select, update
 from imaging.domain.header import Header
 from imaging.domain.states import ApartState
 from imaging.ledger import tables
-from imaging.ledger.apart import OTHER_CONTENT, count_conflicts, note_shared
 from imaging.ledger.instances import Receipt, add_instance
+from imaging.ledger.quarantine import OTHER_CONTENT, count_conflicts, note_shared
 from imaging.ledger.store import Ledger
 
 
-def put(ledger: Ledger, connection: Connection, apart: Any) -> None:
+def admit(ledger: Ledger, connection: Connection, quarantined: Any) -> None:
     """Gives an object that was kept apart its row in its study, under a new number: it is another input."""
-    sender, instance = apart.association_id, tables.instance
-    receipt = Receipt(Header.from_json(apart.header), apart.digest, apart.size, sender, apart.key, apart.key)
-    elsewhere = select(instance.c.id).where(instance.c.sop_instance_uid == apart.sop_instance_uid)
+    sender, instance = quarantined.association_id, tables.instance
+    receipt = Receipt(
+        Header.from_json(quarantined.header),
+        quarantined.digest,
+        quarantined.size,
+        sender,
+        quarantined.key,
+        quarantined.key,
+    )
+    elsewhere = select(instance.c.id).where(instance.c.sop_instance_uid == quarantined.sop_instance_uid)
     is_shared = connection.scalar(elsewhere.limit(1)) is not None
-    add_instance(ledger, connection, receipt, apart.study_id)
+    add_instance(ledger, connection, receipt, quarantined.study_id)
     if is_shared:
-        note_shared(ledger, connection, apart.sop_instance_uid)
+        note_shared(ledger, connection, quarantined.sop_instance_uid)
 
 
-def put_aside(connection: Connection, before: Any, why: str, state: ApartState) -> int:
+def quarantine(connection: Connection, before: Any, why: str, state: ApartState) -> int:
     """Keeps apart the object of an instance's row whose place another one takes. Returns the number of its new row."""
     table = tables.conflict
     names = ("study_id", "sop_instance_uid", "digest", "key", "size", "header", "received_at", "association_id")
     values = {name: before._mapping[name] for name in names}
     of_uid = (table.c.study_id == before.study_id) & (table.c.sop_instance_uid == before.sop_instance_uid)
-    was_apart = select(table.c.id).where(of_uid, table.c.digest == before.digest)
-    forget(connection, list(connection.scalars(was_apart)))
+    was_quarantined = select(table.c.id).where(of_uid, table.c.digest == before.digest)
+    forget(connection, list(connection.scalars(was_quarantined)))
     done = connection.execute(insert(table).values(why=why, state=state, **values))
     return int((done.inserted_primary_key or (0,))[0])
 
 
-def take(ledger: Ledger, connection: Connection, before: Any, receipt: Receipt) -> None:
+def replace_content(ledger: Ledger, connection: Connection, before: Any, receipt: Receipt) -> None:
     """Gives an instance's place to another content, under a new row number: it is another input."""
     instance, study = tables.instance, tables.study
     more = int(receipt.header.has_pixels) - int(Header.from_json(before.header).has_pixels)
@@ -44,7 +51,7 @@ def take(ledger: Ledger, connection: Connection, before: Any, receipt: Receipt) 
     connection.execute(update(study).where(study.c.id == before.study_id).values(instances=study.c.instances + more))
 
 
-def judge_anew(connection: Connection, chosen: Any) -> None:
+def judge_again(connection: Connection, chosen: Any) -> None:
     """Other copies that contradicted the object which is gone may be what has its place now."""
     table = tables.conflict
     of_uid = (table.c.study_id == chosen.study_id) & (table.c.sop_instance_uid == chosen.sop_instance_uid)

@@ -30,8 +30,8 @@ class Anchor:
         return json.dumps(asdict(self) | {"at": self.at.isoformat()})
 
     @classmethod
-    def from_json(cls, said: str) -> "Anchor":
-        values = json.loads(said)
+    def from_json(cls, text: str) -> "Anchor":
+        values = json.loads(text)
         return cls(**(values | {"at": datetime.fromisoformat(values["at"])}))
 
 

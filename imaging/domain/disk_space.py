@@ -8,7 +8,7 @@ INODES_OF_AN_OBJECT: Final = 4
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskSpace:
     """What a disk has free, and what of it is left free: bytes, and inodes (None: there is no fixed number of them)."""
 
     free: int

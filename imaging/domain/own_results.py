@@ -27,11 +27,11 @@ def is_device(manufacturer: str, model_name: str, serial: str) -> bool:
     return names == {DEVICE} and serial.strip() in ("", IMPLEMENTATION_CLASS_UID)
 
 
-def may_be_ours(header: Header) -> bool:
+def is_result_class(header: Header) -> bool:
     """Whether an object is of a class that results have. Images are nobody's report."""
     return header.sop_class_uid in _CLASSES
 
 
 def is_ours(header: Header) -> bool:
     """Whether an object says of itself that we made it, whatever identifiers it bears by now."""
-    return may_be_ours(header) and header.is_our_device
+    return is_result_class(header) and header.is_our_device

@@ -23,7 +23,7 @@ ANYBODY: Final = "*"
 
 
 @dataclass(frozen=True)
-class Turn:
+class Reorientation:
     """From the frame as it is stored to the upright film: rows and columns change places, then each may be reversed."""
 
     is_transposed: bool = False
@@ -43,15 +43,15 @@ class Turn:
         return (columns, rows) if self.is_transposed else (rows, columns)
 
 
-AS_IT_IS: Final = Turn()
+AS_IT_IS: Final = Reorientation()
 
 
-def turn_of(patient_orientation: Sequence[str]) -> Turn:
+def reorientation_of(patient_orientation: Sequence[str]) -> Reorientation:
     """What brings a film from the front to `L\\F`; nothing where the values are absent, odd, or of a side."""
     along, down = _directions(patient_orientation)
     if {_AXES.get(along), _AXES.get(down)} != {"x", "z"}:
         return AS_IT_IS
-    return Turn(_AXES[along] == "z", "H" in (along, down), "R" in (along, down))
+    return Reorientation(_AXES[along] == "z", "H" in (along, down), "R" in (along, down))
 
 
 def is_from_the_side(patient_orientation: Sequence[str]) -> bool:
@@ -73,10 +73,10 @@ def _main(value: str) -> str:
     return letters[:1] if None not in axes and len(set(axes)) == len(axes) else ""
 
 
-def believed(header: Header, disbelieved: Collection[str]) -> Header:
+def with_trusted_orientation(header: Header, untrusted_senders: Collection[str]) -> Header:
     """The header without its Patient Orientation, where it came from one of those (AE titles) whose counts for
     nothing."""
-    is_among = any(each == ANYBODY or is_same_title(header.sender, each) for each in disbelieved)
+    is_among = any(each == ANYBODY or is_same_title(header.sender, each) for each in untrusted_senders)
     if header.patient_orientation and is_among:
         return replace(header, patient_orientation=())
     return header

@@ -41,6 +41,7 @@ def begin(ledger: Ledger, calling: str, called: str, address: str, contexts: Seq
         "called_ae_title": called,
         "address": address,
         "site": ledger.site,
+        "node": ledger.node,
         "started_at": ledger.clock.now(),
         "contexts": list(contexts),
         "refusals": {},
@@ -59,11 +60,13 @@ def end(ledger: Ledger, number: int, ended: AssociationEnd) -> None:
 
 
 def end_lost(ledger: Ledger) -> int:
-    """Ends what a dead node left open: its senders were cut off."""
+    """Ends what an earlier process of this node left open: its senders were cut off. Other hosts' go on."""
     table, instance = tables.association, tables.instance
     kept = select(func.count()).where(instance.c.association_id == table.c.id).scalar_subquery()
     with ledger.write() as connection:
-        lost = list(connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None))))
+        lost = list(
+            connection.scalars(select(table.c.id).where(table.c.ended_at.is_(None), table.c.node == ledger.node))
+        )
         if lost:
             _end(ledger, connection, lost, AssociationEnd("cut by a restart", 0, 0, end=End.CUT))
             connection.execute(update(table).where(table.c.id.in_(lost)).values(stored=kept))

@@ -67,6 +67,8 @@ class Ledger:
             _own_transactions(self.engine)
         self.site = ""
         """Where what this process receives comes in; stands in each new row of a study and an association."""
+        self.node = ""
+        """Which node of which host this process is, as owners of leases begin; in each new row of an association."""
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -103,6 +103,7 @@ association = Table(
     _text("called_ae_title"),
     _text("address"),
     _text("site"),
+    _text("node"),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     _text("ended_how"),
@@ -113,7 +114,8 @@ association = Table(
     Column("refusals", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
-"""`ended_how`: in words; `ended_as`: a `domain.ends.End`, empty while it is open and where it was rejected."""
+"""`node`: which node of which host has it, as owners of leases begin. `ended_how`: in words; `ended_as`: a
+`domain.ends.End`, empty while it is open and where it was rejected."""
 
 study = Table(
     "study",

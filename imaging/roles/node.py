@@ -29,6 +29,7 @@ from imaging.ledger.store import Ledger, is_transient
 from imaging.memory import trim_memory
 from imaging.models.catalogue import load_models
 from imaging.roles.child import LOOK_S, CannotRun, Lifecycle
+from imaging.roles.owner import owner_of
 from imaging.roles.planning import new_jobs
 from imaging.roles.replaying import Replaying
 from imaging.spool import FolderSpool
@@ -65,7 +66,7 @@ def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
     settings = NodeConfig(**config)
     home, timeouts = Path(settings.home), CompletenessTimeouts(**settings.timeouts)
     ledger = Ledger(home, settings.database)
-    ledger.site = settings.site
+    ledger.site, ledger.node = settings.site, owner_of(home, "node")
     migrate.check(ledger)
     spool = FolderSpool(home / "spool", settings.disk_reserve_bytes)
     storing = Storing(ledger, spool, timeouts, placeholder_words(settings.placeholders), settings.largest_object_bytes)

@@ -77,6 +77,15 @@ def test_what_a_dead_node_left_open_is_ended_at_the_next_start(ledger: Ledger) -
     assert [each["stored"] for each in associations.listed(ledger, 9)] == [0, 1]
 
 
+def test_the_start_of_a_node_ends_no_association_of_another_hosts(ledger: Ledger) -> None:
+    ledger.node = "there.1/node/"
+    receive(ledger, film(), association=begin(ledger))
+    ledger.node = "here.1/node/"
+    begin(ledger)
+    assert associations.end_lost(ledger) == 1
+    assert [each["ended_at"] is None for each in associations.listed(ledger, 9)] == [False, True]
+
+
 def test_a_study_whose_images_never_pause_is_looked_at_when_its_longest_wait_is_over(
     ledger: Ledger, clock: TurnedClock
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,12 @@ def test_a_folder_of_files_is_sent_in_place_of_drawn_studies_and_ctrl_c_leaves_n
     with value.open("w") as lines, (tmp_path / "progress").open("w") as progress:
         command = [*DEMO, "--json", "--data", str(data)]
         process = subprocess.Popen(
-            command, stdout=lines, stderr=progress, cwd=ROOT, env=os.environ | {"TMPDIR": str(scratch)}
+            command,
+            stdout=lines,
+            stderr=progress,
+            cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(scratch)},
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # whoever runs tests may ignore it
         )
     eventually(
         lambda: process.poll() is not None or "until Ctrl-C" in (tmp_path / "progress").read_text(),

@@ -38,6 +38,7 @@ from imaging.settings import Settings
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for the SRs, readable only by you (default: write none)"
@@ -76,6 +77,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults = [f"{path}: no such file or folder" for path in arguments.paths if not path.exists()]
     if not arguments.paths:
         faults.append("PATH: name at least one file or folder")

@@ -22,6 +22,7 @@ _AT_ONCE: Final = 500
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     add_home(parser)
     add_json(parser)
     parser.add_argument("--last", metavar="N", default="20", help="how many to show, newest first (default 20)")
@@ -29,6 +30,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     is_number = arguments.last.isdecimal() and int(arguments.last)
     faults = [] if is_number else [f"--last {arguments.last!r}: expected a number of 1 or more"]
     with closing(ledger_of(arguments, faults)) as ledger:

@@ -36,6 +36,7 @@ _NOTICE_DONE = "the notice is removed; both objects stay in their studies"
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("what", metavar="list|use|drop|undo", nargs="?", default="list")
     parser.add_argument("numbers", metavar="NUMBER", nargs="*", help="numbers shown by `list`")
     parser.add_argument(
@@ -48,6 +49,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults = []
     if arguments.what not in ("list", *_DONE):
         faults.append(f"{arguments.what!r}: expected list, use, drop or undo")

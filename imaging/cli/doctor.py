@@ -56,11 +56,13 @@ class Finding:
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     add_settings(parser)
     add_json(parser)
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     found = []
     for each in examine(settings_of(arguments, needs_models=True)):
         print(f"{'ok  ' if each.is_well else 'BAD '}{each.what}", file=sys.stderr)

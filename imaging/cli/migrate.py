@@ -7,10 +7,12 @@ from imaging.ledger.unusable import Unusable
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     add_home(parser)
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     found = settings_of(arguments)
     found.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:

@@ -42,6 +42,7 @@ WORDS: Final = ("list", "show", "check", "golden")
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
     meaning = "models (default: all); for golden: one model, then files or folders of one study"
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
@@ -50,6 +51,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     if arguments.what == "golden":
         return _golden(arguments)
     cards, disabled = _chosen(arguments)

@@ -63,6 +63,7 @@ class Parser(argparse.ArgumentParser):
         return kept
 
     def error(self, message: str) -> NoReturn:
+        """Raises UsageError with this message and the faults that were collected before."""
         raise UsageError("\n".join([*self.faults, message]))
 
 
@@ -87,6 +88,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -38,6 +38,7 @@ _AT_ONCE: Final = 100
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument(
         "--older-than", metavar="30d", help="age since the last image: days (d), hours (h) or minutes (m)"
     )
@@ -47,6 +48,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults: list[str] = []
     age = parsed(faults, period, "--older-than", arguments.older_than or "")
     ledger = ledger_of(arguments, faults)

@@ -35,6 +35,7 @@ from imaging.roles.locks import running_roles
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("--to", metavar="NAME", action="append", help="only dead letters of this destination")
     parser.add_argument("--of", metavar="NAME", help="with --to: undelivered objects of this other destination")
     parser.add_argument("--now", action="store_true", help="retry waiting deliveries at once")
@@ -63,6 +64,7 @@ class _Done:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults = _contradictions(arguments)
     since = parsed(faults, period, "--since", arguments.since) if arguments.since else None
     ledger = ledger_of(arguments, faults)

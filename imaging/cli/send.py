@@ -18,6 +18,7 @@ from imaging.encoding.part10 import files_under, split_part_10
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="file or folder")
     parser.add_argument("--to", metavar="AET@HOST:PORT", help="the node to send to")
     parser.add_argument("--ae-title", metavar="AET", default="IMAGING", help="calling AE title (default IMAGING)")
@@ -25,6 +26,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults = [f"{path}: no such file or folder" for path in arguments.paths if not path.exists()]
     if not arguments.paths:
         faults.append("PATH: name at least one file or folder")

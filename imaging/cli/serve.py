@@ -17,10 +17,12 @@ from imaging.supervise import serve as supervise
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     add_settings(parser)
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     quiet_logging("supervisor")
     try:
         return supervise(settings_of(arguments, needs_models=True), sys.stdout)

@@ -24,6 +24,7 @@ FILM_TRUTHS = ("normal", "effusion", "cardiomegaly")
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     parser.add_argument("--studies", metavar="N", default="6", help="how many (default 6)")
     parser.add_argument("--kind", metavar="KIND", action="append", help="film, head or brain, repeatable (default all)")
     parser.add_argument("--seed", metavar="N", default="1", help="seed of the first study (default 1)")
@@ -36,6 +37,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults: list[str] = []
     for option, value in (("--studies", arguments.studies), ("--seed", arguments.seed)):
         if not value.isdecimal() or not int(value):

@@ -24,6 +24,7 @@ from imaging.spool import disk_space_on
 
 
 def options(parser: Parser) -> None:
+    """Adds the command's arguments."""
     add_home(parser)
     add_json(parser)
     parser.add_argument("--check", action="store_true", help="print only the alarms; exit status 1 if there is one")
@@ -36,6 +37,7 @@ def options(parser: Parser) -> None:
 
 
 def run(arguments: Arguments) -> int:
+    """Runs the command. Returns its exit status."""
     faults = ["--study: expected a Study Instance UID or an accession number"] if arguments.study == "" else []
     row = None if arguments.row is None else _row(arguments.row, faults)
     chosen = [name for name in ("study", "row", "check") if getattr(arguments, name)]

@@ -58,6 +58,7 @@ class Confinement:
             yield "speak to programs of this machine" + ("" if self.namespace else " and to the network")
 
     def to_json(self) -> dict[str, Any]:
+        """As the worker reads it from the process's first message."""
         return asdict(self)
 
 

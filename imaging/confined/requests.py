@@ -105,9 +105,11 @@ class Requests:
         return [each.to_json() for each in answers]
 
     def of_nothing(self, request: Json, _: Sequence[int]) -> Json:
+        """The answer of a model that was given no image of a study, as JSON."""
         return self._models[request["model"]].of_nothing(ImageRef(*request["image"])).to_json()
 
     def compare(self, request: Json, files: Sequence[int]) -> Json:
+        """What the comparison of two objects under one UID found, as JSON."""
         first, second = _sources(request["headers"], files)
         return compare(first, second).to_json()
 

@@ -94,6 +94,7 @@ class FirstPdu:
 
     @property
     def kind(self) -> int | None:
+        """The PDU's type (PS3.8 9.3.1); None before its first byte."""
         return self._raw[0] if self._raw else None
 
     @property

@@ -62,6 +62,7 @@ class Context:
 
     @property
     def is_accepted(self) -> bool:
+        """Whether objects may be sent in this presentation context."""
         return self.result == ACCEPTED
 
     @property

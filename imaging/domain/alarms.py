@@ -150,9 +150,11 @@ class Alarm:
 
     @property
     def mend(self) -> str:
+        """What to do about it, in English."""
         return RULES[self.kind].mend
 
     def to_json(self) -> dict[str, str]:
+        """As `status --json` and `/healthz` print it."""
         return {"kind": str(self.kind), "name": self.name, "words": self.words, "mend": self.mend}
 
 
@@ -236,6 +238,7 @@ def _served(facts: Facts) -> Iterable[Alarm]:
 
 
 def alarms_of_disk_space(space: DiskSpace) -> Iterator[Alarm]:
+    """The alarms for a disk that has too few bytes or inodes left."""
     if space.lacks_bytes:
         yield Alarm(Kind.DISK, why=space.of_bytes)
     if space.lacks_inodes:

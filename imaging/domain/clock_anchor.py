@@ -27,10 +27,12 @@ class Anchor:
     is_doubtful: bool = False
 
     def to_json(self) -> str:
+        """As it is stored in the ledger."""
         return json.dumps(asdict(self) | {"at": self.at.isoformat()})
 
     @classmethod
     def from_json(cls, text: str) -> "Anchor":
+        """The anchor that `to_json` wrote."""
         values = json.loads(text)
         return cls(**(values | {"at": datetime.fromisoformat(values["at"])}))
 

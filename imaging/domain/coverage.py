@@ -44,6 +44,7 @@ class Coverage:
         return replace(self, used=0, missing=missing)
 
     def to_json(self) -> dict[str, Any]:
+        """The `images` of an answer, as commands print it."""
         return {
             "considered": self.considered,
             "used": self.used,
@@ -54,6 +55,7 @@ class Coverage:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The coverage that `to_json` wrote."""
         return cls(data["used"], data["missing"], data["redundant"], data["out_of_scope"])
 
     @property

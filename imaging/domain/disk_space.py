@@ -18,6 +18,7 @@ class DiskSpace:
 
     @property
     def lacks_bytes(self) -> bool:
+        """Whether objects are refused for want of bytes."""
         return self.free <= self.reserve
 
     @property
@@ -32,10 +33,12 @@ class DiskSpace:
 
     @property
     def of_bytes(self) -> str:
+        """The free and the reserved bytes, in English."""
         return f"{self.free >> 20} MiB free, reserve {self.reserve >> 20} MiB"
 
     @property
     def of_inodes(self) -> str:
+        """The free and the reserved inodes, in English; empty on file systems without a fixed number."""
         return "" if self.free_inodes is None else f"{self.free_inodes} inodes free, reserve {self.reserve_inodes}"
 
     def __str__(self) -> str:

@@ -41,6 +41,7 @@ class Measurement:
     unit: str
 
     def to_json(self) -> dict[str, Any]:
+        """As commands print it."""
         return {
             "code": self.code.value,
             "scheme": self.code.scheme,
@@ -51,6 +52,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The measurement that `to_json` wrote."""
         return cls(Code(data["scheme"], data["code"], data["meaning"]), data["value"], data["unit"])
 
 
@@ -76,6 +78,7 @@ class Finding:
     is_near_chance: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """As commands print it and the ledger keeps it."""
         return {
             "code": self.code.value,
             "scheme": self.code.scheme,
@@ -94,6 +97,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The finding that `to_json` wrote."""
         return cls(
             Code(data["scheme"], data["code"], data["meaning"]),
             data["present"],
@@ -191,6 +195,7 @@ class Answer:
         return self.doubted(len({each.sop_instance_uid for each in self.images}.intersection(sop_instance_uids)))
 
     def to_json(self) -> dict[str, Any]:
+        """As commands print it and the ledger keeps it, with the number of its schema."""
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -256,6 +261,7 @@ class StudyResults:
     files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """As `analyse --json` prints it."""
         results = [each.to_json() for each in self.results]
         return {"study_uid": self.study_uid, "files": list(self.files), "results": results}
 

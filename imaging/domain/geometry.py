@@ -62,10 +62,12 @@ class Stack:
 
     @property
     def gaps_mm(self) -> Vector:
+        """The distances of neighbouring slices along the normal, in mm: (slices - 1,)."""
         return np.diff(self.along_mm)
 
 
 def plane_of(header: Header) -> Plane:
+    """Where an image lies, by its header."""
     return Plane(
         header.image_position,
         header.image_orientation,

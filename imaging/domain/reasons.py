@@ -99,6 +99,7 @@ PROGRESS: Final = (
 
 
 def furthest(reasons: Sequence[Reason]) -> tuple[str, str]:
+    """Code and detail of the reason that came last on the way to the engine."""
     last = max(reasons, key=lambda reason: (_progress(reason), reason.detail))
     return last.code, last.detail
 

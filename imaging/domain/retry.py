@@ -49,12 +49,16 @@ Answer = Accepted | Transient | Permanent
 
 @dataclass(frozen=True)
 class RetryIn:
+    """Try again after `wait`."""
+
     wait: timedelta
     why: str
 
 
 @dataclass(frozen=True)
 class Dead:
+    """Never try again by itself: a dead letter."""
+
     why: str
 
 

@@ -99,6 +99,7 @@ class Copy:
 
     @property
     def is_lossy(self) -> bool:
+        """Whether its pixels were compressed with loss at any time (PS3.3 C.7.6.1.1.5)."""
         header = self.header
         return header.lossy_image_compression == "01" or header.transfer_syntax_uid in _LOSSY
 
@@ -134,10 +135,12 @@ class Judgement:
     takes_pixels: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """As the confined process answers it."""
         return vars(self) | {"kind": str(self.kind), "header": self.header.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The judgement that `to_json` wrote."""
         return cls(Kind(data["kind"]), data["words"], Header.from_json(data["header"]), data["takes_pixels"])
 
 

@@ -20,4 +20,5 @@ class Source:
 
     @property
     def ref(self) -> ImageRef:
+        """How reports name it."""
         return ImageRef(self.header.sop_class_uid, self.header.sop_instance_uid, self.header.series_instance_uid)

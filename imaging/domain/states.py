@@ -10,11 +10,15 @@ from typing import Final
 
 
 class StudyState(StrEnum):
+    """Where a study is; docs/states.md draws the transitions."""
+
     RECEIVING = "receiving"
     SETTLED = "settled"
 
 
 class StudyEvent(StrEnum):
+    """What changes the state of a study."""
+
     COMPLETE = "whole"
     LATE_INSTANCE = "late instance"
     CONFLICT_SETTLED = "conflict settled"
@@ -22,6 +26,8 @@ class StudyEvent(StrEnum):
 
 
 class JobState(StrEnum):
+    """Where a job is: one model's answer for one study."""
+
     QUEUED = "queued"
     LEASED = "leased"
     ANALYSED = "analysed"
@@ -30,6 +36,8 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
+    """What changes the state of a job."""
+
     LEASED = "leased"
     FINDINGS = "findings"
     REASON = "reason"
@@ -40,6 +48,8 @@ class JobEvent(StrEnum):
 
 
 class DeliveryState(StrEnum):
+    """Where a delivery is: one object for one destination."""
+
     WAITING = "waiting"
     SENDING = "sending"
     DELIVERED = "delivered"
@@ -47,6 +57,8 @@ class DeliveryState(StrEnum):
 
 
 class DeliveryEvent(StrEnum):
+    """What changes the state of a delivery."""
+
     CLAIMED = "claimed"
     ACCEPTED = "accepted"
     FAILED_FOR_NOW = "failed for now"

@@ -81,6 +81,7 @@ class Table:
         return value
 
     def text(self, key: str, default: str | None = None, matching: re.Pattern[str] | None = None) -> str:
+        """A text, not empty unless `default` is, that matches the pattern."""
         value = self._take(key, default, str, "text")
         if value == "" and default is None:
             self.fault(key, value, "must not be empty", f"{rule_name(key)}-empty")
@@ -97,6 +98,7 @@ class Table:
         return value if value in among else among[0]
 
     def number(self, key: str, default: float | None, minimum: float, maximum: float) -> float:
+        """A number within the bounds; without a default it must be given."""
         value = self._take(key, default, (int, float), "a number")
         if value is not None and not minimum <= value <= maximum:
             self.fault(key, value, f"must lie in {minimum:g}..{maximum:g}", f"{rule_name(key)}-range")
@@ -104,6 +106,7 @@ class Table:
         return float(minimum if value is None else value)
 
     def integer(self, key: str, default: int | None, minimum: int, maximum: int) -> int:
+        """A whole number within the bounds; without a default it must be given."""
         value = self._take(key, default, int, "a whole number")
         if value is not None and not minimum <= value <= maximum:
             self.fault(key, value, f"must lie in {minimum}..{maximum}", f"{rule_name(key)}-range")
@@ -115,6 +118,7 @@ class Table:
         return bool(self._take(key, default, bool, "true or false"))
 
     def texts(self, key: str, default: Sequence[str] | None = None, among: Iterable[str] = ()) -> tuple[str, ...]:
+        """A list of texts, each one of `among` where that is given."""
         values = self._take(key, default, list, "a list of texts") or ()
         closed = tuple(among)
         for value in values:
@@ -124,6 +128,7 @@ class Table:
         return tuple(str(value) for value in values)
 
     def numbers(self, key: str, count: int, minimum: float, *, whole: bool = False) -> tuple[float, ...]:
+        """A list of exactly `count` numbers, each at least `minimum`."""
         kind = "whole numbers" if whole else "numbers"
         values = self._take(key, None, list, f"{count} {kind}")
         types = int if whole else (int, float)
@@ -169,4 +174,5 @@ class Table:
 
 
 def rule_name(key: str) -> str:
+    """The name of a rule about a key, as in `memory-mb-range`."""
     return key.replace("_", "-")

@@ -53,6 +53,7 @@ class Acquired:
 
     @property
     def regions(self) -> list[Region]:
+        """Where its parts lie in the patient."""
         return [part.volume.region for part in self.parts]
 
 

@@ -16,4 +16,5 @@ def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def rounded(timings: Mapping[str, float]) -> dict[str, float]:
+    """The milliseconds of each stage, to a hundredth."""
     return {stage: round(spent, 2) for stage, spent in timings.items()}

@@ -49,15 +49,19 @@ class SystemClock:
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     def now(self) -> datetime:
+        """The time of day, UTC, by the ledger's anchor and the time since: steps of the wall clock do not change it."""
         return steady(self._anchored(), self.wall(), self.tick(), self.boot(), BUILT)
 
     def wall(self) -> datetime:
+        """What the machine's own clock shows, UTC."""
         return datetime.now(UTC)
 
     def tick(self) -> float:
+        """Seconds since the machine's boot, suspended time included."""
         return _boottime()
 
     def boot(self) -> str:
+        """The identifier of this boot."""
         return self._boot
 
     def _anchored(self) -> Anchor | None:
@@ -87,6 +91,7 @@ class ServerClock(SystemClock):
         self._queried_at, self._ahead = -math.inf, math.inf
 
     def tick(self) -> float:
+        """Seconds by the server's clock, asked now and then and counted on in between."""
         now = self._elapsed()
         if now - self._queried_at >= _AGAIN_S:
             self._queried_at = now
@@ -94,6 +99,7 @@ class ServerClock(SystemClock):
         return self._elapsed() + self._ahead
 
     def boot(self) -> str:
+        """One name: a server's ticks outlive its hosts' boots."""
         return "the server's"
 
     def _ask(self) -> None:

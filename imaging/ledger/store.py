@@ -100,6 +100,7 @@ class Ledger:
             return float(connection.execute(_SERVER_SECONDS).scalar_one())
 
     def close(self) -> None:
+        """Closes the connections, the file lock and the sockets."""
         self.engine.dispose()
         os.close(self._lock_fd)
         self.wakeups.close()

@@ -37,9 +37,11 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Microseconds since 1970, UTC."""
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """The aware time of so many microseconds since 1970."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 

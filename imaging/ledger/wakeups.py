@@ -60,14 +60,17 @@ class SocketListener:
             self._socket.bind(f"{prefix}/{self._path.name}")
 
     def fileno(self) -> int:
+        """For `select`."""
         return self._socket.fileno()
 
     def wait(self, seconds: float) -> set[str]:
+        """The topics that came within so many seconds; returns at the first."""
         if seconds > 0:
             select.select([self._socket], [], [], seconds)
         return self.drain()
 
     def drain(self) -> set[str]:
+        """The topics that have come, without waiting."""
         topics: set[str] = set()
         while True:
             try:
@@ -76,6 +79,7 @@ class SocketListener:
                 return topics
 
     def close(self) -> None:
+        """Removes the socket."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
@@ -89,9 +93,11 @@ class SocketWakeUps:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
     def listen(self, name: str) -> SocketListener:
+        """A socket in the folder, named after the topics that it hears."""
         return SocketListener(self._folder, name)
 
     def notify(self, *topics: str) -> None:
+        """Sends the topics to every listener, and waits for none; one that is gone is removed."""
         try:
             with _ShortName(self._folder) as prefix:
                 for name in os.listdir(self._folder):  # noqa: PTH208 (names only, and often)
@@ -110,6 +116,7 @@ class SocketWakeUps:
             return
 
     def close(self) -> None:
+        """Closes the socket that sends."""
         self._socket.close()
 
 

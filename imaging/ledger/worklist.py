@@ -35,6 +35,7 @@ class LedgerWorklist:
         self._states = CachedValue(partial(counted, ledger), self._revision.now)
 
     def listing(self, arguments: ListingQuery) -> Listing:
+        """One page of the list, with its counts."""
         states, study = self.states(), tables.study
         with self._ledger.read() as connection:
             passes = _passes(connection, arguments.words)
@@ -62,6 +63,7 @@ class LedgerWorklist:
         return self._states.value()
 
     def rows(self, numbers: Sequence[int], words: Sequence[Word] = ()) -> list[Row]:
+        """The rows of these numbers that match all words."""
         with self._ledger.read() as connection:
             return _rows(connection, _numbered(connection, numbers, _passes(connection, words)))
 
@@ -72,9 +74,11 @@ class LedgerWorklist:
             return _with_reports(connection, row) if row else None
 
     def revision(self) -> object:
+        """A value that differs once anything on the page may have changed."""
         return self._revision.now(), self._health().look, self._states.mark()
 
     def health(self) -> Health:
+        """What the head of the page shows."""
         return self._health()
 
 

@@ -14,6 +14,7 @@ class ModelsFolder:
 
     @classmethod
     def parse(cls, text: str) -> "ModelsFolder":
+        """The folder that `[+]DIR` names."""
         return cls(Path(text.removeprefix("+")).expanduser(), text.startswith("+"))
 
 

@@ -90,6 +90,7 @@ def _sop_classes(table: Table) -> tuple[str, ...]:
 
 
 def uid_of(text: str) -> pydicom.uid.UID:
+    """The text as a UID, whether it is a legal one or not."""
     return pydicom.uid.UID(text, validation_mode=pydicom.config.IGNORE)  # a fault of ours says it, not a warning
 
 

@@ -134,6 +134,7 @@ def _present(table: Table) -> dict[str, float]:
 
 
 def read_triage(table: Table, findings: Sequence[FindingSpec]) -> TriageRule:
+    """A `[[triage]]` table as a rule; its faults are noted."""
     when = table.table("when")
     value = when.text("finding")
     finding = next((each for each in findings if each.code.value == value), None)

@@ -23,6 +23,7 @@ class Range:
 
     @property
     def width(self) -> float:
+        """How far apart the ends are."""
         return self.high - self.low
 
     def __str__(self) -> str:

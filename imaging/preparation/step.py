@@ -53,6 +53,7 @@ class StepKind:
 
     @property
     def is_geometry(self) -> bool:
+        """Whether the step changes the grid, and not only the values."""
         return self.asks is not None
 
 

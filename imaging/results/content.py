@@ -27,6 +27,7 @@ Relation = Literal[
 
 
 def concept(code: Code) -> CodedConcept:
+    """A code as highdicom takes it."""
     return CodedConcept(code.value, code.scheme, code.meaning)
 
 
@@ -40,6 +41,7 @@ def code_item(code: Code) -> Dataset:
 def container(
     name: Code, children: Sequence[ContentItem], relation: Relation | None = "CONTAINS", template: str | None = None
 ) -> ContentItem:
+    """A CONTAINER item with its children."""
     item = ContainerContentItem(
         concept(name), is_content_continuous=False, template_id=template, relationship_type=relation
     )
@@ -48,14 +50,17 @@ def container(
 
 
 def coded(name: Code, value: Code, relation: Relation = "CONTAINS") -> ContentItem:
+    """A CODE item."""
     return CodeContentItem(concept(name), concept(value), relation)
 
 
 def text(name: Code, value: str, relation: Relation = "HAS CONCEPT MOD") -> ContentItem:
+    """A TEXT item."""
     return TextContentItem(concept(name), value, relation)
 
 
 def uid_ref(name: Code, value: str, relation: Relation = "HAS OBS CONTEXT") -> ContentItem:
+    """A UIDREF item."""
     return UIDRefContentItem(concept(name), value, relation)
 
 
@@ -72,6 +77,7 @@ def number(name: Code, value: str, ucum: str, sources: Sequence[ContentItem] = (
 
 
 def image(name: Code, sop_class_uid: str, sop_instance_uid: str, relation: Relation = "CONTAINS") -> ContentItem:
+    """An IMAGE item."""
     return ImageContentItem(concept(name), sop_class_uid, sop_instance_uid, relationship_type=relation)
 
 

@@ -40,15 +40,18 @@ def key(code: Code) -> tuple[str, str]:
 
 
 def study_uid(report: Report) -> str:
+    """The Study Instance UID that the report has to have."""
     return report.header.study_instance_uid
 
 
 def moments(report: Report) -> tuple[str, str, str]:
+    """The report's date, time and date-time, as DA, TM and DT."""
     at = report.at
     return f"{at:%Y%m%d}", f"{at:%H%M%S.%f}", f"{at:%Y%m%d%H%M%S.%f%z}"[:26]
 
 
 def summary_code(report: Report) -> Code:
+    """The code of CAD Processing and Findings Summary (CID 6047) that the answer has to have."""
     if report.outcome.state is not State.ANALYSED:
         return concepts.NONE_SUCCEEDED
     found = [each for each in report.outcome.findings if each.present is True]
@@ -85,10 +88,12 @@ def in_part_sentence(report: Report) -> str:
 
 
 def priority_code(report: Report) -> Code:
+    """The code of the answer's triage class."""
     return concepts.PRIORITIES[report.outcome.triage or TriageClass.NONE]
 
 
 def reason_code(report: Report) -> Code:
+    """The code of why there is no answer."""
     if report.outcome.state is State.FAILED:
         return concepts.FAILED
     return concepts.REASON_CODES[(report.outcome.why or "").split(":")[0]]  # the builder let no other through
@@ -119,6 +124,7 @@ def _source_uids(report: Report) -> set[str]:
 
 
 def is_date(vr: str, value: str) -> bool:
+    """Whether a DA, TM or DT names a time that exists."""
     form, pattern = FORMS[vr]
     if not re.fullmatch(form, value, re.ASCII):
         return False
@@ -130,10 +136,12 @@ def is_date(vr: str, value: str) -> bool:
 
 
 def is_number(value: str) -> bool:
+    """Whether a DS or IS is a finite number."""
     return math.isfinite(to_float(value))
 
 
 def to_float(value: str) -> float:
+    """Its number; NaN where it is none."""
     try:
         return float(value)
     except ValueError:
@@ -146,4 +154,5 @@ def is_close(stated: float, value: float, fraction: float = 5.1e-4) -> bool:
 
 
 def has_controls(value: str) -> bool:
+    """Whether there is a control character that no text VR allows (PS3.5 6.1.3)."""
     return any(unicodedata.category(each) == "Cc" for each in value if each not in "\n\r\t\f")

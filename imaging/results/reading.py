@@ -37,15 +37,19 @@ class Item:
     data: Dataset
 
     def all_of(self, name: Code) -> list["Item"]:
+        """The children of this concept name."""
         return [each for each in self.children if each.is_named(name)]
 
     def values(self, name: Code) -> list[Any]:
+        """The values of the children of this concept name."""
         return [each.value for each in self.all_of(name)]
 
     def is_named(self, name: Code) -> bool:
+        """Whether this is its concept name; meanings are not compared."""
         return self.name is not None and (self.name.scheme, self.name.value) == (name.scheme, name.value)
 
     def below(self) -> Iterator["Item"]:
+        """All items below it, depth first."""
         for child in self.children:
             yield child
             yield from child.below()
@@ -70,6 +74,7 @@ class Reading:
         return "" if value is None else str(value)
 
     def items(self, keyword: str) -> Sequence[Dataset]:
+        """The items of a sequence of the document; none where it is missing."""
         return list(self.dataset.get(keyword) or [])
 
     @cached_property
@@ -100,6 +105,7 @@ def code_of(item: Dataset) -> Code:
 
 
 def is_code(item: Dataset) -> bool:
+    """Whether an item of a sequence is a code sequence's."""
     return any(each in item for each in ("CodeValue", "LongCodeValue", "URNCodeValue", "CodeMeaning"))
 
 

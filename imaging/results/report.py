@@ -94,6 +94,7 @@ class Report:
 
     @property
     def is_analysed(self) -> bool:
+        """Whether the model has answered."""
         return self.outcome.state is State.ANALYSED
 
     @property

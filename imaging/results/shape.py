@@ -27,6 +27,7 @@ class Algorithm:
 
     @classmethod
     def of(cls, card: Card) -> "Algorithm":
+        """What a card tells of its model."""
         return cls(
             line(card.id), line(card.name), line(card.version), line(card.maker), card.device_uid, card.status,
             card.digest[:16],
@@ -64,6 +65,7 @@ class Shape:
 
 
 def shape_of(report: Report) -> Shape:
+    """The shape of a report's document."""
     images = report.images
     series = list(dict.fromkeys(each.series_instance_uid for each in images))
     return Shape(

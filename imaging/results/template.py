@@ -63,15 +63,19 @@ class PlaceholderRenderer:
     placeholders: dict[str, str] = field(default_factory=dict)
 
     def text(self, slot: str) -> str:
+        """A placeholder for text."""
         return self._placeholder(_TEXT_PLACEHOLDER, slot)
 
     def uid(self, slot: str) -> str:
+        """A placeholder that is a UID."""
         return self._placeholder(_UID_PLACEHOLDER, slot)
 
     def number(self, slot: str) -> str:
+        """A placeholder that is a number."""
         return self._placeholder(_NUMBER_PLACEHOLDER, slot)
 
     def point(self, slot: str) -> Point:
+        """A placeholder for three 32-bit floats."""
         return np.frombuffer(self._placeholder(_POINT_PLACEHOLDER, slot).encode(), "<f4").reshape(1, 3)
 
     def _placeholder(self, form: str, slot: str) -> str:

@@ -34,6 +34,7 @@ class Watched:
         self._seen, self._tick = Health(), -_KEPT_S
 
     def now(self) -> Health:
+        """The health, looked up again if the last look is too old."""
         with self._lock:
             tick = self._of[0].clock.tick()
             if tick - self._tick >= _KEPT_S:

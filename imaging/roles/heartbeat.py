@@ -41,6 +41,7 @@ class Heartbeat:
         self._lock, self._wake = threading.Lock(), threading.Event()
 
     def start(self) -> None:
+        """Begins to renew leases, in a thread that ends with the process."""
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def release(self, job_id: int) -> None:

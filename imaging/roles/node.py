@@ -112,17 +112,21 @@ class Receiving:
         self._ended: queue.SimpleQueue[tuple[int, AssociationEnd]] = queue.SimpleQueue()
 
     def opened(self, who: Opened) -> int:
+        """Records an association. Returns its number."""
         number = associations.begin(self._ledger, who.calling_ae_title, who.called_ae_title, who.address, who.contexts)
         self._senders[number] = who.calling_ae_title
         return number
 
     def turned_away(self, refused: Sequence[Refused], unread: Mapping[Refused, int]) -> None:
+        """Records rejected requests, and how many connections were closed unread."""
         self._refusals.write(refused, unread)
 
     def store(self, association: int, what: Announced, pieces: Iterator[memoryview]) -> Status:
+        """Stores one object of an association; returns what to answer."""
         return self._storing.receive(replace(what, sender=self._senders[association]), pieces, association)
 
     def closed(self, association: int, end: End, how: str, tally: Tally) -> None:
+        """Records how an association ended; if the ledger is away, `note_ends` does it later."""
         del self._senders[association]
         ended = AssociationEnd(how, tally.stored, tally.refused, tally.refusals, end)
         try:

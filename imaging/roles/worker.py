@@ -99,6 +99,7 @@ class Worker:
     # What the pipeline asks for; none of it raises.
 
     def lease(self, lane: RunningLane) -> list[Job]:
+        """As `Work` says; none where the ledger is in trouble."""
         try:
             wanted = LeaseRequest(self.serving.wanted(lane.of), self.serving.batches())
             leased = leasing.lease(self._ledger, self._owner, wanted)
@@ -109,6 +110,7 @@ class Worker:
         return leased
 
     def fill_in(self, lane: RunningLane) -> bool:
+        """Compares one copy that is not yet judged."""
         return self._comparing.one(lane.are_volumes)
 
     def rest(self) -> None:
@@ -117,10 +119,12 @@ class Worker:
         trim_memory()
 
     def max_batch(self, model: str) -> int:
+        """As `Work` says; 1 for a model that is not served."""
         analyser = self.serving.analysers.get(model)
         return 1 if analyser is None else analyser.max_batch
 
     def prepare(self, job: Job, *, is_alone: bool) -> Task:
+        """As `Work` says: in the confined process."""
         task = Task(job, self.serving.catalogue.model(job.model), (), is_alone)
         try:
             found = [
@@ -144,6 +148,7 @@ class Worker:
             return self.serving.analysers[card.id].prepared(task.sources)
 
     def run(self, tasks: Sequence[Task]) -> Answered:
+        """As `Work` says: in the confined process."""
         ended = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Answer)]
         waiting = [(task, task.prepared) for task in tasks if isinstance(task.prepared, Prepared)]
         if not waiting:
@@ -163,6 +168,7 @@ class Worker:
         return [(task, outcome) for (task, _), outcome in zip(waiting, outcomes, strict=True)]
 
     def conclude(self, task: Task, outcome: Answer) -> None:
+        """Writes an answer, its report and its deliveries; what cannot be written is given back."""
         job = task.job
         try:
             if not self._is_written(task, outcome):

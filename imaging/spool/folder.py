@@ -86,12 +86,15 @@ class FolderSpool:
         return self._root / key
 
     def put(self, objects: Sequence[bytes]) -> list[Stored]:
+        """As `Spool` says."""
         return self._out.put(objects)
 
     def open(self, key: str) -> BinaryIO:
+        """As `Spool` says."""
         return self.path(key).open("rb")
 
     def sweep(self, known: Collection[str]) -> int:
+        """As `Spool` says."""
         return self._out.sweep(known)
 
     def drop_from_cache(self, key: str) -> None:

@@ -50,6 +50,7 @@ RETRY_S: Final = 10
 
 
 def utc_now() -> datetime:
+    """The time of day, UTC."""
     return datetime.now(UTC)
 
 
@@ -150,6 +151,7 @@ class Pages:
         return await self._listing(request, "rows.html", form, language)
 
     async def study(self, request: Request) -> Response:
+        """The page of one study, or 404."""
         language = language_of(request, self._languages, self._settings)
         number = request.path_params["number"]
         row = await run_in_threadpool(self._worklist.numbered, number) if number <= MAX_NUMBER else None

@@ -72,9 +72,11 @@ class Language:
         return forms.get(self.locale.plural_form(n), forms["other"]).format(n=self.number(n))
 
     def number(self, value: float, pattern: str | None = None) -> str:
+        """A number as the language writes it."""
         return _number(self.locale, value, pattern)
 
     def day(self, value: date) -> str:
+        """A date as the language writes it."""
         return _day(self.locale, value, self.say("format.date"))
 
     def moment(self, value: datetime) -> str:
@@ -130,6 +132,7 @@ def load_languages(folder: Path = CATALOGUES) -> Mapping[str, Language]:
 
 
 def load(tag: str, folder: Path) -> Language:
+    """The catalogue of a tag in a folder."""
     with (folder / f"{tag}.toml").open("rb") as file:
         return Language(tag, Locale.parse(LOCALES[tag]), dict(flat(tomllib.load(file))))
 
@@ -164,5 +167,6 @@ def needed_keys() -> set[str]:
 
 
 def placeholders(text: Text) -> frozenset[str]:
+    """The names in braces that a text fills in, in any of its forms."""
     forms = [text] if isinstance(text, str) else list(text.values())
     return frozenset(name for form in forms for _, name, _, _ in string.Formatter().parse(form) if name)

@@ -43,6 +43,7 @@ def age(value: str, language: Language) -> str:
 
 
 def sex(value: str, language: Language) -> str:
+    """A Patient's Sex in words; an unknown value as it stands."""
     return language.say_or(f"sex.{value}", value)
 
 
@@ -61,6 +62,7 @@ def _day(value: str) -> date | None:
 
 
 def region(value: str, language: Language) -> str:
+    """A Body Part Examined in words; an unknown value as it stands."""
     return language.say_or(f"body_part.{value.upper()}", value)
 
 
@@ -75,10 +77,12 @@ def within_sentence(term: str) -> str:
 
 
 def on_its_own(term: str) -> str:
+    """A term as the beginning of a line."""
     return term[:1].upper() + term[1:]
 
 
 def list_of(findings: Iterable[Finding], language: Language) -> str:
+    """The findings' names, one after another."""
     return ", ".join(named(each, language) for each in findings)
 
 
@@ -127,6 +131,7 @@ def mend(result: Answer, language: Language) -> str:
 
 
 def measurement(value: Measurement, language: Language) -> str:
+    """A measurement with its name and unit."""
     unit = language.say_or(f"unit.{value.unit}", value.unit)
     return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {unit}"
 
@@ -163,6 +168,7 @@ def in_part(result: Answer, language: Language) -> str:
 
 
 def plain_answer(result: Answer, language: Language) -> list[Line]:
+    """An answer's lines, without what its coverage adds."""
     model = model_name(result, language)
     if result.state is State.NOT_ANALYSED:
         key = "answer.not_analysed" if model else "answer.no_model_name"

@@ -61,4 +61,5 @@ def viewer_faults(template: str) -> list[str]:
 
 
 def known() -> str:
+    """The placeholders of a viewer's address, for messages."""
     return ", ".join(f"{{{name}}}" for name in sorted(VIEWER_PLACEHOLDERS))

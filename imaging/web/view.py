@@ -73,6 +73,8 @@ class RowView:
 
 @dataclass(frozen=True)
 class StateCount:
+    """A state with its word and the count in the head of the page."""
+
     state: PageState
     word: str
     n: str
@@ -80,6 +82,8 @@ class StateCount:
 
 @dataclass(frozen=True)
 class RoleView:
+    """A process with its light, in the health strip."""
+
     word: str
     state: str
     state_word: str
@@ -152,6 +156,8 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class StudyView:
+    """What the page of a study shows."""
+
     row: RowView
     answers: tuple[AnswerView, ...]
     received: str
@@ -199,6 +205,7 @@ def list_view(
 
 
 def pager(listing: Listing, language: Language) -> PagerView:
+    """The links to the pages around this one."""
     page, pages = listing.page, listing.pages
     where = language.say("pages.where", page=language.number(page), pages=language.number(pages))
     return PagerView(
@@ -211,6 +218,7 @@ def pager(listing: Listing, language: Language) -> PagerView:
 
 
 def row_view(row: Row, viewer_url: str, now: datetime, language: Language) -> RowView:
+    """What a row shows at this time."""
     class_key = phrases.triage_class(row)
     left = row.due_at - now
     is_late = row.due_at < now
@@ -249,10 +257,12 @@ def who_answered(results: Sequence[Answer], language: Language) -> str:
 
 
 def joined(*parts: str) -> str:
+    """The parts that are not empty, with commas."""
     return ", ".join(part for part in parts if part)
 
 
 def identity(row: Row, language: Language) -> str:
+    """The patient's identifier and its issuer."""
     patient_id = row.patient_id or language.say("patient.no_id")
     return f"{patient_id} @ {row.issuer}" if row.issuer else patient_id
 
@@ -291,6 +301,7 @@ def words(query: str, language: Language) -> tuple[Word, ...]:
 
 
 def named(prefix: str, names: Iterable[str]) -> list[str]:
+    """The rest of the names that begin so."""
     return [key.removeprefix(prefix) for key in names if key.startswith(prefix)]
 
 
@@ -303,6 +314,7 @@ def state_counts(listing: Listing, language: Language) -> tuple[StateCount, ...]
 
 
 def unseen(rows: Sequence[Row], shown: Sequence[int]) -> list[Row]:
+    """The rows whose numbers are not among those shown."""
     known = frozenset(shown)
     return [row for row in rows if row.number not in known]
 
@@ -349,6 +361,7 @@ def alarm_text(alarm: Alarm, language: Language) -> str:
 
 
 def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> StudyView:
+    """What the page of a study shows at this time."""
     return StudyView(
         row=row_view(row, viewer_url, now, language),
         answers=tuple(answer_view(result, language) for result in row.results),
@@ -360,6 +373,7 @@ def study_view(row: Row, viewer_url: str, now: datetime, language: Language) -> 
 
 
 def answer_view(result: Answer, language: Language) -> AnswerView:
+    """What one model's answer shows."""
     return AnswerView(
         model=phrases.model_name(result, language),
         lines=tuple(phrases.answer(result, language)),
@@ -394,6 +408,7 @@ def of_models(results: Sequence[Answer]) -> list[str]:
 
 
 def finding_view(finding: Finding, result: Answer, language: Language) -> FindingView:
+    """What one finding shows, with its tone."""
     tone = {True: "present", False: "absent", None: "unsure"}[finding.present]
     return FindingView(
         meaning=phrases.meaning(finding.code, language),

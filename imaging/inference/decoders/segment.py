@@ -68,6 +68,7 @@ class Part:
         return done
 
     def ml(self) -> float:
+        """Its volume in ml."""
         return float(self.counts() @ self.volume.voxel_ml)
 
     def weights(self) -> Vector:

@@ -12,6 +12,7 @@ _TO = "ALTER TABLE {0} ADD COLUMN {1}_id BIGINT CONSTRAINT fk_{0}_{1}_id REFEREN
 
 
 def upgrade() -> None:
+    """Brings a ledger of the revision before up to this one."""
     op.execute(_TO.format("object", "stands_for", "object"))
     op.create_index("ix_object_stands_for_id", "object", ["stands_for_id"])
     op.execute(_TO.format("conflict", "association", "association"))

@@ -10,6 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Brings a ledger of the revision before up to this one."""
     op.create_table(
         "discarded", sa.Column("key", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("key", name="pk_discarded")
     )

@@ -10,4 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Brings a ledger of the revision before up to this one."""
     op.add_column("association", sa.Column("node", sa.Text(), server_default="", nullable=False))

@@ -12,7 +12,8 @@ TRIED_WITH_THE_LOWEST := tests/encoding tests/results tests/inference/test_pixel
 .PHONY: help demo test check lowest kills bench format docs clean
 help:
 	@echo "make demo [ARGS=\"--once --json\"]  install, start a node, a small PACS and a modality; show what happens"
-	@echo "make test [ARGS=\"tests/web\"]       set up and run every test, or some (REQUIRE_PEERS=1: a missing peer is a failure)"
+	@echo "make test [ARGS=\"tests/web\"]       set up and run every test, or some (REQUIRE_PEERS=1: a missing peer is a failure;"
+	@echo "                                  with torch and MONAI, and again with the lowest versions of the dependencies)"
 	@echo "make check                        ruff, mypy, import contracts, generated docs"
 	@echo "make lowest                       try the lowest versions of the dependencies that pyproject.toml allows"
 	@echo "make kills N=100                  kill -9 at random, N times; prints what was lost and doubled"
@@ -54,6 +55,7 @@ ifeq ($(strip $(ARGS)),)
 	@failed=0; \
 	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder || failed=1; \
 	$(BIN)/python -m pytest -m alone $$(grep -rl --include='*.py' 'mark\.alone' tests) || failed=1; \
+	[ "$(REQUIRE_PEERS)" != 1 ] || $(MAKE) --no-print-directory lowest || failed=1; \
 	exit $$failed
 else
 	$(BIN)/python -m pytest $(ARGS)

@@ -32,7 +32,7 @@ def options(parser: Parser) -> None:
         "--study", metavar="UID|ACCESSION", help="one study: receipt, completeness, results, deliveries"
     )
     parser.add_argument(
-        "--row", metavar="N", help="the study of a row number in a log line: 12, study=12, job=7, delivery=3"
+        "--row", metavar="N", help="the study of a row number in a log line: 12, study=12, job=7, delivery=3, copy=2"
     )
 
 

@@ -112,8 +112,8 @@ def associate(
 ) -> tuple[Association, dict[tuple[str, str], int]]:
     """Asks a peer for an association with a context for each pair of abstract and transfer syntax.
 
-    Returns the line, and the accepted pairs with the contexts' IDs. Raises OSError without a connection, Ended without
-    an association: of those, Rejected where the peer does not want one, Silent where it does not say in its time.
+    Returns the association, and the accepted pairs with the contexts' IDs. Raises OSError without a connection, Ended
+    without an association: of those, Rejected where the peer refuses one, Silent where it does not answer in time.
     """
     association = Association(socket.create_connection((peer.host, peer.port), times.connect))
     proposed = {2 * index + 1: pair for index, pair in enumerate(pairs)}

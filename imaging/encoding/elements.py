@@ -161,7 +161,7 @@ class _Reader:
         self._short = struct.Struct(order + "H")
         self._long = struct.Struct(order + "I")
         self._count = [0] if looked_at is None else looked_at
-        self._max_depth = MAX_ELEMENTS if looked_at is None else MAX_IN_ITEMS
+        self._max_elements = MAX_ELEMENTS if looked_at is None else MAX_IN_ITEMS
         self._found = Elements(is_explicit=explicit, byte_order=order)
 
     def top_level(self) -> Elements:
@@ -237,8 +237,8 @@ class _Reader:
     def _header(self, at: int, explicit: bool) -> tuple[int, bytes, int, int]:
         """(tag, VR, length, where the value starts) of the element at `at`."""
         self._count[0] += 1
-        if self._count[0] > self._max_depth:
-            raise _Stop(f"more than {self._max_depth} elements before the pixel data")
+        if self._count[0] > self._max_elements:
+            raise _Stop(f"more than {self._max_elements} elements before the pixel data")
         if at + 8 > len(self._data):
             raise _Stop("the data set ends inside an element")
         tag, length = self._item_header(at)

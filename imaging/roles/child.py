@@ -52,7 +52,7 @@ class CannotRun(Exception):
 
 
 class Role(Protocol):
-    """A module of a role has `run(config, life)`, which returns when it has drained."""
+    """A module of a role has `run(config, lifecycle)`, which returns when it has drained."""
 
     def run(self, config: Mapping[str, Any], lifecycle: Lifecycle) -> None: ...
 

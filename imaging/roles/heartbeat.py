@@ -23,7 +23,7 @@ _AGAIN_S: Final = 1.0
 
 
 class Heartbeat:
-    """Beats in a thread of its own. `held`: the jobs that the worker holds; `is_healthy`: the watch's word."""
+    """Beats in a thread of its own. `held`: the jobs that the worker holds; `is_healthy`: what the watchdog says."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class Heartbeat:
         name: str,
         owner: str,
         held: Callable[[], Collection[int]],
-        is_content: Callable[[], bool],
+        is_healthy: Callable[[], bool],
     ) -> None:
         self._ledger, self._name, self._owner = ledger, name, owner
-        self._held, self._is_healthy = held, is_content
+        self._held, self._is_healthy = held, is_healthy
         self._unwritten: set[int] = set()
         self._silent: Silent = frozenset()
         self._next_tick, self._has_failed = 0.0, False

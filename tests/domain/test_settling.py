@@ -24,7 +24,7 @@ from imaging.domain.settling import (
 TIMEOUTS = CompletenessTimeouts()
 ticks = st.floats(0, 1e6, allow_nan=False)
 waits = st.floats(0, 2000, allow_nan=False)
-patiences = st.builds(CompletenessTimeouts, waits, waits, waits, waits, waits, waits, waits)
+timeouts = st.builds(CompletenessTimeouts, waits, waits, waits, waits, waits, waits, waits)
 
 
 @st.composite
@@ -70,13 +70,13 @@ def test_a_study_that_a_person_decided_upon_is_whole_by_that() -> None:
     assert completeness(decided, CompletenessTimeouts(), 1.0) == Complete("conflict settled")
 
 
-@given(signals(), patiences, ticks)
+@given(signals(), timeouts, ticks)
 def test_a_study_is_whole_or_looked_at_later(known: Signals, timeouts: CompletenessTimeouts, now: float) -> None:
     verdict = completeness(known, timeouts, now)
     assert isinstance(verdict, Complete) or (verdict.at > now and verdict.why)
 
 
-@given(signals(), patiences, ticks)
+@given(signals(), timeouts, ticks)
 def test_the_next_look_finds_it_whole_unless_something_came(
     known: Signals, timeouts: CompletenessTimeouts, now: float
 ) -> None:
@@ -85,7 +85,7 @@ def test_the_next_look_finds_it_whole_unless_something_came(
         assert isinstance(completeness(known, timeouts, verdict.at), Complete)
 
 
-@given(signals(), patiences)
+@given(signals(), timeouts)
 def test_no_study_waits_longer_than_the_caps(known: Signals, timeouts: CompletenessTimeouts) -> None:
     longest = known.first_tick + timeouts.longest_s
     if known.revised_tick is not None:
@@ -93,13 +93,13 @@ def test_no_study_waits_longer_than_the_caps(known: Signals, timeouts: Completen
     assert isinstance(completeness(known, timeouts, longest), Complete)
 
 
-@given(signals(), patiences, ticks, waits)
+@given(signals(), timeouts, ticks, waits)
 def test_what_is_whole_stays_so(known: Signals, timeouts: CompletenessTimeouts, now: float, later: float) -> None:
     if isinstance(completeness(known, timeouts, now), Complete):
         assert isinstance(completeness(known, timeouts, now + later), Complete)
 
 
-@given(signals(), patiences, ticks)
+@given(signals(), timeouts, ticks)
 def test_two_revisions_are_never_closer_than_they_may_be(
     known: Signals, timeouts: CompletenessTimeouts, now: float
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_sender_that_was_cut_off_is_awaited_while_another_one_sends() -> None:
     assert completeness(awaited, TIMEOUTS, 111.0) == Incomplete(118.0, "association open, but silent")
 
 
-@given(signals(), patiences, ticks)
+@given(signals(), timeouts, ticks)
 def test_no_film_ever_waits_for_a_sender_or_at_its_pace(
     known: Signals, timeouts: CompletenessTimeouts, now: float
 ) -> None:

@@ -2,51 +2,12 @@
 that each loads its libraries while the other does.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from imaging.confined.client import Confined
-from imaging.domain.languages import Language
 from imaging.memory import importing
-from imaging.models.catalogue import Catalogue, load_models
-from imaging.models.copies import Copies
 from imaging.roles.child import Lifecycle
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What a worker is told. `destinations`: each name with the outcomes that it takes."""
-
-    name: str
-    home: str
-    database: str
-    models: Sequence[str]
-    destinations: Sequence[tuple[str, Sequence[str]]]
-    memory_mb: float
-    threads: int
-    language: Language
-    site_words: Sequence[str] = ()
-    ignore_patient_orientation: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A worker's models, the copies of their weights, and the process that runs them."""
-
-    catalogue: Catalogue
-    copies: Copies
-    confined: Confined
-
-
-def begin(config: WorkerConfig) -> Begun:
-    """Reads the models' cards and starts the process; it is not waited for."""
-    catalogue = load_models([Path(each) for each in config.models], config.site_words)
-    kept = Path(config.home) / "models"
-    copies = Copies(kept)  # first: the process may read what is there when it starts
-    confined = Confined(catalogue.models, threads=config.threads, memory_mb=config.memory_mb, kept=kept)
-    return Begun(catalogue, copies, confined)
+from imaging.roles.worker_config import WorkerConfig, begin
 
 
 def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:

@@ -29,7 +29,6 @@ from imaging.memory import memory_limit, trim_memory
 from imaging.results.registry import build
 from imaging.results.report import CannotReport, Report
 from imaging.roles.analysis import failed, kind_of, not_analysed, source_header
-from imaging.roles.beginning import Begun, WorkerConfig
 from imaging.roles.child import Lifecycle
 from imaging.roles.comparing import Comparing
 from imaging.roles.heartbeat import Heartbeat
@@ -38,6 +37,7 @@ from imaging.roles.owner import owner, owner_of
 from imaging.roles.pipeline import FILMS_READY, VOLUMES_READY, Answered, Pipeline, RunningLane, Task
 from imaging.roles.serving import Serving
 from imaging.roles.watchdog import Watchdog
+from imaging.roles.worker_config import Begun, WorkerConfig
 from imaging.spool import FolderSpool, SpoolFull
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from imaging.domain.source import Source
 from imaging.ledger import jobs, leasing, migrate, tables
 from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
-from imaging.roles.beginning import WorkerConfig, begin
 from imaging.roles.pipeline import Task
 from imaging.roles.worker import Worker
+from imaging.roles.worker_config import WorkerConfig, begin
 
 MODEL = "small-film"
 

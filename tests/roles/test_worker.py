@@ -29,11 +29,10 @@ from imaging.ledger import leasing, migrate, stories, tables, wakeups, workers
 from imaging.ledger.leasing import LeaseRequest
 from imaging.ledger.store import Ledger
 from imaging.phantoms.study import PhantomStudy, film_study, head_study
-from imaging.roles import beginning
-from imaging.roles.beginning import WorkerConfig
 from imaging.roles.owner import owner_of
 from imaging.roles.pipeline import Task
 from imaging.roles.worker import _PAUSES_S, Worker
+from imaging.roles.worker_config import WorkerConfig, begin
 from imaging.spool import FolderSpool
 
 GOLDEN = '\n[golden]\ninput = "film.dcm"\noutput = "expected.json"\ntolerance = 0.001\n'
@@ -105,7 +104,7 @@ def config_of(name: str, home: Path, models: Path, language: Any = "en") -> Work
 
 
 def a_worker(ledger: Ledger, worker_config: WorkerConfig) -> Worker:
-    return Worker(ledger, worker_config, beginning.begin(worker_config))
+    return Worker(ledger, worker_config, begin(worker_config))
 
 
 def send(node: Node, folder: Path, seed: int) -> str:

@@ -12,7 +12,7 @@ from imaging.domain.findings import Answer, State
 from imaging.domain.header import Header
 from imaging.domain.patient import is_one_patient
 from imaging.domain.reasons import SUPERSEDED
-from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Pace, Signals, has_gap, is_short, is_volume
+from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Incomplete, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, UNCERTAIN, ApartState, JobState, StudyEvent, StudyState
 from imaging.ledger import patients, studies, tables, wakeups
 from imaging.ledger.anew import supersede
@@ -125,6 +125,16 @@ class NewJob:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A study that is whole, by `signal`, and what it leaves: jobs, or `reason`, why no model is asked; or neither."""
+
+    candidate: Candidate
+    signal: str
+    jobs: Sequence[NewJob]
+    reason: str
+
+
 def due_studies(ledger: Ledger) -> tuple[list[int], float | None]:
     """The row numbers of the first studies to look at now, and the tick at which the next one is due."""
     with ledger.read() as connection:
@@ -195,11 +205,15 @@ def _quarantined(connection: Connection, study: Any) -> _Quarantined:
     )
 
 
-def look_again(ledger: Ledger, candidate: Candidate, at: float, why: str) -> None:
-    """Puts off the next look, unless something came meanwhile, or another node settled the study."""
-    which = _which(candidate) | {"ended": candidate.signals.ended_tick}
+def look_again(ledger: Ledger, postponed: Sequence[tuple[Candidate, Incomplete]]) -> None:
+    """Puts off the next look at each, unless something came meanwhile, or another node settled the study."""
+    rows = [
+        _which(candidate)
+        | {"ended": candidate.signals.ended_tick, "settle_tick": verdict.at, "settle_why": verdict.why}
+        for candidate, verdict in sorted(postponed, key=lambda each: each[0].id)  # locked in order, as everywhere
+    ]
     with ledger.write() as connection:
-        connection.execute(_LOOK_AGAIN, which | {"settle_tick": at, "settle_why": why})
+        connection.execute(_LOOK_AGAIN, rows)
 
 
 def _which(candidate: Candidate) -> dict[str, Any]:
@@ -222,19 +236,35 @@ def settle(ledger: Ledger, candidate: Candidate, signal: str, jobs: Sequence[New
 
     `reason`: why no model is asked, or empty. False where something came meanwhile.
     """
+    return settle_together(ledger, [Whole(candidate, signal, jobs, reason)])[0]
+
+
+def settle_together(ledger: Ledger, wholes: Sequence[Whole]) -> list[bool]:
+    """As `settle`, for many in one durable transaction, since what is received meanwhile waits for each; all or none.
+
+    Which were settled, in their order.
+    """
     with ledger.write() as connection:
-        study = studies.locked(connection, candidate.id)
-        if study is None or not is_as_seen(connection, study, candidate):
-            return False
-        whole = _which(candidate) | {"settle_why": signal, "reason": reason}
-        changed = connection.execute(_SETTLE, whole).rowcount
-        if not changed:
-            return False
-        if jobs:
-            add_revision(ledger, connection, candidate.id, signal, jobs)
+        studies.lock(connection, {each.candidate.id for each in wholes})
+        settled = [_is_settled(ledger, connection, each) for each in wholes]
         crash.point("settle-not-committed")
-    crash.point("settled")
-    ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if jobs else []))
+    if any(settled):
+        crash.point("settled")
+        has_jobs = any(each.jobs for each, is_settled in zip(wholes, settled, strict=True) if is_settled)
+        ledger.wakeups.notify(wakeups.STUDY, *([wakeups.JOB] if has_jobs else []))
+    return settled
+
+
+def _is_settled(ledger: Ledger, connection: Connection, whole: Whole) -> bool:
+    candidate = whole.candidate
+    study = studies.locked(connection, candidate.id)
+    if study is None or not is_as_seen(connection, study, candidate):
+        return False
+    values = _which(candidate) | {"settle_why": whole.signal, "reason": whole.reason}
+    if not connection.execute(_SETTLE, values).rowcount:
+        return False
+    if whole.jobs:
+        add_revision(ledger, connection, candidate.id, whole.signal, whole.jobs)
     return True
 
 

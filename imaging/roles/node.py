@@ -24,7 +24,7 @@ from imaging.intake.storing import Status, Storing
 from imaging.ledger import associations, migrate, settling, wakeups
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.refusals import RefusalBook
-from imaging.ledger.settling import Candidate
+from imaging.ledger.settling import Candidate, Whole
 from imaging.ledger.store import Ledger, is_transient
 from imaging.memory import trim_memory
 from imaging.models.catalogue import load_models
@@ -193,21 +193,54 @@ class Settler:
     def run_once(self) -> float | None:
         """Settles what is whole, and then some of what is asked for again; the tick at which to look again."""
         due, later = settling.due_studies(self._ledger)
+        ticks = [] if later is None else [later]
+        wholes: list[Whole] = []
+        postponed: list[tuple[Candidate, Incomplete]] = []
         for each in due:
             try:
-                again = self._settle(settling.candidate(self._ledger, each))
-                self._tries.pop(each, None)
-            except Exception as error:
+                candidate = settling.candidate(self._ledger, each)
+                verdict = completeness(candidate.signals, self._timeouts, self._ledger.clock.tick())
+                if isinstance(verdict, Incomplete):
+                    postponed.append((candidate, verdict))
+                    self._tries.pop(each, None)
+                else:
+                    wholes.append(self._whole(candidate, verdict.signal))
+            except Exception as error:  # of this study: the others go on
                 log.exception("study_not_settled study=%d error=%s", each, type(error).__name__)
-                again = self._after_fault(each, error)
-            if again is not None:
-                later = again if later is None else min(later, again)
-        return self._ledger.clock.tick() if self._replaying.run_once() else later
+                ticks += self._after_fault(each, error)
+        ticks += self._settle(wholes) + [verdict.at for _, verdict in postponed]
+        if postponed:
+            settling.look_again(self._ledger, postponed)
+        return self._ledger.clock.tick() if self._replaying.run_once() else min(ticks, default=None)
 
-    def _after_fault(self, study_id: int, error: Exception) -> float | None:
+    def _whole(self, candidate: Candidate, signal: str) -> Whole:
+        return Whole(candidate, signal, *new_jobs(candidate, self._cards, self._untrusted_senders))
+
+    def _settle(self, wholes: Sequence[Whole]) -> list[float]:
+        """Settles studies together, or one by one where that fails; when to look again at those that fail alone."""
+        if not wholes:
+            return []
+        try:
+            settled = settling.settle_together(self._ledger, wholes)
+        except Exception as error:
+            if len(wholes) == 1:
+                study = wholes[0].candidate.id
+                log.exception("study_not_settled study=%d error=%s", study, type(error).__name__)
+                return self._after_fault(study, error)
+            log.exception("studies_not_settled_together count=%d error=%s", len(wholes), type(error).__name__)
+            return [tick for each in wholes for tick in self._settle([each])]
+        for each, is_settled in zip(wholes, settled, strict=True):
+            study, signal, jobs = each.candidate.id, each.signal, len(each.jobs)
+            self._tries.pop(study, None)
+            if is_settled:
+                log.info("study_settled study=%d signal=%r jobs=%d reason=%r", study, signal, jobs, each.reason)
+        return []
+
+    def _after_fault(self, study_id: int, error: Exception) -> list[float]:
         """Puts a study off that cannot be settled, longer each time; in the end it is answered with the fault.
 
-        The database's own trouble counts for nothing. Raises what the ledger raises, where not even that can be noted.
+        The tick at which to look again, if at all. The database's own trouble counts for nothing. Raises what the
+        ledger raises, where not even that can be noted.
         """
         self._tries[study_id] += not is_transient(error)
         tries = self._tries[study_id]
@@ -217,24 +250,12 @@ class Settler:
             if settling.give_up(self._ledger, study_id, jobs, fault):
                 log.error("study_given_up study=%d why=%s", study_id, fault)
             del self._tries[study_id]
-            return None
+            return []
         again = self._ledger.clock.tick() + LOOK_S * 2.0 ** max(tries - 1, 0)
         settling.postpone(self._ledger, study_id, again, "an error in imaging; see the log")
-        return again
+        return [again]
 
     def _cards_of(self, study_id: int) -> list[Card]:
         """The models that may have been meant, as far as the kinds of the study's series tell."""
         kinds = settling.modalities(self._ledger, study_id)
         return [card for card in self._cards if any(kinds & {*each.modality} for each in card.inputs)]
-
-    def _settle(self, candidate: Candidate) -> float | None:
-        verdict = completeness(candidate.signals, self._timeouts, self._ledger.clock.tick())
-        if isinstance(verdict, Incomplete):
-            settling.look_again(self._ledger, candidate, verdict.at, verdict.why)
-            return verdict.at
-        jobs, reason = new_jobs(candidate, self._cards, self._untrusted_senders)
-        if settling.settle(self._ledger, candidate, verdict.signal, jobs, reason):
-            log.info(
-                "study_settled study=%d signal=%r jobs=%d reason=%r", candidate.id, verdict.signal, len(jobs), reason
-            )
-        return None

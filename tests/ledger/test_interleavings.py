@@ -33,7 +33,7 @@ from sqlalchemy import Connection, event, text
 from imaging.domain.findings import TriageClass
 from imaging.domain.header import Header
 from imaging.domain.same_image import Judgement, Kind
-from imaging.domain.settling import CORRECTED, CompletenessTimeouts
+from imaging.domain.settling import CORRECTED, CompletenessTimeouts, Incomplete
 from imaging.ledger import associations, conflicts, copies, jobs, recording, retention, settling, tables, workers
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.instances import Receipt
@@ -137,7 +137,7 @@ def test_a_look_that_comes_after_the_study_settled_leaves_no_time_to_look_at_it(
     seen = candidate(nodes.one, study_id)
     nodes.overlap(
         lambda: settling.settle(nodes.one, seen, "end of the association", [], "no-model"),
-        lambda: settling.look_again(nodes.other, seen, nodes.other.clock.tick() - 1, "silence"),
+        lambda: settling.look_again(nodes.other, [(seen, Incomplete(nodes.other.clock.tick() - 1, "silence"))]),
     )
     (study,) = rows(nodes.one, tables.study)
     assert (study["state"], study["settle_tick"]) == ("settled", None)

@@ -2,6 +2,7 @@
 
 from ledger_cases import MODEL, TurnedClock, candidate, film, job_states, lease_one, queued, receive, rows, settle
 
+from imaging.domain.settling import Incomplete
 from imaging.ledger import associations, settling, tables, wakeups
 from imaging.ledger.store import Ledger
 
@@ -37,7 +38,7 @@ def test_a_look_that_is_put_off_does_not_undo_what_came_meanwhile(ledger: Ledger
     clock.advance(0.5)
     receive(ledger, film(number=2))
     before = rows(ledger, tables.study)[0]["settle_tick"]
-    settling.look_again(ledger, seen, clock.tick() + 900, "a gap")
+    settling.look_again(ledger, [(seen, Incomplete(clock.tick() + 900, "a gap"))])
     assert rows(ledger, tables.study)[0]["settle_tick"] == before
 
 

@@ -46,13 +46,13 @@ def begin(ledger: Ledger, calling: str, called: str, address: str, contexts: Seq
         "contexts": list(contexts),
         "refusals": {},
     }
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         return int((connection.execute(_ADD, row).inserted_primary_key or (0,))[0])
 
 
 def end(ledger: Ledger, number: int, ended: AssociationEnd) -> None:
     """Notes the end; studies of which no other open association sends are looked at at once (`arrivals.note_end`)."""
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         _end(ledger, connection, [number], ended)
         crash.point("association-end-not-committed")
     crash.point("association-ended")

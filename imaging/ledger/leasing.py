@@ -113,7 +113,7 @@ def lease(ledger: Ledger, owner: str, request: LeaseRequest) -> list[Job]:
 
 
 def _lease(ledger: Ledger, owner: str, request: LeaseRequest) -> list[_Taken]:
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         taken = _best(ledger, connection, request)
         if not taken:
             return []

@@ -212,7 +212,7 @@ def look_again(ledger: Ledger, postponed: Sequence[tuple[Candidate, Incomplete]]
         | {"ended": candidate.signals.ended_tick, "settle_tick": verdict.at, "settle_why": verdict.why}
         for candidate, verdict in sorted(postponed, key=lambda each: each[0].id)  # locked in order, as everywhere
     ]
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         connection.execute(_LOOK_AGAIN, rows)
 
 
@@ -223,7 +223,7 @@ def _which(candidate: Candidate) -> dict[str, Any]:
 def postpone(ledger: Ledger, study_id: int, until: float, why: str) -> None:
     """Puts off the next look at a study that cannot be settled now, so that it does not hold up the others."""
     study = tables.study
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         connection.execute(
             update(study)
             .where(study.c.id == study_id, study.c.state == StudyState.RECEIVING)
@@ -244,7 +244,7 @@ def settle_together(ledger: Ledger, wholes: Sequence[Whole]) -> list[bool]:
 
     Which were settled, in their order.
     """
-    with ledger.write() as connection:
+    with ledger.write(is_durable=False) as connection:
         studies.lock(connection, {each.candidate.id for each in wholes})
         settled = [_is_settled(ledger, connection, each) for each in wholes]
         crash.point("settle-not-committed")

@@ -24,6 +24,8 @@ from imaging.ledger.unusable import Unusable
 from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
 SQLITE_FILE: Final = "ledger.sqlite"
+_DURABLE: Final = {"writes": True, "is_durable": True}
+_SOON_DURABLE: Final = {"writes": True, "is_durable": False}
 BOOTED: Final = 0.0
 """The end of a lease that was held when the machine went down."""
 
@@ -65,22 +67,29 @@ class Ledger:
             raise Unusable(f"{error.filename} cannot be used: {error.strerror}") from error
         if self.is_sqlite:
             _own_transactions(self.engine)
+        else:
+            _let_commits_return_early(self.engine)
         self.site = ""
         """Where what this process receives comes in; stands in each new row of a study and an association."""
         self.node = ""
         """Which node of which host this process is, as owners of leases begin; in each new row of an association."""
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that may write. On SQLite writers queue before BEGIN, since its own waiting starves."""
+    def write(self, *, is_durable: bool = True) -> Iterator[Connection]:
+        """A transaction that may write. On SQLite writers queue before BEGIN, since its own waiting starves.
+
+        Unless it `is_durable`, a power failure may undo it until the next one that is: for what nobody was told, and
+        would be done again. A process that is killed undoes no commit of either kind.
+        """
+        options = _DURABLE if is_durable else _SOON_DURABLE
         if not self.is_sqlite:
-            with self.engine.begin() as connection:
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
             return
         with self._lock:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
-                with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                with self.engine.connect().execution_options(**options) as connection, connection.begin():
                     yield connection
             finally:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
@@ -222,10 +231,32 @@ def _own_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        for pragma in ("journal_mode=WAL", f"synchronous={_FULL}", "foreign_keys=ON", "busy_timeout=10000"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("writes"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        wanted = _FULL if options["is_durable"] else _NORMAL
+        if connection.info.get(_SYNCHRONOUS, _FULL) != wanted:  # which is the database connection's from then on
+            connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+            connection.info[_SYNCHRONOUS] = wanted
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _let_commits_return_early(engine: Engine) -> None:
+    """On PostgreSQL, which writes in order as well: what is durable later is never durable without what was before."""
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get("is_durable", True):
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+
+_FULL: Final = "FULL"
+_NORMAL: Final = "NORMAL"
+"""Syncs the write-ahead log before each checkpoint, not at each commit (sqlite.org/pragma.html#pragma_synchronous)."""
+_SYNCHRONOUS: Final = "synchronous"

@@ -37,7 +37,7 @@ def facts(ledger: Ledger, space: DiskSpace, running: Collection[str], longest_wa
         now = ledger.clock.now()
         waits = oldest(connection, now, ledger.clock.tick())
         return Facts(
-            roles=roles(connection, running),
+            roles=roles(ledger, connection, running),
             is_served=bool(running),
             disk_space=space,
             clock=_clock(ledger, connection, now),
@@ -100,9 +100,13 @@ def _named_by_deliveries(connection: Connection) -> Iterator[str]:
         name = connection.scalar(select(func.min(destination)).where(destination > name))
 
 
-def roles(connection: Connection, running: Collection[str]) -> list[RoleHealth]:
-    """What the supervisor last said of its children; those whose role does not run are stopped."""
-    found = connection.execute(select(tables.role).order_by(tables.role.c.name)).all()
+def roles(ledger: Ledger, connection: Connection, running: Collection[str]) -> list[RoleHealth]:
+    """What the supervisor of this place last said of its children; those whose role does not run are stopped.
+
+    Whether another host's run cannot be told from here.
+    """
+    role = tables.role
+    found = connection.execute(select(role).where(role.c.place == ledger.place).order_by(role.c.name)).all()
     return [_as_it_is(RoleHealth(each.name, each.state, each.error), running) for each in found]
 
 

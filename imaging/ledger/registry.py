@@ -11,17 +11,17 @@ from imaging.ledger.store import Ledger
 
 
 def note_role(ledger: Ledger, name: str, state: str, error: str = "") -> None:
-    """The supervisor's word on a child."""
-    _note(ledger, tables.role, name, {"state": state, "error": error})
+    """The supervisor's word on a child of this place."""
+    _note(ledger, tables.role, {"place": ledger.place, "name": name}, {"state": state, "error": error})
 
 
 def keep_roles(ledger: Ledger, kinds: Collection[str], names: Collection[str]) -> None:
-    """Forgets the children of these roles ("worker" of "worker-1") that are not among `names`."""
+    """Forgets this place's children of these roles ("worker" of "worker-1") that are not among `names`."""
     role = tables.role
     with ledger.write() as connection:
-        for known in connection.scalars(select(role.c.name)).all():
+        for known in connection.scalars(select(role.c.name).where(role.c.place == ledger.place)).all():
             if known.partition("-")[0] in kinds and known not in names:
-                connection.execute(delete(role).where(role.c.name == known))
+                connection.execute(delete(role).where(role.c.place == ledger.place, role.c.name == known))
 
 
 def keep_models(ledger: Ledger, names: Collection[str]) -> None:
@@ -51,14 +51,15 @@ def note_model(
         "is_synthetic": is_synthetic,
         "why": why,
     }
-    _note(ledger, tables.model, name, values)
+    _note(ledger, tables.model, {"name": name}, values)
 
 
-def _note(ledger: Ledger, table: Table, name: str, values: Mapping[str, Any]) -> None:
-    """Puts the latest word on `name` in place of the one before."""
+def _note(ledger: Ledger, table: Table, key: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    """Puts the latest word on what has this key in place of the one before."""
+    its = [table.c[name] == value for name, value in key.items()]
     with ledger.write() as connection:
-        if not connection.execute(update(table).where(table.c.name == name).values(values)).rowcount:
-            connection.execute(table.insert().values(name=name, **values))
+        if not connection.execute(update(table).where(*its).values(values)).rowcount:
+            connection.execute(table.insert().values(**key, **values))
 
 
 def has_passed(ledger: Ledger, name: str, fingerprint: str) -> bool:

@@ -30,7 +30,7 @@ def of(ledger: Ledger, running: Collection[str] = ()) -> dict[str, Any]:
             "oldest_s": _oldest(health.oldest(connection, now, ledger.clock.tick()), outboxes),
             "dead_letters": _dead_letters(connection),
             "peers": _peers(connection, outboxes),
-            "roles": [vars(each) for each in health.roles(connection, running)],
+            "roles": [vars(each) for each in health.roles(ledger, connection, running)],
             "models": _models(connection),
         }
 

@@ -20,6 +20,7 @@ from imaging.domain.clock_anchor import Anchor, anchored
 from imaging.domain.states import UNSENT
 from imaging.ledger import tables
 from imaging.ledger.clock import BUILT, Clock, ServerClock, SystemClock
+from imaging.ledger.place import place_of
 from imaging.ledger.unusable import Unusable
 from imaging.ledger.wakeups import SocketWakeUps, WakeUps
 
@@ -69,6 +70,8 @@ class Ledger:
             _own_transactions(self.engine)
         else:
             _let_commits_return_early(self.engine)
+        self.place = "" if self.is_sqlite else place_of(home)
+        """Of this home among those that share the database; one in SQLite shares it with nobody, and may move."""
         self.site = ""
         """Where what this process receives comes in; stands in each new row of a study and an association."""
         self.node = ""

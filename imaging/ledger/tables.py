@@ -372,11 +372,12 @@ peer = Table(
 role = Table(
     "role",
     metadata,
+    Column("place", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     _text("state"),
     _text("error"),
 )
-"""What the supervisor says of its children."""
+"""What the supervisor of each place (`Ledger.place`) says of its children."""
 
 worker = Table(
     "worker",

@@ -1,10 +1,10 @@
 """Who holds a lease: HOST.HOME/ROLE/PROCESS, so that what a process held is told by the beginning of the name."""
 
-import hashlib
 import os
 import secrets
-import socket
 from pathlib import Path
+
+from imaging.ledger.place import place_of
 
 
 def owner(home: Path, role: str) -> str:
@@ -19,5 +19,4 @@ def owner_of(home: Path, role: str) -> str:
 
 def owners_of(home: Path, roles: str) -> str:
     """What the owners of all processes begin with whose role begins so ("worker"), here and of this home."""
-    place = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:8]
-    return f"{socket.gethostname()}.{place}/{roles}"
+    return f"{place_of(home)}/{roles}"

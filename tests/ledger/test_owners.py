@@ -19,7 +19,7 @@ from ledger_cases import (
     rows,
 )
 
-from imaging.ledger import copies, jobs, tables, workers
+from imaging.ledger import copies, health, jobs, registry, tables, workers
 from imaging.ledger.store import Ledger
 from imaging.roles.locks import lock_of
 from imaging.roles.owner import owner, owner_of
@@ -129,3 +129,34 @@ def test_an_owner_is_one_process_of_one_role_of_one_home(tmp_path: Path) -> None
     names = [owner(tmp_path / home, role) for home in "ab" for role in ("worker-1", "worker-10") for _ in range(2)]
     assert len(set(names)) == len(names)
     assert [each.startswith(owner_of(tmp_path / "a", "worker-1")) for each in names] == [True] * 2 + [False] * 6
+
+
+def test_what_a_host_says_of_its_roles_is_not_overwritten_by_another_of_the_same_database(
+    url: str, tmp_path: Path, on_host: Named
+) -> None:
+    if not url:
+        pytest.skip("only a database server is shared")
+    hosts: dict[str, Ledger] = {}
+    for name, state in (("first", "up"), ("second", "crashing")):
+        on_host(name)
+        hosts[name] = Ledger(tmp_path, url)
+        registry.note_role(hosts[name], "node", state)
+    registry.keep_roles(hosts["second"], {"node"}, [])
+    with hosts["first"].read() as connection:
+        assert [each.state for each in health.roles(hosts["first"], connection, {"node"})] == ["up"]
+        assert not health.roles(hosts["second"], connection, {"node"})
+    for each in hosts.values():
+        each.close()
+
+
+def test_a_home_in_sqlite_that_moves_to_another_host_keeps_its_roles(
+    open_ledger: Callable[[], Ledger], url: str, on_host: Named
+) -> None:
+    if url:
+        pytest.skip("a database server is shared by hosts")
+    on_host("first")
+    registry.note_role(open_ledger(), "node", "up")
+    on_host("second")
+    moved = open_ledger()
+    with moved.read() as connection:
+        assert [each.name for each in health.roles(moved, connection, {"node"})] == ["node"]

@@ -14,7 +14,8 @@ from imaging.domain.orientation import reorientation_of
 from imaging.domain.ranking import rank_film
 from imaging.domain.reasons import NotAnalysable, Reason, furthest
 from imaging.domain.source import Source
-from imaging.inference.film import read_film
+from imaging.inference.decoded import DECODED
+from imaging.inference.film import Film, read_film
 from imaging.inference.pixels import read_file
 from imaging.inference.prepared import Item, Prepared
 from imaging.inference.readers.roles import joined, shared_out
@@ -136,10 +137,18 @@ def _together(items: Sequence[Item]) -> Item:
 def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> Item:
     check_memory(card, [source.header])
     with timed(timings, "read"):
-        film = read_film(read_file(source), reorientation_of(source.header.patient_orientation))
+        film = _film(source)
     with timed(timings, "prepare"):
         array = prepare(film.array, card.prepare)
     return Item({role: array.values}, (source.ref,))
+
+
+def _film(source: Source) -> Film:
+    """The film as it is shown, decoded once for all models."""
+    turn = reorientation_of(source.header.patient_orientation)
+    return DECODED.of(
+        lambda: (source.content_key(), turn), lambda: read_film(read_file(source), turn), lambda film: film.stored
+    )
 
 
 def _facts(taken: Sequence[Source]) -> dict[str, str]:

@@ -217,7 +217,8 @@ def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
     card_input = card.input(roles[0])
     if given.kind and (wanted_types := fed_type_fault(given.kind)):
         yield key, given.name, f"is {given.kind} in {card.engine.file}; {wanted_types}", "input-type"
-    yield from _range_faults(card, card_input, given)
+    for role in roles:
+        yield from _range_faults(card, card.input(role), given)
     if given.shape is None:
         return
     wanted, leading = _wanted(card, card_input), 2 if card_input.is_together else 1
@@ -261,7 +262,7 @@ def _range_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]
         return
     for values in dict.fromkeys(entering(card_input)):
         left: Range | None = values
-        for step in card.prepare:
+        for step in (each for each in card.prepare if each.is_of(card_input.role)):
             left = STEPS[step.do].range(left, step.options)[1] if left is not None else None
         if left is not None and left.width <= 1:
             produced = f"the steps produce {left.low:g} to {left.high:g}"

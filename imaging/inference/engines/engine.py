@@ -1,10 +1,7 @@
 """What runs weights: the narrow form that each kind of engine has, and what an engine is on this machine."""
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 from imaging.preparation.array import Tensor
@@ -57,12 +54,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Gives the memory back. Nothing may be run afterwards."""
-
-
-@lru_cache(1)
-def processor() -> str:
-    """The kind of this machine's processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()

@@ -12,8 +12,9 @@ import numpy as np
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError, is_out_of_memory
 from imaging.domain.outputs import shape_fault, type_fault
-from imaging.inference.engines.engine import Arrays, Identity, processor
+from imaging.inference.engines.engine import Arrays, Identity
 from imaging.models.copies import copied
+from imaging.models.machine import processor
 from imaging.preparation.array import Tensor
 
 PROVIDER: Final = "CPUExecutionProvider"

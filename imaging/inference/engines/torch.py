@@ -10,9 +10,10 @@ import numpy as np
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError, is_out_of_memory
 from imaging.domain.outputs import shape_fault
-from imaging.inference.engines.engine import Arrays, Identity, processor
+from imaging.inference.engines.engine import Arrays, Identity
 from imaging.models.bundle_parts import NETWORKS
 from imaging.models.copies import copied
+from imaging.models.machine import processor
 from imaging.models.pickles import NotWeights, hold_weights
 
 WRAPPED: Final = ("model", "state_dict", "network")

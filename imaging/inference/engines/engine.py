@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from imaging.domain.card import Card
 from imaging.preparation.array import Tensor
 
 Arrays = Mapping[str, Tensor]
@@ -54,3 +55,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Gives the memory back. Nothing may be run afterwards."""
+
+
+def threads_of(card: Card, threads: int) -> tuple[int, int]:
+    """Of a lone run, and of each that has others beside it. A lone film has all; a volume is always alone."""
+    if card.lane.is_side_by_side:
+        return threads, min(card.engine.threads or 1, threads)
+    own = min(card.engine.threads or threads, threads)
+    return own, own

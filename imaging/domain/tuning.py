@@ -6,8 +6,8 @@ from typing import Any, Final, Self
 
 from imaging.domain.card import Card
 
-WORTH_IT: Final = 1.03
-"""By how much a setting has to be faster than the card's own to be chosen: less is the noise of measuring."""
+NEAR: Final = 1.1
+"""Settings whose speeds differ by no more are as fast as each other: less is the noise of a machine that does more."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,14 @@ class Tuning:
 
 
 def best(rows: Sequence[Measured]) -> Setup:
-    """The setting to run: the fastest of those that give the card's own answers, where it is worth it.
+    """The setting to run: the fastest of those that give the card's own answers; the card's own where it is as fast.
 
-    `rows`: the first is the card's own setting. Of settings that are as fast within the noise, the one that answers a
-    lone job first.
+    `rows`: the first is the card's own setting. Of several that are as fast, that of the smallest batch, since it holds
+    less memory; and of these, the one that answers a lone job first.
     """
     eligible = [each for each in rows if each.is_eligible]
     fastest = max((each.gain or 0.0 for each in eligible), default=0.0)
-    if fastest < WORTH_IT:
+    near = [each for each in eligible if (each.gain or 0.0) * NEAR >= fastest]
+    if rows[0] in near or not near:
         return rows[0].setup
-    near = [each for each in eligible if (each.gain or 0.0) * WORTH_IT >= fastest]
-    return min(near, key=lambda each: each.alone_ms or 0.0).setup
+    return min(near, key=lambda each: (each.setup.batch, each.alone_ms or 0.0)).setup

@@ -121,6 +121,11 @@ class Analyser:
         return read(self.card, sources, verdicts_by_role, self._threads)
 
     @property
+    def engine(self) -> Engine:
+        """Loaded when it is first asked for. Raises PublicError."""
+        return self._loaded()
+
+    @property
     def max_batch(self) -> int:
         """How many studies had best be run at once."""
         return self._loaded().max_batch

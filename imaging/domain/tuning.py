@@ -144,11 +144,11 @@ def best(rows: Sequence[Measured]) -> Setup:
     """The setting to run: the fastest of those that give the card's own answers; the card's own where it is as fast.
 
     `rows`: the first is the card's own setting. Of several that are as fast, that of the smallest batch, since it holds
-    less memory; and of these, the one that answers a lone job first.
+    less memory, and the fewest threads; and of these, the one that answers a lone job first.
     """
     eligible = [each for each in rows if each.is_eligible]
     fastest = max((each.gain or 0.0 for each in eligible), default=0.0)
     near = [each for each in eligible if (each.gain or 0.0) * NEAR >= fastest]
     if rows[0] in near or not near:
         return rows[0].setup
-    return min(near, key=lambda each: (each.setup.batch, each.alone_ms or 0.0)).setup
+    return min(near, key=lambda each: (each.setup.batch, each.setup.threads, each.alone_ms or 0.0)).setup

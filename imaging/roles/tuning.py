@@ -4,7 +4,7 @@ the card's own way, so that whatever else the machine does meanwhile slows both.
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -17,13 +17,14 @@ from imaging.domain.tuning import Measured, Parity, Setup, Tuning, best
 from imaging.models import candidates
 from imaging.models.tuning import made_with
 
-ROUNDS: Final = 3
-SLOW: Final = 0.7
-"""Of the card's own speed: a way that reaches less in its first round is not measured further."""
+ROUNDS: Final = 5
+ENOUGH: Final = 2
+SLOW: Final = 0.6
+"""Of the card's own speed: a way that reaches less in each of its first rounds is not measured further."""
 SHORTEST_S: Final = 0.2
 LONGEST_S: Final = 3.0
 """Of a turn."""
-_START_S: Final = 2.5
+_START_S: Final = 1.5
 """What starting a process and loading a network takes, about."""
 
 Say = Callable[[str], None]
@@ -169,7 +170,7 @@ class _Tuner:
             parity = self._parity(running)
             if not parity.holds:
                 return Measured(running.setup, parity=parity)
-            gains = list(self._gains(running, self._turn_s(ways)))
+            gains = self._gains(running, self._turn_s(ways))
         except MemoryError:
             return Measured(running.setup, parity=parity, why=_NO_MEMORY)
         except Exception as error:  # noqa: BLE001 (likewise)
@@ -191,14 +192,15 @@ class _Tuner:
         setup = candidates.reference(self._card, self._threads)
         return setup.engine, setup.precision
 
-    def _gains(self, running: _Running, turn_s: float) -> Iterator[float]:
+    def _gains(self, running: _Running, turn_s: float) -> list[float]:
         """In each round, how many times as fast as the card's own way it is."""
-        for _ in range(ROUNDS):
+        gains: list[float] = []
+        while len(gains) < (ENOUGH if all(each < SLOW for each in gains) else ROUNDS):
             own = self._own.turn(turn_s, self._limit_s)
-            gain = running.turn(turn_s, self._limit_s) / own
-            yield gain
-            if gain < SLOW:
-                return
+            gains.append(running.turn(turn_s, self._limit_s) / own)
+            if self._left_s < 0:
+                break
+        return gains
 
     def _told(self, row: Measured) -> Measured:
         self._say(f"{self._card.id}: {row.setup}: {told(row)}")

@@ -146,7 +146,8 @@ class Engine:
     are read. `memory_mb` and `seconds`: what one job may take of both. `batch`: how many jobs are taken together.
 
     `at_once`: how many of them go through the network in one run; `threads`: of each run, where it is one of several
-    beside each other (films), or of all (volumes); None: as the engine has it. Both are found by tuning.
+    beside each other (films), or of all (volumes); None: as the engine has it. `is_tuned`: whether these, the
+    kind and the precision were found by tuning.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
@@ -161,6 +162,7 @@ class Engine:
     batch: int = 1
     at_once: int = 1
     threads: int | None = None
+    is_tuned: bool = False
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None

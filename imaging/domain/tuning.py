@@ -35,6 +35,7 @@ class Setup:
             kind=self.engine,  # type: ignore[arg-type]  # a setup was measured with an engine of this kind
             precision=self.precision,
             threads=self.threads,
+            is_tuned=True,
             at_once=1 if window is not None else self.batch,
             window=replace(window, batch=self.batch) if window is not None else None,
         )

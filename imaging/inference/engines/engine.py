@@ -29,7 +29,7 @@ class Identity:
     @property
     def facts(self) -> dict[str, str]:
         """What a report states: the same wherever the same library runs, so that one input gives the same bytes."""
-        return {"engine": f"{self.name} {self.version}", "precision": self.precision}
+        return {"engine": f"{self.name} {self.version}", "precision": self.precision, "provider": self.provider}
 
     @property
     def proof(self) -> str:

@@ -101,7 +101,7 @@ def _row(found: Tuning, row: Measured) -> list[Any]:
     texts = [
         "-" if value is None else f"{value:.{digits}f}" for value, digits in zip(figures, (1, 2, 1, 0), strict=True)
     ]
-    return [mark, setup.engine, setup.precision, setup.threads, setup.batch, *texts, _verdict(row)]
+    return [mark, setup.engine, setup.kind_of_numbers, setup.threads, setup.batch, *texts, _verdict(row)]
 
 
 def _verdict(row: Measured) -> str:

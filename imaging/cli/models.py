@@ -92,6 +92,8 @@ def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
         for each in arguments.ids
         if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
+    if arguments.what == "tune":
+        models_tune.seconds_of(arguments)  # its fault is said with the others
     refuse(arguments, faults)
     if not arguments.ids:
         return list(catalogue.models), catalogue.disabled

@@ -71,7 +71,7 @@ class Parity:
         return is_near and (self.dice is None or self.dice >= MIN_DICE)
 
     def __str__(self) -> str:
-        parts = [f"probabilities within {self.difference:.1g}"]
+        parts = [f"probabilities within {self.difference:.3g}"]
         parts += [f"{self.crossed} thresholds crossed"] if self.crossed else []
         parts += [f"Dice {self.dice:.5f}"] if self.dice is not None else []
         return f"{', '.join(parts)} on {'the golden case' if self.on_golden else 'drawn images'}"

@@ -23,7 +23,7 @@ def warnings(card: Card) -> tuple[str, ...]:
 
 def _of_weights(card: Card) -> Iterator[str]:
     """What lies beside an ONNX file may be exchanged, and no digest on the card would say so."""
-    if card.engine.kind == "onnx" and (bare := [each for each in card.engine.beside if not each.is_on_card]):
+    if card.engine.network is None and (bare := [each for each in card.engine.beside if not each.is_on_card]):
         digests = ", ".join(f'"{each.name}" = "{each.sha256}"' for each in bare)
         names = ", ".join(each.name for each in bare)
         why = f"the card has no digest of {names}, so that an exchanged file is served: add external = {{{digests}}}"

@@ -51,8 +51,8 @@ def drawn(folder: Path, slices: int, size: int) -> list[Source]:
 
 
 def opened(requests: Requests, card: Card) -> str:
-    request = {"do": "open", "model": card.id, "folder": str(card.folder), "digest": card.digest, "site_words": []}
-    assert requests.answer({**request, "kept": str(card.folder)}, []) == {"value": None}
+    request = {"do": "open", "model": card.id, "folder": str(card.folder), "digest": card.digest, "setup": None}
+    assert requests.answer({**request, "kept": str(card.folder), "site_words": []}, []) == {"value": None}
     return card.id
 
 

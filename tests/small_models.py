@@ -136,16 +136,71 @@ def _volume_network(folder: Path) -> str:
     )
 
 
-def write_network(folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any]) -> str:
-    """Writes a network of x of a shape to y of another. Returns its digest."""
+def write_network(
+    folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any] | dict[str, list[Any]]
+) -> str:
+    """Writes a network of x of a shape to y of another, or to outputs of these. Returns its digest."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)]
+    shapes = out if isinstance(out, dict) else {"y": out}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, each) for name, each in shapes.items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / "model.onnx")
     return hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+
+
+BOXES = """
+[[finding]]
+as = "boxes"
+code = {{scheme = "SCT", value = "27925004", meaning = "Nodule"}}
+outputs = {{boxes = "boxes", scores = "scores"}}
+decode = {{format = "{format}", axes = "{axes}", score = "none", score_min = 0.02, nms = 0.22, top = 100}}
+present = {{score = ">=0.5"}}
+[[triage]]
+when = {{finding = "27925004", probability = ">=0.9"}}
+class = "urgent"
+"""
+
+
+def without_finding(text: str) -> str:
+    """FILM or VOLUME up to its engine, whose output is then what a finding names."""
+    return text.partition("[[finding]]")[0].replace('output = "y"\n', "").partition("[engine.window]")[0]
+
+
+def write_detector(folder: Path, axes: int, at: float = 0.5, *, order: str = "", has_batch: bool = True) -> str:
+    """x (n, 1, sizes) to boxes (n, 1, 2 * axes) and scores (n, 1): around all that is more than `at`, from edge to edge
+    in pixels with centres at whole numbers; its score is the greatest x. `order`: of the array's axes, by number, in the
+    box, all low ends first; by default as they are.
+    """
+    nodes = [
+        helper.make_node("Greater", ["x", "at"], ["over"]),
+        helper.make_node("Cast", ["over"], ["mask"], to=TensorProto.FLOAT),
+    ]
+    for axis in range(axes):
+        others = [1, *(2 + each for each in range(axes) if each != axis)]
+        nodes.append(helper.make_node("ReduceMax", ["mask"], [f"line{axis}"], axes=others, keepdims=0))
+        for name, last, half in (("low", 0, "minus"), ("high", 1, "plus")):
+            whole, end = f"{name}_at{axis}", f"{name}{axis}"
+            nodes.append(helper.make_node("ArgMax", [f"line{axis}"], [whole], axis=1, select_last_index=last))
+            nodes.append(helper.make_node("Cast", [whole], [f"{end}_float"], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Add", [f"{end}_float", half], [end]))
+    ends = [f"{name}{axis}" for name in ("low", "high") for axis in (order or "012"[:axes])]
+    greatest = [helper.make_node("ReduceMax", ["x"], ["greatest"], axes=list(range(1, 2 + axes)), keepdims=0)]
+    nodes += [helper.make_node("Concat", ends, ["rows"], axis=1), *greatest]
+    if has_batch:
+        nodes.append(helper.make_node("Unsqueeze", ["rows", "one"], ["boxes"]))
+        nodes.append(helper.make_node("Unsqueeze", ["greatest", "one"], ["scores"]))
+    else:
+        nodes.append(helper.make_node("Identity", ["rows"], ["boxes"]))
+        nodes.append(helper.make_node("Identity", ["greatest"], ["scores"]))
+    numbers = {"at": at, "minus": -0.5, "plus": 0.5}
+    weights = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in numbers.items()]
+    weights += [numpy_helper.from_array(np.array([1], np.int64), "one")] if has_batch else []
+    batch = ["n"] if has_batch else []
+    out: dict[str, list[Any]] = {"boxes": [*batch, "boxes", 2 * axes], "scores": [*batch, "boxes"]}
+    return write_network(folder, nodes, weights, ["n", 1, *"dhw"[3 - axes :]], out)
 
 
 def write_beside(folder: Path, bias: float = -3.0, location: str = "model.bin") -> Path:

@@ -5,12 +5,13 @@ Read from the file's own bytes. What it leaves open (names for sizes, no shape a
 """
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imaging.domain.card import Card, Input
+from imaging.domain.boxes import FORMATS
+from imaging.domain.card import BoxesSpec, Card, FindingSpec, Input
 from imaging.domain.outputs import type_fault
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
 from imaging.preparation.registry import channels, sizes
@@ -201,14 +202,27 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
         yield "engine.output", made.name, f"is {made.kind} in {card.engine.file}: {wanted}", "output-type"
     if made.shape is None:
         return
-    findings = [(at, each) for at, each in enumerate(card.findings) if card.output_of(each) == made.name]
+    findings = [(at, each) for at, each in enumerate(card.findings) if made.name in card.outputs_of(each)]
+    if any(isinstance(each, BoxesSpec) for _, each in findings):
+        yield from _boxes_faults(card, made, [(at, each) for at, each in findings if isinstance(each, BoxesSpec)])
+        return
     is_map = any(each.is_map for _, each in findings)
-    wanted = "(batch, channels, and the input's three sizes)" if is_map else "(batch, channels)"
-    if len(made.shape) != (5 if is_map else 2):
-        rule = f"{card.engine.file} has {made}, expected {wanted}"
+    axes = card.inputs[0].axes
+    sizes = _GRIDS[axes] if is_map else ""
+    if len(made.shape) != 2 + (axes if is_map else 0):
+        rule = f"{card.engine.file} has {made}, expected (batch, channels{sizes})"
         yield "engine.output", made.name, rule, "output-shape"
         return
-    count = made.shape[1]
+    yield from _channel_faults(made, made.shape[1], findings)
+    if is_map and given is not None and given.shape is not None:
+        yield from _grid_faults(card, made, given)
+
+
+_GRIDS: Final = {2: ", and the input's two sizes", 3: ", and the input's three sizes"}
+
+
+def _channel_faults(made: Port, count: int | None, findings: Sequence[tuple[int, FindingSpec]]) -> Iterator[Fault]:
+    """`count`: of the output's channels; None where the file leaves it open."""
     for at, finding in findings if count is not None else ():
         if count is not None and finding.channel >= count:
             rule = f"the network's output {made} has {_counted(count)}, counted from 0"
@@ -216,8 +230,28 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
         elif count == 1 and finding.activation == "softmax":
             rule = f"the network's output {made} has one channel, with nothing to choose from"
             yield f"finding[{at}].activation", "softmax", rule, "channel-absent"
-    if is_map and given is not None and given.shape is not None:
-        yield from _grid_faults(card, made, given)
+
+
+def _boxes_faults(card: Card, made: Port, findings: Sequence[tuple[int, BoxesSpec]]) -> Iterator[Fault]:
+    """Of an output of boxes, scores or labels, with a batch or without."""
+    shape = made.shape or ()
+    for at, finding in findings:
+        rows = 2 * FORMATS[finding.format].axes
+        if made.name == card.output_of(finding):
+            if len(shape) not in (2, 3) or shape[-1] not in (None, rows):
+                rule = (
+                    f'{card.engine.file} has {made}, expected (boxes, {rows}) for "{finding.format}", or with a batch'
+                )
+                yield f"finding[{at}].outputs.boxes", made.name, rule, "output-shape"
+        elif made.name == finding.labels:
+            if len(shape) not in (1, 2):
+                rule = f"{card.engine.file} has {made}, expected (boxes), or with a batch"
+                yield f"finding[{at}].outputs.labels", made.name, rule, "output-shape"
+        elif len(shape) not in (1, 2, 3):
+            rule = f"{card.engine.file} has {made}, expected (boxes), or with channels, or with a batch"
+            yield f"finding[{at}].outputs.scores", made.name, rule, "output-shape"
+        elif len(shape) == 3 and not finding.labels:
+            yield from _channel_faults(made, shape[-1], [(at, finding)])
 
 
 def _grid_faults(card: Card, made: Port, given: Port) -> Iterator[Fault]:

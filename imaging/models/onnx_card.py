@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from imaging.domain.card import Engine, Window
+from imaging.domain.card import Engine, FindingSpec, Window
 from imaging.domain.tables import Table
 from imaging.models.files import weights
 from imaging.models.inputs import read_input
@@ -17,13 +17,15 @@ def read(top: Table, table: Table, folder: Path) -> Parts:
     inputs = tuple(read_input(each) for each in top.tables("input"))
     if len(inputs) != 1:
         top.fault("input", len(inputs), "only one [[input]] is supported yet", "input-count")
-    engine, network = _engine(table, folder, [each.role for each in inputs])
-    prepare = tuple(read_step(each) for each in top.tables("prepare"))
     findings = tuple(read_finding(each) for each in top.tables("finding"))
+    engine, network = _engine(table, folder, [each.role for each in inputs], findings)
+    prepare = tuple(read_step(each) for each in top.tables("prepare"))
     return Parts(inputs, engine, prepare, findings, network=network)
 
 
-def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, Signature | None]:
+def _engine(
+    table: Table, folder: Path, roles: Sequence[str], findings: Sequence[FindingSpec]
+) -> tuple[Engine, Signature | None]:
     table.taken("kind")
     file = table.text("file")
     sha256 = table.text("sha256")
@@ -33,7 +35,7 @@ def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, S
         file=file,
         sha256=sha256,
         inputs=dict.fromkeys(roles, table.text("input")),
-        outputs=(table.text("output"),),
+        outputs=_outputs(table, findings),
         precision=table.choice("precision", ("f32",), "f32"),
         batch=table.integer("batch", 1, 1, 1024),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
@@ -43,6 +45,16 @@ def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, S
     )
     table.done()
     return made, network
+
+
+def _outputs(table: Table, findings: Sequence[FindingSpec]) -> tuple[str, ...]:
+    """The names of all that is read: of `output` where a finding names none of its own, and of what they name."""
+    needs_one = not findings or not all(each.output for each in findings)
+    first = table.text("output", None if needs_one else "")
+    named = [name for each in findings for name in (each.output, *each.further_outputs)]
+    if first and not needs_one and first not in named:
+        table.fault("output", first, "is read by no finding: leave it out", "output-unused")
+    return tuple(dict.fromkeys(each for each in (first, *named) if each)) or ("",)
 
 
 def _window(table: Table) -> Window:

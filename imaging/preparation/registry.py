@@ -49,6 +49,22 @@ def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
     return array.having(np.ascontiguousarray(array.values))
 
 
+def axes_of(card: Card) -> str:
+    """What each axis of a prepared array is: x, y or z.
+
+    Of a film x runs along a row and y down a column; of a volume after `orient` x from side to side, y from front to
+    back, z from head to foot, without it x, y and z along a row, down a column and along the slices, as stored.
+    """
+    toward = next((str(step.options["to"]) for step in card.prepare if step.do == "orient"), "")
+    if toward == orient.COLUMN_FIRST:
+        return "xyz"
+    named = "".join(_AXES.get(letter, "") for letter in toward)
+    return named or "zyx"[-card.inputs[0].axes :]
+
+
+_AXES: Final[Mapping[str, str]] = {"R": "x", "L": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
+
+
 def channels(card: Card) -> int:
     """How many channels a card's steps make of the one that each of its images has."""
     count = len(card.inputs)

@@ -11,7 +11,7 @@ import numpy as np
 
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError, is_out_of_memory
-from imaging.domain.outputs import shape_fault, type_fault
+from imaging.domain.outputs import shape_fault, type_fault, unbatched
 from imaging.inference.engines.engine import Arrays, Identity, processor
 from imaging.models.copies import copied
 from imaging.preparation.array import Tensor
@@ -101,11 +101,13 @@ class OnnxEngine:
     def _run(self, session: Any, arrays: Arrays) -> Arrays:
         names, given = self._card.engine.outputs, next(iter(arrays.values())).shape
         with _in_its_words("the network cannot be run", _without_values):
-            came = session.run(list(names), dict(arrays), self._run_options)
-        for name, values in zip(names, came, strict=True):
+            came = dict(zip(names, session.run(list(names), dict(arrays), self._run_options), strict=True))
+        bare = unbatched(self._card, {name: values.shape for name, values in came.items()})
+        came |= {name: came[name][None] for name in bare}
+        for name, values in came.items():
             if fault := shape_fault(self._card, name, given, values.shape):
                 raise PublicError(fault)
-        return {name: values.astype(np.float32, copy=False) for name, values in zip(names, came, strict=True)}
+        return {name: values.astype(np.float32, copy=False) for name, values in came.items()}
 
     def close(self) -> None:
         """As the Protocol says."""

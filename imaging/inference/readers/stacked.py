@@ -19,7 +19,7 @@ from imaging.inference.readers.volumes import facts_of
 from imaging.inference.timing import timed
 from imaging.inference.volume import Volume
 from imaging.preparation.array import Array, Tensor
-from imaging.preparation.registry import prepare
+from imaging.preparation.registry import axes_of, prepare
 
 _EVEN = 1e-4
 """By how much unit vectors may differ that are one direction."""
@@ -44,10 +44,10 @@ def read(
     _hold_one_space(volumes)
     with timed(timings, "prepare"):
         array = prepare(partial(_stacked, list(volumes.values())), card.prepare)
-    assert array.grid is not None  # a volume's has one
+    assert isinstance(array.grid, Grid)  # a volume's is one
     reference = card.inputs[0].role
     images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
-    item = StackItem({reference: array.values}, images, volumes[reference], array.grid)
+    item = StackItem({reference: array.values}, images, volumes[reference], array.grid, axes=axes_of(card))
     coverage = _joined([_of_first(each) for each in studies.values()], out)
     return Prepared(images, coverage, (item,), _facts(volumes, array.grid), timings)
 
@@ -122,7 +122,7 @@ def _stacked(
     first, *others = volumes
     array = first.array(toward, spacing_mm, is_nearest, is_border_repeated)
     grid = array.grid
-    assert grid is not None  # a volume's has one
+    assert isinstance(grid, Grid)  # a volume's is one
     values = [array.values, *(_on(each, first, grid, is_nearest, is_border_repeated)[None] for each in others)]
     return Array(np.concatenate(values), grid)
 

@@ -171,8 +171,8 @@ def without_finding(text: str) -> str:
 
 def write_detector(folder: Path, axes: int, at: float = 0.5, *, order: str = "", has_batch: bool = True) -> str:
     """x (n, 1, sizes) to boxes (n, 1, 2 * axes) and scores (n, 1): around all that is more than `at`, from edge to edge
-    in pixels with centres at whole numbers; its score is the greatest x. `order`: of the array's axes, by number, in the
-    box, all low ends first; by default as they are.
+    in pixels with centres at whole numbers; its score is the greatest x. `order`: of the array's axes in the box, by
+    number, all low ends first; by default as they are.
     """
     nodes = [
         helper.make_node("Greater", ["x", "at"], ["over"]),

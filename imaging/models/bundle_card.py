@@ -69,7 +69,7 @@ def _engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bundle | N
         kind="torch",
         file=bundle.weights if bundle is not None else "",
         sha256=sha256,
-        inputs=dict.fromkeys(roles[:1], IMAGE),
+        inputs=dict.fromkeys(roles, IMAGE),
         outputs=(PREDICTION,),
         precision=table.choice("precision", ("f32",), "f32"),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),

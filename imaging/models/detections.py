@@ -74,6 +74,7 @@ def read_number(table: Table) -> NumberSpec:
     at_least, at_most = _bounds(table) if table.has("present") else (None, None)
     made = NumberSpec(
         **read_subject(table),
+        output=table.text("output", ""),
         unit=_unit(table),
         range=(low, high),
         factor=table.number("factor", 1.0, -MOST, MOST),

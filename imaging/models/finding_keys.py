@@ -18,6 +18,7 @@ def read_common(table: Table, channel: int | None = None) -> dict[str, Any]:
         "activation": table.choice("activation", ("sigmoid", "softmax", "none"), "sigmoid"),
         "calibration": _calibration(table.table("calibration")) if table.has("calibration") else None,
         "threshold": table.number("threshold", 0.5, 0.0, 1.0),
+        "output": table.text("output", ""),
     }
 
 

@@ -28,7 +28,7 @@ def read_finding(table: Table) -> FindingSpec:
 def read_bundled(table: Table, channel: Callable[[Table], int]) -> SegmentSpec:
     """A finding of a bundle, whose post-processing says how its mask is made. `channel`: takes it out of the table."""
     table.choice("as", (SegmentSpec.kind,), SegmentSpec.kind)
-    for key in OF_MASKS:
+    for key in (*OF_MASKS, "output"):
         if table.has(key):
             table.fault(key, table.taken(key), "comes from the bundle's post-processing: remove it", "bundle-keys")
     made = _segment(table, channel(table))

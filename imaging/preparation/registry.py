@@ -65,9 +65,9 @@ def axes_of(card: Card) -> str:
 _AXES: Final[Mapping[str, str]] = {"R": "x", "L": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
 
 
-def channels(card: Card) -> int:
-    """How many channels a card's steps make of the one that each of its images has."""
-    count = len(card.inputs)
+def channels(card: Card, roles: int = 1) -> int:
+    """How many channels a card's steps make of so many roles that are one input: each image has one."""
+    count = roles
     for step in card.prepare:
         after = STEPS[step.do].channels
         count = after(step.options) if after is not None else count

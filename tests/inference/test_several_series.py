@@ -23,7 +23,7 @@ TURNED = (0.9848077530, 0.1736481777, 0.0, -0.1736481777, 0.9848077530, 0.0)
 def card_of(folder: Path) -> Card:
     card = volume_card(folder, prepare=())
     inputs = tuple(VolumeInput(each, ("MR",), weighting=each) for each in ("t2", "flair"))
-    return replace(card, inputs=inputs, engine=replace(card.engine, inputs={"t2": "x"}))
+    return replace(card, inputs=inputs, engine=replace(card.engine, inputs={"t2": "x", "flair": "x"}))
 
 
 def ramp(

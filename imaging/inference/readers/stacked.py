@@ -1,5 +1,5 @@
-"""Reads several series of one examination as the channels of one input: the first is the reference, and the others are
-brought to its grid by where they lie. Nothing is registered: they must share a Frame of Reference.
+"""Reads several series of one examination, as inputs of their own or as channels of one: one of them is the reference,
+and the others are brought to its grid by where they lie. Nothing is registered: they must share a Frame of Reference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,14 +42,19 @@ def read(
         }
     volumes = {role: study.acquired[0].parts[0].volume for role, study in studies.items()}
     _hold_one_space(volumes)
+    reference = card.engine.reference or card.inputs[0].role
     with timed(timings, "prepare"):
-        array = prepare(partial(_stacked, list(volumes.values())), card.prepare)
-    assert isinstance(array.grid, Grid)  # a volume's is one
-    reference = card.inputs[0].role
+        arrays = {
+            roles[0]: prepare(partial(_laid_on, volumes[reference], [volumes[each] for each in roles]), card.prepare)
+            for roles in card.engine.roles.values()
+        }
+    grid = next(iter(arrays.values())).grid
+    assert isinstance(grid, Grid)  # a volume's is one
     images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
-    item = StackItem({reference: array.values}, images, volumes[reference], array.grid, axes=axes_of(card))
+    values = {role: each.values for role, each in arrays.items()}
+    item = StackItem(values, images, volumes[reference], grid, axes=axes_of(card))
     coverage = _joined([_of_first(each) for each in studies.values()], out)
-    return Prepared(images, coverage, (item,), _facts(volumes, array.grid), timings)
+    return Prepared(images, coverage, (item,), _facts(volumes, grid), timings)
 
 
 def _shared_out(
@@ -111,25 +116,22 @@ def _hold_one_space(volumes: Mapping[str, Volume]) -> None:
         raise NotAnalysable("frame-of-reference-differs")
 
 
-def _stacked(
+def _laid_on(
+    reference: Volume,
     volumes: Sequence[Volume],
     toward: str = "",
     spacing_mm: tuple[float, ...] | None = None,
     is_nearest: bool = False,
     is_border_repeated: bool = False,
 ) -> Array:
-    """The volumes on the first one's grid, a channel each."""
-    first, *others = volumes
-    array = first.array(toward, spacing_mm, is_nearest, is_border_repeated)
-    grid = array.grid
-    assert isinstance(grid, Grid)  # a volume's is one
-    values = [array.values, *(_on(each, first, grid, is_nearest, is_border_repeated)[None] for each in others)]
-    return Array(np.concatenate(values), grid)
+    """Volumes on the reference's grid, a channel each."""
+    grid = reference.grid(toward=toward, spacing_mm=spacing_mm, is_half_even=is_border_repeated)
+    return Array(np.stack([_on(each, reference, grid, is_nearest, is_border_repeated) for each in volumes]), grid)
 
 
-def _on(volume: Volume, first: Volume, grid: Grid, is_nearest: bool, is_border_repeated: bool) -> Tensor:
+def _on(volume: Volume, reference: Volume, grid: Grid, is_nearest: bool, is_border_repeated: bool) -> Tensor:
     """A volume on the grid of another, linear; what it does not reach is outside."""
-    if np.allclose(volume.axes, first.axes, rtol=0.0, atol=_EVEN):
+    if np.allclose(volume.axes, reference.axes, rtol=0.0, atol=_EVEN):
         return volume.resample(grid, is_nearest=is_nearest, is_border_repeated=is_border_repeated)
     done = np.empty(grid.shape, np.float32)
     for at, plane in enumerate(done):

@@ -145,7 +145,7 @@ def _expected_of(finding: Finding, report: Report) -> Iterator[tuple[str, tuple[
             yield f"measurement.{index}.source.{number}.class", ("evidence-complete", own.sop_class_uid)
     if finding.places:
         yield "places", ("places-of-answer", places_sentence(finding, report))
-    if finding.measurements or finding.probability is not None:
+    if finding.probability is not None or not all(each.sop_instance_uids for each in finding.measurements):
         for index, source in enumerate(seen_on(finding, report)):
             yield f"source.{index}", ("evidence-complete", source.sop_instance_uid)
             yield f"source.{index}.class", ("evidence-complete", source.sop_class_uid)

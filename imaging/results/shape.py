@@ -117,8 +117,11 @@ def is_located(finding: Finding, report: Report) -> bool:
 
 
 def sources(finding: Finding, report: Report) -> list[ImageRef]:
-    """The images that a finding's numbers are said to be inferred from; none where it has no number."""
-    return seen_on(finding, report) if finding.measurements or finding.probability is not None else []
+    """The images that a finding's numbers are said to be inferred from; none where each has images of its own, or there
+    is no number.
+    """
+    are_common = [each for each in finding.measurements if not own_sources(each, report)]
+    return seen_on(finding, report) if are_common or finding.probability is not None else []
 
 
 def own_sources(measurement: Measurement, report: Report) -> list[ImageRef]:

@@ -18,6 +18,7 @@ from imaging.domain.card import (
     Card,
     Engine,
     FindingSpec,
+    Gate,
     LabelSpec,
     NumberSpec,
     SegmentSpec,
@@ -239,7 +240,7 @@ def pooled(folder: Path, *findings: FindingSpec) -> Card:
     """A volume model whose logits are the mean of what lies between 0 and 80 HU, in shares of 1, twice."""
     card = volume_card(
         folder,
-        inputs=(VolumeInput("ct", ("CT",), slices=(3, 600)),),
+        inputs=(VolumeInput("ct", ("CT",), slices=(3, 600), gates=(Gate("BodyPartExamined", ("HEAD",)),)),),
         prepare=(Step("window", {"low": 0.0, "high": 80.0}),),
         findings=findings,
         triage=(),
@@ -276,10 +277,10 @@ def test_a_label_of_a_volume_is_one_probability_and_names_no_slice(tmp_path: Pat
 )
 def test_what_is_not_found_where_images_are_missing_is_undetermined(tmp_path: Path, spec: FindingSpec) -> None:
     sources = series(tmp_path / "s")
-    stray = series(tmp_path / "t", 2, orientation=(0, 1, 0, 0, 0, -1), start=(90.0, -30.0, 60.0))
+    neck = series(tmp_path / "t", 2, start=(-20.0, -30.0, -3.0), BodyPartExamined="NECK")  # of the same series
     card = pooled(tmp_path / "m", spec)
     assert found(card, *sources).present is (None if found(card, *sources).is_measured_only else False)
-    answer = Analyser(card).analyse([*sources, *stray])
+    answer = Analyser(card).analyse([*sources, *neck])
     assert (answer.state, answer.coverage.missed > 0) == (State.ANALYSED, True), answer.why
     assert answer.findings[0].present is None
 

@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 
 from imaging.domain.card import Card, VolumeInput
-from imaging.domain.coverage import Coverage, counted
+from imaging.domain.coverage import Coverage
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.grid import Grid
-from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference.acquisitions import StudyRead, read_study
 from imaging.inference.prepared import Prepared, StackItem
+from imaging.inference.readers.roles import joined, shared_out
 from imaging.inference.readers.volumes import facts_of
 from imaging.inference.timing import timed
 from imaging.inference.volume import Volume
@@ -33,7 +34,7 @@ def read(
     Raises NotAnalysable: where a role has no series, `input-missing` with the role.
     """
     timings: dict[str, float] = {}
-    own, out = _shared_out(card, sources, verdict_by_uid)
+    own, out = shared_out(card, sources, verdict_by_uid)
     with timed(timings, "read"):
         studies = {
             each.role: _read(card, each, own[each.role], verdict_by_uid[each.role], threads)
@@ -53,29 +54,8 @@ def read(
     images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
     values = {role: each.values for role, each in arrays.items()}
     item = StackItem(values, images, volumes[reference], grid, axes=axes_of(card))
-    coverage = _joined([_of_first(each) for each in studies.values()], out)
+    coverage = joined([_of_first(each) for each in studies.values()], out)
     return Prepared(images, coverage, (item,), _facts(volumes, grid), timings)
-
-
-def _shared_out(
-    card: Card, sources: Sequence[Source], data: Mapping[str, Mapping[str, Verdict]]
-) -> tuple[dict[str, list[Source]], list[Reason]]:
-    """By role, the images that it is asked of; and of those that suit none, why, once for each frame.
-
-    One that a role might take, and none takes, is asked of the first such role alone: it is missing once.
-    """
-    own: dict[str, list[Source]] = {each.role: [] for each in card.inputs}
-    out: list[Reason] = []
-    for source in sources:
-        verdicts = {role: each[source.header.sop_instance_uid] for role, each in data.items()}
-        taking = [role for role, each in verdicts.items() if each.scope is Scope.IN]
-        taking = taking or [role for role, each in verdicts.items() if each.scope is Scope.MISSING][:1]
-        for role in taking:
-            own[role].append(source)
-        reason = next(iter(verdicts.values())).reason
-        if not taking and reason is not None:
-            out += [reason] * source.header.number_of_frames
-    return own, out
 
 
 def _read(
@@ -94,19 +74,6 @@ def _of_first(study: StudyRead) -> Coverage:
     missing = dict(coverage.missing)
     missing["acquisitions"] = missing.get("acquisitions", 0) + coverage.used - first
     return Coverage(first, missing, coverage.redundant, coverage.out_of_scope)
-
-
-def _joined(each_role: Sequence[Coverage], out: Sequence[Reason]) -> Coverage:
-    def added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-        names = dict.fromkeys(name for each in counts for name in each)
-        return {name: sum(each.get(name, 0) for each in counts) for name in names}
-
-    return Coverage(
-        sum(each.used for each in each_role),
-        added([each.missing for each in each_role]),
-        added([each.redundant for each in each_role]),
-        added([counted(out), *(each.out_of_scope for each in each_role)]),
-    )
 
 
 def _hold_one_space(volumes: Mapping[str, Volume]) -> None:

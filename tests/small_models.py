@@ -224,10 +224,12 @@ def without_finding(text: str) -> str:
     return text.partition("[[finding]]")[0].replace('output = "y"\n', "").partition("[engine.window]")[0]
 
 
-def write_detector(folder: Path, axes: int, at: float = 0.5, *, order: str = "", has_batch: bool = True) -> str:
+def write_detector(
+    folder: Path, axes: int, at: float = 0.5, *, order: str = "", has_batch: bool = True, size: int = 0
+) -> str:
     """x (n, 1, sizes) to boxes (n, 1, 2 * axes) and scores (n, 1): around all that is more than `at`, from edge to edge
     in pixels with centres at whole numbers; its score is the greatest x. `order`: of the array's axes in the box, by
-    number, all low ends first; by default as they are. Also x itself as map, and its mean, (n, 1).
+    number, all low ends first; by default as they are. Also x itself as map, and its mean, (n, 1). `size`: fixed.
     """
     nodes = [
         helper.make_node("Greater", ["x", "at"], ["over"]),
@@ -257,7 +259,7 @@ def write_detector(folder: Path, axes: int, at: float = 0.5, *, order: str = "",
     weights = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in numbers.items()]
     weights += [numpy_helper.from_array(np.array([1], np.int64), "one")] if has_batch else []
     batch = ["n"] if has_batch else []
-    sizes = ["n", 1, *"dhw"[3 - axes :]]
+    sizes = ["n", 1, *([size] * axes if size else "dhw"[3 - axes :])]
     out: dict[str, list[Any]] = {"boxes": [*batch, "boxes", 2 * axes], "scores": [*batch, "boxes"]}
     out |= {"map": sizes, "mean": ["n", 1]}
     return write_network(folder, nodes, weights, sizes, out)

@@ -284,14 +284,16 @@ def _size_faults(card: Card, card_input: Input, given: Port, wanted: Shape) -> I
         wanted_sizes = " x ".join("any" if size is None else str(size) for size in wanted)
         rule = f"the network's input {given} expects {wanted_sizes}"
         key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
-        yield key, list(made) if made else None, rule + ("" if made else f": {_VARY[card_input.axes]}"), "input-size"
+        yield key, list(made) if made else None, rule + ("" if made else f": {_mended(card, card_input)}"), "input-size"
 
 
-_VARY: Final = {
-    2: 'films have sizes of their own: add do = "resize"',
-    3: "volumes have sizes of their own: add [engine.window] with its roi",
-}
-"""By an input's axes, what mends that a network wants one size."""
+def _mended(card: Card, card_input: Input) -> str:
+    """What mends that a network wants one size."""
+    if card_input.axes == 2:
+        return 'films have sizes of their own: add do = "resize"'
+    if all(each.is_map for each in card.findings):
+        return "volumes have sizes of their own: add [engine.window] with its roi"
+    return 'volumes have sizes of their own: add do = "crop-centre", and then do = "pad-centre" of the same shape'
 
 
 def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault]:

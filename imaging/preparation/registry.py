@@ -11,6 +11,7 @@ from imaging.preparation import (
     crop_foreground,
     normalize,
     orient,
+    pad_centre,
     pad_multiple,
     percentile,
     repeat_channels,
@@ -34,6 +35,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "orient": orient.STEP,
     "resample": resample.STEP,
     "crop-centre": crop_centre.STEP,
+    "pad-centre": pad_centre.STEP,
     "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
 }

@@ -53,7 +53,7 @@ class Analyser:
     def of_nothing(self, image: ImageRef) -> Answer:
         """What a film's network says of an empty film: an answer of the form that real ones have."""
         arrays = self._empty()
-        rows, columns = next(iter(arrays.values())).shape[1:]
+        rows, columns = next(iter(arrays.values())).shape[-2:]
         empty = FilmItem(arrays, (image,), FilmGrid(np.zeros(2), np.eye(2), (rows, columns)), (rows, columns))
         return self.run([Prepared((image,), Coverage(1), (empty,), facts={"images": "1"})])[0]
 

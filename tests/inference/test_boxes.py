@@ -94,6 +94,15 @@ def test_sizes_that_do_not_divide_cost_less_than_half_a_pixel_of_the_network(tmp
     assert np.abs(np.subtract(place.box, (300.5, 406.5, 558.5, 1101.5))).max() <= pixel / 2 + 0.5
 
 
+def test_what_is_cropped_and_padded_around_a_film_moves_no_box(tmp_path: Path) -> None:
+    film = drawn_film(tmp_path / "film.dcm", (60, 72, 95, 155), PatientOrientation="H\\R")
+    card = of_films(tmp_path / "m")
+    steps = (Step("crop-centre", {"shape": (60, 45)}), Step("pad-centre", {"shape": (71, 80)}), *card.prepare[1:])
+    changed = replace(card, prepare=(*card.prepare[:1], *steps))
+    _, (place,) = found(Analyser(changed).analyse([film]))
+    assert place.box == (59.5, 71.5, 95.5, 155.5)
+
+
 def test_axes_say_which_number_runs_along_a_row_and_zero_where_they_begin(tmp_path: Path) -> None:
     film = drawn_film(tmp_path / "film.dcm", (60, 72, 95, 155))
     wanted = (59.5, 71.5, 95.5, 155.5)
@@ -182,6 +191,24 @@ def test_a_box_in_a_volume_lies_where_it_was_drawn_however_the_volume_is_turned(
     assert corners.shape == (8, 3)
     sides = [np.ptp(corners @ axis) for axis in (np.cross(row, column), column, row)]
     assert sides == pytest.approx([4 * 1.5, 13 * 0.8, 5 * 0.6], abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Step("crop-foreground", {}),),
+        (Step("pad-multiple", {"of": 16}),),
+        (Step("crop-centre", {"shape": (9, 25, 22)}), Step("pad-centre", {"shape": (20, 31, 23)})),
+    ],
+    ids=["cropped to the foreground", "padded to a multiple", "cropped and padded"],
+)
+def test_what_is_cropped_and_padded_around_a_volume_moves_no_box(tmp_path: Path, steps: tuple[Step, ...]) -> None:
+    first, last = (3, 8, 5), (6, 20, 9)
+    sources = write_series(tmp_path / "s", block((10, 32, 24), first, last), np.arange(10) * 1.5, orientation=OBLIQUE)
+    card = of_volumes(tmp_path / "m")
+    _, (place,) = found(Analyser(replace(card, prepare=(*card.prepare, *steps))).analyse(sources))
+    assert place.box == pytest.approx((4.5, 7.5, 9.5, 20.5), abs=0.02)
+    assert [uid for uid, _ in place.images] == [each.header.sop_instance_uid for each in sources[3:7]]
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

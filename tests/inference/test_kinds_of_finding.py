@@ -17,6 +17,7 @@ from imaging.domain.card import (
     BoxesSpec,
     Card,
     Engine,
+    FilmInput,
     FindingSpec,
     Gate,
     LabelSpec,
@@ -27,7 +28,7 @@ from imaging.domain.card import (
     VolumeInput,
 )
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, State, TriageClass
+from imaging.domain.findings import Finding, ImageRef, State, TriageClass
 from imaging.domain.source import Source
 from imaging.inference.analyser import Analyser
 from imaging.models.copies import digest_of
@@ -376,3 +377,16 @@ def test_of_several_films_an_outline_is_measured_on_the_one_where_it_is_largest(
     assert finding.measurements[0].value == 40 * 40
     assert set(finding.sop_instance_uids) == {films[1].header.sop_instance_uid, films[2].header.sop_instance_uid}
     assert finding.places[0].image[0] == films[1].header.sop_instance_uid
+
+
+def test_an_empty_film_gets_an_answer_of_the_form_of_real_ones(tmp_path: Path) -> None:
+    image = ImageRef("1.2", "1.3", "1.4")
+    detector = giving(tmp_path / "d", {"boxes": TWO, "scores": SCORES}, BOXES)
+    assert Analyser(detector).of_nothing(image).findings[0].places
+    assert Analyser(outlining(tmp_path / "o")).of_nothing(image).state is State.ANALYSED
+    card = film_card(tmp_path / "m", findings=(LabelSpec(0, CODE),))
+    mean = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 3, 4], keepdims=0)
+    sha256 = write_network(tmp_path / "m", [mean], [], ["n", "films", 1, 32, 32], ["n", 1])
+    films = FilmInput("film", ("DX",), images="all")
+    card = replace(card, inputs=(films,), engine=replace(card.engine, sha256=sha256), triage=())
+    assert Analyser(card).of_nothing(image).findings[0].probability == 0.5

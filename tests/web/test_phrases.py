@@ -151,10 +151,8 @@ def test_an_ordered_stat_stands_above_what_a_model_asks_for(band: int, flag: Any
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown
 
 
-AGE = Finding(
-    Code("99IMAGING", "age", "Bone age"), None, None, None, (Measurement(Code("99IMAGING", "age", "Bone age"), 134.5, "mo"),),
-    is_measured_only=True,
-)  # fmt: skip
+BONE_AGE = Code("99IMAGING", "age", "Bone age")
+AGE = Finding(BONE_AGE, None, None, None, (Measurement(BONE_AGE, 134.5, "mo"),), is_measured_only=True)
 
 
 def test_what_is_only_measured_is_said_with_its_value_and_is_neither_present_nor_undetermined() -> None:

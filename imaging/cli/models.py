@@ -122,7 +122,7 @@ def _written(card: Card, paths: Sequence[Path], arguments: Arguments) -> str:
         except PublicError as why:
             raise CommandError(f"{card.id} {why}") from None
     lines = [
-        f"{case.images[0].parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, without "
+        f"{case.expected.parent}: {len(case.images)} of {len(sources)} images: their pixels and geometry, without "
         "names, numbers and dates",
         f"{case.expected}: the answer",
         *(f"  {_finding(each)}" for each in case.answer.findings),

@@ -14,6 +14,8 @@ from imaging.models.outputs import read_finding
 from imaging.models.parts import Parts, read_step
 
 MAX_INPUTS: Final = 16
+MAX_PATCHES: Final = 64
+"""Of a volume that run at once."""
 
 
 def read(top: Table, table: Table, folder: Path) -> Parts:
@@ -46,7 +48,7 @@ def _engine(
         batch=table.integer("batch", 1, 1, 1024),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", 60.0, 0.1, 86_400.0),
-        window=_window(table.table("window")) if table.has("window") else None,
+        window=_window(table.table("window"), _fixed_batch(network)) if table.has("window") else None,
         beside=beside,
         reference=_reference(table, inputs),
         is_channels_last=_is_channels_last(table, inputs),
@@ -135,13 +137,19 @@ def _held(table: Table, beside: Sequence[WeightsFile]) -> tuple[WeightsFile, ...
     return tuple(made)
 
 
-def _window(table: Table) -> Window:
+def _fixed_batch(network: Signature | None) -> int:
+    """How many patches the network takes at once, where its file fixes that; else 1."""
+    shapes = [each.shape for each in network.inputs if each.shape] if network is not None else []
+    return min(next((shape[0] for shape in shapes if shape[0] is not None), 1), MAX_PATCHES)
+
+
+def _window(table: Table, batch: int) -> Window:
     roi = table.numbers("roi", 3, 1, whole=True)
     made = Window(
         roi=(int(roi[0]), int(roi[1]), int(roi[2])),
         overlap=table.number("overlap", 0.25, 0.0, 0.9),
         blend=table.choice("blend", ("gaussian", "constant"), "gaussian"),  # type: ignore[arg-type]
-        batch=table.integer("batch", 1, 1, 64),
+        batch=table.integer("batch", batch, 1, MAX_PATCHES),
     )
     table.done()
     return made

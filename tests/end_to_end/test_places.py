@@ -1,5 +1,6 @@
 """Boxes, outlines, numbers and labels of volumes, from the check of their cards to accepted reports in the PACS."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -84,8 +85,13 @@ def test_what_has_a_place_or_a_unit_goes_from_the_card_to_an_accepted_report(
         assert numbers(report, "246205007") == [("1", len(found["27925004"]["places"]))]
         assert any(text.startswith("Nodule: số vị trí: 1.") for text in texts(report))
         assert len(results_of(report)) == len(found) - 1  # a number that is only measured is neither present nor absent
-    with urllib.request.urlopen(f"{node.url}?lang=en", timeout=10) as answer:
-        assert "Bone age" in answer.read().decode()
+    pages = [page(node, f"study/{number}?lang=en") for number in (1, 2)]
+    (of_film,), (of_head,) = ([each for each in pages if model in each] for model in ("film-places", "volume-places"))
+    left, top, right, bottom = film["27925004"]["places"][0]["box"]
+    assert re.search(rf"columns {left:.0f}–{right:.0f}, rows {top:.0f}–{bottom:.0f}", of_film)
+    assert re.search(r"at [-0-9]+ [-0-9]+ [-0-9]+ mm \(LPS\), on [0-9]+ images", of_head)
+    assert "measured" in of_film
+    assert "Bone age" in page(node, "?lang=en")
     assert node.stop() == 0
 
 
@@ -102,6 +108,11 @@ def test_the_golden_case_of_a_detector_holds_its_boxes_and_numbers(models: Path,
         checked = imaging("models", "check", "--models", str(models / model))
         assert checked.returncode == 1
         assert "age: values[0] is" in checked.stdout
+
+
+def page(node: Node, path: str) -> str:
+    with urllib.request.urlopen(f"{node.url.rstrip('/')}/{path}", timeout=10) as answer:
+        return str(answer.read().decode())
 
 
 def items(dataset: Dataset) -> list[Dataset]:

@@ -165,6 +165,7 @@ def placed(**more: Any) -> Report:
         Place((uid, 1), (10.5, 20.25 + each, 110.5, 140.0), (60.5, 80.12), ((uid, 1),), 0.9 - 0.3 * each)
         for each, uid in enumerate(uids)
     )
+    places = (*places, replace(places[0], score=0.1))  # told in JSON alone
     months = tuple(Measurement(BONE_AGE.code, 120.5 + each, "mo", (uid,)) for each, uid in enumerate(uids))
     count, percent = (COUNT.of(2),), (Measurement(FRACTION.code, 31.5, "%"),)
     findings = (

@@ -178,7 +178,7 @@ PLACES_NAMED: Final = 5
 
 
 def _places(finding: Finding) -> Iterator[str]:
-    for number, place in enumerate(finding.places[:PLACES_NAMED], 1):
+    for number, place in enumerate(finding.found[:PLACES_NAMED], 1):
         (uid, frame), (left, top, right, bottom) = place.image, place.box
         score = "" if place.score is None else f" score {place.score:.3f},"
         image = uid if frame == 1 else f"{uid} frame {frame}"
@@ -186,7 +186,7 @@ def _places(finding: Finding) -> Iterator[str]:
         centre = f"; centre {middle} mm LPS, on {len(place.images)} images" if middle else ""
         box = f"columns {left:g} to {right:g}, rows {top:g} to {bottom:g}"
         yield f"    place {number}:{score} {box}{centre}, image {image}"
-    if more := len(finding.places) - PLACES_NAMED:
+    if more := len(finding.found) - PLACES_NAMED:
         yield from [f"    ... {more} more places"] if more > 0 else []
 
 

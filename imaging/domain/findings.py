@@ -70,7 +70,7 @@ class Finding:
     `probability` is the calibrated one where `is_calibrated`, `score` the network's own output; both in 0..1.
     `sop_instance_uids` are the images it was seen on; empty: all that the model was given.
     `centre_mm` is the place in the patient, LPS, in the Frame of Reference of the source series. `places`: the boxes
-    around what was found, the most probable or the largest first.
+    around what was found, the most probable or the largest first, also boxes that do not reach the threshold.
     """
 
     code: Code
@@ -86,6 +86,15 @@ class Finding:
     is_near_chance: bool = False
     places: tuple[Place, ...] = ()
     is_measured_only: bool = False
+
+    @property
+    def found(self) -> tuple[Place, ...]:
+        """The places that a reader is shown: of boxes those that reach the threshold, of a mask all unless it is
+        absent.
+        """
+        if self.threshold is None or self.present is False:
+            return ()
+        return tuple(each for each in self.places if each.score is None or each.score >= self.threshold)
 
     @property
     def verdict(self) -> str:

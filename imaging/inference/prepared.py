@@ -24,12 +24,13 @@ class Item:
 @dataclass(frozen=True)
 class FilmItem(Item):
     """A film. `grid`: where the arrays' pixels lie on it. `size`: its rows and columns as it is stored. `pixel_mm`: the
-    size of a pixel at the detector, (between rows, between columns); None where nothing says it.
+    size of a pixel at the detector, (between rows, between columns); None where nothing says it. `axes`: as of a stack.
     """
 
     grid: FilmGrid
     size: tuple[int, int]
     pixel_mm: tuple[float, float] | None = None
+    axes: str = "yx"
 
 
 @dataclass(frozen=True)

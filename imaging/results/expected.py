@@ -91,11 +91,13 @@ def in_part_sentence(report: Report) -> str:
 def places_sentence(finding: Finding, report: Report) -> str:
     """What a report says in words of where a finding lies; empty where it has no places."""
     language = report.language
-    text = PLACES[language].format(finding=finding.code.meaning, count=len(finding.places)) if finding.places else ""
-    for number, place in enumerate(finding.places, 1):
-        if number > PLACES_TOLD:
-            break
-        told = place.to_json()
+    every = [each.to_json() for each in finding.places]
+    least = finding.threshold if finding.threshold is not None else math.inf
+    shown = [
+        each for each in every if finding.present is not False and (each["score"] is None or each["score"] >= least)
+    ]
+    text = PLACES[language].format(finding=finding.code.meaning, count=len(shown)) if shown else ""
+    for number, told in enumerate(shown[:PLACES_TOLD], 1):
         words = {name: f"{each:g}" for name, each in zip(("left", "top", "right", "bottom"), told["box"], strict=True)}
         words["score"] = SCORE[language].format(score=f"{told['score']:.4g}") if told["score"] is not None else ""
         middle = dict(zip("xyz", map("{:g}".format, told["centre_mm"] or ()), strict=False))

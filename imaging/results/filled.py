@@ -143,7 +143,7 @@ def _expected_of(finding: Finding, report: Report) -> Iterator[tuple[str, tuple[
             own = next(image for image in report.images if image.sop_instance_uid == uid)
             yield f"measurement.{index}.source.{number}", ("evidence-complete", uid)
             yield f"measurement.{index}.source.{number}.class", ("evidence-complete", own.sop_class_uid)
-    if finding.places:
+    if finding.found:
         yield "places", ("places-of-answer", places_sentence(finding, report))
     if finding.probability is not None or not all(each.sop_instance_uids for each in finding.measurements):
         for index, source in enumerate(seen_on(finding, report)):

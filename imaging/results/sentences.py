@@ -64,8 +64,8 @@ CENTRE: Final[Mapping[Language, str]] = {
 
 def places(finding: Finding, language: Language) -> str:
     """Where a finding lies: how many places there are, and of the first ones image, box and middle."""
-    said = [PLACES[language].format(finding=finding.code.meaning, count=len(finding.places))]
-    for number, place in enumerate(finding.places[:PLACES_TOLD], 1):
+    said = [PLACES[language].format(finding=finding.code.meaning, count=len(finding.found))]
+    for number, place in enumerate(finding.found[:PLACES_TOLD], 1):
         (image, frame), (left, top, right, bottom) = place.image, place.box
         score = "" if place.score is None else SCORE[language].format(score=f"{place.score:.4g}")
         centre = ""

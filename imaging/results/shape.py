@@ -97,7 +97,7 @@ def _group_shape(finding: Finding, report: Report) -> GroupShape:
         measurements=tuple((each.code, each.unit) for each in finding.measurements),
         own_sources=tuple(len(own_sources(each, report)) for each in finding.measurements),
         has_result=not finding.is_measured_only,
-        has_places=bool(finding.places),
+        has_places=bool(finding.found),
         sources=len(sources(finding, report)),
         is_located=is_located(finding, report),
         notices=tuple(_notices(finding, report)),

@@ -67,7 +67,7 @@ def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str
         for number, own in enumerate(own_sources(each, report)):
             yield f"measurement.{index}.source.{number}", own.sop_instance_uid
             yield f"measurement.{index}.source.{number}.class", own.sop_class_uid
-    if finding.places:
+    if finding.found:
         yield "places", readable(places(finding, report.language))
     for index, source in enumerate(sources(finding, report)):
         yield f"source.{index}", source.sop_instance_uid

@@ -150,8 +150,8 @@ PLACES_SHOWN: Final = 5
 
 def places(finding: Finding, language: Language) -> list[str]:
     """Where a finding lies, a line for each of its first places, and how many more there are."""
-    shown = [place(each, language) for each in finding.places[:PLACES_SHOWN]]
-    more = len(finding.places) - len(shown)
+    shown = [place(each, language) for each in finding.found[:PLACES_SHOWN]]
+    more = len(finding.found) - len(shown)
     return [*shown, *([language.say("study.more_places", n=language.number(more))] if more else [])]
 
 

@@ -165,7 +165,9 @@ def test_places_are_told_by_columns_rows_and_in_a_volume_by_the_patient_and_how_
     corners = tuple((float(x), float(y), float(z)) for x in (0, 20) for y in (0, 10) for z in (-50, -40))
     on_film = Place(("1.2", 1), (59.5, 71.5, 95.5, 155.5), (77.5, 113.5), (("1.2", 1),), 0.934)
     inside = Place(("1.2", 1), (4.5, 7.5, 9.5, 20.5), (7, 14), (("1.2", 1), ("1.3", 1)), 0.5, corners, "1.9")
-    nodules = Finding(Code("SCT", "27925004", "Nodule"), True, 0.934, 0.5, places=(on_film, inside, *[on_film] * 5))
+    faint = replace(on_film, score=0.03)  # not called a finding, so not shown
+    places = (on_film, inside, *[on_film] * 5, faint)
+    nodules = Finding(Code("SCT", "27925004", "Nodule"), True, 0.934, 0.5, places=places)
     assert phrases.places(nodules, EN) == [
         "0.93: columns 60–96, rows 72–156",
         "0.50: columns 4–10, rows 8–20 at 10 5 -45 mm (LPS), on 2 images",

@@ -18,7 +18,7 @@ from imaging.domain.measures import COUNT
 from imaging.domain.places import Place
 from imaging.inference.decoders.placing import place_of
 from imaging.inference.decoders.values import OUTSIDE, activated
-from imaging.inference.prepared import Item, StackItem
+from imaging.inference.prepared import FilmItem, Item, StackItem
 from imaging.preparation.array import Tensor
 
 Vector = NDArray[np.float64]
@@ -118,8 +118,8 @@ def _boxes_of(spec: BoxesSpec, outputs: tuple[Tensor, ...], item: Item) -> Boxes
     low, high = FORMATS[spec.format].ends(outputs[0][wanted].astype(np.float64))
     if spec.zero == "edge":
         low, high = low - 0.5, high - 0.5
-    axes = getattr(item, "axes", "yx")
-    order = [spec.axes.index(letter) for letter in axes]
+    assert isinstance(item, FilmItem | StackItem)
+    order = [spec.axes.index(letter) for letter in item.axes]
     boxes = _checked(spec, Boxes(low[:, order], high[:, order], scores[wanted]), np.array(shape, np.float64))
     return boxes.of(kept(boxes.low, boxes.high, boxes.scores, spec.nms, spec.top))
 

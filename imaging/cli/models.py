@@ -36,7 +36,7 @@ from imaging.cli.parsing import (
 )
 from imaging.confined.analyser import ConfinedAnalyser, check
 from imaging.confined.client import Confined
-from imaging.domain.card import UNPROVEN, Card
+from imaging.domain.card import UNPROVEN, Card, NumberSpec
 from imaging.domain.faults import PublicError
 from imaging.domain.findings import Finding
 from imaging.models.catalogue import load_models
@@ -156,8 +156,8 @@ def _written(card: Card, paths: Sequence[Path], arguments: Arguments) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    presence = {True: "present", False: "absent", None: "undetermined"}[finding.present]
-    return f"{finding.code.meaning}: {presence}{'' if finding.probability is None else f' {finding.probability:.3f}'}"
+    number = "" if finding.probability is None else f" {finding.probability:.3f}"
+    return f"{finding.code.meaning}: {finding.verdict}{number}"
 
 
 def _not_served(disabled: Mapping[str, str]) -> list[str]:
@@ -205,6 +205,7 @@ def _document(card: Card) -> dict[str, Any]:
                 "code": each.code.value,
                 "scheme": each.code.scheme,
                 "meaning": each.code.meaning,
+                "kind": each.kind,
                 "threshold": each.threshold,
                 "chosen": each.chosen,
             }
@@ -215,6 +216,8 @@ def _document(card: Card) -> dict[str, Any]:
                 "finding": each.finding,
                 "at_least": each.at_least,
                 "volume_ml": each.volume_ml,
+                "value_least": each.value_least,
+                "value_most": each.value_most,
                 "class": str(each.triage),
             }
             for each in card.triage
@@ -249,7 +252,8 @@ def _show(card: Card) -> str:
     lines.append(f"  digest: {card.digest}")
     lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]
     for each in card.findings:
-        lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): threshold {each.threshold}")
+        how = f"a number in {each.unit}" if isinstance(each, NumberSpec) else f"threshold {each.threshold}"
+        lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): {how}")
     for evidence in card.evidence:
         lines.append("  evidence: " + ", ".join(f"{key} {value}" for key, value in evidence.items()))
     return "\n".join(lines)

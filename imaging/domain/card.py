@@ -84,7 +84,7 @@ class FilmInput(Input):
     kind = "film"
     axes = 2
     lane = Lane.FILMS
-    findings = ("label",)
+    findings = ("label", "segment", "boxes", "number")
     is_series = False
 
     @property
@@ -107,7 +107,7 @@ class VolumeInput(Input):
     kind = "volume"
     axes = 3
     lane = Lane.VOLUMES
-    findings = ("segment",)
+    findings = ("label", "segment", "boxes", "number")
     is_series = True
 
 
@@ -243,7 +243,7 @@ class FindingSpec:
     """How one channel of an output becomes a finding. Each kind is a class of its own, which the card names by `as`,
     with a decoder under its `kind` in `imaging.inference.decoders`.
 
-    `output`: which of the network's; empty: the only one.
+    `output`: which of the network's; empty: the first that the card names.
     """
 
     channel: int
@@ -256,8 +256,20 @@ class FindingSpec:
     output: str = ""
 
     kind: ClassVar[str]
-    is_map: ClassVar[bool]
-    """Whether the output has a value for each voxel of the input, rather than one for all of it."""
+    form: ClassVar[Literal["channels", "map", "boxes"]]
+    """What the output has: a value for each channel, one for each voxel of the input as well, or rows of boxes."""
+    is_by_probability: ClassVar[bool] = False
+    """Whether it is present just where its probability is at least `threshold`."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the output has a value for each voxel of the input, rather than one for all of it."""
+        return self.form == "map"
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """Those of the network that it reads beside `output`."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -265,13 +277,16 @@ class LabelSpec(FindingSpec):
     """The activated channel is the probability; present at `threshold` or more."""
 
     kind = "label"
-    is_map = False
+    form = "channels"
+    is_by_probability = True
 
 
 @dataclass(frozen=True)
 class SegmentSpec(FindingSpec):
     """The mask of voxels at or above `mask_at`; components under `min_ml` are dropped; present where each measurement
     that `present` names is at least its number there, and where it has a `probability`, that is at least `threshold`.
+
+    On a film sizes are in pixels of the image as it is stored, and mm2 where these have a size.
 
     `pick`: by `threshold`, or by `argmax`: where the channel has the highest value of all. `carried`: what is brought
     from the network's grid to the study's own voxels: the `mask`, by the nearest, or the `values`, linear, of which the
@@ -288,25 +303,93 @@ class SegmentSpec(FindingSpec):
     probability: str = ""
 
     kind = "segment"
-    is_map = True
+    form = "map"
+
+
+@dataclass(frozen=True)
+class BoxesSpec(FindingSpec):
+    """Boxes with their scores, of which those that overlap by more than `nms` are one. The probability is the highest
+    score that is kept; present at `threshold` or more.
+
+    `output`: the boxes, (boxes, 4) of films, (boxes, 6) of volumes. `scores`: (boxes,), or (boxes, channels) of which
+    `channel` is this finding's. `labels`: the number of each box's finding, where there is such an output; `channel` is
+    this one's. `activation`: what makes shares of 1 of the scores.
+
+    `format`: of `imaging.domain.boxes`. `axes`: which axis each of its x, y and z is: of a film "x" along a row and "y"
+    down a column; of a volume after `orient` x from side to side, y from front to back, z from head to foot, without it
+    x, y and z along a row, down a column and along the slices. `zero`: where coordinates begin: at the first pixel's
+    `centre`, or at its outer `edge`, half a pixel before.
+    """
+
+    format: str = "xyxy"
+    axes: str = "xy"
+    scores: str = "scores"
+    labels: str = ""
+    zero: Literal["centre", "edge"] = "centre"
+    score_min: float = 0.02
+    nms: float = 0.22
+    top: int = 100
+
+    kind = "boxes"
+    form = "boxes"
+    is_by_probability = True
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """As `FindingSpec` says."""
+        return self.scores, *((self.labels,) if self.labels else ())
+
+
+@dataclass(frozen=True)
+class NumberSpec(FindingSpec):
+    """factor * channel + offset is a measurement in `unit` (UCUM), whose name is the finding's code.
+
+    `range`: what it can be; anything else is a fault of the network. `at_least`, `at_most`: present where it lies
+    between; None: no bound. Where it has neither, presence is never asked.
+    """
+
+    unit: str = "1"
+    range: tuple[float, float] = (0.0, 1.0)
+    factor: float = 1.0
+    offset: float = 0.0
+    decimals: int = 2
+    at_least: float | None = None
+    at_most: float | None = None
+
+    kind = "number"
+    form = "channels"
+
+    @property
+    def is_measured_only(self) -> bool:
+        """Whether presence is never asked."""
+        return self.at_least is None and self.at_most is None
+
+    def holds(self, value: float) -> bool:
+        """Whether the finding is present at a value."""
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 @dataclass(frozen=True)
 class TriageRule:
     """`when` the finding with this code value is present, and as probable and as large as is asked for, the study asks
-    for `triage`. Rules only raise. `at_least`, of its probability, and `volume_ml`: None where not asked for.
+    for `triage`. Rules only raise. `at_least`, of its probability, `volume_ml`, and of a number `value_least` and
+    `value_most`: None where not asked for.
     """
 
     finding: str
     at_least: float | None
     triage: TriageClass
     volume_ml: float | None = None
+    value_least: float | None = None
+    value_most: float | None = None
 
     @property
     def text(self) -> str:
         """As reports state it: "1386000 >= 0.83: stat", "1386000 volume_ml >= 5: stat"."""
         conditions = [f">= {self.at_least:g}"] if self.at_least is not None else []
         conditions += [f"volume_ml >= {self.volume_ml:g}"] if self.volume_ml is not None else []
+        conditions += [f"value >= {self.value_least:g}"] if self.value_least is not None else []
+        conditions += [f"value <= {self.value_most:g}"] if self.value_most is not None else []
         return f"{self.finding} {' and '.join(conditions)}: {self.triage}"
 
 
@@ -379,9 +462,13 @@ class Card:
         """The network's name of the output that a finding is read of."""
         return spec.output or self.engine.outputs[0]
 
+    def outputs_of(self, spec: FindingSpec) -> tuple[str, ...]:
+        """The names of all that it is read of, that one first."""
+        return self.output_of(spec), *spec.further_outputs
+
     def read_of(self, output: str) -> list[FindingSpec]:
         """The findings that are read of one of the network's outputs."""
-        return [each for each in self.findings if self.output_of(each) == output]
+        return [each for each in self.findings if output in self.outputs_of(each)]
 
     def is_near_chance(self, spec: FindingSpec) -> bool:
         """Whether an evidence of this finding does not exclude that the model guesses: the lower bound of its AUC's

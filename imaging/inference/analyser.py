@@ -18,6 +18,7 @@ from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, ImageRef, State, seen_in_part
 from imaging.domain.fitting import check_study, in_scope, nothing_used, verdicts_of
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.grid import FilmGrid
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
@@ -25,7 +26,7 @@ from imaging.domain.triage import fired
 from imaging.inference.decoders.registry import decode
 from imaging.inference.engines import registry as engines
 from imaging.inference.engines.engine import Engine, threads_of
-from imaging.inference.prepared import Item, Prepared
+from imaging.inference.prepared import FilmItem, Prepared
 from imaging.inference.provenance import provenance
 from imaging.inference.readers.registry import read
 from imaging.inference.running import Ran, through
@@ -53,7 +54,9 @@ class Analyser:
 
     def of_nothing(self, image: ImageRef) -> Answer:
         """What a film's network says of an empty film: an answer of the form that real ones have."""
-        empty = Item(self._empty(), (image,))
+        arrays = self._empty()
+        rows, columns = next(iter(arrays.values())).shape[-2:]
+        empty = FilmItem(arrays, (image,), FilmGrid(np.zeros(2), np.eye(2), (rows, columns)), (rows, columns))
         return self.run([Prepared((image,), Coverage(1), (empty,), facts={"images": "1"})])[0]
 
     def close(self) -> None:

@@ -165,6 +165,7 @@ def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int
         padding=units.padding,
         dropped=dropped,
         frame_of_reference_uid=slices[0].plane.frame_of_reference_uid,
+        frames=tuple(each.frame + 1 for each in slices),
     )
 
 

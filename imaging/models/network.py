@@ -5,12 +5,13 @@ Read from the file's own bytes. What it leaves open (names for sizes, no shape a
 """
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imaging.domain.card import Card, FindingSpec, Input
+from imaging.domain.boxes import FORMATS
+from imaging.domain.card import BoxesSpec, Card, FindingSpec, Input
 from imaging.domain.outputs import WHOLE, fed_type_fault, type_fault
 from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields, varints
 from imaging.preparation.ranges import Range, entering
@@ -284,14 +285,16 @@ def _size_faults(card: Card, card_input: Input, given: Port, wanted: Shape) -> I
         wanted_sizes = " x ".join("any" if size is None else str(size) for size in wanted)
         rule = f"the network's input {given} expects {wanted_sizes}"
         key = "prepare" if made is None or card.engine.window is None else "engine.window.roi"
-        yield key, list(made) if made else None, rule + ("" if made else f": {_VARY[card_input.axes]}"), "input-size"
+        yield key, list(made) if made else None, rule + ("" if made else f": {_mended(card, card_input)}"), "input-size"
 
 
-_VARY: Final = {
-    2: 'films have sizes of their own: add do = "resize"',
-    3: "volumes have sizes of their own: add [engine.window] with its roi",
-}
-"""By an input's axes, what mends that a network wants one size."""
+def _mended(card: Card, card_input: Input) -> str:
+    """What mends that a network wants one size."""
+    if card_input.axes == 2:
+        return 'films have sizes of their own: add do = "resize"'
+    if all(each.is_map for each in card.findings):
+        return "volumes have sizes of their own: add [engine.window] with its roi"
+    return 'volumes have sizes of their own: add do = "crop-centre", and then do = "pad-centre" of the same shape'
 
 
 def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault]:
@@ -301,10 +304,13 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
         yield key, made.name, f"is {made.kind} in {card.engine.file}: {wanted}", "output-type"
     if made.shape is None:
         return
-    findings = [(at, each) for at, each in enumerate(card.findings) if card.output_of(each) == made.name]
+    findings = [(at, each) for at, each in enumerate(card.findings) if made.name in card.outputs_of(each)]
+    if any(isinstance(each, BoxesSpec) for _, each in findings):
+        yield from _boxes_faults(card, made, [(at, each) for at, each in findings if isinstance(each, BoxesSpec)])
+        return
     is_map = any(each.is_map for _, each in findings)
     wanted = _wanted_map(card) if is_map else "(batch, channels)"
-    if len(made.shape) != (5 if is_map else 2):
+    if len(made.shape) != 2 + (card.inputs[0].axes if is_map else 0):
         rule = f"{card.engine.file} has {made}, expected {wanted}"
         yield key, made.name, rule, "output-shape"
         return
@@ -313,13 +319,14 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
     if is_map and given is not None and given.shape is not None:
         grid, came = _channels_first(card, given.shape, 1)[2:], shape[2:]
         if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
-            rule = f"{card.engine.file} gives {made} for {given}; expected a value for each voxel"
+            what = "pixel" if card.inputs[0].axes == 2 else "voxel"
+            rule = f"{card.engine.file} gives {made} for {given}; expected a value for each {what}"
             yield key, made.name, rule, "output-size"
 
 
 def _wanted_map(card: Card) -> str:
-    is_last = card.engine.is_channels_last
-    return "(batch, the input's three sizes, channels)" if is_last else "(batch, channels, and the input's three sizes)"
+    sizes = f"the input's {'two' if card.inputs[0].axes == 2 else 'three'} sizes"
+    return f"(batch, {sizes}, channels)" if card.engine.is_channels_last else f"(batch, channels, and {sizes})"
 
 
 def _channel_faults(findings: Iterable[tuple[int, FindingSpec]], made: Port, count: int | None) -> Iterator[Fault]:
@@ -331,3 +338,24 @@ def _channel_faults(findings: Iterable[tuple[int, FindingSpec]], made: Port, cou
         elif count == 1 and finding.activation == "softmax":
             rule = f"the network's output {made} has one channel, with nothing to choose from"
             yield f"finding[{at}].activation", "softmax", rule, "channel-absent"
+
+
+def _boxes_faults(card: Card, made: Port, findings: Sequence[tuple[int, BoxesSpec]]) -> Iterator[Fault]:
+    """Of an output of boxes, scores or labels, with a batch or without."""
+    shape = made.shape or ()
+    for at, finding in findings:
+        rows = 2 * FORMATS[finding.format].axes
+        if made.name == card.output_of(finding):
+            if len(shape) not in (2, 3) or shape[-1] not in (None, rows):
+                wanted = f'(boxes, {rows}) for "{finding.format}", or with a batch'
+                rule = f"{card.engine.file} has {made}, expected {wanted}"
+                yield f"finding[{at}].outputs.boxes", made.name, rule, "output-shape"
+        elif made.name == finding.labels:
+            if len(shape) not in (1, 2):
+                rule = f"{card.engine.file} has {made}, expected (boxes), or with a batch"
+                yield f"finding[{at}].outputs.labels", made.name, rule, "output-shape"
+        elif len(shape) not in (1, 2, 3):
+            rule = f"{card.engine.file} has {made}, expected (boxes), or with channels, or with a batch"
+            yield f"finding[{at}].outputs.scores", made.name, rule, "output-shape"
+        elif len(shape) == 3 and not finding.labels:
+            yield from _channel_faults([(at, finding)], made, shape[-1])

@@ -100,7 +100,8 @@ def _reference(table: Table, inputs: Sequence[Input]) -> str:
 
 def _outputs(table: Table, findings: Sequence[FindingSpec]) -> tuple[str, ...]:
     """The network's outputs that findings are read of; the first is that of findings which name none."""
-    named = list(dict.fromkeys(each.output for each in findings if each.output))
+    every = [name for each in findings for name in (each.output, *each.further_outputs)]
+    named = list(dict.fromkeys(each for each in every if each))
     if findings and all(each.output for each in findings):
         if table.has("output"):
             name = table.text("output")

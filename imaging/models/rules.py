@@ -9,10 +9,11 @@ from typing import Final
 
 import pydicom.uid
 
-from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec, Step
+from imaging.domain.boxes import FORMATS
+from imaging.domain.card import BoxesSpec, Card, FilmInput, FindingSpec, Input, SegmentSpec, Step
 from imaging.domain.free_text import meant_views, views
 from imaging.domain.image_kind import FILMS
-from imaging.domain.measures import MEASURES
+from imaging.domain.measures import CENTROID, MEASURES
 from imaging.domain.tables import rule_name
 from imaging.preparation.registry import STEPS, sizes
 
@@ -56,6 +57,7 @@ def contradictions(card: Card) -> Iterator[Fault]:
             for key, value, rule, name in _finding_holds(finding, each):
                 yield f"finding[{number}].{key}", value, rule, name
     yield from _roles_hold(card)
+    yield from _outputs_hold(card)
     yield from _together_holds(card)
     yield from _step_roles_hold(card)
     times = Counter(finding.code.value for finding in card.findings)
@@ -143,7 +145,7 @@ def _together_holds(card: Card) -> Iterator[Fault]:
         rule = 'all films of a study are one input, of one size: add do = "resize"'
         yield "prepare", [each.do for each in card.prepare], rule, "images-size"
     for at, each in enumerate(card.findings):
-        if each.is_map:
+        if each.form != "channels":
             yield f"finding[{at}].as", each.kind, 'with images = "all", an answer has no place on a film', "images-map"
 
 
@@ -194,13 +196,48 @@ def _step_roles_hold(card: Card) -> Iterator[Fault]:
 
 def _finding_holds(finding: FindingSpec, card_input: Input) -> Iterator[Fault]:
     if finding.kind not in card_input.findings:
-        rule = 'only as = "segment" is supported for volumes, and only as = "label" for films'
+        rule = f"is not supported for a {card_input.kind}"
         yield "as", finding.kind, rule, "as-dimensions"
-    if not isinstance(finding, SegmentSpec):
-        return
+    if isinstance(finding, BoxesSpec) and FORMATS[finding.format].axes != card_input.axes:
+        known = ", ".join(name for name, form in FORMATS.items() if form.axes == card_input.axes)
+        rule = f"has {FORMATS[finding.format].axes} axes, a {card_input.kind} {card_input.axes}: use one of {known}"
+        yield "decode.format", finding.format, rule, "format-dimensions"
+    if isinstance(finding, SegmentSpec):
+        yield from _segment_holds(finding, card_input)
+
+
+def _segment_holds(finding: SegmentSpec, card_input: Input) -> Iterator[Fault]:
+    is_film = isinstance(card_input, FilmInput)
+    if is_film and finding.min_ml:
+        yield "min_ml", finding.min_ml, "is of volumes: a film has no millilitres", "min-ml-dimensions"
+    if is_film and CENTROID in finding.measure:
+        rule = "is in the patient, of volumes: on a film each component has its centre in pixels anyway"
+        yield "measure", CENTROID, rule, "measure-dimensions"
     for key, named in (("measure", finding.measure), ("present", tuple(finding.present))):
         for name in (each for each in named if each in MEASURES):
+            if card_input.kind not in MEASURES[name].inputs:
+                yield key, name, f"is not measured of a {card_input.kind}", f"{rule_name(key)}-dimensions"
+                continue
             only = MEASURES[name].modality
             if only and (others := sorted(set(card_input.modality) - {only})):
                 rule = f"only CT has Hounsfield units, but the card takes {', '.join(others)}: leave it out"
                 yield key, name, rule, f"{rule_name(name)}-modality"
+
+
+def _outputs_hold(card: Card) -> Iterator[Fault]:
+    """What is read of one output is of one form; and patches are put together of maps alone."""
+    for output in card.engine.outputs:
+        forms = sorted({each.form for each in card.read_of(output)})
+        if len(forms) > 1:
+            rule = f"the network's output {output} is read as {' and as '.join(forms)}: it has one form"
+            yield "finding", [each.kind for each in card.read_of(output)], rule, "output-forms"
+    if len(card.inputs) > 1 and any(isinstance(each, FilmInput) for each in card.inputs):
+        for at, each in enumerate(card.findings):
+            if each.form != "channels":
+                rule = "of several films, which of them it lies on is not known: use label or number"
+                yield f"finding[{at}].as", each.kind, rule, "films-places"
+    if card.engine.window is not None:
+        for at, each in enumerate(card.findings):
+            if not each.is_map:
+                rule = f"a {each.kind} is of the whole input, and patches are put together of masks alone: leave it out"
+                yield "engine.window", list(card.engine.window.roi), f"finding[{at}]: {rule}", "window-form"

@@ -11,6 +11,7 @@ from imaging.preparation import (
     crop_foreground,
     normalize,
     orient,
+    pad_centre,
     pad_multiple,
     percentile,
     repeat_channels,
@@ -34,6 +35,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "orient": orient.STEP,
     "resample": resample.STEP,
     "crop-centre": crop_centre.STEP,
+    "pad-centre": pad_centre.STEP,
     "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
 }
@@ -62,6 +64,22 @@ def _done(kind: StepKind, step: Step, array: Array, roles: Sequence[str]) -> Arr
     values = array.values.copy()
     values[own] = kind.run(array.having(values[own]), **step.options).values
     return array.having(values)
+
+
+def axes_of(card: Card) -> str:
+    """What each axis of a prepared array is: x, y or z.
+
+    Of a film x runs along a row and y down a column; of a volume after `orient` x from side to side, y from front to
+    back, z from head to foot, without it x, y and z along a row, down a column and along the slices, as stored.
+    """
+    toward = next((str(step.options["to"]) for step in card.prepare if step.do == "orient"), "")
+    if toward == orient.COLUMN_FIRST:
+        return "xyz"
+    named = "".join(_AXES.get(letter, "") for letter in toward)
+    return named or "zyx"[-card.inputs[0].axes :]
+
+
+_AXES: Final[Mapping[str, str]] = {"R": "x", "L": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
 
 
 def channels(card: Card, roles: int = 1) -> int:

@@ -48,7 +48,7 @@ class StepKind:
     is_once: bool = False
     faults: Callable[[Options, Input, int], Iterator[Fault]] = _no_faults
     channels: Callable[[Options], int] | None = None
-    sizes: Callable[[Options, Sizes | None], Sizes] | None = None
+    sizes: Callable[[Options, Sizes | None], Sizes | None] | None = None
     range: Callable[[Range, Options], tuple[str, Range | None]] = _same_range
 
     @property

@@ -1,6 +1,6 @@
 """What an ONNX file's network is fed and gives, in its own element types and layout, whichever library runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
-from imaging.domain.outputs import fed_type_fault, type_fault
+from imaging.domain.outputs import fed_type_fault, shape_fault, type_fault, unbatched
+from imaging.inference.engines.engine import Arrays
 from imaging.preparation.array import Tensor
 
 
@@ -39,7 +40,20 @@ def fed(card: Card, name: str, values: Tensor, kind: np.dtype[Any]) -> NDArray[A
     return np.ascontiguousarray(_cast(name, values, kind))
 
 
-def channels_first(card: Card, name: str, values: NDArray[Any]) -> NDArray[Any]:
+def read_as(card: Card, given: Sequence[int], came: Mapping[str, NDArray[Any]]) -> Arrays:
+    """What the network gave, as it is read: float32, a batch and then the channels first. `given`: the shape of its
+    input. Raises PublicError where it is not what the card says.
+    """
+    bare = unbatched(card, {name: values.shape for name, values in came.items()})
+    whole = {name: values[None] if name in bare else values for name, values in came.items()}
+    done = {name: _channels_first(card, name, values) for name, values in whole.items()}
+    for name, values in done.items():
+        if fault := shape_fault(card, name, given, values.shape):
+            raise PublicError(fault)
+    return {name: values.astype(np.float32, copy=False) for name, values in done.items()}
+
+
+def _channels_first(card: Card, name: str, values: NDArray[Any]) -> NDArray[Any]:
     """An output as it is read: a map of a network with the channels last has them first."""
     is_map = any(each.is_map for each in card.read_of(name))
     is_last = card.engine.is_channels_last and is_map and values.ndim > 1

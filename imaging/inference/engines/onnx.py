@@ -5,14 +5,11 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
-from imaging.domain.outputs import shape_fault
 from imaging.inference.engines.batches import in_fixed_batches
 from imaging.inference.engines.engine import Arrays, Identity, threads_of
-from imaging.inference.engines.feeding import channels_first, fed, held_types
+from imaging.inference.engines.feeding import fed, held_types, read_as
 from imaging.inference.engines.words import in_its_words, without_values
 from imaging.models.copies import copied
 from imaging.models.devices import CPU, MEND, number_of
@@ -92,11 +89,7 @@ class OnnxEngine:
         into = {name: fed(self._card, name, values, self._types[name]) for name, values in arrays.items()}
         with in_its_words("the network cannot be run", _without_values):
             came = session.run(list(names), into, self._run_options)
-        done = {name: channels_first(self._card, name, values) for name, values in zip(names, came, strict=True)}
-        for name, values in done.items():
-            if fault := shape_fault(self._card, name, given, values.shape):
-                raise PublicError(fault)
-        return {name: values.astype(np.float32, copy=False) for name, values in done.items()}
+        return read_as(self._card, given, dict(zip(names, came, strict=True)))
 
     def close(self) -> None:
         """As the Protocol says."""

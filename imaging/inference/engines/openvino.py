@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
-from imaging.domain.outputs import shape_fault
 from imaging.inference.engines.batches import in_fixed_batches
 from imaging.inference.engines.engine import Arrays, Identity, threads_of
-from imaging.inference.engines.feeding import channels_first, fed, held_types
+from imaging.inference.engines.feeding import fed, held_types, read_as
 from imaging.inference.engines.words import in_its_words, without_values
 from imaging.models.copies import copied
 from imaging.models.machine import processor, version_of
@@ -62,11 +61,7 @@ class OpenVinoEngine:
         into = {name: fed(self._card, name, values, self._types[name]) for name, values in arrays.items()}
         with in_its_words("the network cannot be run", lambda text: without_values(_plain(text))):
             came = compiled.run(into, self._card.engine.outputs)
-        done = {name: channels_first(self._card, name, values) for name, values in came.items()}
-        for name, values in done.items():
-            if fault := shape_fault(self._card, name, given, values.shape):
-                raise PublicError(fault)
-        return done
+        return read_as(self._card, given, came)
 
     def close(self) -> None:
         """As the Protocol says."""

@@ -6,10 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import Card, FilmInput, Input
+from imaging.domain.card import Card, FilmInput, Input, SegmentSpec
 from imaging.domain.coverage import Coverage, counted
+from imaging.domain.film_pixels import pixel_mm
 from imaging.domain.fitting import check_memory
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.grid import FilmGrid
 from imaging.domain.orientation import reorientation_of
 from imaging.domain.ranking import rank_film
 from imaging.domain.reasons import NotAnalysable, Reason, furthest
@@ -17,7 +19,7 @@ from imaging.domain.source import Source
 from imaging.inference.decoded import DECODED
 from imaging.inference.film import Film, read_film
 from imaging.inference.pixels import read_file
-from imaging.inference.prepared import Item, Prepared
+from imaging.inference.prepared import FilmItem, Item, Prepared
 from imaging.inference.readers.roles import joined, shared_out
 from imaging.inference.timing import timed
 from imaging.preparation.registry import prepare
@@ -34,7 +36,7 @@ def read(
     timings = {"read": 0.0, "prepare": 0.0}
     if card_input.images == "best":
         source, item, coverage = _best(card, card_input, sources, verdict_by_uid, timings)
-        return Prepared((source.ref,), coverage, (item,), _facts([source]), timings)
+        return Prepared((source.ref,), coverage, (item,), _facts(card, [source]), timings)
     taken, items = list[Source](), list[Item]()
     missing, out = list[Reason](), list[Reason]()
     if card_input.is_together:
@@ -56,7 +58,7 @@ def read(
     coverage = Coverage(len(items), counted(missing), {}, counted(out))
     images = tuple(source.ref for source in taken)
     made = (_together(items),) if card_input.is_together else tuple(items)
-    return Prepared(images, coverage, made, _facts(taken), timings)
+    return Prepared(images, coverage, made, _facts(card, taken), timings)
 
 
 def read_roles(
@@ -80,7 +82,7 @@ def read_roles(
     arrays = {role: values for item in items for role, values in item.arrays.items()}
     images = tuple(source.ref for source in taken)
     whole = replace(items[0], arrays=arrays, images=images)
-    return Prepared(images, joined(coverages, out), (whole,), _facts(taken), timings)
+    return Prepared(images, joined(coverages, out), (whole,), _facts(card, taken), timings)
 
 
 def _best(
@@ -134,13 +136,15 @@ def _together(items: Sequence[Item]) -> Item:
     return replace(items[0], arrays=arrays, images=tuple(image for each in items for image in each.images))
 
 
-def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> Item:
+def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> FilmItem:
     check_memory(card, [source.header])
     with timed(timings, "read"):
         film = _film(source)
     with timed(timings, "prepare"):
         array = prepare(film.array, card.prepare, (role,))
-    return Item({role: array.values}, (source.ref,))
+    assert isinstance(array.grid, FilmGrid)  # a film's is one
+    rows, columns = film.stored.shape
+    return FilmItem({role: array.values}, (source.ref,), array.grid, (rows, columns), pixel_mm(source.header))
 
 
 def _film(source: Source) -> Film:
@@ -151,9 +155,15 @@ def _film(source: Source) -> Film:
     )
 
 
-def _facts(taken: Sequence[Source]) -> dict[str, str]:
+def _facts(card: Card, taken: Sequence[Source]) -> dict[str, str]:
     facts = {"images": str(len(taken))}
+    if any(isinstance(each, SegmentSpec) for each in card.findings):
+        facts["pixel_mm"] = "; ".join(dict.fromkeys(_in_words(pixel_mm(each.header)) for each in taken))
     lying = [source.header.patient_orientation for source in taken]
     if turned := ["/".join(each) for each in lying if reorientation_of(each)]:
         facts["turned"] = f"{len(turned)} of {len(taken)}, stored {', '.join(dict.fromkeys(turned))}"
     return facts
+
+
+def _in_words(size: tuple[float, float] | None) -> str:
+    return "unknown" if size is None else f"{size[0]:.4g}x{size[1]:.4g} at the detector"

@@ -20,7 +20,7 @@ from imaging.inference.readers.volumes import facts_of
 from imaging.inference.timing import timed
 from imaging.inference.volume import Volume
 from imaging.preparation.array import Array, Tensor
-from imaging.preparation.registry import prepare
+from imaging.preparation.registry import axes_of, prepare
 
 _EVEN = 1e-4
 """By how much unit vectors may differ that are one direction."""
@@ -52,9 +52,10 @@ def read(
             for roles in card.engine.roles.values()
         }
     grid = next(iter(arrays.values())).grid
-    assert grid is not None  # a volume's has one
+    assert isinstance(grid, Grid)  # a volume's is one
     images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
-    item = StackItem({role: each.values for role, each in arrays.items()}, images, volumes[reference], grid)
+    values = {role: each.values for role, each in arrays.items()}
+    item = StackItem(values, images, volumes[reference], grid, axes=axes_of(card))
     coverage = joined([_of_first(each) for each in studies.values()], out)
     return Prepared(images, coverage, (item,), _facts(volumes, grid), timings)
 

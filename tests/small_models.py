@@ -136,16 +136,133 @@ def _volume_network(folder: Path) -> str:
     )
 
 
-def write_network(folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any]) -> str:
-    """Writes a network of x of a shape to y of another. Returns its digest."""
+def write_network(
+    folder: Path, nodes: list[Any], weights: list[Any], shape: list[Any], out: list[Any] | dict[str, list[Any]]
+) -> str:
+    """Writes a network of x of a shape to y of another, or to outputs of these. Returns its digest."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, out)]
+    shapes = out if isinstance(out, dict) else {"y": out}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, each) for name, each in shapes.items()]
     graph = helper.make_graph(nodes, "small", inputs, outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / "model.onnx")
     return hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+
+
+BOXES = """
+[[finding]]
+as = "boxes"
+code = {{scheme = "SCT", value = "27925004", meaning = "Nodule"}}
+outputs = {{boxes = "boxes", scores = "scores"}}
+decode = {{format = "{format}", axes = "{axes}", score = "none", score_min = 0.02, nms = 0.22, top = 100}}
+present = {{score = ">=0.5"}}
+[[triage]]
+when = {{finding = "27925004", probability = ">=0.9"}}
+class = "urgent"
+"""
+
+
+OTHERS = """
+[[finding]]
+as = "label"
+output = "mean"
+channel = 0
+activation = "none"
+threshold = 0.05
+code = {scheme = "99IMAGING", value = "bright", meaning = "Bright on the whole"}
+
+[[finding]]
+as = "number"
+output = "mean"
+channel = 0
+factor = 240
+unit = "mo"
+range = [0, 240]
+code = {scheme = "99IMAGING", value = "age", meaning = "Bone age"}
+
+[[finding]]
+as = "number"
+output = "mean"
+channel = 0
+factor = 100
+unit = "%"
+range = [0, 100]
+present = {value = "<=90"}
+code = {scheme = "99IMAGING", value = "fraction", meaning = "Fraction"}
+"""
+OUTLINE = """
+[[finding]]
+as = "segment"
+output = "map"
+channel = 0
+activation = "none"
+measure = ["area_mm2", "max_diameter_mm"]
+probability = "max-component-mean"
+code = {scheme = "99IMAGING", value = "outline", meaning = "Outline"}
+"""
+
+
+def write_placed(folder: Path) -> Path:
+    """A folder to serve: `film-places` and `volume-places` answer with boxes, a label and two numbers, films with an
+    outline as well.
+    """
+    for name, text, axes in (("film-places", FILM, 2), ("volume-places", VOLUME, 3)):
+        sha256 = write_detector(folder / name, axes, at=0.5)
+        head, own = without_finding(text).format(sha256=sha256), OUTLINE if axes == 2 else ""
+        head = head.replace('do = "zscore"', 'do = "scale"\nfactor = 1\noffset = 0')
+        boxes = BOXES.format(format="xyxy" if axes == 2 else "xyzxyz", axes="yx" if axes == 2 else "zyx")
+        write_card(
+            folder / name, (head + boxes + OTHERS + own).replace("{", "{{").replace("}", "}}"), axes + 10, sha256
+        )
+    return folder
+
+
+def without_finding(text: str) -> str:
+    """FILM or VOLUME up to its engine, whose output is then what a finding names."""
+    return text.partition("[[finding]]")[0].replace('output = "y"\n', "").partition("[engine.window]")[0]
+
+
+def write_detector(
+    folder: Path, axes: int, at: float = 0.5, *, order: str = "", has_batch: bool = True, size: int = 0
+) -> str:
+    """x (n, 1, sizes) to boxes (n, 1, 2 * axes) and scores (n, 1): around all that is more than `at`, from edge to edge
+    in pixels with centres at whole numbers; its score is the greatest x. `order`: of the array's axes in the box, by
+    number, all low ends first; by default as they are. Also x itself as map, and its mean, (n, 1). `size`: fixed.
+    """
+    nodes = [
+        helper.make_node("Greater", ["x", "at"], ["over"]),
+        helper.make_node("Cast", ["over"], ["mask"], to=TensorProto.FLOAT),
+    ]
+    for axis in range(axes):
+        others = [1, *(2 + each for each in range(axes) if each != axis)]
+        nodes.append(helper.make_node("ReduceMax", ["mask"], [f"line{axis}"], axes=others, keepdims=0))
+        for name, last, half in (("low", 0, "minus"), ("high", 1, "plus")):
+            whole, end = f"{name}_at{axis}", f"{name}{axis}"
+            nodes.append(helper.make_node("ArgMax", [f"line{axis}"], [whole], axis=1, select_last_index=last))
+            nodes.append(helper.make_node("Cast", [whole], [f"{end}_float"], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Add", [f"{end}_float", half], [end]))
+    ends = [f"{name}{axis}" for name in ("low", "high") for axis in (order or "012"[:axes])]
+    nodes.append(helper.make_node("Identity", ["x"], ["map"]))
+    nodes.append(helper.make_node("GlobalAveragePool", ["x"], ["pooled"]))
+    nodes.append(helper.make_node("Flatten", ["pooled"], ["mean"]))
+    greatest = [helper.make_node("ReduceMax", ["x"], ["greatest"], axes=list(range(1, 2 + axes)), keepdims=0)]
+    nodes += [helper.make_node("Concat", ends, ["rows"], axis=1), *greatest]
+    if has_batch:
+        nodes.append(helper.make_node("Unsqueeze", ["rows", "one"], ["boxes"]))
+        nodes.append(helper.make_node("Unsqueeze", ["greatest", "one"], ["scores"]))
+    else:
+        nodes.append(helper.make_node("Identity", ["rows"], ["boxes"]))
+        nodes.append(helper.make_node("Identity", ["greatest"], ["scores"]))
+    numbers = {"at": at, "minus": -0.5, "plus": 0.5}
+    weights = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in numbers.items()]
+    weights += [numpy_helper.from_array(np.array([1], np.int64), "one")] if has_batch else []
+    batch = ["n"] if has_batch else []
+    sizes = ["n", 1, *([size] * axes if size else "dhw"[3 - axes :])]
+    out: dict[str, list[Any]] = {"boxes": [*batch, "boxes", 2 * axes], "scores": [*batch, "boxes"]}
+    out |= {"map": sizes, "mean": ["n", 1]}
+    return write_network(folder, nodes, weights, sizes, out)
 
 
 def write_beside(folder: Path, bias: float = -3.0, location: str = "model.bin") -> Path:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pydicom
 
-from imaging.domain.card import Card, Engine, FilmInput, FindingSpec, LabelSpec, SegmentSpec, VolumeInput
+from imaging.domain.card import (
+    BoxesSpec,
+    Card,
+    Engine,
+    FilmInput,
+    FindingSpec,
+    LabelSpec,
+    NumberSpec,
+    SegmentSpec,
+    VolumeInput,
+)
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import (
@@ -23,6 +33,8 @@ from imaging.domain.findings import (
     seen_in_part,
 )
 from imaging.domain.header import Header
+from imaging.domain.measures import COUNT
+from imaging.domain.places import Place
 from imaging.domain.reasons import Reason
 from imaging.results.document import document
 from imaging.results.expected import SR_CLASS
@@ -140,6 +152,45 @@ def volume(**more: Any) -> Report:
     return Report(more.pop("header", replace(CT, sop_instance_uid=slices[0])), VOLUME_CARD, outcome, "1", AT)
 
 
+NODULE = BoxesSpec(0, Code("SCT", "27925004", "Nodule"), output="boxes", scores="scores")
+BONE_AGE = NumberSpec(1, Code("99IMAGING", "bone-age", "Bone age"), unit="mo", range=(0.0, 240.0))
+FRACTION = NumberSpec(2, Code("LN", "10230-1", "Left ventricular Ejection fraction"), unit="%", at_most=40.0)
+
+
+def placed(**more: Any) -> Report:
+    """Boxes on two films, a number of each that is measured only, and one that is present by its range."""
+    refs = film_refs(FILM, 2)
+    uids = [each.sop_instance_uid for each in refs]
+    places = tuple(
+        Place((uid, 1), (10.5, 20.25 + each, 110.5, 140.0), (60.5, 80.12), ((uid, 1),), 0.9 - 0.3 * each)
+        for each, uid in enumerate(uids)
+    )
+    places = (*places, replace(places[0], score=0.1))  # told in JSON alone
+    months = tuple(Measurement(BONE_AGE.code, 120.5 + each, "mo", (uid,)) for each, uid in enumerate(uids))
+    count, percent = (COUNT.of(2),), (Measurement(FRACTION.code, 31.5, "%"),)
+    findings = (
+        Finding(NODULE.code, True, 0.9, 0.5, count, 0.9, sop_instance_uids=tuple(uids), places=places),
+        Finding(BONE_AGE.code, None, None, None, months, sop_instance_uids=tuple(uids), is_measured_only=True),
+        Finding(FRACTION.code, True, None, None, percent, sop_instance_uids=(uids[0],)),
+    )
+    outcome = Answer(State.ANALYSED, findings, triage=TriageClass.URGENT, images=refs, facts={"images": "2"})
+    return Report(FILM, card(NODULE, BONE_AGE, FRACTION), outcome, "1", AT, **more)
+
+
+def placed_in_volume() -> Report:
+    """Boxes in a volume: as a volume's finding, with corners in the patient; twelve, of which ten are told in words."""
+    report = volume()
+    corners = tuple((float(x), float(y), float(z)) for x in (0, 10) for y in (0, 20) for z in (0, 30))
+    (found,) = report.outcome.findings
+    image = (found.sop_instance_uids[0], 1)
+    places = tuple(
+        Place(image, (1.5, 2.5, 3.5, 4.5), (2.5, 3.5), (image,), 0.9 - each / 100, corners, "2.25.1004")
+        for each in range(12)
+    )
+    outcome = replace(report.outcome, findings=(replace(found, places=places),))
+    return replace(report, outcome=outcome, language="fr")
+
+
 def not_analysed(reason: str = "slices-missing: 3", header: Header = CT, **more: Any) -> Report:
     return Report(header, VOLUME_CARD, Answer(State.NOT_ANALYSED, reason=Reason.parse(reason)), "1", AT, **more)
 
@@ -179,6 +230,9 @@ CASES: Mapping[str, Report] = {
     "volume": volume(),
     "volume-without-frame": volume(header=replace(CT, frame_of_reference_uid="")),
     "volume-negative": volume(finding=Finding(BLEED.code, False, 0.02, 0.5)),
+    "placed": placed(),
+    "placed-in-part": in_part(placed(language="vi")),
+    "placed-in-volume": placed_in_volume(),
     "in-part": in_part(film(0.1, 0.2), language="vi"),
     "in-part-found": in_part(volume(), language="fr"),
     "not-analysed": not_analysed(language="fr"),

@@ -145,7 +145,7 @@ def _text(studies: list[StudyResults]) -> str:
     return "\n".join([*lines, "", "Not a diagnosis: imaging is not a medical device."])
 
 
-UNITS: Final = {"[hnsf'U]": "HU"}
+UNITS: Final = {"[hnsf'U]": "HU", "{pixels}": "pixels", "1": "", "mo": "months", "a": "years"}
 """Where the reader knows a unit by another name than UCUM's."""
 FILES_NAMED: Final = 4
 """Of a study; of a series with hundreds the ends will do, and --json has them all."""
@@ -165,16 +165,35 @@ def _answer(result: Answer) -> Iterator[str]:
     for each in result.findings:
         yield f"  {'; '.join(_finding(each, result))}"
         for measured in each.measurements:
-            yield f"    {measured.code.meaning} {measured.value:g} {UNITS.get(measured.unit, measured.unit)}"
+            of = f" ({', '.join(measured.sop_instance_uids)})" if measured.sop_instance_uids else ""
+            unit = UNITS.get(measured.unit, measured.unit)
+            yield f"    {measured.code.meaning} {measured.value:g} {unit}".rstrip() + of
+        yield from _places(each)
     if result.sr:
         yield f"  {result.sr}"
 
 
+PLACES_NAMED: Final = 5
+"""Of a finding; --json has them all."""
+
+
+def _places(finding: Finding) -> Iterator[str]:
+    for number, place in enumerate(finding.found[:PLACES_NAMED], 1):
+        (uid, frame), (left, top, right, bottom) = place.image, place.box
+        score = "" if place.score is None else f" score {place.score:.3f},"
+        image = uid if frame == 1 else f"{uid} frame {frame}"
+        middle = place.centre_mm and " ".join(f"{each:g}" for each in place.centre_mm)
+        centre = f"; centre {middle} mm LPS, on {len(place.images)} images" if middle else ""
+        box = f"columns {left:g} to {right:g}, rows {top:g} to {bottom:g}"
+        yield f"    place {number}:{score} {box}{centre}, image {image}"
+    if more := len(finding.found) - PLACES_NAMED:
+        yield from [f"    ... {more} more places"] if more > 0 else []
+
+
 def _finding(finding: Finding, result: Answer) -> Iterator[str]:
-    presence = {True: "present", False: "absent", None: "undetermined"}[finding.present]
     kind = ", calibrated" if finding.is_calibrated else ""
     number = "" if finding.probability is None else f" {finding.probability:.3f}{kind} (threshold {finding.threshold})"
-    yield f"{finding.code.meaning}: {presence}{number}"
+    yield f"{finding.code.meaning}: {finding.verdict}{number}"
     if finding.is_near_chance:
         yield "near chance by the card's evidence"
     if result.unproven:

@@ -67,18 +67,30 @@ class Input:
     is_series: ClassVar[bool]
     """Whether images of one series are one input."""
 
+    @property
+    def is_together(self) -> bool:
+        """Whether the network takes all images of a study at once, along an axis of their own before the channels."""
+        return False
+
 
 @dataclass(frozen=True)
 class FilmInput(Input):
-    """Projection images, each by itself. `images`: "each", or what is not yet supported."""
+    """Projection images. `images`: each by itself, so that a study's answer is of any of them; the best one alone; or
+    all of a study together, as one input with an axis for them before the channels.
+    """
 
     images: Literal["each", "best", "all"] = "each"
 
     kind = "film"
     axes = 2
     lane = Lane.FILMS
-    findings = ("label",)
+    findings = ("label", "segment", "boxes", "number")
     is_series = False
+
+    @property
+    def is_together(self) -> bool:
+        """As `Input` says."""
+        return self.images == "all"
 
 
 @dataclass(frozen=True)
@@ -95,16 +107,23 @@ class VolumeInput(Input):
     kind = "volume"
     axes = 3
     lane = Lane.VOLUMES
-    findings = ("segment",)
+    findings = ("label", "segment", "boxes", "number")
     is_series = True
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of preparation out of the closed set; `options` are the card's other keys."""
+    """One step of preparation out of the closed set; `options` are the card's other keys. `roles`: of which inputs;
+    empty: of all.
+    """
 
     do: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    roles: tuple[str, ...] = ()
+
+    def is_of(self, role: str) -> bool:
+        """Whether it prepares what plays a role."""
+        return not self.roles or role in self.roles
 
 
 @dataclass(frozen=True)
@@ -126,10 +145,13 @@ class Window:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that the network is made of. `name`: from the model's folder; `sha256`: in hex."""
+    """A file that the network is made of. `name`: from the model's folder; `sha256`: in hex. `is_on_card`: whether the
+    card states the digest, so that it is refused once it has another.
+    """
 
     name: str
     sha256: str
+    is_on_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,27 +162,52 @@ class Network:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+CONTIGUOUS: Final = "contiguous"
+CHANNELS_LAST: Final = "channels-last"
+"""How torch lays images out in memory."""
+
+
 @dataclass(frozen=True)
 class Engine:
-    """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
-    are read. `memory_mb` and `seconds`: what one job may take of both.
+    """What runs the weights. `inputs`: the network's name for what plays each role; roles of one name are the channels
+    of one input, in this order. `reference`: the role onto whose grid volumes of the others are brought; empty: the
+    first. `outputs`: the names of those that are read, the first for findings that name none. `is_channels_last`: of
+    images and maps, behind their sizes. `memory_mb` and `seconds`: what one job may take of both. `batch`: how many
+    jobs are taken together.
+
+    `at_once`: how many of them go through the network in one run; `threads`: of each run, where it is one of several
+    beside each other (films), or of all (volumes); None: as the engine has it. `is_tuned`: whether these, the
+    kind and the precision were found by tuning. `device`: "cpu" or "cuda:N". `memory_format`: of torch.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
     """
 
-    kind: Literal["onnx", "torch"]
+    kind: Literal["onnx", "torch", "openvino"]
     file: str
     sha256: str
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
     precision: str = "f32"
     batch: int = 1
+    at_once: int = 1
+    threads: int | None = None
+    is_tuned: bool = False
+    device: str = "cpu"
+    memory_format: str = CONTIGUOUS
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None
     beside: tuple[WeightsFile, ...] = ()
     network: Network | None = None
+    reference: str = ""
+    is_channels_last: bool = False
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """By the network's name of each input, the roles that play it. The first of them stands for all in an item."""
+        names = dict.fromkeys(self.inputs.values())
+        return {name: tuple(role for role, own in self.inputs.items() if own == name) for name in names}
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:
@@ -196,7 +243,7 @@ class FindingSpec:
     """How one channel of an output becomes a finding. Each kind is a class of its own, which the card names by `as`,
     with a decoder under its `kind` in `imaging.inference.decoders`.
 
-    `output`: which of the network's; empty: the only one.
+    `output`: which of the network's; empty: the first that the card names.
     """
 
     channel: int
@@ -209,8 +256,20 @@ class FindingSpec:
     output: str = ""
 
     kind: ClassVar[str]
-    is_map: ClassVar[bool]
-    """Whether the output has a value for each voxel of the input, rather than one for all of it."""
+    form: ClassVar[Literal["channels", "map", "boxes"]]
+    """What the output has: a value for each channel, one for each voxel of the input as well, or rows of boxes."""
+    is_by_probability: ClassVar[bool] = False
+    """Whether it is present just where its probability is at least `threshold`."""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the output has a value for each voxel of the input, rather than one for all of it."""
+        return self.form == "map"
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """Those of the network that it reads beside `output`."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -218,13 +277,16 @@ class LabelSpec(FindingSpec):
     """The activated channel is the probability; present at `threshold` or more."""
 
     kind = "label"
-    is_map = False
+    form = "channels"
+    is_by_probability = True
 
 
 @dataclass(frozen=True)
 class SegmentSpec(FindingSpec):
     """The mask of voxels at or above `mask_at`; components under `min_ml` are dropped; present where each measurement
     that `present` names is at least its number there, and where it has a `probability`, that is at least `threshold`.
+
+    On a film sizes are in pixels of the image as it is stored, and mm2 where these have a size.
 
     `pick`: by `threshold`, or by `argmax`: where the channel has the highest value of all. `carried`: what is brought
     from the network's grid to the study's own voxels: the `mask`, by the nearest, or the `values`, linear, of which the
@@ -241,25 +303,93 @@ class SegmentSpec(FindingSpec):
     probability: str = ""
 
     kind = "segment"
-    is_map = True
+    form = "map"
+
+
+@dataclass(frozen=True)
+class BoxesSpec(FindingSpec):
+    """Boxes with their scores, of which those that overlap by more than `nms` are one. The probability is the highest
+    score that is kept; present at `threshold` or more.
+
+    `output`: the boxes, (boxes, 4) of films, (boxes, 6) of volumes. `scores`: (boxes,), or (boxes, channels) of which
+    `channel` is this finding's. `labels`: the number of each box's finding, where there is such an output; `channel` is
+    this one's. `activation`: what makes shares of 1 of the scores.
+
+    `format`: of `imaging.domain.boxes`. `axes`: which axis each of its x, y and z is: of a film "x" along a row and "y"
+    down a column; of a volume after `orient` x from side to side, y from front to back, z from head to foot, without it
+    x, y and z along a row, down a column and along the slices. `zero`: where coordinates begin: at the first pixel's
+    `centre`, or at its outer `edge`, half a pixel before.
+    """
+
+    format: str = "xyxy"
+    axes: str = "xy"
+    scores: str = "scores"
+    labels: str = ""
+    zero: Literal["centre", "edge"] = "centre"
+    score_min: float = 0.02
+    nms: float = 0.22
+    top: int = 100
+
+    kind = "boxes"
+    form = "boxes"
+    is_by_probability = True
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """As `FindingSpec` says."""
+        return self.scores, *((self.labels,) if self.labels else ())
+
+
+@dataclass(frozen=True)
+class NumberSpec(FindingSpec):
+    """factor * channel + offset is a measurement in `unit` (UCUM), whose name is the finding's code.
+
+    `range`: what it can be; anything else is a fault of the network. `at_least`, `at_most`: present where it lies
+    between; None: no bound. Where it has neither, presence is never asked.
+    """
+
+    unit: str = "1"
+    range: tuple[float, float] = (0.0, 1.0)
+    factor: float = 1.0
+    offset: float = 0.0
+    decimals: int = 2
+    at_least: float | None = None
+    at_most: float | None = None
+
+    kind = "number"
+    form = "channels"
+
+    @property
+    def is_measured_only(self) -> bool:
+        """Whether presence is never asked."""
+        return self.at_least is None and self.at_most is None
+
+    def holds(self, value: float) -> bool:
+        """Whether the finding is present at a value."""
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 @dataclass(frozen=True)
 class TriageRule:
     """`when` the finding with this code value is present, and as probable and as large as is asked for, the study asks
-    for `triage`. Rules only raise. `at_least`, of its probability, and `volume_ml`: None where not asked for.
+    for `triage`. Rules only raise. `at_least`, of its probability, `volume_ml`, and of a number `value_least` and
+    `value_most`: None where not asked for.
     """
 
     finding: str
     at_least: float | None
     triage: TriageClass
     volume_ml: float | None = None
+    value_least: float | None = None
+    value_most: float | None = None
 
     @property
     def text(self) -> str:
         """As reports state it: "1386000 >= 0.83: stat", "1386000 volume_ml >= 5: stat"."""
         conditions = [f">= {self.at_least:g}"] if self.at_least is not None else []
         conditions += [f"volume_ml >= {self.volume_ml:g}"] if self.volume_ml is not None else []
+        conditions += [f"value >= {self.value_least:g}"] if self.value_least is not None else []
+        conditions += [f"value <= {self.value_most:g}"] if self.value_most is not None else []
         return f"{self.finding} {' and '.join(conditions)}: {self.triage}"
 
 
@@ -332,9 +462,13 @@ class Card:
         """The network's name of the output that a finding is read of."""
         return spec.output or self.engine.outputs[0]
 
+    def outputs_of(self, spec: FindingSpec) -> tuple[str, ...]:
+        """The names of all that it is read of, that one first."""
+        return self.output_of(spec), *spec.further_outputs
+
     def read_of(self, output: str) -> list[FindingSpec]:
         """The findings that are read of one of the network's outputs."""
-        return [each for each in self.findings if self.output_of(each) == output]
+        return [each for each in self.findings if output in self.outputs_of(each)]
 
     def is_near_chance(self, spec: FindingSpec) -> bool:
         """Whether an evidence of this finding does not exclude that the model guesses: the lower bound of its AUC's

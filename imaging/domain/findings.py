@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
+from imaging.domain.places import Place
 from imaging.domain.reasons import Reason
 
 
@@ -34,11 +35,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with its UCUM unit: `Measurement(Code("SCT", "118565006", "Volume"), 3.1, "ml")`."""
+    """A number with its UCUM unit: `Measurement(Code("SCT", "118565006", "Volume"), 3.1, "ml")`.
+
+    `sop_instance_uids`: the images that it alone was taken of; empty: those of its finding.
+    """
 
     code: Code
     value: float
     unit: str
+    sop_instance_uids: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As commands print it."""
@@ -48,21 +53,24 @@ class Measurement:
             "meaning": self.code.meaning,
             "value": self.value,
             "unit": self.unit,
+            "sop_instance_uids": list(self.sop_instance_uids),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The measurement that `to_json` wrote."""
-        return cls(Code(data["scheme"], data["code"], data["meaning"]), data["value"], data["unit"])
+        code = Code(data["scheme"], data["code"], data["meaning"])
+        return cls(code, data["value"], data["unit"], tuple(data.get("sop_instance_uids", ())))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing a model looked for. `present` is None where it could not tell.
+    """One thing a model looked for. `present` is None where it could not tell, or was not asked (`is_measured_only`).
 
     `probability` is the calibrated one where `is_calibrated`, `score` the network's own output; both in 0..1.
     `sop_instance_uids` are the images it was seen on; empty: all that the model was given.
-    `centre_mm` is the place in the patient, LPS, in the Frame of Reference of the source series.
+    `centre_mm` is the place in the patient, LPS, in the Frame of Reference of the source series. `places`: the boxes
+    around what was found, the most probable or the largest first, also boxes that do not reach the threshold.
     """
 
     code: Code
@@ -76,6 +84,24 @@ class Finding:
     site: Code | None = None
     is_calibrated: bool = False
     is_near_chance: bool = False
+    places: tuple[Place, ...] = ()
+    is_measured_only: bool = False
+
+    @property
+    def found(self) -> tuple[Place, ...]:
+        """The places that a reader is shown: of boxes those that reach the threshold, of a mask all unless it is
+        absent.
+        """
+        if self.threshold is None or self.present is False:
+            return ()
+        return tuple(each for each in self.places if each.score is None or each.score >= self.threshold)
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is present, in a word."""
+        if self.is_measured_only:
+            return "measured"
+        return {True: "present", False: "absent", None: "undetermined"}[self.present]
 
     def to_json(self) -> dict[str, Any]:
         """As commands print it and the ledger keeps it."""
@@ -93,6 +119,8 @@ class Finding:
             "site": list(vars(self.site).values()) if self.site else None,
             "calibrated": self.is_calibrated,
             "near_chance": self.is_near_chance,
+            "places": [each.to_json() for each in self.places],
+            "measured_only": self.is_measured_only,
         }
 
     @classmethod
@@ -110,6 +138,8 @@ class Finding:
             Code(*data["site"]) if data["site"] else None,
             data.get("calibrated", False),
             data.get("near_chance", False),
+            tuple(Place.from_json(each) for each in data.get("places", ())),
+            data.get("measured_only", False),
         )
 
 
@@ -143,6 +173,7 @@ class Answer:
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     `conflicts`: how many of the images have a second, different version that is not decided on yet.
+    `provenance`: what computed it, in full, for the ledger alone: it is no part of a report, and differs by machine.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
     """
 
@@ -161,6 +192,7 @@ class Answer:
     is_synthetic: bool = False
     conflicts: int = 0
     unproven: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:
@@ -213,6 +245,7 @@ class Answer:
             "sr": self.sr,
             "conflicts": self.conflicts,
             "unproven": self.unproven or None,
+            "provenance": dict(self.provenance),
         }
 
     @classmethod
@@ -237,6 +270,7 @@ class Answer:
             data["sr"],
             conflicts=data.get("conflicts", 0),
             unproven=data.get("unproven") or "",
+            provenance=data.get("provenance") or {},
         )
 
 

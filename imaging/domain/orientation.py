@@ -38,6 +38,12 @@ class Reorientation:
         turned = stored.T if self.is_transposed else stored
         return turned[:: -1 if self.reverses_rows else 1, :: -1 if self.reverses_columns else 1]
 
+    def stored(self, row: float, column: float, rows: int, columns: int) -> tuple[float, float]:
+        """Where a place of the upright film, (row, column), lies as stored. `rows`, `columns`: of the upright film."""
+        down = rows - 1 - row if self.reverses_rows else row
+        across = columns - 1 - column if self.reverses_columns else column
+        return (across, down) if self.is_transposed else (down, across)
+
     def size(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns after the turn; and, since it is the same swap, before it."""
         return (columns, rows) if self.is_transposed else (rows, columns)

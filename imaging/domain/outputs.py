@@ -1,12 +1,26 @@
-"""Whether what a network gave can be what its card says, before anything is read out of it."""
+"""Whether a network can be fed as its card says, and what it gave be what the card says, before anything is read out of
+it.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from imaging.domain.card import Card, FindingSpec, SegmentSpec
+from imaging.domain.boxes import FORMATS
+from imaging.domain.card import BoxesSpec, Card, FindingSpec, NumberSpec, SegmentSpec
 
 _SHARES: Final = ("float32", "float16", "float64")
 _WHOLE: Final = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+WHOLE: Final = tuple(each for each in _WHOLE if each != "bool")
+"""Element types of whole numbers, by numpy's names."""
+_FED: Final = (*_SHARES, *WHOLE)
+
+
+def fed_type_fault(kind: str) -> str:
+    """What an input's element type should be, where no image can be cast to this one (by numpy's name); empty where one
+    can.
+    """
+    return "" if kind in _FED else f"expected {', '.join(_FED[:-1])} or {_FED[-1]}"
 
 
 def type_fault(card: Card, output: str, kind: str) -> str:
@@ -16,7 +30,8 @@ def type_fault(card: Card, output: str, kind: str) -> str:
     probability can be told: a mask alone may be of them (0 and 1, `activation` "none"), if it is asked by its size.
     """
     findings = card.read_of(output)
-    if kind in _SHARES or (kind in _WHOLE and all(_is_mask(each) for each in findings)):
+    may_be_whole = all(_is_mask(each) or _is_label(each, output) or isinstance(each, NumberSpec) for each in findings)
+    if kind in _SHARES or (kind in _WHOLE and may_be_whole):
         return ""
     rule = f"{', '.join(_SHARES[:-1])} or {_SHARES[-1]} is wanted, as probabilities and logits are"
     is_decided = kind in _WHOLE and all(isinstance(each, SegmentSpec) for each in findings)
@@ -30,13 +45,29 @@ def _is_mask(finding: FindingSpec) -> bool:
     return isinstance(finding, SegmentSpec) and finding.activation == "none" and not finding.probability
 
 
+def _is_label(finding: FindingSpec, output: str) -> bool:
+    return isinstance(finding, BoxesSpec) and output == finding.labels
+
+
+def unbatched(card: Card, shapes: Mapping[str, Sequence[int]]) -> frozenset[str]:
+    """Which outputs came without a batch: those of boxes whose rows are all that there is, as detectors give them that
+    end with a suppression. `shapes`: of all outputs, by name.
+    """
+    of_boxes = [each for each in card.findings if isinstance(each, BoxesSpec)]
+    bare = [each for each in of_boxes if len(shapes[card.output_of(each)]) == 2]
+    return frozenset(name for each in bare for name in card.outputs_of(each))
+
+
 def shape_fault(card: Card, output: str, given: Sequence[int], came: Sequence[int]) -> str:
     """What is wrong with the shape of an output for inputs of the shape `given`; empty where nothing is.
 
-    Of labels (batch, channels) is wanted, of maps (batch, channels, *grid): for each input its own answer, for each
-    voxel its own. Nothing is stretched, cut or picked to make another shape fit.
+    Of labels and numbers (batch, channels) is wanted, of maps (batch, channels, *grid): for each input its own answer,
+    for each voxel its own. Of boxes (batch, boxes, 4 or 6), of their scores (batch, boxes) or with channels, of their
+    labels (batch, boxes). Nothing is stretched, cut or picked to make another shape fit.
     """
     findings = card.read_of(output)
+    if boxes := [each for each in findings if isinstance(each, BoxesSpec)]:
+        return next((text for each in boxes if (text := _boxes_fault(card, each, output, given[0], came))), "")
     is_map = any(each.is_map for each in findings)
     grid = tuple(given[2:]) if is_map else ()
     # that of each finding, and something to choose from for a softmax
@@ -47,3 +78,20 @@ def shape_fault(card: Card, output: str, given: Sequence[int], came: Sequence[in
     wanted = ", ".join([str(given[0]), f"at least {channels}", *map(str, grid)])
     got = ", ".join(map(str, came))
     return f"the network's output {output} is ({got}), expected ({wanted}): {names}"
+
+
+def _boxes_fault(card: Card, spec: BoxesSpec, output: str, batch: int, came: Sequence[int]) -> str:
+    rows = 2 * FORMATS[spec.format].axes
+    names = "(batch, boxes)"
+    fits = len(came) == 2
+    if output == card.output_of(spec):
+        names, fits = f'(batch, boxes, {rows}) of boxes as "{spec.format}"', len(came) == 3 and came[2] == rows
+    elif output == spec.scores:
+        least = max(spec.channel + 1, 2 if spec.activation == "softmax" else 1)
+        names = f"(batch, boxes) or (batch, boxes, at least {least}) of scores"
+        has_channel = spec.activation != "softmax" and (spec.labels or spec.channel == 0)
+        fits = (len(came) == 3 and came[2] >= (1 if spec.labels else least)) or (len(came) == 2 and bool(has_channel))
+    if fits and came[0] == batch:
+        return ""
+    got = ", ".join(map(str, came))
+    return f"the network's output {output} is ({got}) for {batch} input{'' if batch == 1 else 's'}, expected {names}"

@@ -1,5 +1,6 @@
 """Which of a card's rules speaks for a study, by the findings of its answer."""
 
+import math
 from collections.abc import Sequence
 
 from imaging.domain.card import TriageRule
@@ -25,4 +26,15 @@ def _is_met(rule: TriageRule, finding: Finding) -> bool:
     """Whether a finding fulfils a rule, by the numbers that its report says. One that it has not fulfils none."""
     is_probable = rule.at_least is None or (finding.probability is not None and finding.probability >= rule.at_least)
     volume = VOLUME.value_in(finding)
-    return is_probable and (rule.volume_ml is None or (volume is not None and volume >= rule.volume_ml))
+    is_large = rule.volume_ml is None or (volume is not None and volume >= rule.volume_ml)
+    return is_probable and is_large and _has_value(rule, finding)
+
+
+def _has_value(rule: TriageRule, finding: Finding) -> bool:
+    """Whether one of the numbers that a finding is lies where a rule asks."""
+    if rule.value_least is None and rule.value_most is None:
+        return True
+    values = [each.value for each in finding.measurements if each.code == finding.code]
+    low = -math.inf if rule.value_least is None else rule.value_least
+    high = math.inf if rule.value_most is None else rule.value_most
+    return any(low <= each <= high for each in values)

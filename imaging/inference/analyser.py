@@ -7,7 +7,8 @@ for its timings: nothing here reads a clock for anything else, or draws a number
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,14 +18,16 @@ from imaging.domain.faults import fingerprint, is_out_of_memory
 from imaging.domain.findings import NO_GOLDEN_CASE, Answer, ImageRef, State, seen_in_part
 from imaging.domain.fitting import check_study, in_scope, nothing_used, verdicts_of
 from imaging.domain.gates import Scope, Verdict
+from imaging.domain.grid import FilmGrid
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.triage import fired
 from imaging.inference.decoders.registry import decode
 from imaging.inference.engines import registry as engines
-from imaging.inference.engines.engine import Engine
-from imaging.inference.prepared import Item, Prepared
+from imaging.inference.engines.engine import Engine, threads_of
+from imaging.inference.prepared import FilmItem, Prepared
+from imaging.inference.provenance import provenance
 from imaging.inference.readers.registry import read
 from imaging.inference.running import Ran, through
 from imaging.inference.timing import rounded, timed
@@ -51,7 +54,9 @@ class Analyser:
 
     def of_nothing(self, image: ImageRef) -> Answer:
         """What a film's network says of an empty film: an answer of the form that real ones have."""
-        empty = Item(self._empty(), (image,))
+        arrays = self._empty()
+        rows, columns = next(iter(arrays.values())).shape[-2:]
+        empty = FilmItem(arrays, (image,), FilmGrid(np.zeros(2), np.eye(2), (rows, columns)), (rows, columns))
         return self.run([Prepared((image,), Coverage(1), (empty,), facts={"images": "1"})])[0]
 
     def close(self) -> None:
@@ -121,6 +126,16 @@ class Analyser:
         return read(self.card, sources, verdicts_by_role, self._threads)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what the network takes once, by role: channels first. Sizes that the card leaves open are small ones."""
+        return {role: each.shape for role, each in self._empty().items()}
+
+    @property
+    def engine(self) -> Engine:
+        """Loaded when it is first asked for. Raises PublicError."""
+        return self._loaded()
+
+    @property
     def max_batch(self) -> int:
         """How many studies had best be run at once."""
         return self._loaded().max_batch
@@ -134,8 +149,16 @@ class Analyser:
             loaded = self._loaded()
         except Exception as error:  # noqa: BLE001 - without an engine all of them have failed, and say so
             return [self._failed(each, error) for each in prepared]
-        ran = iter(through(loaded, self.card, [item for each in prepared for item in each.items], is_alone=is_alone))
-        return [self._answer(loaded, each, [next(ran) for _ in each.items]) for each in prepared]
+        items = [item for each in prepared for item in each.items]
+        ran = iter(through(loaded, self.card, items, is_alone=is_alone))
+        answers = [self._answer(loaded, each, [next(ran) for _ in each.items]) for each in prepared]
+        by = self._provenance(loaded, len(items), is_alone=is_alone)
+        return [replace(each, provenance=by) for each in answers]
+
+    def _provenance(self, loaded: Engine, items: int, *, is_alone: bool) -> dict[str, Any]:
+        window, threads = self.card.engine.window, threads_of(self.card, self._threads)
+        batch = window.batch if window is not None else min(items, loaded.max_batch)
+        return provenance(self.card, loaded.identity, threads[0 if is_alone else 1], batch)
 
     def _answer(self, loaded: Engine, prepared: Prepared, ran: Sequence[Ran]) -> Answer:
         failed = next((each.outputs for each in ran if isinstance(each.outputs, Exception)), None)
@@ -198,11 +221,17 @@ class Analyser:
 
     def _empty(self) -> dict[str, Tensor]:
         """An image of zeros for each of the network's inputs, as the card's steps make it."""
-        count, known = channels(self.card), sizes(self.card)
+        card, known = self.card, sizes(self.card)
         return {
-            role: np.zeros((count, *(known or (_ANY_SIDE,) * self.card.input(role).axes)), np.float32)
-            for role in self.card.engine.inputs
+            roles[0]: _blank(card.input(roles[0]), channels(card, len(roles)), known)
+            for roles in card.engine.roles.values()
         }
+
+
+def _blank(card_input: Input, count: int, known: tuple[int, ...] | None) -> Tensor:
+    """Zeros, as an item has them; of all films of a study, one."""
+    shape = (count, *(known or (_ANY_SIDE,) * card_input.axes))
+    return np.zeros((1, *shape) if card_input.is_together else shape, np.float32)
 
 
 def _chosen(card_input: Input, header: Header, count: int) -> Verdict:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from imaging.domain.grid import FilmGrid
 from imaging.domain.image_kind import PROCESSING
 from imaging.domain.orientation import AS_IT_IS, Reorientation
 from imaging.domain.reasons import NotAnalysable
@@ -60,12 +61,20 @@ class Film:
         at full size.
         """
         if shape is None:
-            picture, image = self.grey(), self.image(*self.shape)
+            picture, image, grid = self.grey(), self.image(*self.shape), self.grid
         elif aspect == "stretch":
-            picture, image = self.shrink(*shape), self.image(*shape)
+            picture, image, grid = self.shrink(*shape), self.image(*shape), self.grid.resized(shape)
         else:
-            picture, image = (_padded_to if aspect == "pad" else _cropped)(self, shape)
-        return Array(picture[None], image=image if image is None or image.any() else None)
+            picture, image, grid = (_padded_to if aspect == "pad" else _cropped)(self, shape)
+        return Array(picture[None], grid, image if image is None or image.any() else None)
+
+    @property
+    def grid(self) -> FilmGrid:
+        """Where the pixels of the upright film lie as stored."""
+        rows, columns = self.shape
+        places = [self.turn.stored(*index, rows, columns) for index in ((0, 0), (1, 0), (0, 1))]
+        first, below, beside = (np.array(each, np.float64) for each in places)
+        return FilmGrid(first, np.stack([below - first, beside - first]), (rows, columns))
 
     def grey(self) -> Grey:
         """The whole picture, upright."""
@@ -128,25 +137,27 @@ class Film:
         return values
 
 
-def _cropped(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
+def _cropped(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None, FilmGrid]:
     scale = max(wanted / size for wanted, size in zip(shape, film.shape, strict=True))
     rows, columns = (max(wanted, round(size * scale)) for wanted, size in zip(shape, film.shape, strict=True))
     part, image = middle((rows, columns), shape), film.image(rows, columns)
-    return film.shrink(rows, columns)[part], None if image is None else image[part]
+    grid = film.grid.resized((rows, columns)).moved([each.start for each in part], shape)
+    return film.shrink(rows, columns)[part], None if image is None else image[part], grid
 
 
-def _padded_to(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None]:
+def _padded_to(film: Film, shape: tuple[int, int]) -> tuple[Grey, Mask | None, FilmGrid]:
     scale = min(wanted / size for wanted, size in zip(shape, film.shape, strict=True))
     rows, columns = (max(1, min(wanted, round(size * scale))) for wanted, size in zip(shape, film.shape, strict=True))
     canvas = np.full(shape, film.darkest(), np.float32)
     place = middle(shape, (rows, columns))
     canvas[place] = film.shrink(rows, columns)
+    grid = film.grid.resized((rows, columns)).moved([-each.start for each in place], shape)
     image = film.image(rows, columns)
     if image is None:
-        return canvas, None
+        return canvas, None, grid
     whole = np.ones(shape, np.bool_)
     whole[place] = image
-    return canvas, whole
+    return canvas, whole, grid
 
 
 @lru_cache(maxsize=64)

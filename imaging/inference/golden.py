@@ -1,7 +1,7 @@
 """The golden case: a model that has one is served only where a known input gives the known answer.
 
 The expected answer is JSON: `{"findings": [{"code": "bleed", "present": true, "probability": 0.93, "volume_ml": 11.8,
-"centre_mm": [x, y, z]}]}`. What it leaves out is not compared.
+"centre_mm": [x, y, z]}]}`, also `boxes` of places and `values` of numbers. What it leaves out is not compared.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pydicom
 
@@ -114,6 +114,7 @@ def _bare_header(path: Path, role: str) -> Header:
         columns=int(dataset.Columns),
         number_of_frames=int(dataset.get("NumberOfFrames") or 1),
         pixel_spacing=_numbers(dataset, "PixelSpacing"),
+        imager_pixel_spacing=_numbers(dataset, "ImagerPixelSpacing"),
         image_position=_numbers(dataset, "ImagePositionPatient"),
         image_orientation=_numbers(dataset, "ImageOrientationPatient"),
         patient_orientation=tuple(str(each) for each in dataset.get("PatientOrientation") or ()),
@@ -140,8 +141,16 @@ def differences(expected: Sequence[Mapping[str, Any]], outcome: Answer, toleranc
                 yield f"{name}: {key} is {got}, expected {value}, tolerance {tolerance:g}"
 
 
+SIDES: Final = ("left", "top", "right", "bottom")
+"""Of a place's box, which `boxes` gives in this order."""
+
+
 def _claims(wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((key, value) for key, value in wanted.items() if key not in ("code", "centre_mm"))
+    yield from ((key, value) for key, value in wanted.items() if key not in ("code", "centre_mm", "boxes", "values"))
+    for number, value in enumerate(wanted.get("values") or ()):
+        yield f"values[{number}]", value
+    for number, box in enumerate(wanted.get("boxes") or ()):
+        yield from ((f"boxes[{number}].{side}", value) for side, value in zip(SIDES, box, strict=True))
     for axis, value in zip("xyz", wanted.get("centre_mm") or (), strict=False):
         yield f"centre_{axis}", value
 
@@ -151,7 +160,21 @@ def _value_of(finding: Finding, key: str) -> Any:
         return getattr(finding, key)
     if key.startswith("centre_"):
         return finding.centre_mm["xyz".index(key[-1])] if finding.centre_mm else None
+    if key.startswith(("values[", "boxes[")):
+        return _numbered(finding, key)
     return MEASURES[key].value_in(finding) if key in MEASURES else None
+
+
+def _numbered(finding: Finding, key: str) -> float | None:
+    """`values[0]` of a number, `boxes[0].left` of a place; None where there are not so many."""
+    name, _, rest = key.partition("[")
+    number, _, side = rest.partition("]")
+    try:
+        if name == "values":
+            return finding.measurements[int(number)].value
+        return finding.places[int(number)].box[SIDES.index(side.removeprefix("."))]
+    except IndexError:
+        return None
 
 
 def _agree(expected: Any, got: Any, tolerance: float) -> bool:

@@ -33,6 +33,8 @@ TOLERANCE: Final = 1e-3
 TOLERANCE_OF_MASKS: Final = 1e-2
 """As the shipped models have it: other processors round elsewhere, and masks have edges."""
 
+BOXES: Final = 5
+"""Of a finding's places, the case asks for the most probable."""
 _KEPT: Final = frozenset({
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
     "ImageType", "BodyPartExamined", "ViewPosition", "PatientOrientation", "PatientPosition",
@@ -90,7 +92,7 @@ def write_case(card: Card, sources: Sequence[Source], analyse: Analyse) -> Case:
 
 
 def _tolerance(card: Card) -> float:
-    return TOLERANCE_OF_MASKS if any(each.is_map for each in card.findings) else TOLERANCE
+    return TOLERANCE if all(each.form == "channels" for each in card.findings) else TOLERANCE_OF_MASKS
 
 
 def _answered(answer: Answer) -> Answer:
@@ -194,9 +196,14 @@ def _expected(finding: Finding) -> dict[str, Any]:
     """A finding as `expected.json` has it. Whether it is present follows from its probability, where it has one: a
     rounding elsewhere must not decide it."""
     expected_finding: dict[str, Any] = {"code": finding.code.value}
-    expected_finding |= (
-        {"present": finding.present} if finding.probability is None else {"probability": finding.probability}
-    )
+    if finding.probability is not None:
+        expected_finding["probability"] = finding.probability
+    elif finding.present is not None:
+        expected_finding["present"] = finding.present
+    if numbers := [each.value for each in finding.measurements if each.code == finding.code]:
+        expected_finding["values"] = numbers
+    if boxes := [list(each.box) for each in finding.places if finding.present and each.score is not None]:
+        expected_finding["boxes"] = boxes[:BOXES]
     measured = {name: measure.value_in(finding) for name, measure in MEASURES.items()}
     expected_finding |= {name: value for name, value in measured.items() if value is not None}
     if finding.present and finding.centre_mm:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from imaging.domain.coverage import Coverage
 from imaging.domain.findings import ImageRef
-from imaging.domain.grid import Grid
+from imaging.domain.grid import FilmGrid, Grid
 from imaging.inference.volume import Volume
 from imaging.preparation.array import Tensor
 
@@ -22,14 +22,28 @@ class Item:
 
 
 @dataclass(frozen=True)
+class FilmItem(Item):
+    """A film. `grid`: where the arrays' pixels lie on it. `size`: its rows and columns as it is stored. `pixel_mm`: the
+    size of a pixel at the detector, (between rows, between columns); None where nothing says it. `axes`: as of a stack.
+    """
+
+    grid: FilmGrid
+    size: tuple[int, int]
+    pixel_mm: tuple[float, float] | None = None
+    axes: str = "yx"
+
+
+@dataclass(frozen=True)
 class StackItem(Item):
     """A stack of slices. `volume`: as it was read; `grid`: where the arrays' voxels lie. `acquisition`: which one it is
-    part of; stacks of one acquisition are one whole, in which each place of the patient counts once.
+    part of; stacks of one acquisition are one whole, in which each place of the patient counts once. `axes`: by its
+    letter, x, y or z, what each of the arrays' axes is (`preparation.registry.axes_of`).
     """
 
     volume: Volume
     grid: Grid
     acquisition: int = 0
+    axes: str = "zyx"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Volume:
     """`values`: (slices, rows, columns) in the modality's units: int16 where these are whole, else float32.
 
     `positions`: (slices, 3), the first voxel of each slice. `images`: the instance that each slice came from.
-    `padding`: how many voxels were padding. `dropped`: slices that were there twice.
+    `frames`: which frame of it, counted from 1; empty: each is an instance's only one. `padding`: how many voxels were
+    padding. `dropped`: slices that were there twice.
     """
 
     values: Values
@@ -51,6 +52,7 @@ class Volume:
     padding: int = 0
     dropped: int = 0
     frame_of_reference_uid: str = ""
+    frames: tuple[int, ...] = ()
 
     @property
     def region(self) -> Region:
@@ -331,6 +333,27 @@ class Volume:
             plane = _along(turned, places[0][at], axis=1)[:, 0]
             plane = _along(plane, places[1][at, down], axis=1)
             yield Plane(int(at), down, across, _along(plane, places[2][at, across], axis=2))
+
+    def rectangles(self, low: Vector, high: Vector, grid: Grid) -> tuple[NDArray[np.intp], Vector]:
+        """A box on a grid of the volume's axes, from `low` to `high` in the grid's voxels, as its slices show it.
+
+        Returns the slices that it lies in, as far as each reaches half-way to its neighbours, and on each of them the
+        box as (left, top, right, bottom), in columns and rows, not cut to the image: a tilt shifts it.
+        """
+        first, steps, grid_axes = self._laid_over(grid)
+        ends = first + steps * np.stack([low[grid_axes], high[grid_axes]])  # mm along the volume's axes
+        least, most = ends.min(axis=0), ends.max(axis=0)
+        starts, gaps = self._starts(), self.laid.gaps_mm
+        halves = gaps / 2 if len(gaps) else np.array([0.5])
+        before, after = np.concatenate([halves[:1], halves]), np.concatenate([halves, halves[-1:]])
+        if not len(gaps):
+            before = after = halves
+        reach = 1e-6 * float(halves.max())  # what arithmetic leaves of a border that two slices share
+        along = starts[:, 0]
+        at = np.flatnonzero((along + after > least[0] + reach) & (along - before < most[0] - reach))
+        spans = np.stack([least, most], axis=1)
+        rows, columns = ((spans[axis] - starts[at, axis, None]) / self.spacing_mm[axis - 1] for axis in (1, 2))
+        return at, np.stack([columns[:, 0], rows[:, 0], columns[:, 1], rows[:, 1]], axis=1)
 
     @property
     def voxel_ml(self) -> Vector:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.domain.grid import Grid
+from imaging.domain.grid import FilmGrid, Grid
 
 Tensor = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -17,11 +17,11 @@ class Array:
     """`values`: (channels, rows, columns) of a film; of a volume (channels, slice, row, column) or, after `orient`, in
     the order of its letters: RAS is (channels, R, A, S), the index growing toward right, anterior, superior.
 
-    `grid`: where a volume's voxels lie. `image`: which of a film's pixels count in statistics; None: all.
+    `grid`: where its voxels or pixels lie. `image`: which of a film's pixels count in statistics; None: all.
     """
 
     values: Tensor
-    grid: Grid | None = None
+    grid: Grid | FilmGrid | None = None
     image: Mask | None = None
 
     @property

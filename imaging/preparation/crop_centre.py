@@ -9,9 +9,12 @@ from imaging.preparation.array import Array, middle
 from imaging.preparation.step import BOTH, Fault, Options, Sizes, StepKind
 
 
-def _options(table: Table) -> dict[str, Any]:
+def shape_of(table: Table) -> dict[str, Any]:
+    """Takes `shape`: sizes of a film or of a volume."""
     sizes = table.untaken("shape")
-    count = 2 if isinstance(sizes, list) and len(sizes) == 2 else 3  # which of them the input has is asked by `_faults`
+    count = (
+        2 if isinstance(sizes, list) and len(sizes) == 2 else 3
+    )  # which of them the input has is asked by `shape_faults`
     return {"shape": tuple(int(n) for n in table.numbers("shape", count, 1, whole=True))}
 
 
@@ -19,7 +22,8 @@ def _run(array: Array, shape: Sequence[int]) -> Array:
     return array.part(middle(array.shape, shape))
 
 
-def _faults(options: Options, card_input: Input, channels: int) -> Iterator[Fault]:
+def shape_faults(options: Options, card_input: Input, channels: int) -> Iterator[Fault]:
+    """Says where `shape` has not as many sizes as the input has axes."""
     if len(options["shape"]) != card_input.axes:
         rule = "must be three sizes, in the array's order" if card_input.axes == 3 else "must be rows and columns"
         yield "shape", list(options["shape"]), rule, "shape-dimensions"
@@ -29,4 +33,4 @@ def _sizes(options: Options, before: Sizes | None) -> Sizes:
     return tuple(options["shape"]) if before is None else tuple(map(min, before, options["shape"]))
 
 
-STEP = StepKind(BOTH, _options, _run, faults=_faults, sizes=_sizes)
+STEP = StepKind(BOTH, shape_of, _run, faults=shape_faults, sizes=_sizes)

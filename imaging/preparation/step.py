@@ -48,8 +48,13 @@ class StepKind:
     is_once: bool = False
     faults: Callable[[Options, Input, int], Iterator[Fault]] = _no_faults
     channels: Callable[[Options], int] | None = None
-    sizes: Callable[[Options, Sizes | None], Sizes] | None = None
+    sizes: Callable[[Options, Sizes | None], Sizes | None] | None = None
     range: Callable[[Range, Options], tuple[str, Range | None]] = _same_range
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether the step changes values where they are, and nothing else: it may be of some channels alone."""
+        return self.range is not _same_range
 
     @property
     def is_geometry(self) -> bool:

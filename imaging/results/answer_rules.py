@@ -15,6 +15,7 @@ from imaging.results.expected import (
     key,
     moments,
     parameters,
+    places_sentence,
     priority_code,
     reason_code,
     study_uid,
@@ -139,7 +140,7 @@ def _finding_of_card(reading: Reading, report: Report) -> Iterator[str]:
 def _threshold_of_card(reading: Reading, report: Report) -> Iterator[str]:
     for group, spec, _ in pairs(reading, report):
         stated = numbers(group, concepts.THRESHOLD)
-        if spec.kind == "label" and not stated and group.values(concepts.PROBABILITY):
+        if spec.is_by_probability and not stated and group.values(concepts.PROBABILITY):
             yield f"{spec.code.meaning}: a probability without its threshold"
         if stated and not is_close(stated[0], spec.threshold, AS_CHOSEN):
             yield f"{spec.code.meaning}: the threshold is not the card's"
@@ -149,10 +150,10 @@ def _threshold_of_card(reading: Reading, report: Report) -> Iterator[str]:
 def _present_iff_over(reading: Reading, report: Report) -> Iterator[str]:
     for group, spec, finding in pairs(reading, report):
         results = [key(each) for each in group.values(concepts.RESULT) if each]
-        if results != [key(concepts.verdict(finding.present))]:
+        if results != ([] if finding.is_measured_only else [key(concepts.verdict(finding.present))]):
             yield f"{spec.code.meaning}: the result is not the answer's"
         probability, threshold = numbers(group, concepts.PROBABILITY), numbers(group, concepts.THRESHOLD)
-        if spec.kind == "label" and probability and threshold:
+        if spec.is_by_probability and probability and threshold:
             over = concepts.of_what_was_seen(probability[0] >= threshold[0], report.outcome.is_in_part)
             if results != [key(concepts.verdict(over))]:
                 yield f"{spec.code.meaning}: the result is not whether the probability reaches the threshold"
@@ -173,9 +174,18 @@ def _in_part(reading: Reading, report: Report) -> Iterator[str]:
         yield "it does not say in words what was not analysed, or says it of a study that was seen whole"
 
 
+@_rule("places-of-answer")
+def _places_of_answer(reading: Reading, report: Report) -> Iterator[str]:
+    wanted = [text for text in (places_sentence(each, report) for each in report.findings) if text]
+    boxes = reading.root.all_of(concepts.QUALITATIVE_EVALUATIONS)
+    if [text for box in boxes for text in box.values(concepts.PLACES)] != wanted:
+        yield "it does not say in words where the answer's findings lie"
+
+
 @_rule("parameters-of-answer")
 def _parameters_of_answer(reading: Reading, report: Report) -> Iterator[str]:
     wanted = {readable(f"{name}={value}") for name, value in parameters(report).items()}
+    wanted |= {f"card_sha256={report.card.digest}", f"weights_sha256={report.card.engine.digest}"}
     for group in groups(reading)[:1]:
         if not wanted <= set(group.values(concepts.ALGORITHM_PARAMETERS)):
             yield "the study's group lacks what the answer counts or states"
@@ -190,9 +200,10 @@ def _values_of_answer(reading: Reading, report: Report) -> Iterator[str]:
         if finding.threshold is not None:
             wanted.append((concepts.THRESHOLD, finding.threshold, "{0:1}"))
         found = [each for each in group.children if each.value_type == "NUM" and each.value]
-        stated = {(key(each.name), each.value[1]): each.value[0] for each in found if each.name}
+        stated = [(key(each.name), each.value[1], to_float(each.value[0])) for each in found if each.name]
+        aims = sorted((key(code), unit, value) for code, value, unit in wanted)
         if len(found) != len(wanted) or any(
-            not is_close(to_float(stated.get((key(code), unit), "")), value) for code, value, unit in wanted
+            is_[:2] != aim[:2] or not is_close(is_[2], aim[2]) for is_, aim in zip(sorted(stated), aims, strict=True)
         ):
             yield f"{spec.code.meaning}: the numbers are not the answer's"
         named = {uid for each in found for _, uid in (child.value for child in each.children if child.value)}

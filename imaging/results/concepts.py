@@ -64,6 +64,7 @@ RESULT: Final = _own("result", "Result")
 NOT_ANALYSED: Final = _own("not-analysed", "Not analysed")
 NOTICE: Final = _own("notice", "Notice")
 IN_PART: Final = _own("in-part", "Analysed in part")
+PLACES: Final = _own("places", "Places")
 FAILED: Final = _own("failed", "Processing failed")
 
 NOT_A_DIAGNOSIS: Final = _own_in_words("not-a-diagnosis", sentences.NOT_A_DIAGNOSIS)
@@ -120,6 +121,15 @@ _UNIT_MEANINGS: Final[Mapping[str, str]] = {
     "mm": "mm",
     "mm2": "square millimeter",
     "[hnsf'U]": "Hounsfield unit",
+    "{pixels}": "pixels",
+    "cm": "centimeter",
+    "d": "day",
+    "wk": "week",
+    "mo": "month",
+    "a": "year",
+    "g": "gram",
+    "kg": "kilogram",
+    "ms": "millisecond",
 }
 
 _LONG_REASONS: Final[Mapping[str, str]] = {

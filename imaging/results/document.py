@@ -96,7 +96,7 @@ def _algorithm_device(algorithm: Algorithm, renderer: Renderer) -> Dataset:
     device.PurposeOfReferenceCodeSequence = [code_item(concepts.PROCESSING_EQUIPMENT)]
     device.Manufacturer = algorithm.maker
     device.ManufacturerModelName = algorithm.name
-    device.DeviceSerialNumber = algorithm.digest
+    device.DeviceSerialNumber = algorithm.serial_number
     device.SoftwareVersions = algorithm.version
     device.DeviceUID = algorithm.device_uid
     put(device, "ContributionDateTime", "DT", renderer.text("report.datetime"))
@@ -193,7 +193,7 @@ def _observer(algorithm: Algorithm) -> list[ContentItem]:
         text(concepts.DEVICE_OBSERVER_NAME, algorithm.id, "HAS OBS CONTEXT"),
         text(concepts.DEVICE_OBSERVER_MANUFACTURER, algorithm.maker, "HAS OBS CONTEXT"),
         text(concepts.DEVICE_OBSERVER_MODEL_NAME, algorithm.name, "HAS OBS CONTEXT"),
-        text(concepts.DEVICE_OBSERVER_SERIAL_NUMBER, algorithm.digest, "HAS OBS CONTEXT"),
+        text(concepts.DEVICE_OBSERVER_SERIAL_NUMBER, algorithm.serial_number, "HAS OBS CONTEXT"),
     ]
 
 
@@ -211,7 +211,8 @@ def _image_library(shape: Shape, renderer: Renderer) -> ContentItem:
 def _study_group(shape: Shape, renderer: Renderer) -> ContentItem:
     """What the answer means for the study: how the work ended, and how soon it asks to be read."""
     facts = [renderer.text(f"fact.{index}") for index in range(shape.facts)]
-    parameters = [f"model={shape.algorithm.id}", f"status={shape.algorithm.status}", f"card={shape.algorithm.digest}"]
+    algorithm = shape.algorithm
+    parameters = [f"model={algorithm.id}", f"status={algorithm.status}", *algorithm.digests]
     if shape.is_analysed:
         verdicts = [
             coded(concepts.SUMMARY, _rendered_code(renderer, "DCM", "summary")),
@@ -236,25 +237,22 @@ def _study_group(shape: Shape, renderer: Renderer) -> ContentItem:
 
 
 def _evaluations(shape: Shape, renderer: Renderer) -> list[ContentItem]:
-    """What the answer does not speak for, in words: TID 1500 takes text here, TID 1501 takes none."""
-    if not shape.is_in_part:
-        return []
-    parameters = text(concepts.IN_PART, renderer.text("in_part"), "CONTAINS")
-    return [container(concepts.QUALITATIVE_EVALUATIONS, [parameters])]
+    """What the answer does not speak for, and where findings lie, in words: TID 1500 takes text here, TID 1501 takes
+    none.
+    """
+    said = [text(concepts.IN_PART, renderer.text("in_part"), "CONTAINS")] if shape.is_in_part else []
+    said += [
+        text(concepts.PLACES, renderer.text(f"finding.{index}.places"), "CONTAINS")
+        for index, group in enumerate(shape.groups)
+        if group.has_places
+    ]
+    return [container(concepts.QUALITATIVE_EVALUATIONS, said)] if said else []
 
 
 def _finding_group(index: int, group: GroupShape, shape: Shape, renderer: Renderer) -> ContentItem:
     """TID 1501, or 1410 where a point of the patient is known."""
     slot = f"finding.{index}"
-    sources = [
-        image(
-            concepts.SOURCE_OF_MEASUREMENT,
-            renderer.uid(f"{slot}.source.{each}.class"),
-            renderer.uid(f"{slot}.source.{each}"),
-            "INFERRED FROM",
-        )
-        for each in range(group.sources)
-    ]
+    sources = _sources(f"{slot}.source", group.sources, renderer)
     children = [
         *_tracking(f"{shape.algorithm.id}: {group.code.meaning}", renderer.uid(f"{slot}.tracking")),
         coded(concepts.FINDING, group.code),
@@ -269,10 +267,24 @@ def _finding_group(index: int, group: GroupShape, shape: Shape, renderer: Render
     if group.has_threshold:
         children.append(number(concepts.THRESHOLD, renderer.number(f"{slot}.threshold"), "{0:1}"))
     for which, (code, ucum) in enumerate(group.measurements):
-        children.append(number(code, renderer.number(f"{slot}.measurement.{which}"), ucum, sources))
-    children.append(coded(concepts.RESULT, _rendered_code(renderer, "SCT", f"{slot}.result")))
+        own = _sources(f"{slot}.measurement.{which}.source", group.own_sources[which], renderer)
+        children.append(number(code, renderer.number(f"{slot}.measurement.{which}"), ucum, own or sources))
+    if group.has_result:
+        children.append(coded(concepts.RESULT, _rendered_code(renderer, "SCT", f"{slot}.result")))
     children += [coded(concepts.NOTICE, each) for each in group.notices]
     return container(concepts.MEASUREMENT_GROUP, children, template="1410" if group.is_located else "1501")
+
+
+def _sources(slot: str, count: int, renderer: Renderer) -> list[ContentItem]:
+    return [
+        image(
+            concepts.SOURCE_OF_MEASUREMENT,
+            renderer.uid(f"{slot}.{each}.class"),
+            renderer.uid(f"{slot}.{each}"),
+            "INFERRED FROM",
+        )
+        for each in range(count)
+    ]
 
 
 def _tracking(identifier: str, uid: str) -> list[ContentItem]:

@@ -14,11 +14,12 @@ from typing import Final
 from pydicom.uid import Comprehensive3DSRStorage
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import State, TriageClass
+from imaging.domain.findings import Finding, State, TriageClass
 from imaging.domain.uids import is_legal, is_usable
 from imaging.results import concepts
+from imaging.results.identity import readable
 from imaging.results.report import Report
-from imaging.results.sentences import IN_CONFLICT, MISSING, UNDETERMINED
+from imaging.results.sentences import CENTRE, IN_CONFLICT, MISSING, PLACE, PLACES, PLACES_TOLD, SCORE, UNDETERMINED
 
 AS_CHOSEN: Final = 1e-8
 """How near a threshold must be to the card's: it is written in ten digits."""
@@ -60,9 +61,14 @@ def summary_code(report: Report) -> Code:
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
 
 
+SAID_OF_MODEL: Final = frozenset({"card", "weights"})
+"""Facts of an answer that a report states once and whole, with its model: `card_sha256`, `weights_sha256`."""
+
+
 def parameters(report: Report) -> dict[str, str]:
     """The study's Algorithm Parameters that come from the answer, and from what its JSON counts."""
-    values = {**report.outcome.facts, "images_in_conflict": str(report.outcome.conflicts)}
+    values = {name: value for name, value in report.outcome.facts.items() if name not in SAID_OF_MODEL}
+    values["images_in_conflict"] = str(report.outcome.conflicts)
     for name, counts in report.outcome.coverage.to_json().items():
         if isinstance(counts, int):
             values[f"images_{name}"] = str(counts)
@@ -85,6 +91,25 @@ def in_part_sentence(report: Report) -> str:
     if report.outcome.conflicts:
         text += IN_CONFLICT[report.language].format(images=report.outcome.conflicts) + " "
     return text + UNDETERMINED[report.language] if text and report.is_analysed else ""
+
+
+def places_sentence(finding: Finding, report: Report) -> str:
+    """What a report says in words of where a finding lies; empty where it has no places."""
+    language = report.language
+    every = [each.to_json() for each in finding.places]
+    least = finding.threshold if finding.threshold is not None else math.inf
+    shown = [
+        each for each in every if finding.present is not False and (each["score"] is None or each["score"] >= least)
+    ]
+    text = PLACES[language].format(finding=finding.code.meaning, count=len(shown)) if shown else ""
+    for number, told in enumerate(shown[:PLACES_TOLD], 1):
+        words = {name: f"{each:g}" for name, each in zip(("left", "top", "right", "bottom"), told["box"], strict=True)}
+        words["score"] = SCORE[language].format(score=f"{told['score']:.4g}") if told["score"] is not None else ""
+        middle = dict(zip("xyz", map("{:g}".format, told["centre_mm"] or ()), strict=False))
+        words["centre"] = CENTRE[language].format(**middle) if middle else ""
+        words |= {"image": told["sop_instance_uid"], "frame": told["frame"], "number": str(number)}
+        text += " " + PLACE[language].format(**words)
+    return readable(text)
 
 
 def priority_code(report: Report) -> Code:

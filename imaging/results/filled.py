@@ -23,6 +23,7 @@ from imaging.results.expected import (
     may_stand,
     moments,
     parameters,
+    places_sentence,
     priority_code,
     reason_code,
     summary_code,
@@ -74,7 +75,7 @@ def _filled_labels(found: Mapping[str, str], report: Report) -> Iterator[Fault]:
             continue
         if not is_close(to_float(threshold), spec.threshold, AS_CHOSEN):
             yield Fault("threshold-of-card", f"finding {index}")
-        if spec.kind == "label" and probability is not None:
+        if spec.is_by_probability and probability is not None:
             is_over = to_float(probability) >= to_float(threshold)
             over = concepts.of_what_was_seen(is_over, report.outcome.is_in_part)
             if found.get(f"finding.{index}.result.value") != concepts.verdict(over).value:
@@ -125,9 +126,10 @@ def _expected(report: Report) -> dict[str, tuple[str, Value]]:
 
 
 def _expected_of(finding: Finding, report: Report) -> Iterator[tuple[str, tuple[str, Value]]]:
-    verdict = concepts.verdict(finding.present)
-    yield "result.value", ("present-iff-over", verdict.value)
-    yield "result.meaning", ("present-iff-over", verdict.meaning)
+    if not finding.is_measured_only:
+        verdict = concepts.verdict(finding.present)
+        yield "result.value", ("present-iff-over", verdict.value)
+        yield "result.meaning", ("present-iff-over", verdict.meaning)
     yield "tracking", ("tracking-stable", tracking_of(report, finding.code.value))
     if finding.probability is not None:
         yield "probability", ("values-of-answer", float(finding.probability))
@@ -137,7 +139,13 @@ def _expected_of(finding: Finding, report: Report) -> Iterator[tuple[str, tuple[
         yield "score", ("values-of-answer", f"score={float(finding.score):.6g}")
     for index, each in enumerate(finding.measurements):
         yield f"measurement.{index}", ("values-of-answer", float(each.value))
-    if finding.measurements or finding.probability is not None:
+        for number, uid in enumerate(each.sop_instance_uids):
+            own = next(image for image in report.images if image.sop_instance_uid == uid)
+            yield f"measurement.{index}.source.{number}", ("evidence-complete", uid)
+            yield f"measurement.{index}.source.{number}.class", ("evidence-complete", own.sop_class_uid)
+    if finding.found:
+        yield "places", ("places-of-answer", places_sentence(finding, report))
+    if finding.probability is not None or not all(each.sop_instance_uids for each in finding.measurements):
         for index, source in enumerate(seen_on(finding, report)):
             yield f"source.{index}", ("evidence-complete", source.sop_instance_uid)
             yield f"source.{index}.class", ("evidence-complete", source.sop_class_uid)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from imaging.domain.findings import Finding
 from imaging.domain.languages import Language
 
 MISSING: Final[Mapping[Language, str]] = {
@@ -38,6 +39,42 @@ UNPROVEN: Final[Mapping[Language, str]] = {
     "fr": "Modèle non éprouvé : aucun cas de référence n'a réussi ici",
 }
 """By language: the notices of a report and of a finding; `imaging.results.concepts` makes codes of them."""
+
+
+PLACES_TOLD: Final = 10
+"""Of a finding, in words: the first, which are the most probable or the largest. JSON has all."""
+PLACES: Final[Mapping[Language, str]] = {
+    "en": "{finding}: places: {count}. Columns and rows are counted from 0, to the centres of pixels.",
+    "vi": "{finding}: số vị trí: {count}. Cột và hàng đếm từ 0, đến tâm điểm ảnh.",
+    "fr": "{finding} : emplacements : {count}. Colonnes et lignes comptées à partir de 0, au centre des pixels.",
+}
+PLACE: Final[Mapping[Language, str]] = {
+    "en": "({number}){score} image {image}, frame {frame}, columns {left} to {right}, rows {top} to {bottom}{centre}.",
+    "vi": "({number}){score} ảnh {image}, khung {frame}, cột {left} đến {right}, hàng {top} đến {bottom}{centre}.",
+    "fr": "({number}){score} image {image}, trame {frame}, colonnes {left} à {right}, lignes {top} à {bottom}{centre}.",
+}
+SCORE: Final[Mapping[Language, str]] = {"en": " score {score},", "vi": " điểm {score},", "fr": " score {score},"}
+CENTRE: Final[Mapping[Language, str]] = {
+    "en": ", centre at {x} {y} {z} mm (LPS)",
+    "vi": ", tâm tại {x} {y} {z} mm (LPS)",
+    "fr": ", centre en {x} {y} {z} mm (LPS)",
+}
+"""By language: where a finding lies, in words, until viewers are given it as coordinates."""
+
+
+def places(finding: Finding, language: Language) -> str:
+    """Where a finding lies: how many places there are, and of the first ones image, box and middle."""
+    said = [PLACES[language].format(finding=finding.code.meaning, count=len(finding.found))]
+    for number, place in enumerate(finding.found[:PLACES_TOLD], 1):
+        (image, frame), (left, top, right, bottom) = place.image, place.box
+        score = "" if place.score is None else SCORE[language].format(score=f"{place.score:.4g}")
+        centre = ""
+        if place.centre_mm:
+            x, y, z = place.centre_mm
+            centre = CENTRE[language].format(x=f"{x:g}", y=f"{y:g}", z=f"{z:g}")
+        box = {"left": f"{left:g}", "top": f"{top:g}", "right": f"{right:g}", "bottom": f"{bottom:g}"}
+        said.append(PLACE[language].format(number=number, score=score, image=image, frame=frame, centre=centre, **box))
+    return " ".join(said)
 
 
 def in_part(missing: Mapping[str, int], used: int, conflicts: int, language: Language) -> str:

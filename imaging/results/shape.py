@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from imaging.domain.card import Card
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, ImageRef
+from imaging.domain.findings import Finding, ImageRef, Measurement
 from imaging.domain.languages import Language
 from imaging.domain.uids import is_usable
 from imaging.results import concepts
+from imaging.results.expected import SAID_OF_MODEL
 from imaging.results.identity import line, readable
 from imaging.results.report import Report, seen_on
 
@@ -24,19 +25,33 @@ class Algorithm:
     device_uid: str
     status: str
     digest: str
+    weights_digest: str
 
     @classmethod
     def of(cls, card: Card) -> "Algorithm":
         """What a card tells of its model."""
         return cls(
             line(card.id), line(card.name), line(card.version), line(card.maker), card.device_uid, card.status,
-            card.digest[:16],
+            card.digest, card.engine.digest,
         )  # fmt: skip
+
+    @property
+    def serial_number(self) -> str:
+        """The card's digest as far as a serial number, which people compare, has room for it."""
+        return self.digest[:16]
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """As Algorithm Parameters."""
+        return f"card_sha256={self.digest}", f"weights_sha256={self.weights_digest}"
 
 
 @dataclass(frozen=True)
 class GroupShape:
-    """What a finding's group holds. `sources`: on how many images its numbers were seen. `notices`: what limits it."""
+    """What a finding's group holds. `sources`: on how many images its numbers were seen; `own_sources`, by measurement,
+    on how many that one alone was, 0 where on all of them. `has_result`: whether presence was asked. `notices`: what
+    limits it.
+    """
 
     code: Code
     site: Code | None
@@ -44,6 +59,9 @@ class GroupShape:
     has_threshold: bool
     has_score: bool
     measurements: tuple[tuple[Code, str], ...]
+    own_sources: tuple[int, ...]
+    has_result: bool
+    has_places: bool
     sources: int
     is_located: bool
     notices: tuple[Code, ...]
@@ -89,6 +107,9 @@ def _group_shape(finding: Finding, report: Report) -> GroupShape:
         has_threshold=finding.threshold is not None,
         has_score=finding.score is not None,
         measurements=tuple((each.code, each.unit) for each in finding.measurements),
+        own_sources=tuple(len(own_sources(each, report)) for each in finding.measurements),
+        has_result=not finding.is_measured_only,
+        has_places=bool(finding.found),
         sources=len(sources(finding, report)),
         is_located=is_located(finding, report),
         notices=tuple(_notices(finding, report)),
@@ -108,14 +129,24 @@ def is_located(finding: Finding, report: Report) -> bool:
 
 
 def sources(finding: Finding, report: Report) -> list[ImageRef]:
-    """The images that a finding's numbers are said to be inferred from; none where it has no number."""
-    return seen_on(finding, report) if finding.measurements or finding.probability is not None else []
+    """The images that a finding's numbers are said to be inferred from; none where each has images of its own, or there
+    is no number.
+    """
+    are_common = [each for each in finding.measurements if not own_sources(each, report)]
+    return seen_on(finding, report) if are_common or finding.probability is not None else []
+
+
+def own_sources(measurement: Measurement, report: Report) -> list[ImageRef]:
+    """The images that one measurement alone was taken of; none where it was of all that its finding names."""
+    named = {each.sop_instance_uid: each for each in report.images}
+    return [named[uid] for uid in measurement.sop_instance_uids if uid in named]
 
 
 def facts(report: Report) -> list[str]:
     """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key; the images' counts are of each."""
     answer = report.outcome
-    facts = {**answer.facts, **answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
+    facts = {name: value for name, value in answer.facts.items() if name not in SAID_OF_MODEL}
+    facts |= {**answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
     if not report.is_analysed:
         facts["reason"] = answer.why or answer.state.value
     return [readable(f"{key}={value}") for key, value in sorted(facts.items())]

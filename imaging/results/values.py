@@ -10,10 +10,10 @@ from imaging.domain.codes import Code
 from imaging.domain.findings import Finding, State, TriageClass
 from imaging.results import concepts
 from imaging.results.expected import SR_CLASS, instance_number
-from imaging.results.identity import identity
+from imaging.results.identity import identity, readable
 from imaging.results.report import Fault, Report, UnsoundReport
-from imaging.results.sentences import in_part
-from imaging.results.shape import facts, is_located, sources
+from imaging.results.sentences import in_part, places
+from imaging.results.shape import facts, is_located, own_sources, sources
 from imaging.results.uids import series_of, tracking_of, uid_of
 
 MAX_DIGITS: Final = 10
@@ -54,7 +54,8 @@ def values_of(report: Report) -> dict[str, str]:
 
 def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str]]:
     yield "tracking", tracking_of(report, finding.code.value)
-    yield from _code_values("result", concepts.verdict(finding.present)).items()
+    if not finding.is_measured_only:
+        yield from _code_values("result", concepts.verdict(finding.present)).items()
     if finding.threshold is not None:
         yield "threshold", decimal(finding.threshold, MAX_DIGITS)
     if finding.probability is not None:
@@ -63,6 +64,11 @@ def _finding_values(finding: Finding, report: Report) -> Iterator[tuple[str, str
         yield "score", f"score={decimal(finding.score)}"
     for index, each in enumerate(finding.measurements):
         yield f"measurement.{index}", decimal(each.value)
+        for number, own in enumerate(own_sources(each, report)):
+            yield f"measurement.{index}.source.{number}", own.sop_instance_uid
+            yield f"measurement.{index}.source.{number}.class", own.sop_class_uid
+    if finding.found:
+        yield "places", readable(places(finding, report.language))
     for index, source in enumerate(sources(finding, report)):
         yield f"source.{index}", source.sop_instance_uid
         yield f"source.{index}.class", source.sop_class_uid

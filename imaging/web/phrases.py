@@ -8,6 +8,7 @@ from typing import Final
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, Measurement, State
+from imaging.domain.places import Place
 from imaging.domain.priority import STAT_BAND
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState, Row
@@ -18,7 +19,9 @@ AGE_UNITS: Final = "YMWD"
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that one model says. `tone` names how it is drawn: present, absent, unsure, not_analysed, failed."""
+    """One thing that one model says. `tone` names how it is drawn: present, absent, unsure, measured, not_analysed,
+    failed.
+    """
 
     tone: str
     text: str
@@ -93,6 +96,11 @@ def named(finding: Finding, language: Language) -> str:
     return language.say("answer.near_chance", finding=name) if finding.is_near_chance else name
 
 
+def measured(findings: Iterable[Finding], language: Language) -> str:
+    """What was measured, with its values, one after another."""
+    return ", ".join(measurement(value, language) for each in findings for value in each.measurements)
+
+
 def bare_name(result: Answer) -> str:
     """The model and its version."""
     return " ".join(part for part in (result.model, result.version) if part)
@@ -133,7 +141,36 @@ def mend(result: Answer, language: Language) -> str:
 def measurement(value: Measurement, language: Language) -> str:
     """A measurement with its name and unit."""
     unit = language.say_or(f"unit.{value.unit}", value.unit)
-    return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {unit}"
+    return f"{meaning(value.code, language)} {language.number(value.value, '#,##0.##')} {unit}".rstrip()
+
+
+PLACES_SHOWN: Final = 5
+"""Of a finding, on the page of a study: the most probable or the largest."""
+
+
+def places(finding: Finding, language: Language) -> list[str]:
+    """Where a finding lies, a line for each of its first places, and how many more there are."""
+    shown = [place(each, language) for each in finding.found[:PLACES_SHOWN]]
+    more = len(finding.found) - len(shown)
+    return [*shown, *([language.say("study.more_places", n=language.number(more))] if more else [])]
+
+
+def place(where: Place, language: Language) -> str:
+    """A place with its score, as far as it has one: columns and rows, and in a volume the middle in the patient."""
+    left, top, right, bottom = (language.number(each, "0") for each in where.box)
+    text = language.say("study.place", left=left, right=right, top=top, bottom=bottom)
+    if where.centre_mm:
+        x, y, z = (language.number(each, "0") for each in where.centre_mm)
+        text += " " + language.say("study.place_mm", x=x, y=y, z=z, n=language.number(len(where.images)))
+    score = language.number(where.score, "0.00") if where.score is not None else ""
+    return f"{score}: {text}" if score else text
+
+
+def tone(finding: Finding) -> str:
+    """How a finding is drawn: present, absent, unsure or measured."""
+    if finding.is_measured_only:
+        return "measured"
+    return {True: "present", False: "absent", None: "unsure"}[finding.present]
 
 
 def triage_class(row: Row) -> str:
@@ -181,17 +218,18 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
     if result.conflicts:
         text = language.count("counts.doubtful", result.conflicts)
         lines.append(Line("unsure", language.say("answer.in_conflict", images=text, model=model)))
-    for tone, present in (("present", True), ("unsure", None), ("absent", False)):
-        findings = [each for each in result.findings if each.present is present]
+    for kind in ("present", "unsure", "measured", "absent"):
+        findings = [each for each in result.findings if tone(each) == kind]
         if findings:
-            text = language.say(f"answer.{tone}", model=model, findings=list_of(findings, language))
-            lines.append(Line(tone, on_its_own(text) if present else text))
+            named = list_of(findings, language) if kind != "measured" else measured(findings, language)
+            text = language.say(f"answer.{kind}", model=model, findings=named)
+            lines.append(Line(kind, on_its_own(text) if kind in ("present", "measured") else text))
     return lines or [Line("unsure", language.say("answer.silent", model=model))]
 
 
 def answers(results: Sequence[Answer], language: Language) -> list[Line]:
     """What all models say: what is there first, then what was not or not fully looked at, then what was not found."""
-    order = ("present", "failed", "not_analysed", "unsure", "absent")
+    order = ("present", "failed", "not_analysed", "unsure", "measured", "absent")
     lines = [line for result in results for line in answer(result, language)]
     return sorted(lines, key=lambda line: order.index(line.tone))
 

@@ -127,7 +127,7 @@ class ListView:
 
 @dataclass(frozen=True)
 class FindingView:
-    """`caution`: that it is near chance, that its model is unproven."""
+    """`caution`: that it is near chance, that its model is unproven. `places`: where it lies, a line each."""
 
     meaning: str
     caution: Caution
@@ -136,6 +136,7 @@ class FindingView:
     probability: str
     threshold: str
     measurements: str
+    places: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -409,7 +410,7 @@ def of_models(results: Sequence[Answer]) -> list[str]:
 
 def finding_view(finding: Finding, result: Answer, language: Language) -> FindingView:
     """What one finding shows, with its tone."""
-    tone = {True: "present", False: "absent", None: "unsure"}[finding.present]
+    tone = phrases.tone(finding)
     return FindingView(
         meaning=phrases.meaning(finding.code, language),
         caution=caution(
@@ -424,6 +425,7 @@ def finding_view(finding: Finding, result: Answer, language: Language) -> Findin
         probability=percentage(finding.probability, language),
         threshold=percentage(finding.threshold, language),
         measurements="; ".join(phrases.measurement(each, language) for each in finding.measurements),
+        places=tuple(phrases.places(finding, language)),
     )
 
 

@@ -9,6 +9,7 @@ import SimpleITK
 from inference_cases import AXIAL, MR, read_volume, shared, sheared_box, source_of, sources_in, write_series
 
 from imaging.domain.card import Step, VolumeInput
+from imaging.domain.grid import Grid
 from imaging.domain.reasons import NotAnalysable
 from imaging.inference.readers.volumes import facts_of
 from imaging.inference.volume import Volume
@@ -91,7 +92,7 @@ def test_after_orient_the_index_grows_where_its_letters_say(
         write_series(tmp_path / "s", noise(7, 12, 15), np.arange(7) * 1.5, orientation=orientation), ANY
     )
     prepared = prepare(volume.array, (Step("orient", {"to": to}),))
-    assert prepared.grid is not None
+    assert isinstance(prepared.grid, Grid)
     origin, *ends = prepared.grid.to_patient(np.concatenate(([[0, 0, 0]], np.eye(3))))
     steps = [end - origin for end in ends]
     grows = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "S": (2, 1), "I": (2, -1)}  # in LPS

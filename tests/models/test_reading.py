@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from card_cases import CHEST, DIGEST, HEAD, faults, written
 
-from imaging.domain.card import FilmInput, Gate, LabelSpec, Lane, SegmentSpec, Step, VolumeInput
+from imaging.domain.card import BoxesSpec, FilmInput, Gate, LabelSpec, Lane, NumberSpec, SegmentSpec, Step, VolumeInput
 from imaging.domain.findings import TriageClass
 from imaging.domain.tables import CardError
 from imaging.inference.decoders.registry import DECODERS
@@ -78,11 +78,12 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
     [
         ('use = "Earlier', 'usage = "typo"\nuse = "Earlier', "usage = 'typo': is not a key of a card (key-unknown)"),
         ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is not a key of a card (key-unknown)"),
-        ('as = "label"', 'as = "boxes"', "finding[0].as = 'boxes': is not yet supported (as-unsupported)"),
-        ('as = "label"', 'as = "segment"', "(as-dimensions)"),
-        ('images = "each"', "", "input[0].images = 'all': films are taken one by one, with images = \"each\""),
+        ('as = "label"', 'as = "circles"', "must be one of label, segment, boxes, number (as-unknown)"),
+        ('as = "label"', 'as = "segment"', "(segment-keys)"),
+        ('images = "each"', "", "input[0].images = absent: of films, must be one of all, each, best (images-absent)"),
+        ('images = "each"', 'images = "best"\nprefer = ["thin"]', "is of series, and this input takes films"),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
-        ('do = "zscore"', 'do = "stack"', "is not yet supported (do-unsupported)"),
+        ('do = "zscore"', 'do = "stack"', "is no step: [engine] says it, stack = [roles] (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
         ('do = "zscore"', 'do = "orient"\nto = "RA"', "(to-form)"),
         (RESIZE, f'[[prepare]]\ndo = "scale"\n{RESIZE}', "(prepare-order)"),
@@ -113,13 +114,8 @@ def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str)
     assert any(fault in line for line in texts), texts
 
 
-def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path) -> None:
-    (text,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
-    assert text.startswith("input[0].images = 'best': films are taken one by one")
-    assert text.endswith("not yet supported (images-unsupported)")
-    head = tmp_path / "head"
-    head.mkdir()
-    assert faults(head, HEAD.replace('modality = ["CT"]\n', "")) == [
+def test_a_modality_that_is_absent_is_one_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path, HEAD.replace('modality = ["CT"]\n', "")) == [
         "input[0].modality = absent: is required: a list of texts (modality-absent)"
     ]
 
@@ -133,8 +129,8 @@ def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path) -> None:
 
 def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step() -> None:
     assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
-    assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
-    assert set(ENGINES) == {"onnx", "torch"}
+    assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec, BoxesSpec, NumberSpec)}
+    assert set(ENGINES) == {"onnx", "openvino", "torch"}
     assert all((kind.run is None) == kind.is_geometry for kind in STEPS.values())
     assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 

@@ -30,6 +30,7 @@ from sr_cases import (
     DATA,
     EFFUSION,
     FILM,
+    FRACTION,
     card,
     directly,
     film,
@@ -44,6 +45,7 @@ from validators import complaints
 from imaging.domain.artefacts import REPORT, Artefact
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, ImageRef, State, TriageClass
+from imaging.domain.measures import COUNT
 from imaging.domain.reasons import REASONS
 from imaging.domain.uids import IMPLEMENTATION_CLASS_UID
 from imaging.results import concepts
@@ -395,6 +397,33 @@ def test_what_was_found_on_a_part_of_a_study_stays_found() -> None:
     assert bleed.values(concepts.RESULT) == [concepts.PRESENT]
     assert in_words(CASES["in-part-found"]).startswith("15 images sur 40 non analysées")
     assert [each.value for each in study.values(concepts.PRIORITY)] == ["RID49480"]
+
+
+def test_places_are_told_in_words_those_that_reach_the_threshold_and_the_first_ten_of_them() -> None:
+    reading = Reading(write_sr(CASES["placed"]))
+    texts = [each.value for each in reading.root.below() if each.is_named(concepts.PLACES)]
+    assert texts == [
+        "Nodule: places: 2. Columns and rows are counted from 0, to the centres of pixels. "
+        "(1) score 0.9, image 2.25.1001, frame 1, columns 10.5 to 110.5, rows 20.25 to 140. "
+        "(2) score 0.6, image 2.25.301, frame 1, columns 10.5 to 110.5, rows 21.25 to 140."
+    ]
+    of_volume = Reading(write_sr(CASES["placed-in-volume"])).root.below()
+    (text,) = (each.value for each in of_volume if each.is_named(concepts.PLACES))
+    assert text.startswith("Intracranial hemorrhage : emplacements : 12. Colonnes et lignes comptées à partir de 0")
+    assert "(10) score 0.81," in text
+    assert "(11)" not in text
+    assert "centre en 5 10 15 mm (LPS)" in text
+
+
+def test_a_number_names_its_unit_and_its_own_film_and_one_that_is_only_measured_has_no_result() -> None:
+    _, nodule, months, fraction = groups(CASES["placed"])
+    assert nodule.values(COUNT.code) == [("2", "1")]
+    told = [each for each in months.children if each.value_type == "NUM"]
+    assert [each.value for each in told] == [("120.5", "mo"), ("121.5", "mo")]
+    assert [[child.value[1] for child in each.children] for each in told] == [["2.25.1001"], ["2.25.301"]]
+    assert months.values(concepts.RESULT) == []
+    assert fraction.values(concepts.RESULT) == [concepts.PRESENT]
+    assert fraction.values(FRACTION.code) == [("31.5", "%")]
 
 
 @every_case

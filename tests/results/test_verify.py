@@ -9,10 +9,11 @@ from io import BytesIO
 import pydicom
 import pytest
 from pydicom import Dataset, dcmwrite
-from sr_cases import BEFORE, CASES, FILM, film
+from sr_cases import BEFORE, BONE_AGE, CASES, FILM, film
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import TriageClass
+from imaging.domain.measures import COUNT
 from imaging.results import concepts
 from imaging.results.document import document
 from imaging.results.filled import verify_filled
@@ -169,6 +170,15 @@ BROKEN_VOLUME: list[tuple[str, Breaking]] = [
     ("values-of-answer", lambda data: measured(data, Code("SCT", "118565006", "Volume"), "31.4")),
 ]
 
+BROKEN_PLACED: list[tuple[str, Breaking]] = [
+    ("places-of-answer", lambda data: without(data, concepts.PLACES)),
+    ("places-of-answer", lambda data: setattr(named(data, concepts.PLACES), "TextValue", "Nodule: places: 1.")),
+    ("present-iff-over", lambda data: measured(data, concepts.PROBABILITY, "0.4")),
+    ("present-iff-over", lambda data: say(data, concepts.RESULT, concepts.ABSENT, 1)),
+    ("values-of-answer", lambda data: measured(data, BONE_AGE.code, "121.5")),  # the other film's, twice
+    ("values-of-answer", lambda data: measured(data, COUNT.code, "3")),
+]
+
 BROKEN_NOT_ANALYSED: list[tuple[str, Breaking]] = [
     ("reason-agrees", lambda data: say(data, concepts.NOT_ANALYSED, concepts.REASON_CODES["gap"])),
     ("summary-agrees", lambda data: say(data, concepts.SUMMARY, concepts.ALL_WITHOUT_FINDINGS)),
@@ -192,6 +202,7 @@ ALL_BROKEN = [
     *((report, *each) for report in (IN_PART, IN_CONFLICT) for each in BROKEN_IN_PART),
     *((REPORT, *each) for each in BROKEN),
     *((CASES["volume"], *each) for each in BROKEN_VOLUME),
+    *((CASES["placed"], *each) for each in BROKEN_PLACED),
     *((CASES["doubted"], *each) for each in BROKEN_DOUBTED),
     *((CASES["not-analysed"], *each) for each in BROKEN_NOT_ANALYSED),
 ]

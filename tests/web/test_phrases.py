@@ -5,11 +5,13 @@ import pytest
 from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, in_part, refused, row
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Measurement, TriageClass
+from imaging.domain.findings import Finding, Measurement, TriageClass
+from imaging.domain.places import Place
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState
 from imaging.web import phrases
 from imaging.web.languages import load_languages
+from imaging.web.phrases import Line
 
 LANGUAGES = load_languages()
 EN, VI, FR = LANGUAGES["en"], LANGUAGES["vi"], LANGUAGES["fr"]
@@ -147,3 +149,30 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model() -> No
 )
 def test_an_ordered_stat_stands_above_what_a_model_asks_for(band: int, flag: Any, shown: Any) -> None:
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown
+
+
+BONE_AGE = Code("99IMAGING", "age", "Bone age")
+AGE = Finding(BONE_AGE, None, None, None, (Measurement(BONE_AGE, 134.5, "mo"),), is_measured_only=True)
+
+
+def test_what_is_only_measured_is_said_with_its_value_and_is_neither_present_nor_undetermined() -> None:
+    assert phrases.answers([analysed(AGE)], EN) == [Line("measured", "Bone age 134.5 months – chest-film 1.4")]
+    assert phrases.answers([analysed(AGE)], VI) == [Line("measured", "Bone age 134,5 tháng – chest-film 1.4")]
+    assert phrases.tone(AGE) == "measured"
+
+
+def test_places_are_told_by_columns_rows_and_in_a_volume_by_the_patient_and_how_many_more_there_are() -> None:
+    corners = tuple((float(x), float(y), float(z)) for x in (0, 20) for y in (0, 10) for z in (-50, -40))
+    on_film = Place(("1.2", 1), (59.5, 71.5, 95.5, 155.5), (77.5, 113.5), (("1.2", 1),), 0.934)
+    inside = Place(("1.2", 1), (4.5, 7.5, 9.5, 20.5), (7, 14), (("1.2", 1), ("1.3", 1)), 0.5, corners, "1.9")
+    faint = replace(on_film, score=0.03)  # not called a finding, so not shown
+    places = (on_film, inside, *[on_film] * 5, faint)
+    nodules = Finding(Code("SCT", "27925004", "Nodule"), True, 0.934, 0.5, places=places)
+    assert phrases.places(nodules, EN) == [
+        "0.93: columns 60–96, rows 72–156",
+        "0.50: columns 4–10, rows 8–20 at 10 5 -45 mm (LPS), on 2 images",
+        *["0.93: columns 60–96, rows 72–156"] * 3,
+        "and 2 more",
+    ]
+    assert phrases.places(nodules, FR)[:1] == ["0,93: colonnes 60–96, lignes 72–156"]
+    assert phrases.places(nodules, VI)[-1] == "và 2 vị trí khác"

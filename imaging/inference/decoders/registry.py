@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from imaging.domain.card import Card, LabelSpec, SegmentSpec
+from imaging.domain.card import BoxesSpec, Card, LabelSpec, NumberSpec, SegmentSpec
 from imaging.domain.findings import Finding
-from imaging.inference.decoders import labels, segments
+from imaging.inference.decoders import boxes, labels, numbers, segments
 from imaging.inference.decoders.values import check_values
 from imaging.inference.prepared import Item
 from imaging.preparation.array import Tensor
@@ -15,11 +15,18 @@ from imaging.preparation.array import Tensor
 class Decoder(Protocol):
     """Reads one finding out of what a network gave for a study."""
 
-    def __call__(self, spec: Any, outputs: Sequence[Tensor], items: Sequence[Any]) -> Finding:
-        """`spec`: of the decoder's kind. `outputs`: before activation, channels first, one for each item."""
+    def __call__(self, spec: Any, outputs: Sequence[Any], items: Sequence[Any]) -> Finding:
+        """`spec`: of the decoder's kind. `outputs`: before activation, channels first, one for each item; of a kind
+        that reads several outputs a tuple of them. Raises PublicError.
+        """
 
 
-DECODERS: Final[Mapping[str, Decoder]] = {LabelSpec.kind: labels.decode, SegmentSpec.kind: segments.decode}
+DECODERS: Final[Mapping[str, Decoder]] = {
+    LabelSpec.kind: labels.decode,
+    SegmentSpec.kind: segments.decode,
+    BoxesSpec.kind: boxes.decode,
+    NumberSpec.kind: numbers.decode,
+}
 
 
 def decode(card: Card, outputs: Sequence[Mapping[str, Tensor]], items: Sequence[Item]) -> tuple[Finding, ...]:
@@ -31,7 +38,8 @@ def decode(card: Card, outputs: Sequence[Mapping[str, Tensor]], items: Sequence[
         check_values(card, name, values)
     found = []
     for spec in card.findings:
-        finding = DECODERS[spec.kind](spec, by_name[card.output_of(spec)], items)
+        named = [by_name[each] for each in card.outputs_of(spec)]
+        finding = DECODERS[spec.kind](spec, list(zip(*named, strict=True)) if len(named) > 1 else named[0], items)
         is_calibrated, is_near_chance = spec.calibration is not None, card.is_near_chance(spec)
         completed = replace(finding, site=spec.site, is_calibrated=is_calibrated, is_near_chance=is_near_chance)
         found.append(completed)

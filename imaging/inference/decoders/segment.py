@@ -109,13 +109,13 @@ def segment_of(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
 
 def _of_mask(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
     """The mask is taken on the network's grid, and brought to the volume's voxels."""
-    mask = _picked(spec, values)
+    mask = picked(spec, values)
     box = _box(mask)
     if box is None:
         return None
     parts = _components(spec, mask[box], np.full(len(mask[box]), item.grid.voxel_ml))
     back = item.volume.parts_of(parts, [each.start for each in box], item.grid)
-    largest = _largest(back[0]) if back is not None else 0
+    largest = largest_component(back[0]) if back is not None else 0
     if back is None or not largest:
         return None
     score = float(values[spec.channel][box][parts == largest].mean(dtype=np.float64))
@@ -132,14 +132,14 @@ def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
     probability = np.zeros(mask.shape if spec.probability else (), np.float32)
     for plane in item.volume.planes_of(values[(slice(None), *wide)], [each.start for each in wide], item.grid):
         where = (plane.number, plane.rows, plane.columns)
-        mask[where] = _picked(spec, plane.values)
+        mask[where] = picked(spec, plane.values)
         if spec.probability:
             probability[where] = plane.values[spec.channel]
     own = _box(mask)
     if own is None:
         return None
     parts = _components(spec, mask[own], item.volume.voxel_ml[own[0]])
-    largest = _largest(parts)
+    largest = largest_component(parts)
     if not largest:
         return None
     score = float(probability[own][parts == largest].mean(dtype=np.float64)) if spec.probability else 0.0
@@ -147,7 +147,7 @@ def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
     return Segment(item.volume, parts, first, largest, score)
 
 
-def _picked(spec: SegmentSpec, values: Tensor) -> Mask:
+def picked(spec: SegmentSpec, values: Tensor) -> Mask:
     """Which places, of any that are given with all their channels, are in the mask."""
     own = values[spec.channel]
     return np.asarray(values.argmax(axis=0) == spec.channel if spec.pick == "argmax" else own >= spec.mask_at)
@@ -174,7 +174,7 @@ def _components(spec: SegmentSpec, mask: Mask, voxel_ml: Vector) -> NDArray[np.i
     count = int(parts.max()) + 1
     kept = np.zeros(count, np.bool_)
     if spec.keep == "largest":
-        kept[_largest(parts)] = True
+        kept[largest_component(parts)] = True
     else:
         held_ml = np.zeros(count)
         for plane, each_ml in zip(parts, voxel_ml, strict=True):
@@ -184,7 +184,7 @@ def _components(spec: SegmentSpec, mask: Mask, voxel_ml: Vector) -> NDArray[np.i
     return np.where(kept[parts], parts, 0)
 
 
-def _largest(parts: NDArray[np.integer[Any]]) -> int:
+def largest_component(parts: NDArray[np.integer[Any]]) -> int:
     """The number of the component with the most voxels; 0 where there is none."""
     sizes = np.bincount(parts.reshape(-1))
     sizes[0] = 0

@@ -11,19 +11,27 @@ import numpy as np
 from imaging.domain.card import SegmentSpec
 from imaging.domain.findings import Finding
 from imaging.domain.measures import CENTROID, MEASURES, VOLUME
+from imaging.inference.decoders import outlines
 from imaging.inference.decoders.segment import Part, Segment, diameter, largest_whole, segment_of
 from imaging.inference.decoders.values import calibrated, values_of
-from imaging.inference.prepared import StackItem
+from imaging.inference.prepared import FilmItem, StackItem
 from imaging.preparation.array import Tensor
 
 KEY_SLICES: Final = 3
 """Of a volume a finding names so many: a report of hundreds of images takes seconds, and shows a reader no more."""
 
 
-def decode(spec: SegmentSpec, outputs: Sequence[Tensor], items: Sequence[StackItem]) -> Finding:
+def decode(spec: SegmentSpec, outputs: Sequence[Tensor], items: Sequence[StackItem | FilmItem]) -> Finding:
     """As `Decoder` says. Of several acquisitions a finding is present if it is in any; its measurements are those of
     the one where it is largest.
     """
+    films = [each for each in items if isinstance(each, FilmItem)]
+    if films:
+        return outlines.decode(spec, outputs, films)
+    return _of_volumes(spec, outputs, [each for each in items if isinstance(each, StackItem)])
+
+
+def _of_volumes(spec: SegmentSpec, outputs: Sequence[Tensor], items: Sequence[StackItem]) -> Finding:
     pairs = groupby(zip(outputs, items, strict=True), key=lambda pair: pair[1].acquisition)
     return max((_joined(spec, list(stacks)) for _, stacks in pairs), key=_weight)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import Calibration, Card, FindingSpec, SegmentSpec
+from imaging.domain.card import Calibration, Card, FindingSpec, LabelSpec, SegmentSpec
 from imaging.domain.faults import PublicError
 from imaging.preparation.array import Tensor
 
@@ -21,13 +21,19 @@ def check_values(card: Card, name: str, outputs: Sequence[Tensor]) -> None:
     """
     if not all(np.isfinite(each).all() for each in outputs):
         raise PublicError(f"the network's output {name} has values that are not numbers (NaN or infinite)")
-    for spec in (each for each in card.read_of(name) if each.activation == "none" and not _is_ranked(each)):
+    for spec in (each for each in card.read_of(name) if _are_shares(each)):
         values = [each[spec.channel] for each in outputs]
         if any(each.min() < -OUTSIDE or each.max() > 1 + OUTSIDE for each in values):
             raise PublicError(
                 f"channel {spec.channel} of the network's output {name} has values outside 0..1, but the card has "
                 'activation = "none": are they logits, for sigmoid or softmax?'
             )
+
+
+def _are_shares(spec: FindingSpec) -> bool:
+    """Whether what the network gives are shares of 1 themselves. Scores of boxes are checked with these."""
+    has_shares = isinstance(spec, LabelSpec | SegmentSpec)
+    return has_shares and spec.activation == "none" and not _is_ranked(spec)
 
 
 def _is_ranked(spec: FindingSpec) -> bool:

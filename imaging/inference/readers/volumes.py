@@ -7,12 +7,13 @@ import numpy as np
 
 from imaging.domain.card import Card, Input, VolumeInput
 from imaging.domain.gates import Verdict
+from imaging.domain.grid import Grid
 from imaging.domain.source import Source
 from imaging.inference.acquisitions import read_study
 from imaging.inference.prepared import Prepared, StackItem
 from imaging.inference.timing import timed
 from imaging.inference.volume import Volume
-from imaging.preparation.registry import prepare
+from imaging.preparation.registry import axes_of, prepare
 
 
 def read(
@@ -35,8 +36,8 @@ def read(
 def _item(card: Card, role: str, volume: Volume, whole: Sequence[Volume], acquisition: int) -> StackItem:
     others = [each for each in whole if each is not volume]
     array = prepare(partial(volume.array, beside=others), card.prepare)
-    assert array.grid is not None  # a volume's has one
-    return StackItem({role: array.values}, volume.images, volume, array.grid, acquisition)
+    assert isinstance(array.grid, Grid)  # a volume's is one
+    return StackItem({role: array.values}, volume.images, volume, array.grid, acquisition, axes_of(card))
 
 
 def _facts(items: Sequence[StackItem], stacks: Sequence[int]) -> dict[str, str]:

@@ -7,6 +7,8 @@ imaging models golden my-model study/ --models my-models
     run a model without a golden case on a study, and write one into the model's folder: the images that the model used,
     without names, numbers and dates, and its answer; the pixels are the study's, and you have to judge whether they may
     be stored there
+imaging models evaluate chest-film films/ --labels labels.csv --finding 60046008
+    run a model on studies, images or pictures whose truth is known, and print how good it is
 
 Exit status 1 if a shown or checked model is disabled, or if a golden case fails, is missing or cannot be made.
 """
@@ -17,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.cli import models_evaluate
 from imaging.cli.parsing import (
     Arguments,
     CommandError,
@@ -38,22 +41,25 @@ from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 
-WORDS: Final = ("list", "show", "check", "golden")
+WORDS: Final = ("list", "show", "check", "golden", "evaluate")
 
 
 def options(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
-    meaning = "models (default: all); for golden: one model, then files or folders of one study"
+    meaning = "models (default: all); for golden: one model, then files or folders of one study; for evaluate: of many"
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
     add_models(parser)
     add_json(parser)
+    models_evaluate.options(parser)
 
 
 def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
     if arguments.what == "golden":
         return _golden(arguments)
+    if arguments.what == "evaluate":
+        return models_evaluate.run(arguments)
     cards, disabled = _chosen(arguments)
     if arguments.what == "check":
         return _check(cards, disabled, arguments)
@@ -72,7 +78,7 @@ def run(arguments: Arguments) -> int:
 
 def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected list, show, check or golden"]
+    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected list, show, check, golden or evaluate"]
     try:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:

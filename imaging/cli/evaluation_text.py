@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imaging.cli.parsing import table
+from imaging.domain.evaluation.as_json import METHODS
 from imaging.domain.findings import WHY_UNPROVEN
 
 Document = Mapping[str, Any]
-
-_METHODS = {"delong": "DeLong", "newcombe": "Newcombe, score", "bootstrap-patient": "bootstrap by patient"}
 
 
 def text_of(found: Document) -> str:
@@ -46,7 +45,7 @@ def _counts(found: Document) -> Iterator[str]:
 
 
 def _figures(found: Document) -> Iterator[list[str]]:
-    yield ["AUC", number(found["auc"]), interval(found["auc_ci"]), _METHODS.get(found["auc_method"], "")]
+    yield ["AUC", number(found["auc"]), interval(found["auc_ci"]), METHODS.get(found["auc_method"] or "", "")]
     yield ["AUC of age, sex, view alone", number(found["metadata_auc"]), "", "cross-validated"]
     at = f"at {found['threshold']:g}, the card's threshold"
     for name in ("sensitivity", "specificity"):

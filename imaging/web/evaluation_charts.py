@@ -12,7 +12,7 @@ import numpy as np
 from imaging.domain.evaluation.calibration import Bin
 
 SIDE: Final = 300
-_LEFT, _TOP, _BELOW, _RIGHT = 46, 12, 44, 12
+_LEFT, _TOP, _BELOW, _RIGHT = 58, 12, 44, 12
 _TICKS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 _BARS: Final = 20
 _WIDE, _HIGH = 620, 200

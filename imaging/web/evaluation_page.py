@@ -9,6 +9,7 @@ from html import escape
 from typing import Any, Final
 
 from imaging import __version__
+from imaging.domain.evaluation.as_json import METHODS
 from imaging.domain.evaluation.figures import Case, Evaluation
 from imaging.domain.findings import WHY_UNPROVEN
 from imaging.web import evaluation_charts as charts
@@ -28,8 +29,8 @@ h1 { font-size: 1.4rem; margin: 0 0 0.25rem; } h2 { font-size: 1.1rem; margin: 1
 caption { text-align: left; } th, td { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; } th { font-weight: 600; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } svg { max-width: 100%; height: auto; }
-svg text { fill: var(--text); font-size: 12px; } .frame, .guide, .axis { fill: none; stroke: var(--line); }
-.guide { stroke-dasharray: 4 4; } .curve { fill: none; stroke: var(--curve); stroke-width: 2; }
+svg text { fill: var(--text); font-size: 12px; } .frame, .axis { fill: none; stroke: var(--line); }
+.guide { stroke: var(--dim); stroke-dasharray: 4 4; } .curve { fill: none; stroke: var(--curve); stroke-width: 2; }
 .point { fill: var(--curve); } .bar { stroke: var(--curve); stroke-width: 1.5; }
 .with { fill: var(--with); } .without { fill: none; stroke: var(--without); stroke-width: 1.5; }
 .threshold { stroke: var(--text); stroke-dasharray: 4 3; } .few td, .few th { color: var(--dim); }
@@ -87,7 +88,7 @@ def _figures(found: Document) -> Iterator[str]:
 
     corrected = "a half added to each count, as one is 0" if found["lr_positive_corrected"] else ""
     rows = [
-        ("AUC", _number(found["auc"]), _interval(found["auc_ci"]), found["auc_method"] or ""),
+        ("AUC", _number(found["auc"]), _interval(found["auc_ci"]), METHODS.get(found["auc_method"] or "", "")),
         ("AUC of age, sex, view alone", _number(found["metadata_auc"]), "", "cross-validated"),
         ("Sensitivity", _number(found["sensitivity"]), _interval(found["sensitivity_ci"]), of("sensitivity")),
         ("Specificity", _number(found["specificity"]), _interval(found["specificity_ci"]), of("specificity")),

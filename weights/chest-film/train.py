@@ -34,7 +34,6 @@ No flips (the heart has a side). Every film, real or drawn, goes through `prepar
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import math
@@ -42,7 +41,7 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,35 +50,17 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+
+from held_out import OTHERS, SEED, SHIPPED, Film, split
 
 SIDE = 256
-SEED = 20261124
 STAGE_ONE, STAGE_TWO, AVERAGED = 10, 8, 3
 BATCH = 24
-TEST_SHARE, HALF_SHARE = 0.38, 0.31
 SENSITIVITY = {"effusion": 0.65, "cardiomegaly": 0.75, "abnormal": 0.70}
-SHIPPED = ("effusion", "cardiomegaly", "abnormal")
-OTHERS = ("Atelectasis", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax", "Consolidation", "Edema",
-          "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia")
 BOXED = ("Effusion", "Cardiomegaly", "Atelectasis", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
 CELLS = SIDE // 32
 DRAWN_TRAIN, DRAWN_TEST = range(100_000, 100_500), range(100)
-
-
-@dataclass
-class Film:
-    """One film and what is known of it. A label of NaN is unknown and not learned from."""
-
-    name: str
-    patient: str
-    age: float = math.nan
-    male: bool = False
-    view: str = "PA"
-    labels: np.ndarray = field(default_factory=lambda: np.full(len(SHIPPED) + len(OTHERS), np.nan, np.float32))
-    boxes: list[tuple[str, float, float, float, float]] = field(default_factory=list)
-    is_boxed_folder: bool = False
-    path: Path | None = None
 
 
 def prepare(grey: np.ndarray) -> np.ndarray:
@@ -96,62 +77,7 @@ def zscore(grey: np.ndarray) -> np.ndarray:
     return ((grey - grey.mean()) / max(float(grey.std()), 1e-6)).astype(np.float32)
 
 
-# --- films and the split --------------------------------------------------------------------------------------
-
-
-def read_films(folder: Path, *, is_boxed_folder: bool) -> list[Film]:
-    films = []
-    for row in csv.DictReader((folder / "labels.csv").open()):
-        labels = np.array(
-            [float(row["Effusion"]), float(row["Cardiomegaly"]), float(row["any_abnormality"])]
-            + [float(row[other]) for other in OTHERS], np.float32)
-        if is_boxed_folder:
-            labels[2] = np.nan
-        film = Film(name=row["file"], patient=row["patient_id"], age=float(row["age"]), male=row["sex"] == "M",
-                    view=row["view"], labels=labels, is_boxed_folder=is_boxed_folder,
-                    path=folder / "films" / row["file"])
-        film.boxes = read_boxes(row.get("boxes_384px_label_x_y_w_h") or "")
-        films.append(film)
-    return films
-
-
-def read_boxes(text: str) -> list[tuple[str, float, float, float, float]]:
-    boxes = []
-    for part in filter(None, (part.strip() for part in text.replace(";", "|").split("|"))):
-        label, *numbers = part.replace(":", " ").replace(",", " ").split()
-        x, y, w, h = (float(number) / 384 for number in numbers)
-        boxes.append((label.replace("Infiltrate", "Infiltration"), x, y, w, h))
-    return boxes
-
-
-def split(data: Path) -> dict[str, list[Film]]:
-    """Films by part: boxed, first and second half of the films to learn from, test."""
-    plain = read_films(data / "cxr", is_boxed_folder=False)
-    boxed = [film for film in read_films(data / "training/cxr_boxes", is_boxed_folder=True) if film.boxes]
-    shown = {row["source_film"] for row in csv.DictReader((data / "cxr/dicom/truth.csv").open())}
-    rng = np.random.default_rng(SEED)
-    part_of: dict[str, str] = {}
-    groups: dict[tuple[object, ...], list[Film]] = defaultdict(list)
-    for film in plain:
-        if film.name.removesuffix(".jpg") in shown:
-            part_of[film.patient] = "test"
-        elif film.age < 18:
-            part_of[film.patient] = "first"
-        else:
-            groups[(*film.labels[:3].tolist(), film.view)].append(film)
-    for key in sorted(groups):
-        members = groups[key]
-        rng.shuffle(members)  # type: ignore[arg-type]
-        tests = round(len(members) * TEST_SHARE + rng.uniform(-0.4, 0.4))
-        seconds = round(len(members) * HALF_SHARE + rng.uniform(-0.4, 0.4))
-        for index, film in enumerate(members):
-            part = "test" if index < tests else "second" if index < tests + seconds else "first"
-            part_of[film.patient] = part
-    parts: dict[str, list[Film]] = {"first": [], "second": [], "test": []}
-    for film in plain:
-        parts[part_of[film.patient]].append(film)
-    parts["boxed"] = [film for film in boxed if film.patient not in part_of]
-    return parts
+# --- films ---------------------------------------------------------------------------------------------------
 
 
 def pictures(films: list[Film], cache: Path) -> np.ndarray:

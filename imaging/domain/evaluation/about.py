@@ -10,7 +10,7 @@ from imaging.domain.evaluation.logistic import cross_validated_auc
 from imaging.domain.evaluation.roc import Truth, Values
 
 UNKNOWN: Final = "unknown"
-_AGES: Final = ((18, "under 18"), (40, "18 to 39"), (65, "40 to 64"))
+_AGES: Final = ((18, "0 to 17"), (40, "18 to 39"), (65, "40 to 64"))
 _OLDEST: Final = "65 and over"
 
 

@@ -1,13 +1,19 @@
 """An evaluation as JSON: its keys are an interface (docs/models.md)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from imaging.domain.evaluation.calibration import Calibration
 from imaging.domain.evaluation.figures import Evaluation, Figures, Load, Suggestion
 from imaging.domain.evaluation.proportions import Interval, Share
 
-_DECIMALS = 6
+_DECIMALS: Final = 6
+METHODS: Final[Mapping[str, str]] = {
+    "delong": "DeLong",
+    "newcombe": "Newcombe",
+    "bootstrap-patient": "bootstrap by patient",
+}
+"""How an interval of the AUC was made, in words."""
 
 
 def as_json(found: Evaluation) -> dict[str, Any]:

@@ -35,9 +35,9 @@ def _counts(found: Document) -> Iterator[str]:
         each = ", ".join(f"{reason} {count}" for reason, count in found["ungated"].items())
         yield f"{sum(found['ungated'].values())} of the analysed ones are refused in service (--ungated): {each}"
     if found["labels_without_image"]:
-        yield f"{found['labels_without_image']} labels without an image"
+        yield f"labels without an image: {found['labels_without_image']}"
     if found["images_without_label"]:
-        yield f"{found['images_without_label']} images without a label"
+        yield f"images without a label: {found['images_without_label']}"
     if found["unproven"]:
         yield WHY_UNPROVEN[found["unproven"]]
     if found["n"] and found["auc"] is None:

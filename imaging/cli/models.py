@@ -78,7 +78,7 @@ def run(arguments: Arguments) -> int:
 
 def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected list, show, check, golden or evaluate"]
+    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected {', '.join(WORDS[:-1])} or {WORDS[-1]}"]
     try:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:

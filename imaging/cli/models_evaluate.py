@@ -231,7 +231,7 @@ def _found(asked: Asked, arguments: Arguments, paths: Sequence[Path]) -> tuple[F
     at = arguments.labels.absolute().parent
     parts = joined(paths, asked.table, at, asked.card, words, scanners="scanner" in asked.wanted.by)
     print(f"\rstudy 0 of {len(parts.exams)}", end="", file=sys.stderr, flush=True)
-    _check(parts, arguments)
+    _check(parts, arguments, asked.card)
     with Confined([asked.card], threads=cores(), memory_mb=settings.memory_of_a_worker_mb) as confined:
         evaluating = Evaluating(
             confined,
@@ -258,7 +258,7 @@ def _tell(done: int, exams: Sequence[Exam]) -> None:
     print(f"\rstudy {done} of {len(exams)}", end="", file=sys.stderr, flush=True)
 
 
-def _check(parts: Joined, arguments: Arguments) -> None:
+def _check(parts: Joined, arguments: Arguments, card: Card) -> None:
     """Says on stderr what of table and files does not fit. Raises UsageError where nothing can be evaluated."""
     labels = f"--labels {arguments.labels}"
     missing = [f"{labels}: line {each.line}: {each.key}: no such file or folder" for each in parts.missing]
@@ -268,9 +268,11 @@ def _check(parts: Joined, arguments: Arguments) -> None:
     counted = []
     if others:
         first = f"{others[0].key} in line {others[0].line}"
-        counted.append(f"{len(others)} labels of which no image was found under the paths, the first: {first}")
+        counted.append(f"labels of which no image was found under the paths: {len(others)}, the first: {first}")
+    if any(each.is_picture for each in parts.exams) and any(each.is_series for each in card.inputs):
+        counted.append(f"{card.id} takes volumes, and a picture has no geometry: pictures are refused")
     if parts.without_label:
-        counted.append(f"{parts.without_label} images without a label")
+        counted.append(f"images without a label: {parts.without_label}")
     faults = _first([f"{labels}: {each}" for each in parts.faults])
     if faults or not parts.exams:
         none = [] if parts.exams or faults else ["no image with a label under the paths"]

@@ -252,9 +252,6 @@ def _found(asked: Asked, arguments: Arguments, paths: Sequence[Path]) -> tuple[F
 
 
 def _tell(done: int, exams: Sequence[Exam]) -> None:
-    """A hundred times at most."""
-    if done % (1 + len(exams) // 100) and done != len(exams):
-        return
     print(f"\rstudy {done} of {len(exams)}", end="", file=sys.stderr, flush=True)
 
 
@@ -271,6 +268,8 @@ def _check(parts: Joined, arguments: Arguments, card: Card) -> None:
         counted.append(f"labels of which no image was found under the paths: {len(others)}, the first: {first}")
     if any(each.is_picture for each in parts.exams) and any(each.is_series for each in card.inputs):
         counted.append(f"{card.id} takes volumes, and a picture has no geometry: pictures are refused")
+    if parts.is_one_patient:
+        counted.append("all of them name one patient: each is taken for a patient's of its own")
     if parts.without_label:
         counted.append(f"images without a label: {parts.without_label}")
     faults = _first([f"{labels}: {each}" for each in parts.faults])

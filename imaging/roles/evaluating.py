@@ -23,8 +23,8 @@ from imaging.roles.analysis import failed, not_analysed
 from imaging.roles.comparing import distinct
 from imaging.roles.labelled import Exam
 
-_AT_ONCE: Final = 64
-"""Exams that are under way before it is looked whether the process still lives."""
+_AT_ONCE: Final = 16
+"""Films that are under way before it is looked whether the process still lives; volumes are one at a time."""
 
 
 class Evaluating:
@@ -63,11 +63,13 @@ class Evaluating:
         """One for each exam, in their order. `told` hears how many are done."""
         found: list[Case] = []
         with ThreadPoolExecutor(self._threads) as pool:
-            for first in range(0, len(exams), _AT_ONCE):
-                part = exams[first : first + _AT_ONCE]
-                for exam, answer in zip(part, pool.map(self._answer_or_ended, part), strict=True):
+            step = _AT_ONCE if self._threads > 1 else 1
+            for first in range(0, len(exams), step):
+                part = exams[first : first + step]
+                answers = list(pool.map(self._answer_or_ended, part))  # none is under way when a process is begun anew
+                for exam, answer in zip(part, answers, strict=True):
                     found.append(self._case(exam, answer or self._again(exam)))
-                    told(len(found))
+                told(len(found))
         return found
 
     def _answer_or_ended(self, exam: Exam) -> Answer | None:

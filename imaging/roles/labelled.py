@@ -30,7 +30,8 @@ class Exam:
 @dataclass(frozen=True)
 class Joined:
     """`faults`: rows that can mean nothing. `missing`: rows whose path does not exist; `without_image`: those, and the
-    rows of which no image was found under the paths. `without_label`: images that no row names.
+    rows of which no image was found under the paths. `without_label`: images that no row names. `is_one_patient`: all
+    exams named the same patient, who cannot be resampled; each was then taken for a patient's of its own.
     """
 
     exams: tuple[Exam, ...]
@@ -38,6 +39,7 @@ class Joined:
     missing: tuple[Row, ...]
     without_image: tuple[Row, ...]
     without_label: int
+    is_one_patient: bool
     collected: Collected
 
 
@@ -69,12 +71,16 @@ def joined(paths: Iterable[Path], table: Table, at: Path, card: Card, words: Wor
         elif images:
             exams.append(_exam(row, images, scanners=scanners))
     taken = sum(len(each) for each in images_of.values())
+    is_one_patient = len(exams) > 1 and len({each.about.patient for each in exams}) == 1
+    if is_one_patient:
+        exams = [replace(each, about=replace(each.about, patient=each.name)) for each in exams]
     return Joined(
         exams=tuple(exams),
         faults=tuple(faults),
         missing=tuple(each for each in table.rows if table.key == "path" and not (at / each.key).exists()),
         without_image=tuple(each for each in table.rows if not images_of.get(each.line)),
         without_label=len(found) - taken,
+        is_one_patient=is_one_patient,
         collected=collected,
     )
 

@@ -141,7 +141,8 @@ def test_lr_plus_is_sensitivity_over_false_positives_with_the_interval_of_its_lo
 def test_lr_plus_without_a_false_positive_is_finite_and_says_that_a_half_was_added() -> None:
     ratio = likelihood_ratio(Share(40, 50), Share(0, 50))
     assert ratio is not None
-    assert (ratio.is_corrected, ratio.value) == (True, pytest.approx((40.5 / 51) / (0.5 / 51)))
+    assert ratio.is_corrected
+    assert ratio.value == pytest.approx((40.5 / 51) / (0.5 / 51))
     assert 1 < ratio.interval[0] < ratio.value < ratio.interval[1] < math.inf
     assert likelihood_ratio(Share(0, 0), Share(1, 5)) is None
 
@@ -151,9 +152,9 @@ def test_lr_plus_without_a_false_positive_is_finite_and_says_that_a_half_was_add
 
 def test_calibration_and_ridge_are_scikit_learns() -> None:
     found = calibration(SCORES, TRUTH)
-    assert (found.brier, found.slope, found.intercept) == (
-        pytest.approx(0.200875), pytest.approx(0.67531669, abs=1e-5), pytest.approx(-0.37894947, abs=1e-5),
-    )  # fmt: skip
+    assert found.brier == pytest.approx(0.200875)
+    assert found.slope == pytest.approx(0.67531669, abs=1e-5)
+    assert found.intercept == pytest.approx(-0.37894947, abs=1e-5)
     logit = np.log(SCORES / (1 - SCORES))
     assert fit(np.column_stack([logit, SCORES**2]), TRUTH, ridge=1.0) == pytest.approx(
         [-0.40690141, 0.58476555, 0.09522315], abs=1e-5

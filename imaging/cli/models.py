@@ -77,7 +77,7 @@ def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:
         raise UsageError("\n".join([str(wrong), *faults])) from None
-    catalogue = load_models(settings.model_folders)
+    catalogue = load_models(settings.model_folders, model_mode=settings.model_mode)
     faults += [
         f"{each!r}: no such model; available: {', '.join(card.id for card in catalogue.models)}"
         for each in arguments.ids

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import NO_GOLDEN_CASE, WHY_UNPROVEN, TriageClass
+from imaging.domain.modes import Mode
 from imaging.domain.site_words import NONE, SiteWords
 
 Absent = Literal["pass", "refuse", "doubt"]
@@ -286,6 +287,7 @@ class Card:
 
     `digest`: SHA-256, in hex, of all that makes its answers: of `card.toml`, which names the digest of the weights'
     file, and of what this file takes from others. `kept`: where its weights lie as they were hashed, if they are kept.
+    `mode`: as the card says, unless the settings say another.
     """
 
     id: str
@@ -307,6 +309,7 @@ class Card:
     folder: Path
     digest: str
     kept: Path | None = None
+    mode: Mode = Mode.LIVE
 
     @property
     def is_synthetic(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imaging.domain.card import Card, Engine, FindingSpec, Golden, Step, Window, covering
+from imaging.domain.modes import Mode
 from imaging.domain.tables import CardError, Faults, Table
 from imaging.models.bundle import Bundle, read_bundle
 from imaging.models.bundle_parts import IMAGE, PREDICTION
@@ -69,6 +70,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
     findings = tuple(_finding(each, bundle, is_bundle) for each in top.tables("finding"))
     if not findings:
         top.fault("finding", None, "a card needs a [[finding]]", "finding-absent")
+    mode = Mode(top.choice("mode", tuple(Mode), Mode.LIVE))
     card = Card(
         id=top.text("id", matching=ID),
         version=top.text("version", data.get("version")),
@@ -88,6 +90,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
         golden=_golden(top.table("golden"), folder) if top.has("golden") else None,
         folder=folder,
         digest=covering(raw, engine.beside),
+        mode=mode,
     )
     top.done()
     for key, value, rule, name in contradictions(card):

@@ -3,6 +3,9 @@
 imaging models list
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
+imaging models add spleen_ct_segmentation --to my-models
+    take a model as it was published (a MONAI bundle's folder, an ONNX file, a model's folder) into my-models, with a
+    card that says what its files tell; what only a person can tell is listed, and the model is disabled until then
 imaging models golden my-model study/ --models my-models
     run a model without a golden case on a study, and write one into the model's folder: the images that the model used,
     without names, numbers and dates, and its answer; the pixels are the study's, and you have to judge whether they may
@@ -17,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.cli import models_add
 from imaging.cli.parsing import (
     Arguments,
     CommandError,
@@ -38,20 +42,24 @@ from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 
-WORDS: Final = ("list", "show", "check", "golden")
+WORDS: Final = ("add", "list", "show", "check", "golden")
 
 
 def options(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
-    meaning = "models (default: all); for golden: one model, then files or folders of one study"
+    meaning = "models (default: all); for golden: one model, then files or folders of one study; for add: its path"
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
+    models_add.options(parser)
     add_models(parser)
     add_json(parser)
 
 
 def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
+    if arguments.what == "add":
+        return models_add.run(arguments)
+    arguments.faults += models_add.unused(arguments)
     if arguments.what == "golden":
         return _golden(arguments)
     cards, disabled = _chosen(arguments)
@@ -72,7 +80,7 @@ def run(arguments: Arguments) -> int:
 
 def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected list, show, check or golden"]
+    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected {', '.join(WORDS[:-1])} or {WORDS[-1]}"]
     try:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:

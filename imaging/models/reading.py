@@ -21,6 +21,7 @@ from imaging.models.network import Signature, network_faults
 from imaging.models.outputs import read_bundled, read_finding, read_triage
 from imaging.models.pickles import NotWeights, hold_weights
 from imaging.models.rules import contradictions
+from imaging.models.to_fill_in import FILL_IN, TO_FILL_IN, open_keys, request
 from imaging.preparation.registry import STEPS
 
 KINDS: Final = ("onnx", "bundle")
@@ -38,6 +39,8 @@ def read_card(folder: Path) -> Card:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CardError([f"{path}: {error} (not-readable)"]) from error
     faults = Faults(path)
+    for key, beside in open_keys(content):
+        faults.leave_open(key, FILL_IN, request(key, beside), TO_FILL_IN)
     card = _card(Table(content, "", faults), folder, raw)
     if faults.lines:
         raise CardError(faults.lines, card.id if ID.fullmatch(card.id) else "")
@@ -93,7 +96,7 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
         mode=mode,
     )
     top.done()
-    for key, value, rule, name in contradictions(card):
+    for key, value, rule, name in contradictions(card) if not top.has_open else ():
         top.fault(key, value, rule, name)
     if network is not None and top.is_faultless:
         for key, value, rule, name in network_faults(card, network):

@@ -1,4 +1,4 @@
-"""A MONAI bundle as it was published, from its check to its report in the PACS."""
+"""A MONAI bundle as it was published, from adding it to its report in the PACS."""
 
 import shutil
 import subprocess
@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from bundles import balance, need_monai, parser, published, save_weights, write_card
+from added_models import filled_in
+from bundles import balance, need_monai, parser, published, save_weights
 from peers import Node, Orthanc, eventually, imaging, imaging_json, program
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -17,15 +18,18 @@ from imaging.phantoms.study import head_study
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with the spleen bundle under a card that takes heads, its weights drawn by a seed."""
+    """A folder to which the spleen bundle was added, its weights drawn by a seed; its card takes heads, and is live."""
     need_monai()
     import torch
 
     torch.manual_seed(3)
-    bundle = published("spleen_ct_segmentation", tmp_path / "models" / "spleen")
+    bundle = published("spleen_ct_segmentation", tmp_path / "downloads")
     network = parser(bundle).get_parsed_content("network_def")
     balance(network, torch.rand(1, 1, 48, 48, 48), [0.5, 0.5])
-    write_card(bundle, save_weights(bundle, network), ["spleen"])
+    save_weights(bundle, network)
+    added = imaging_json("models", "add", str(bundle), "--to", str(tmp_path / "models"), "--id", "spleen", "--json")
+    card = filled_in(added, gate='gate = [{tag = "BodyPartExamined", any = ["HEAD"], absent = "refuse"}]')
+    card.write_text(card.read_text().replace('mode = "shadow"', 'mode = "live"'))
     return tmp_path / "models"
 
 
@@ -47,7 +51,7 @@ def small(images: tuple[Dataset, ...]) -> tuple[Dataset, ...]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_bundle_runs_from_its_check_to_the_report_in_the_pacs(
+def test_a_bundle_runs_from_add_to_the_report_in_the_pacs(
     serve: Callable[..., Node], pacs: Orthanc, models: Path, series: Path, tmp_path: Path
 ) -> None:
     made = imaging("models", "golden", "spleen", str(series), "--models", str(models))

@@ -54,7 +54,7 @@ def _answerer(start_message: Mapping[str, Any]) -> Answerer:
     with importing():
         from imaging.confined.requests import Requests
 
-    return Requests(start_message["threads"]).answer
+    return Requests(start_message["threads"], start_message["memory_mb"]).answer
 
 
 def _of_error(error: Exception) -> str:

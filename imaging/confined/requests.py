@@ -4,23 +4,31 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
+from imaging.domain.card import Card
 from imaging.domain.faults import PublicError, fingerprint, is_out_of_memory
 from imaging.domain.findings import Answer, ImageRef
 from imaging.domain.header import Header
 from imaging.domain.site_words import SiteWords
-from imaging.domain.source import Source
+from imaging.domain.source import Source, file_key
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare
+from imaging.inference.decoded import DECODED
 from imaging.inference.prepared import Prepared
 from imaging.memory import trim_memory
 from imaging.models.catalogue import at_site
 from imaging.models.reading import read_card
 
 Json = Mapping[str, Any]
+
+MAX_DECODED: Final = 512 << 20
+"""Bytes of decoded images that are held for a study's next model, at most: a head of 300 slices of 512 x 512 has 150
+MB. Where the process's memory is bounded, an eighth of that.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,21 @@ class OpenFile(Source):
             at += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def content_key(self) -> tuple[int, ...]:
+        """As `Source` says."""
+        return file_key(os.fstat(self.fd))
+
 
 class Requests:
-    """Models by id, and what was prepared and waits for its engine."""
+    """Models by id, and what was prepared and waits for its engine. `memory_mb`: what the process may take; None: any.
 
-    def __init__(self, threads: int) -> None:
+    Where models look at the same kind of images, what one has decoded of a study is held for the others, until there is
+    rest, or memory is short.
+    """
+
+    def __init__(self, threads: int, memory_mb: float | None = None) -> None:
         self._threads = threads
+        self._max_decoded = int(min(MAX_DECODED, (memory_mb * (1 << 20)) / 8 if memory_mb else MAX_DECODED))
         self._models: dict[str, Analyser] = {}
         self._prepared: dict[int, Prepared] = {}
         self._count, self._lock = 0, threading.Lock()
@@ -60,6 +77,7 @@ class Requests:
         if card.digest != request["digest"]:
             raise PublicError("the card or its weights changed while it was loaded")
         self._models[request["model"]] = Analyser(replace(card, kept=Path(request["kept"])), self._threads)
+        DECODED.hold(self._max_decoded if _share([each.card for each in self._models.values()]) else 0)
 
     def warm(self, request: Json, _: Sequence[int]) -> int:
         """Loads the engine and runs it once, unless it is proven. Returns how many studies had best be run at once."""
@@ -88,7 +106,10 @@ class Requests:
     def prepare(self, request: Json, files: Sequence[int]) -> Json:
         """`prepared`: the number by which it is run; or `answer`: how it ended already."""
         sources = _sources(request["headers"], files)
-        prepared = self._models[request["model"]].prepared(sources, is_chosen=request["is_chosen"])
+        analyser = self._models[request["model"]]
+        prepared = analyser.prepared(sources, is_chosen=request["is_chosen"])
+        if isinstance(prepared, Answer) and _lacks_memory(prepared) and DECODED.drop():
+            prepared = analyser.prepared(sources, is_chosen=request["is_chosen"])
         if isinstance(prepared, Answer):
             return {"answer": prepared.to_json()}
         with self._lock:
@@ -101,7 +122,10 @@ class Requests:
         """The answers of what was prepared, in the order asked for. Afterwards it is gone."""
         with self._lock:
             prepared = [self._prepared.pop(each) for each in request["prepared"]]
-        answers = self._models[request["model"]].run(prepared, is_alone=request["is_alone"])
+        analyser = self._models[request["model"]]
+        answers = analyser.run(prepared, is_alone=request["is_alone"])
+        if any(_lacks_memory(each) for each in answers) and DECODED.drop():
+            answers = analyser.run(prepared, is_alone=request["is_alone"])
         return [each.to_json() for each in answers]
 
     def of_nothing(self, request: Json, _: Sequence[int]) -> Json:
@@ -115,7 +139,18 @@ class Requests:
 
     def rest(self, _: Json, __: Sequence[int]) -> None:
         """Gives the system back what a burst took."""
+        DECODED.drop()
         trim_memory()
+
+
+def _share(cards: Sequence[Card]) -> bool:
+    """Whether any two models may look at the same images."""
+    inputs = [{(each.kind, modality) for each in card.inputs for modality in each.modality} for card in cards]
+    return any(one & other for one, other in combinations(inputs, 2))
+
+
+def _lacks_memory(answer: Answer) -> bool:
+    return answer.reason is not None and answer.reason.code == "memory"
 
 
 def _sources(headers: Sequence[Json], files: Sequence[int]) -> list[Source]:

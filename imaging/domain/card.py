@@ -68,10 +68,17 @@ class Input:
     is_series: ClassVar[bool]
     """Whether images of one series are one input."""
 
+    @property
+    def is_together(self) -> bool:
+        """Whether the network takes all images of a study at once, along an axis of their own before the channels."""
+        return False
+
 
 @dataclass(frozen=True)
 class FilmInput(Input):
-    """Projection images, each by itself. `images`: "each", or what is not yet supported."""
+    """Projection images. `images`: each by itself, so that a study's answer is of any of them; the best one alone; or
+    all of a study together, as one input with an axis for them before the channels.
+    """
 
     images: Literal["each", "best", "all"] = "each"
 
@@ -80,6 +87,11 @@ class FilmInput(Input):
     lane = Lane.FILMS
     findings = ("label",)
     is_series = False
+
+    @property
+    def is_together(self) -> bool:
+        """As `Input` says."""
+        return self.images == "all"
 
 
 @dataclass(frozen=True)
@@ -127,10 +139,13 @@ class Window:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that the network is made of. `name`: from the model's folder; `sha256`: in hex."""
+    """A file that the network is made of. `name`: from the model's folder; `sha256`: in hex. `is_on_card`: whether the
+    card states the digest, so that it is refused once it has another.
+    """
 
     name: str
     sha256: str
+    is_on_card: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,8 +158,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Engine:
-    """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
-    are read. `memory_mb` and `seconds`: what one job may take of both.
+    """What runs the weights. `inputs`: the network's name for what plays each role; roles of one name are the channels
+    of one input, in this order. `reference`: the role onto whose grid volumes of the others are brought; empty: the
+    first. `outputs`: the names of those that are read, the first for findings that name none. `is_channels_last`: of
+    images and maps, behind their sizes. `memory_mb` and `seconds`: what one job may take of both.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
@@ -162,6 +179,14 @@ class Engine:
     window: Window | None = None
     beside: tuple[WeightsFile, ...] = ()
     network: Network | None = None
+    reference: str = ""
+    is_channels_last: bool = False
+
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """By the network's name of each input, the roles that play it. The first of them stands for all in an item."""
+        names = dict.fromkeys(self.inputs.values())
+        return {name: tuple(role for role, own in self.inputs.items() if own == name) for name in names}
 
     @property
     def files(self) -> tuple[WeightsFile, ...]:

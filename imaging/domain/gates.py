@@ -179,6 +179,14 @@ def _is_other_view(card_input: Input, header: Header) -> bool:
     return bool(parts) and is_other and not _contradicts(header, "ViewPosition", card_input.site)
 
 
+def view_place(card_input: Input, header: Header) -> int:
+    """Which of the views that the card's gate names an image shows, counted from 0; beyond them where it is none."""
+    named = [each for gate in card_input.gates if gate.tag == "ViewPosition" for each in gate.any]
+    shown = meant_views(views(_understood_view(header, card_input.site)))
+    alike = (at for at, each in enumerate(named) if shown & meant_views(views(each)))
+    return next(alike, len(named))
+
+
 def passes(gate: Gate, fact: Fact) -> bool:
     """Whether a header's value passes. `doubt` refuses: no check on the pixels is shipped yet.
 

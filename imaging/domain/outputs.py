@@ -1,4 +1,6 @@
-"""Whether what a network gave can be what its card says, before anything is read out of it."""
+"""Whether a network can be fed as its card says, and what it gave be what the card says, before anything is read out of
+it.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,6 +9,17 @@ from imaging.domain.card import Card, FindingSpec, SegmentSpec
 
 _SHARES: Final = ("float32", "float16", "float64")
 _WHOLE: Final = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+WHOLE: Final = tuple(each for each in _WHOLE if each != "bool")
+"""Element types of whole numbers, by numpy's names."""
+_FED: Final = (*_SHARES, *WHOLE)
+
+
+def fed_type_fault(kind: str) -> str:
+    """What an input's element type should be, where no image can be cast to this one (by numpy's name); empty where one
+    can.
+    """
+    return "" if kind in _FED else f"expected {', '.join(_FED[:-1])} or {_FED[-1]}"
 
 
 def type_fault(card: Card, output: str, kind: str) -> str:

@@ -1,12 +1,16 @@
-"""Which of several series a card likes best: by the wishes of its `prefer`, then by size and number."""
+"""Which of several series a card likes best: by the wishes of its `prefer`, then by size and number. And which film: by
+the view that its gate names first, then the latest.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from imaging.domain.card import VolumeInput
+from imaging.domain.card import FilmInput, VolumeInput
+from imaging.domain.gates import view_place
 from imaging.domain.header import Header
+from imaging.domain.stacks import moment
 
 SOFT_KERNELS: Final = ("STANDARD", "STD", "SOFT", "BRAIN", "HEAD", "FC2", "UA", "UB", "H3", "J3", "B3", "HR3", "HC3")
 SHARP_KERNELS: Final = (
@@ -43,3 +47,12 @@ def rank(card_input: VolumeInput, series: Sequence[Header]) -> tuple[tuple[float
     wishes = tuple(round(_prefers(wish, series), 3) for wish in card_input.prefer)
     number = min((header.series_number for header in series if header.series_number is not None), default=1 << 31)
     return wishes, -len(series), number, series[0].series_instance_uid
+
+
+def rank_film(card_input: FilmInput, header: Header) -> tuple[int, float, int, int, str]:
+    """Less is better: the view that the card's gate names first, the latest (a film is repeated because it was bad),
+    lower series number, lower instance number. The UID comes last.
+    """
+    last = 1 << 31
+    series, instance = (last if each is None else each for each in (header.series_number, header.instance_number))
+    return view_place(card_input, header), -(moment(header) or 0.0), series, instance, header.sop_instance_uid

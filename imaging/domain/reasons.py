@@ -55,6 +55,7 @@ REASONS: Final = frozenset(
         "conflict",
         "quality-control",
         "acquisitions",
+        "one-film",
     }
 )
 

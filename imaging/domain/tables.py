@@ -78,6 +78,11 @@ class Table:
         """Whether the key is given and not yet taken."""
         return key in self._left
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that are given and not yet taken, in the file's order."""
+        return tuple(self._left)
+
     def untaken(self, key: str) -> Any:
         """What is given for the key and not yet taken, whatever it is."""
         return self._left.get(key)

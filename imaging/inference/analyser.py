@@ -198,11 +198,17 @@ class Analyser:
 
     def _empty(self) -> dict[str, Tensor]:
         """An image of zeros for each of the network's inputs, as the card's steps make it."""
-        count, known = channels(self.card), sizes(self.card)
+        card, known = self.card, sizes(self.card)
         return {
-            role: np.zeros((count, *(known or (_ANY_SIDE,) * self.card.input(role).axes)), np.float32)
-            for role in self.card.engine.inputs
+            roles[0]: _blank(card.input(roles[0]), channels(card, len(roles)), known)
+            for roles in card.engine.roles.values()
         }
+
+
+def _blank(card_input: Input, count: int, known: tuple[int, ...] | None) -> Tensor:
+    """Zeros, as an item has them; of all films of a study, one."""
+    shape = (count, *(known or (_ANY_SIDE,) * card_input.axes))
+    return np.zeros((1, *shape) if card_input.is_together else shape, np.float32)
 
 
 def _chosen(card_input: Input, header: Header, count: int) -> Verdict:

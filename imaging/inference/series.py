@@ -19,6 +19,7 @@ from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
 from imaging.domain.stack_gates import check_stack
 from imaging.domain.stacks import Frame, FrameStack, frame_of
+from imaging.inference.decoded import DECODED
 from imaging.inference.pixels import Layout, decode, layout_of, padding_of, read_file
 from imaging.inference.volume import CT_AIR, MAX_BYTES, Volume
 
@@ -73,7 +74,21 @@ def read_stack(
     frame_stack: FrameStack, sources: Mapping[str, Source], card_input: VolumeInput, threads: int = 1
 ) -> ReadStack:
     """A stack's volume; `sources` by SOP Instance UID. A slice that cannot be decoded is left out, if the rest may be
-    taken without it. Raises NotAnalysable."""
+    taken without it. Raises NotAnalysable.
+
+    A whole stack does not depend on the input, and is held for the next model.
+    """
+    frames = frame_stack.frames
+    return DECODED.of(
+        lambda: tuple((sources[_uid(frame)].content_key(), frame.number, frame.plane) for frame in frames),
+        lambda: _read_stack(frame_stack, sources, card_input, threads),
+        lambda made: None if made.unread else made.volume.values,
+    )
+
+
+def _read_stack(
+    frame_stack: FrameStack, sources: Mapping[str, Source], card_input: VolumeInput, threads: int
+) -> ReadStack:
     with ThreadPoolExecutor(max(1, threads)) as pool:
         uids = list(dict.fromkeys(frame.header.sop_instance_uid for frame in frame_stack.frames))
         if sum(4 * _values_of(frame) for frame in frame_stack.frames) > MAX_BYTES:

@@ -16,7 +16,16 @@ from imaging.preparation.registry import STEPS
 def warnings(card: Card) -> tuple[str, ...]:
     """What is odd about the card, as `key = value: why (rule-name)`, each once."""
     of_steps = (line for each in card.inputs for values in entering(each) for line in _of_steps(card.prepare, values))
-    return tuple(dict.fromkeys([*of_steps, *_of_evidence(card)]))
+    return tuple(dict.fromkeys([*of_steps, *_of_evidence(card), *_of_weights(card)]))
+
+
+def _of_weights(card: Card) -> Iterator[str]:
+    """What lies beside an ONNX file may be exchanged, and no digest on the card would say so."""
+    if card.engine.kind == "onnx" and (bare := [each for each in card.engine.beside if not each.is_on_card]):
+        digests = ", ".join(f'"{each.name}" = "{each.sha256}"' for each in bare)
+        names = ", ".join(each.name for each in bare)
+        why = f"the card has no digest of {names}, so that an exchanged file is served: add external = {{{digests}}}"
+        yield f"engine.external = absent: {why} (external-unstated)"
 
 
 def _of_evidence(card: Card) -> Iterator[str]:

@@ -14,13 +14,18 @@ from imaging.domain.ranking import PREFERENCES
 from imaging.domain.stack_gates import MAX_SLICES
 from imaging.domain.tables import Table, rule_name
 
+IMAGES: Final = ("all", "each", "best")
+"""Which of a study's images are one input."""
 CODE_STRING: Final = re.compile(r"[A-Z0-9_]{1,16}")
 
 
 def read_input(table: Table, modality: Sequence[str] = ()) -> Input:
     """One input, of the kind that its `images` and its modalities make it. `modality`: where the card names none."""
-    images = table.choice("images", ("all", "each", "best"), "all")
     modality = _modality(table) if table.has("modality") or not modality else tuple(modality)
+    are_films = bool(modality) and set(modality) <= FILMS
+    if are_films and not table.has("images"):
+        table.fault("images", None, f"of films, must be one of {', '.join(IMAGES)}", "images-absent")
+    images = table.choice("images", IMAGES, "all")
     common: dict[str, Any] = {
         "role": table.text("role"),
         "modality": modality,
@@ -31,13 +36,13 @@ def read_input(table: Table, modality: Sequence[str] = ()) -> Input:
         "derived": table.flag("derived", False),
         "images": images,
     }
-    is_film = images == "each" or (bool(modality) and set(modality) <= FILMS)
+    is_film = images == "each" or are_films
     series = _of_series(table)
     made = FilmInput(**common) if is_film else VolumeInput(**common, **series)
-    if images == "each":
+    if is_film:
         for key, value in series.items():
             if value and key != "missing":
-                table.fault(key, value, 'is of series, and images = "each" takes films: leave it out', "images-each")
+                table.fault(key, value, "is of series, and this input takes films: leave it out", "images-each")
     table.done()
     return made
 

@@ -4,26 +4,30 @@ card says is found when the card is read, before anything is run.
 Read from the file's own bytes. What it leaves open (names for sizes, no shape at all) is the engine's to find out.
 """
 
+import math
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imaging.domain.card import Card, Input
-from imaging.domain.outputs import type_fault
-from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields
-from imaging.preparation.registry import channels, sizes
+from imaging.domain.card import Card, FindingSpec, Input
+from imaging.domain.outputs import WHOLE, fed_type_fault, type_fault
+from imaging.models.protobuf import LENGTH, VARINT, NotProtobuf, fields, varints
+from imaging.preparation.ranges import Range, entering
+from imaging.preparation.registry import STEPS, channels, sizes
 from imaging.preparation.repeat_channels import MAX_CHANNELS
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
 Span = tuple[int, int]
+Shape = tuple[int | None, ...]
 
 _GRAPH = 7
-_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
-_TENSOR_NAME = 8
-"""Of onnx.proto: numbers of fields of ModelProto, GraphProto and TensorProto."""
+_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
+_OPERATOR = 4
+_TENSOR_SIZES, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
+"""Of onnx.proto: numbers of fields of ModelProto, GraphProto, NodeProto and TensorProto."""
 _FLOAT: Final = "float32"
 _ELEMENTS: Final[Mapping[int, str]] = {
     1: _FLOAT, 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -32,6 +36,13 @@ _ELEMENTS: Final[Mapping[int, str]] = {
 _TENSOR: Final = 1
 _OTHERS: Final[Mapping[int, str]] = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "optional"}
 """By number: TensorProto.DataType, and what TypeProto has beside a tensor."""
+PRECISIONS: Final = ("f32", "f16", "bf16", "f64", "int8")
+"""What an ONNX file may be of."""
+_OF_TYPES: Final[Mapping[int, str]] = {1: "f32", 10: "f16", 16: "bf16", 11: "f64"}
+_QUANTIZED: Final = frozenset({
+    "QLinearConv", "QLinearMatMul", "QLinearAdd", "QGemm", "ConvInteger", "MatMulInteger", "QAttention",
+})  # fmt: skip
+"""Operators of quantized networks, beside those that quantize."""
 _MAX_SIZE: Final = 1 << 31
 """Of a size; what is greater is a negative number, which some exporters write for "any"."""
 
@@ -44,7 +55,7 @@ class Port:
 
     name: str
     kind: str
-    shape: tuple[int | None, ...] | None
+    shape: Shape | None
 
     def __str__(self) -> str:
         if self.shape is None:
@@ -54,10 +65,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Signature:
-    """What goes into a network and what comes out, as its file says."""
+    """What goes into a network and what comes out, as its file says. `precision`: `int8` where it is quantized, else
+    what most of its weights are.
+    """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    precision: str = "f32"
 
 
 def signature(path: Path) -> Signature | None:
@@ -79,7 +93,38 @@ def _signature(data: mmap.mmap) -> Signature | None:
     weights = {_text(data, each, _TENSOR_NAME) for each in _messages(data, graph, _INITIALIZER)}
     given = [_port(data, each) for each in _messages(data, graph, _INPUT)]
     made = [_port(data, each) for each in _messages(data, graph, _OUTPUT)]
-    return Signature(tuple(each for each in given if each.name not in weights), tuple(made))
+    inputs = tuple(each for each in given if each.name not in weights)
+    return Signature(inputs, tuple(made), _precision(data, graph, inputs))
+
+
+def _precision(data: mmap.mmap, graph: Span, inputs: Iterable[Port]) -> str:
+    if any("uantize" in each or each in _QUANTIZED for each in _operators(data, graph)):
+        return "int8"
+    held = dict.fromkeys(PRECISIONS, 0)
+    for tensor in _messages(data, graph, _INITIALIZER):
+        kind, count = _weights(data, tensor)
+        if kind in _OF_TYPES:
+            held[_OF_TYPES[kind]] += count
+    if not any(held.values()) and any(each.kind == "float16" for each in inputs):
+        return "f16"
+    return max(held, key=held.__getitem__)  # of none, the first
+
+
+def _operators(data: mmap.mmap, graph: Span) -> Iterator[str]:
+    return (_text(data, each, _OPERATOR) for each in _messages(data, graph, _NODE))
+
+
+def _weights(data: mmap.mmap, tensor: Span) -> tuple[int, int]:
+    """A tensor's element type by its number, and how many elements it has."""
+    kind, count = 0, 1
+    for number, wire, first, last in fields(data, *tensor):
+        if (number, wire) == (_TENSOR_TYPE, VARINT):
+            kind = first
+        elif (number, wire) == (_TENSOR_SIZES, VARINT):
+            count *= first
+        elif (number, wire) == (_TENSOR_SIZES, LENGTH):
+            count *= math.prod(varints(data, first, last))
+    return kind, count
 
 
 def _port(data: mmap.mmap, at: Span) -> Port:
@@ -119,21 +164,19 @@ def _text(data: mmap.mmap, at: Span, wanted: int) -> str:
 
 def network_faults(card: Card, network: Signature) -> Iterator[Fault]:
     """All in which the network cannot be what the card says."""
-    if len(network.inputs) > len(card.engine.inputs):
-        names = ", ".join(each.name for each in network.inputs)
-        rule = f"takes {len(network.inputs)} inputs ({names}); only one is supported"
-        yield "engine.file", card.engine.file, rule, "input-count"
-    given = {role: _named(network.inputs, name) for role, name in card.engine.inputs.items()}
-    for role, port in given.items():
+    given = {name: _named(network.inputs, name) for name in card.engine.roles}
+    for name, port in given.items():
         if port is None:
-            name = card.engine.inputs[role]
-            yield "engine.input", name, _not_there("input", network.inputs, card), "input-unknown"
+            yield _key_of(card, name), name, _not_there("input", network.inputs, card), "input-unknown"
         else:
-            yield from _input_faults(card, card.input(role), port)
+            yield from _input_faults(card, port)
+    if None not in given.values() and (unfed := [each for each in network.inputs if each.name not in given]):
+        rule = f"also takes {' and '.join(map(str, unfed))}: give each an [[input]], and its name under [engine] inputs"
+        yield "engine.file", card.engine.file, rule, "input-count"
     for name in card.engine.outputs:
         made = _named(network.outputs, name)
         if made is None:
-            yield "engine.output", name, _not_there("output", network.outputs, card), "output-unknown"
+            yield _output_key(card, name), name, _not_there("output", network.outputs, card), "output-unknown"
         else:
             yield from _output_faults(card, made, next(iter(given.values())))
 
@@ -146,37 +189,92 @@ def _not_there(what: str, ports: tuple[Port, ...], card: Card) -> str:
     return f"{card.engine.file} has the {what} {' and '.join(map(str, ports)) or '(none)'}"
 
 
-_WANTED: Final = {2: "(batch, channels, rows, columns)", 3: "(batch, channels, and three sizes)"}
-"""By an input's axes, what the network's must be."""
+def _key_of(card: Card, name: str) -> str:
+    """Where the card names an input of the network."""
+    return "engine.input" if len(card.engine.roles) == 1 else f"engine.inputs.{card.engine.roles[name][0]}"
 
 
-def _input_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]:
-    if given.kind not in ("", _FLOAT):
-        rule = f"is {given.kind} in {card.engine.file}; expected {_FLOAT}"
-        yield "engine.input", given.name, rule, "input-type"
+def _output_key(card: Card, name: str) -> str:
+    at = next((at for at, each in enumerate(card.findings) if each.output == name), None)
+    return "engine.output" if at is None else f"finding[{at}].output"
+
+
+def _wanted(card: Card, card_input: Input) -> str:
+    """What the network's input must be, in words."""
+    films = "films, " if card_input.is_together else ""
+    is_film, is_last = card_input.axes == 2, card.engine.is_channels_last
+    places = "rows, columns" if is_film else "three sizes" if is_last else "and three sizes"
+    return f"(batch, {films}{places}, channels)" if is_last else f"(batch, {films}channels, {places})"
+
+
+def _channels_first(card: Card, shape: Shape, leading: int) -> Shape:
+    """A shape of an image as arrays have it here; `leading`: its axes before those of the image."""
+    return (*shape[:leading], shape[-1], *shape[leading:-1]) if card.engine.is_channels_last else shape
+
+
+def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
+    key, roles = _key_of(card, given.name), card.engine.roles[given.name]
+    card_input = card.input(roles[0])
+    if given.kind and (wanted_types := fed_type_fault(given.kind)):
+        yield key, given.name, f"is {given.kind} in {card.engine.file}; {wanted_types}", "input-type"
+    yield from _range_faults(card, card_input, given)
     if given.shape is None:
         return
-    wanted = _WANTED[card_input.axes]
-    if len(given.shape) != 2 + card_input.axes:
-        yield "engine.input", given.name, f"{card.engine.file} has {given}, expected {wanted}", "input-shape"
+    wanted, leading = _wanted(card, card_input), 2 if card_input.is_together else 1
+    if len(given.shape) != leading + 1 + card_input.axes:
+        mend = ': for one film at a time, images = "each"' if card_input.is_together else ""
+        yield key, given.name, f"{card.engine.file} has {given}, expected {wanted}{mend}", "input-shape"
         return
-    wants, prepared, last = given.shape[1], channels(card), given.shape[-1]
-    if wants is not None and last is not None and last <= MAX_CHANNELS < wants:
-        rule = f"{card.engine.file} has {given}, with the channels last; expected {wanted}"
-        yield "engine.input", given.name, rule, "input-shape"
+    shape = _channels_first(card, given.shape, leading)
+    wants, prepared = shape[leading], channels(card, len(roles))
+    if _is_turned(card, given.shape, leading):
+        is_last, axes = card.engine.is_channels_last, card_input.axes
+        rule = f"{card.engine.file} has {given}, with the channels {'first' if is_last else 'last'}; expected {wanted}"
+        layout = (LAYOUTS_FIRST if is_last else LAYOUTS_LAST)[axes]
+        yield key, given.name, f'{rule}: layout = "{layout}"', "input-shape"
         return
+    if card_input.is_together and shape[1] is not None:
+        rule = f"{card.engine.file} has {given}, for a fixed number of films; studies have as many as they have"
+        yield key, given.name, f"{rule}: give each film a role of its own", "input-films"
     if wants is not None and wants != prepared:
         rule = f"the network's input {given} expects {_counted(wants)}, but the steps produce {prepared}"
         repeat = f': add do = "repeat-channels", count = {wants}' if prepared == 1 and wants <= MAX_CHANNELS else ""
         yield "prepare", [each.do for each in card.prepare], rule + repeat, "input-channels"
-    yield from _size_faults(card, card_input, given, given.shape[2:])
+    yield from _size_faults(card, card_input, given, shape[leading + 1 :])
+
+
+def _is_turned(card: Card, shape: Shape, leading: int) -> bool:
+    """Whether the channels are plainly where the card does not have them."""
+    ends = shape[leading], shape[-1]
+    own, other = reversed(ends) if card.engine.is_channels_last else ends
+    return own is not None and other is not None and other <= MAX_CHANNELS < own
+
+
+LAYOUTS_FIRST: Final = {2: "NCHW", 3: "NCDHW"}
+LAYOUTS_LAST: Final = {2: "NHWC", 3: "NDHWC"}
+"""By an input's axes, how a network with the channels first, and last, is called."""
+
+
+def _range_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]:
+    """Of values from 0 to 1, whole numbers leave black and white."""
+    if given.kind not in WHOLE:
+        return
+    for values in dict.fromkeys(entering(card_input)):
+        left: Range | None = values
+        for step in card.prepare:
+            left = STEPS[step.do].range(left, step.options)[1] if left is not None else None
+        if left is not None and left.width <= 1:
+            produced = f"the steps produce {left.low:g} to {left.high:g}"
+            rule = f"the network's input {given.name} is {given.kind}, and {produced}"
+            mend = 'add do = "scale", factor = 255 where it was trained on 0..255'
+            yield "prepare", [each.do for each in card.prepare], f"{rule}: {mend}", "input-range"
 
 
 def _counted(count: int) -> str:
     return "1 channel" if count == 1 else f"{count} channels"
 
 
-def _size_faults(card: Card, card_input: Input, given: Port, wanted: tuple[int | None, ...]) -> Iterator[Fault]:
+def _size_faults(card: Card, card_input: Input, given: Port, wanted: Shape) -> Iterator[Fault]:
     """Sizes that the file fixes must be those that the steps make of every study."""
     made = sizes(card)
     if not any(wanted):
@@ -197,18 +295,34 @@ _VARY: Final = {
 
 def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault]:
     """`given`: the first input, whose grid a map has."""
+    key = _output_key(card, made.name)
     if made.kind and (wanted := type_fault(card, made.name, made.kind)):
-        yield "engine.output", made.name, f"is {made.kind} in {card.engine.file}: {wanted}", "output-type"
+        yield key, made.name, f"is {made.kind} in {card.engine.file}: {wanted}", "output-type"
     if made.shape is None:
         return
     findings = [(at, each) for at, each in enumerate(card.findings) if card.output_of(each) == made.name]
     is_map = any(each.is_map for _, each in findings)
-    wanted = "(batch, channels, and the input's three sizes)" if is_map else "(batch, channels)"
+    wanted = _wanted_map(card) if is_map else "(batch, channels)"
     if len(made.shape) != (5 if is_map else 2):
         rule = f"{card.engine.file} has {made}, expected {wanted}"
-        yield "engine.output", made.name, rule, "output-shape"
+        yield key, made.name, rule, "output-shape"
         return
-    count = made.shape[1]
+    shape = _channels_first(card, made.shape, 1) if is_map else made.shape
+    yield from _channel_faults(findings, made, shape[1])
+    if is_map and given is not None and given.shape is not None:
+        grid, came = _channels_first(card, given.shape, 1)[2:], shape[2:]
+        if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
+            rule = f"{card.engine.file} gives {made} for {given}; expected a value for each voxel"
+            yield key, made.name, rule, "output-size"
+
+
+def _wanted_map(card: Card) -> str:
+    is_last = card.engine.is_channels_last
+    return "(batch, the input's three sizes, channels)" if is_last else "(batch, channels, and the input's three sizes)"
+
+
+def _channel_faults(findings: Iterable[tuple[int, FindingSpec]], made: Port, count: int | None) -> Iterator[Fault]:
+    """The output's channels must be those that findings are read of."""
     for at, finding in findings if count is not None else ():
         if count is not None and finding.channel >= count:
             rule = f"the network's output {made} has {_counted(count)}, counted from 0"
@@ -216,12 +330,3 @@ def _output_faults(card: Card, made: Port, given: Port | None) -> Iterator[Fault
         elif count == 1 and finding.activation == "softmax":
             rule = f"the network's output {made} has one channel, with nothing to choose from"
             yield f"finding[{at}].activation", "softmax", rule, "channel-absent"
-    if is_map and given is not None and given.shape is not None:
-        yield from _grid_faults(card, made, given)
-
-
-def _grid_faults(card: Card, made: Port, given: Port) -> Iterator[Fault]:
-    grid, came = (each.shape[2:] if each.shape is not None else () for each in (given, made))
-    if None not in (*grid, *came) and len(grid) == len(came) and grid != came:
-        rule = f"{card.engine.file} gives {made} for {given}; expected a value for each voxel"
-        yield "engine.output", made.name, rule, "output-size"

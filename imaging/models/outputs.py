@@ -31,7 +31,7 @@ def read_finding(table: Table) -> FindingSpec:
 def read_bundled(table: Table, channel: Callable[[Table], int]) -> SegmentSpec:
     """A finding of a bundle, whose post-processing says how its mask is made. `channel`: takes it out of the table."""
     table.choice("as", (SegmentSpec.kind,), SegmentSpec.kind)
-    for key in OF_MASKS:
+    for key in (*OF_MASKS, "output"):
         if table.has(key):
             table.fault(key, table.taken(key), "comes from the bundle's post-processing: remove it", "bundle-keys")
     made = _segment(table, channel(table))
@@ -48,6 +48,7 @@ def _common(table: Table, channel: int | None = None) -> dict[str, Any]:
         "threshold": table.number("threshold", 0.5, 0.0, 1.0),
         "chosen": table.text("chosen", ""),
         "site": _code(table.table("site")) if table.has("site") else None,
+        "output": table.text("output", ""),
     }
 
 

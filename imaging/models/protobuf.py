@@ -34,6 +34,13 @@ def fields(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, 
         at += length
 
 
+def varints(data: mmap.mmap, at: int, end: int) -> Iterator[int]:
+    """The numbers of a packed field. Raises NotProtobuf."""
+    while at < end:
+        value, at = _varint(data, at, end)
+        yield value
+
+
 def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
     """A number of seven bits a byte, the least first; and where it ends."""
     value = 0

@@ -4,16 +4,17 @@ its rules can be fulfilled must not come out by a study that is never flagged.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pydicom.uid
 
-from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec, Step, VolumeInput
+from imaging.domain.card import Card, FilmInput, FindingSpec, Input, SegmentSpec
+from imaging.domain.free_text import meant_views, views
 from imaging.domain.image_kind import FILMS
 from imaging.domain.measures import MEASURES
 from imaging.domain.tables import rule_name
-from imaging.preparation.registry import STEPS
+from imaging.preparation.registry import STEPS, sizes
 
 Fault = tuple[str, object, str, str]
 """Key, value, the rule that they break, and its name."""
@@ -46,7 +47,7 @@ def contradictions(card: Card) -> Iterator[Fault]:
     for at, each in enumerate(card.inputs):
         for key, value, rule, name in _input_holds(each):
             yield f"input[{at}].{key}", value, rule, name
-        yield from _prepare_holds(card.prepare, each) if at == 0 else ()
+        yield from _prepare_holds(card, each) if at == 0 else ()
         if card.engine.window is not None and each.axes != len(card.engine.window.roi):
             roi = list(card.engine.window.roi)
             yield "engine.window.roi", roi, "films are not processed patch by patch: leave it out", "window-dimensions"
@@ -54,6 +55,7 @@ def contradictions(card: Card) -> Iterator[Fault]:
             for key, value, rule, name in _finding_holds(finding, each):
                 yield f"finding[{number}].{key}", value, rule, name
     yield from _roles_hold(card)
+    yield from _together_holds(card)
     times = Counter(finding.code.value for finding in card.findings)
     for code in sorted(code for code, count in times.items() if count > 1):
         yield "finding", code, "two findings have this code", "finding-repeated"
@@ -67,12 +69,48 @@ def _roles_hold(card: Card) -> Iterator[Fault]:
         for before in card.inputs[:at]:
             if each.role == before.role:
                 yield f"input[{at}].role", each.role, "another input has it", "role-repeated"
-            is_other = each.weighting != before.weighting and "" not in (each.weighting, before.weighting)
-            if not is_other and {each.contrast, before.contrast} != {"yes", "no"}:
-                rule = f"also takes images of {before.role}: give the two different weightings, or contrast yes and no"
-                yield f"input[{at}]", each.role, rule, "input-ambiguous"
-            if not isinstance(each, VolumeInput) or not isinstance(before, VolumeInput):
-                yield f"input[{at}].images", each.role, "several inputs are supported of volumes only", "input-kind"
+            elif each.kind != before.kind:
+                yield f"input[{at}]", each.role, "films and volumes do not go together: take one kind", "input-kind"
+            elif not _is_apart(each, before):
+                yield f"input[{at}]", each.role, f"also takes images of {before.role}: {_APART}", "input-ambiguous"
+        if len(card.inputs) > 1 and isinstance(each, FilmInput) and each.images != "best":
+            yield f"input[{at}].images", each.images, 'of several inputs, each is one film: "best"', "images-roles"
+    yield from _stacks_hold(card)
+
+
+_APART: Final = "give the two different weightings, modalities or ViewPosition gates, or contrast yes and no"
+
+
+def _is_apart(one: Input, other: Input) -> bool:
+    """Whether no image can suit both."""
+    weightings, contrasts = {one.weighting, other.weighting}, {one.contrast, other.contrast}
+    if (len(weightings) == 2 and "" not in weightings) or contrasts == {"yes", "no"}:
+        return True
+    views = [_views_of(each) for each in (one, other)]
+    return not set(one.modality) & set(other.modality) or (all(views) and not views[0] & views[1])
+
+
+def _views_of(card_input: Input) -> set[str]:
+    """The views that an input asks for; empty where it asks for none, or for one that is not understood."""
+    for gate in card_input.gates:
+        if gate.tag == "ViewPosition" and gate.absent != "pass":
+            named = [views(each) for each in gate.any]
+            return meant_views({view for each in named for view in each}) if all(named) else set()
+    return set()
+
+
+def _stacks_hold(card: Card) -> Iterator[Fault]:
+    """Channels of one input lie on one grid, an image each; and no input is cropped to a grid of its own."""
+    done = [(at, step.do) for at, step in enumerate(card.prepare)]
+    is_stacked = any(len(roles) > 1 for roles in card.engine.roles.values())
+    if is_stacked and any(each.axes == 2 for each in card.inputs):
+        rule = "films do not lie over each other, so that they are no channels of one input: give each its own"
+        yield "engine.inputs", dict(card.engine.inputs), rule, "stack-films"
+    for at, do in done:
+        if do == "repeat-channels" and is_stacked:
+            yield f"prepare[{at}].do", do, "the channels are the stacked images: leave it out", "do-stacked"
+        if do == "crop-foreground" and len(card.engine.roles) > 1:
+            yield f"prepare[{at}].do", do, "would crop each input to a grid of its own: leave it out", "do-inputs"
 
 
 def _input_holds(card_input: Input) -> Iterator[Fault]:
@@ -90,12 +128,21 @@ def _input_holds(card_input: Input) -> Iterator[Fault]:
 
 
 def _film_holds(film: FilmInput) -> Iterator[Fault]:
-    if film.images != "each":
-        rule = 'films are taken one by one, with images = "each"; best and all of them are not yet supported'
-        yield "images", film.images, rule, "images-unsupported"
     if slices := [each for each in film.modality if each in SLICES]:
         rule = f'takes films, and {", ".join(slices)} are slices: take them with images = "best", as one volume'
-        yield "images", "each", rule, "images-slices"
+        yield "images", film.images, rule, "images-slices"
+
+
+def _together_holds(card: Card) -> Iterator[Fault]:
+    """All films of a study are one array, so of one size; and what is found is found of all, at no place of one."""
+    if not any(each.is_together for each in card.inputs):
+        return
+    if sizes(card) is None:
+        rule = 'all films of a study are one input, of one size: add do = "resize"'
+        yield "prepare", [each.do for each in card.prepare], rule, "images-size"
+    for at, each in enumerate(card.findings):
+        if each.is_map:
+            yield f"finding[{at}].as", each.kind, 'with images = "all", an answer has no place on a film', "images-map"
 
 
 def _gates_hold(card_input: Input) -> Iterator[Fault]:
@@ -106,10 +153,10 @@ def _gates_hold(card_input: Input) -> Iterator[Fault]:
             yield f"gate[{at}].tag", gate.tag, rule, "gate-modality"
 
 
-def _prepare_holds(steps: Sequence[Step], card_input: Input) -> Iterator[Fault]:
+def _prepare_holds(card: Card, card_input: Input) -> Iterator[Fault]:
     """Each step prepares what the model takes, and what changes places comes before what changes values."""
+    steps, channels = card.prepare, max((len(roles) for roles in card.engine.roles.values()), default=1)
     known = [(at, step, STEPS[step.do]) for at, step in enumerate(steps) if step.do in STEPS]
-    channels = 1
     for at, step, kind in known:
         channels = kind.channels(step.options) if kind.channels is not None else channels
         if card_input.kind not in kind.takes:

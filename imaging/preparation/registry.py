@@ -49,9 +49,9 @@ def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
     return array.having(np.ascontiguousarray(array.values))
 
 
-def channels(card: Card) -> int:
-    """How many channels a card's steps make of the one that each of its images has."""
-    count = len(card.inputs)
+def channels(card: Card, roles: int = 1) -> int:
+    """How many channels a card's steps make of so many roles that are one input: each image has one."""
+    count = roles
     for step in card.prepare:
         after = STEPS[step.do].channels
         count = after(step.options) if after is not None else count

@@ -186,7 +186,7 @@ def test_whole_numbers_are_a_mask_of_which_no_probability_is_told(
     assert answer.fault == (None if is_taken else f"the network's output y is uint8: {OF_MASKS}")
 
 
-@pytest.mark.parametrize(("kind", "name"), [(TensorProto.INT64, "int64"), (TensorProto.STRING, "string")])
+@pytest.mark.parametrize(("kind", "name"), [(TensorProto.BOOL, "bool"), (TensorProto.STRING, "string")])
 def test_an_input_that_no_image_can_be_fed_to_is_refused_when_the_network_is_loaded(
     tmp_path: Path, kind: int, name: str
 ) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from card_cases import CHEST, DIGEST, HEAD, written
@@ -115,15 +116,31 @@ def test_what_a_network_leaves_open_is_no_fault(
     assert faults(tmp_path, card, network(given, made)) == []
 
 
+FED = "expected float32, float16, float64, uint8, int8, uint16, int16, uint32, int32, uint64 or int64"
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(TensorProto.FLOAT16, "float16"), (TensorProto.DOUBLE, "float64"), (TensorProto.INT64, "int64"),
-     (TensorProto.UINT16, "uint16"), (TensorProto.BOOL, "bool"), (TensorProto.STRING, "string"),
+    [(TensorProto.BOOL, "bool"), (TensorProto.STRING, "string"), (TensorProto.BFLOAT16, "bfloat16"),
      (TensorProto.FLOAT8E5M2, "type 19")],
 )  # fmt: skip
-def test_an_input_that_takes_no_float32_is_a_fault(tmp_path: Path, kind: int, name: str) -> None:
+def test_an_input_that_no_image_can_be_cast_to_is_a_fault(tmp_path: Path, kind: int, name: str) -> None:
     texts = faults(tmp_path, CHEST, network(FILM, FILM_LABELS, kind))
-    assert texts == [f"engine.input = 'x': is {name} in model.onnx; expected float32 (input-type)"]
+    assert texts == [f"engine.input = 'x': is {name} in model.onnx; {FED} (input-type)"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8, TensorProto.INT64])
+def test_an_input_that_images_are_cast_to_is_no_fault(tmp_path: Path, kind: int) -> None:
+    card = changed(CHEST, 'precision = "f32"\n', "")
+    assert faults(tmp_path, card, network(FILM, FILM_LABELS, kind)) == []
+
+
+def test_whole_numbers_that_leave_black_and_white_of_a_film_are_a_fault(tmp_path: Path) -> None:
+    card = changed(CHEST, '[[prepare]]\ndo = "zscore"\n', "")
+    (text,) = faults(tmp_path / "bare", card, network(FILM, FILM_LABELS, TensorProto.UINT8))
+    assert 'the network\'s input x is uint8, and the steps produce 0 to 1: add do = "scale", factor = 255' in text
+    scaled = changed(CHEST, 'do = "zscore"', 'do = "scale"\nfactor = 255')
+    assert faults(tmp_path / "scaled", scaled, network(FILM, FILM_LABELS, TensorProto.UINT8)) == []
 
 
 @pytest.mark.parametrize(
@@ -173,11 +190,47 @@ def test_what_is_no_tensor_is_a_fault(tmp_path: Path, kind: onnx.TypeProto, name
     assert texts == [f"engine.output = 'y': is {name} in model.onnx: {WANTED} (output-type)"]
 
 
-def test_a_network_of_two_inputs_is_a_fault(tmp_path: Path) -> None:
+def test_an_input_that_the_card_does_not_feed_is_a_fault(tmp_path: Path) -> None:
     model = onnx.load_from_string(network(FILM, FILM_LABELS))
     model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
     two = faults(tmp_path / "two", CHEST, model.SerializeToString())
-    assert two == ["engine.file = 'model.onnx': takes 2 inputs (x, age); only one is supported (input-count)"]
+    rule = "also takes age (1): give each an [[input]], and its name under [engine] inputs (input-count)"
+    assert two == [f"engine.file = 'model.onnx': {rule}"]
+
+
+LAST = changed(CHEST, 'output = "y"', 'output = "y"\nlayout = "NHWC"')
+HEAD_LAST = changed(HEAD, 'output = "y"', 'output = "y"\nlayout = "NDHWC"')
+
+
+def test_a_network_with_the_channels_last_is_held_by_its_layout(tmp_path: Path) -> None:
+    last: Shape = ["n", 224, 224, 1]
+    assert faults(tmp_path / "film", LAST, network(last, FILM_LABELS)) == []
+    assert faults(tmp_path / "head", HEAD_LAST, network(["n", 96, 96, 48, 1], ["n", 96, 96, 48, 2])) == []
+    (text,) = faults(tmp_path / "first", LAST, network(FILM, FILM_LABELS))
+    rule = 'with the channels first; expected (batch, rows, columns, channels): layout = "NCHW" (input-shape)'
+    assert text.endswith(rule)
+    (text,) = faults(tmp_path / "size", LAST, network(["n", 256, 256, 1], FILM_LABELS))
+    assert "expects 256 x 256 (input-size)" in text
+    (text,) = faults(tmp_path / "map", HEAD_LAST, network(["n", 96, 96, 48, 1], HEAD_OUT))
+    assert text.endswith("expected a value for each voxel (output-size)")
+    (text,) = faults(tmp_path / "unsaid", CHEST, network(["n", 224, 224, 3], FILM_LABELS))
+    rule = 'with the channels last; expected (batch, channels, rows, columns): layout = "NHWC" (input-shape)'
+    assert text.endswith(rule)
+    (text,) = faults(tmp_path / "other", changed(LAST, "NHWC", "NDHWC"), network(last, FILM_LABELS))
+    assert text == "engine.layout = 'NDHWC': must be one of NCHW, NHWC (layout-unknown)"
+
+
+def test_the_precision_is_what_the_file_is(tmp_path: Path) -> None:
+    half = onnx.load_from_string(network(FILM, FILM_LABELS))
+    half.graph.initializer.append(numpy_helper.from_array(np.zeros(8, np.float16), "w"))
+    whole = onnx.load_from_string(network(FILM, FILM_LABELS))
+    whole.graph.node.append(helper.make_node("DequantizeLinear", ["w", "s"], ["v"]))
+    free = changed(CHEST, 'precision = "f32"\n', "")
+    for name, model, precision in (("half", half, "f16"), ("whole", whole, "int8")):
+        weights = model.SerializeToString()
+        (text,) = faults(tmp_path / f"{name}-said", CHEST, weights)
+        assert text.startswith(f"engine.precision = 'f32': model.onnx is {precision}, and runs as it is")
+        assert faults(tmp_path / name, free, weights) == []
 
 
 def test_weights_that_stand_among_the_inputs_are_none(tmp_path: Path) -> None:

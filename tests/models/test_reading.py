@@ -80,7 +80,8 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         ("absent = \"pass\"", "absnt = 1", "input[0].gate[1].absnt = 1: is not a key of a card (key-unknown)"),
         ('as = "label"', 'as = "boxes"', "finding[0].as = 'boxes': is not yet supported (as-unsupported)"),
         ('as = "label"', 'as = "segment"', "(as-dimensions)"),
-        ('images = "each"', "", "input[0].images = 'all': films are taken one by one, with images = \"each\""),
+        ('images = "each"', "", "input[0].images = absent: of films, must be one of all, each, best (images-absent)"),
+        ('images = "each"', 'images = "best"\nprefer = ["thin"]', "is of series, and this input takes films"),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
         ('do = "zscore"', 'do = "stack"', "is not yet supported (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
@@ -113,13 +114,8 @@ def test_a_single_fault_is_named(tmp_path: Path, old: str, new: str, fault: str)
     assert any(fault in line for line in texts), texts
 
 
-def test_best_of_films_is_one_fault_and_is_called_unsupported(tmp_path: Path) -> None:
-    (text,) = faults(tmp_path, CHEST.replace('images = "each"', 'images = "best"'))
-    assert text.startswith("input[0].images = 'best': films are taken one by one")
-    assert text.endswith("not yet supported (images-unsupported)")
-    head = tmp_path / "head"
-    head.mkdir()
-    assert faults(head, HEAD.replace('modality = ["CT"]\n', "")) == [
+def test_a_modality_that_is_absent_is_one_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path, HEAD.replace('modality = ["CT"]\n', "")) == [
         "input[0].modality = absent: is required: a list of texts (modality-absent)"
     ]
 

@@ -1,6 +1,6 @@
 """The readers by the kind of input that each reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from imaging.domain.card import Card, FilmInput, Input, VolumeInput
@@ -28,12 +28,19 @@ class Reader(Protocol):
 
 READERS: Final[Mapping[str, Reader]] = {FilmInput.kind: films.read, VolumeInput.kind: volumes.read}
 
+SEVERAL: Final[Mapping[str, Callable[..., Prepared]]] = {
+    FilmInput.kind: films.read_roles,
+    VolumeInput.kind: stacked.read,
+}
+"""The readers of cards of several inputs, which are all of one kind."""
+
 
 def read(
     card: Card, sources: Sequence[Source], verdict_by_uid: Mapping[str, Mapping[str, Verdict]], threads: int
 ) -> Prepared:
     """What a card takes of a study. `verdict_by_uid`: by role, what each instance is to it. Raises NotAnalysable."""
     if len(card.inputs) > 1:
-        return stacked.read(card, sources, verdict_by_uid, threads)
+        several = SEVERAL[card.inputs[0].kind]
+        return several(card, sources, verdict_by_uid, threads)
     (card_input,) = card.inputs
     return READERS[card_input.kind](card, card_input, sources, verdict_by_uid[card_input.role], threads)

@@ -1,5 +1,5 @@
-"""Reads several series of one examination as the channels of one input: the first is the reference, and the others are
-brought to its grid by where they lie. Nothing is registered: they must share a Frame of Reference.
+"""Reads several series of one examination, as inputs of their own or as channels of one: one of them is the reference,
+and the others are brought to its grid by where they lie. Nothing is registered: they must share a Frame of Reference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 
 from imaging.domain.card import Card, VolumeInput
-from imaging.domain.coverage import Coverage, counted
+from imaging.domain.coverage import Coverage
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.grid import Grid
-from imaging.domain.reasons import NotAnalysable, Reason
+from imaging.domain.reasons import NotAnalysable
 from imaging.domain.source import Source
 from imaging.inference.acquisitions import StudyRead, read_study
 from imaging.inference.prepared import Prepared, StackItem
+from imaging.inference.readers.roles import joined, shared_out
 from imaging.inference.readers.volumes import facts_of
 from imaging.inference.timing import timed
 from imaging.inference.volume import Volume
@@ -33,7 +34,7 @@ def read(
     Raises NotAnalysable: where a role has no series, `input-missing` with the role.
     """
     timings: dict[str, float] = {}
-    own, out = _shared_out(card, sources, verdict_by_uid)
+    own, out = shared_out(card, sources, verdict_by_uid)
     with timed(timings, "read"):
         studies = {
             each.role: _read(card, each, own[each.role], verdict_by_uid[each.role], threads)
@@ -42,35 +43,18 @@ def read(
         }
     volumes = {role: study.acquired[0].parts[0].volume for role, study in studies.items()}
     _hold_one_space(volumes)
+    reference = card.engine.reference or card.inputs[0].role
     with timed(timings, "prepare"):
-        array = prepare(partial(_stacked, list(volumes.values())), card.prepare)
-    assert array.grid is not None  # a volume's has one
-    reference = card.inputs[0].role
+        arrays = {
+            roles[0]: prepare(partial(_laid_on, volumes[reference], [volumes[each] for each in roles]), card.prepare)
+            for roles in card.engine.roles.values()
+        }
+    grid = next(iter(arrays.values())).grid
+    assert grid is not None  # a volume's has one
     images = tuple(dict.fromkeys(image for each in volumes.values() for image in each.images))
-    item = StackItem({reference: array.values}, images, volumes[reference], array.grid)
-    coverage = _joined([_of_first(each) for each in studies.values()], out)
-    return Prepared(images, coverage, (item,), _facts(volumes, array.grid), timings)
-
-
-def _shared_out(
-    card: Card, sources: Sequence[Source], data: Mapping[str, Mapping[str, Verdict]]
-) -> tuple[dict[str, list[Source]], list[Reason]]:
-    """By role, the images that it is asked of; and of those that suit none, why, once for each frame.
-
-    One that a role might take, and none takes, is asked of the first such role alone: it is missing once.
-    """
-    own: dict[str, list[Source]] = {each.role: [] for each in card.inputs}
-    out: list[Reason] = []
-    for source in sources:
-        verdicts = {role: each[source.header.sop_instance_uid] for role, each in data.items()}
-        taking = [role for role, each in verdicts.items() if each.scope is Scope.IN]
-        taking = taking or [role for role, each in verdicts.items() if each.scope is Scope.MISSING][:1]
-        for role in taking:
-            own[role].append(source)
-        reason = next(iter(verdicts.values())).reason
-        if not taking and reason is not None:
-            out += [reason] * source.header.number_of_frames
-    return own, out
+    item = StackItem({role: each.values for role, each in arrays.items()}, images, volumes[reference], grid)
+    coverage = joined([_of_first(each) for each in studies.values()], out)
+    return Prepared(images, coverage, (item,), _facts(volumes, grid), timings)
 
 
 def _read(
@@ -91,19 +75,6 @@ def _of_first(study: StudyRead) -> Coverage:
     return Coverage(first, missing, coverage.redundant, coverage.out_of_scope)
 
 
-def _joined(each_role: Sequence[Coverage], out: Sequence[Reason]) -> Coverage:
-    def added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-        names = dict.fromkeys(name for each in counts for name in each)
-        return {name: sum(each.get(name, 0) for each in counts) for name in names}
-
-    return Coverage(
-        sum(each.used for each in each_role),
-        added([each.missing for each in each_role]),
-        added([each.redundant for each in each_role]),
-        added([counted(out), *(each.out_of_scope for each in each_role)]),
-    )
-
-
 def _hold_one_space(volumes: Mapping[str, Volume]) -> None:
     """Where series share no Frame of Reference, nobody knows what lies where."""
     uids = {each.frame_of_reference_uid for each in volumes.values()}
@@ -111,25 +82,22 @@ def _hold_one_space(volumes: Mapping[str, Volume]) -> None:
         raise NotAnalysable("frame-of-reference-differs")
 
 
-def _stacked(
+def _laid_on(
+    reference: Volume,
     volumes: Sequence[Volume],
     toward: str = "",
     spacing_mm: tuple[float, ...] | None = None,
     is_nearest: bool = False,
     is_border_repeated: bool = False,
 ) -> Array:
-    """The volumes on the first one's grid, a channel each."""
-    first, *others = volumes
-    array = first.array(toward, spacing_mm, is_nearest, is_border_repeated)
-    grid = array.grid
-    assert grid is not None  # a volume's has one
-    values = [array.values, *(_on(each, first, grid, is_nearest, is_border_repeated)[None] for each in others)]
-    return Array(np.concatenate(values), grid)
+    """Volumes on the reference's grid, a channel each."""
+    grid = reference.grid(toward=toward, spacing_mm=spacing_mm, is_half_even=is_border_repeated)
+    return Array(np.stack([_on(each, reference, grid, is_nearest, is_border_repeated) for each in volumes]), grid)
 
 
-def _on(volume: Volume, first: Volume, grid: Grid, is_nearest: bool, is_border_repeated: bool) -> Tensor:
+def _on(volume: Volume, reference: Volume, grid: Grid, is_nearest: bool, is_border_repeated: bool) -> Tensor:
     """A volume on the grid of another, linear; what it does not reach is outside."""
-    if np.allclose(volume.axes, first.axes, rtol=0.0, atol=_EVEN):
+    if np.allclose(volume.axes, reference.axes, rtol=0.0, atol=_EVEN):
         return volume.resample(grid, is_nearest=is_nearest, is_border_repeated=is_border_repeated)
     done = np.empty(grid.shape, np.float32)
     for at, plane in enumerate(done):

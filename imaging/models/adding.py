@@ -98,9 +98,10 @@ def _of_bundle(path: Path, model_id: str) -> Plan:
     bundle, faults = draft_bundle.read(path)
     if bundle is None or faults:
         raise NotTaken("\n".join([*faults, _INSTEAD] if bundle is None else faults))
-    files = {f"{path.name}/{name}": file for name, file in files_in(path).items()}
+    inner = files_in(path)
+    files = {f"{path.name}/{name}": file for name, file in inner.items()}
     weights = [bundle.weights, *(each.name for each in bundle.files)]
-    return _drafted(draft_bundle.draft(model_id, bundle), files, weights)
+    return _drafted(draft_bundle.draft(model_id, bundle, inner), files, weights)
 
 
 def _drafted(draft: Draft, files: Mapping[str, Path], weights: Sequence[str]) -> Plan:
@@ -111,8 +112,8 @@ def _drafted(draft: Draft, files: Mapping[str, Path], weights: Sequence[str]) ->
         weights,
         draft.known,
         draft.asked,
-        lambda digests: draft.text(digests[draft.file]),
-        lambda digests: draft.filled(digests[draft.file]),
+        draft.text,
+        draft.filled,
         draft.may,
     )
 
@@ -136,7 +137,7 @@ def _of_onnx(path: Path, model_id: str, network: Signature, facts: OnnxFacts) ->
     if faults.lines:
         raise NotTaken("\n".join(faults.lines))
     try:
-        made = draft_onnx.draft(model_id, path.name, network, facts)
+        made = draft_onnx.draft(model_id, path.name, network, facts, beside)
     except draft_onnx.NoCard as why:
         raise NotTaken(f"{path}: {why}") from None
     files = {path.name: path.resolve(), **{name: path.parent / name for name in beside}}

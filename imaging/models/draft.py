@@ -5,6 +5,7 @@ says what is wanted, with a line that may stand in its place.
 """
 
 import json
+import re
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +16,17 @@ from imaging.domain.modes import Mode
 from imaging.models.to_fill_in import FILL_IN, Wanted, is_open, wanted
 
 WIDTH: Final = 118
-SHA256: Final = "SHA256"
-"""Stands for the weights' digest until they are copied."""
 _HOW: Final = (
     f"{FILL_IN} stands where only a person can tell what is right: put a value in its place. Until then the model is "
     "disabled."
 )
+
+
+@dataclass(frozen=True)
+class DigestOf:
+    """A value that is known once a file is copied: its digest. `file`: by its name from the model's folder."""
+
+    file: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Section:
         keys = [(f"{self.path}.{key}" if self.path else key) for key, value in self.values.items() if is_open(value)]
         return [Asked(key, wanted(key, self.values, self.about)) for key in keys]
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, digests: Mapping[str, str]) -> Iterator[str]:
         """Its text."""
         for note in self.notes:
             yield from commented(note)
@@ -60,18 +66,15 @@ class Section:
             if key in asked:
                 yield from commented(f"{asked[key].why}. Example:")
                 yield f"#   {asked[key].example}"
-            yield f"{key} = {toml(value)}"
+            yield f"{key} = {toml(value, digests)}"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """`kind`: what it was made of. `known`: what the files tell, as JSON; `file`: the weights, from the model's folder.
-    `may`: what may be added to the card, by key.
-    """
+    """`kind`: what it was made of. `known`: what the files tell, as JSON. `may`: what may be added to it, by key."""
 
     kind: str
     id: str
-    file: str
     sections: Sequence[Section]
     known: Mapping[str, Any]
     may: Mapping[str, Wanted] = field(default_factory=dict)
@@ -81,8 +84,8 @@ class Draft:
         """What is still to be filled in, in the card's order."""
         return [each for section in self.sections for each in section.asked]
 
-    def text(self, sha256: str) -> str:
-        """The card."""
+    def text(self, digests: Mapping[str, str]) -> str:
+        """The card, by the digests of the files that were copied."""
         head = [*commented(f"Written by `imaging models add` from {self.kind}. {_HOW}"), "# What the files tell:"]
         for name, value in self.known.items():
             head += commented(f"{name}: {shown(value)}", "    ")
@@ -90,13 +93,12 @@ class Draft:
         for each in self.may.values():
             lines = [f"#   {line}" for line in each.example.splitlines()]
             may.append("\n".join([*commented(f"Optional: {each.why}. Example:"), *lines]))
-        sections = ["\n".join(section.lines()) for section in self.sections]
-        text = "\n\n".join(["\n".join(head), *sections, *may]) + "\n"
-        return text.replace(f'sha256 = "{SHA256}"', f'sha256 = "{sha256}"')
+        sections = ["\n".join(section.lines(digests)) for section in self.sections]
+        return "\n\n".join(["\n".join(head), *sections, *may]) + "\n"
 
-    def filled(self, sha256: str) -> str:
+    def filled(self, digests: Mapping[str, str]) -> str:
         """The card with the examples in place of what is open: to try the files with, never to be served."""
-        lines = self.text(sha256).splitlines()
+        lines = self.text(digests).splitlines()
         for at, each in enumerate(lines):
             if not each.startswith("#") and each.endswith(f' = "{FILL_IN}"'):
                 lines[at] = lines[at - 1].removeprefix("#").strip()
@@ -154,15 +156,21 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
-def toml(value: object) -> str:
+def toml(value: object, digests: Mapping[str, str]) -> str:
     """A value as TOML writes it."""
+    if isinstance(value, DigestOf):
+        return toml(digests[value.file], digests)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         plain = value.encode("utf-8", "replace").decode()
         return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {toml(each, digests)}" for key, each in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml, value))}]"
+        return f"[{', '.join(toml(each, digests) for each in value)}]"
     return str(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else toml(name, {})

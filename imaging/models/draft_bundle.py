@@ -1,20 +1,24 @@
 """The card of a MONAI bundle, as far as the bundle tells it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
 from imaging.domain.tables import Faults, Table
 from imaging.models.bundle import Bundle, read_bundle
-from imaging.models.draft import SHA256, Draft, Section, may_be_added, top
+from imaging.models.draft import DigestOf, Draft, Section, may_be_added, top
 from imaging.models.pickles import NotWeights, hold_weights
 from imaging.models.rules import ROLE
-from imaging.models.to_fill_in import FILL_IN
+from imaging.models.to_fill_in import FILL_IN, WEIGHTINGS
 
 MOST_FINDINGS: Final = 16
 """Channels that get a [[finding]] each. Of more than that, nobody wants all: one says how they are named."""
 BY_VOLUME: Final = 'volume_ml = ">=5"'
+_LICENCE: Final = re.compile("licen[cs]e", re.IGNORECASE)
+_MAX_TITLE: Final = 2000
+"""Bytes in which a text's title is looked for."""
 BACKGROUND: Final = "background"
 _SERIES: Final[Mapping[str, tuple[str, str]]] = {
     "t1": ("t1", "any"), "t1c": ("t1", "yes"), "t1ce": ("t1", "yes"), "t1gd": ("t1", "yes"), "t1n": ("t1", "no"),
@@ -45,28 +49,45 @@ def read(path: Path) -> tuple[Bundle | None, list[str]]:
     return bundle, lines
 
 
-def draft(model_id: str, bundle: Bundle) -> Draft:
-    """Its card. What the bundle says of name, version, maker, use and modality is read from it, and not said twice."""
+def draft(model_id: str, bundle: Bundle, files: Mapping[str, Path]) -> Draft:
+    """Its card. What the bundle says of name, version, maker, use and modality is read from it, and not said twice.
+
+    `files`: the bundle's, by their names in it. Raises OSError.
+    """
     told = {key: None for key in ("version", "name", "maker", "use") if key in bundle.facts}
-    engine = {"kind": "bundle", "folder": bundle.weights.partition("/")[0], "sha256": SHA256}
+    engine = {"kind": "bundle", "folder": bundle.weights.partition("/")[0], "sha256": DigestOf(bundle.weights)}
     sections = [top(model_id, told), *_inputs(bundle), Section("[engine]", "engine", engine), *_findings(bundle)]
-    return Draft("a MONAI bundle", model_id, bundle.weights, sections, known(bundle), may_be_added(BY_VOLUME))
+    facts = known(bundle)
+    if licences := {name: _begins(path) for name, path in files.items() if _LICENCE.search(name.rpartition("/")[2])}:
+        facts["licences"] = licences
+    return Draft("a MONAI bundle", model_id, sections, facts, may_be_added(BY_VOLUME))
+
+
+def _begins(path: Path) -> str:
+    """The title of a text, its first two lines: whether that licence covers the weights is for a person to judge."""
+    with path.open("rb") as file:
+        lines = file.read(_MAX_TITLE).decode("utf-8", "replace").splitlines()
+    return " ".join([" ".join(each.split()) for each in lines if each.strip()][:2])[:200]
 
 
 def _inputs(bundle: Bundle) -> list[Section]:
     modality: dict[str, Any] = {} if bundle.modality else {"modality": FILL_IN}
     if bundle.channels == 1:
         return [Section("[[input]]", "input[0]", {"role": "image", **modality, "gate": FILL_IN})]
-    made = []
-    kinds = [_SERIES.get(name.lower()) for name in bundle.series] or [None] * bundle.channels
-    has_contrast = any(kind == ("t1", "yes") for kind in kinds)
-    for at, (name, kind) in enumerate(zip(_roles(bundle), kinds, strict=True)):
-        weighting, contrast = kind or (FILL_IN, FILL_IN)
-        contrast = "no" if kind == ("t1", "any") and has_contrast else contrast
-        values = {"role": name, **modality, "weighting": weighting}
-        values |= {} if contrast == "any" else {"contrast": contrast}
-        made.append(Section("[[input]]", f"input[{at}]", {**values, "gate": FILL_IN}))
+    made, roles = [], _roles(bundle)
+    for at, (role, example) in enumerate(zip(roles, cycle(WEIGHTINGS), strict=False)):
+        weighting, contrast = weighting_of(role, roles) or (FILL_IN, "any")
+        values = {"role": role, **modality, "weighting": weighting}
+        values |= {"gate": FILL_IN} if contrast == "any" else {"contrast": contrast, "gate": FILL_IN}
+        made.append(Section("[[input]]", f"input[{at}]", values, about=example))
     return made
+
+
+def weighting_of(role: str, roles: Collection[str]) -> tuple[str, str] | None:
+    """The weighting and contrast of a series, by what it is called among others; None where that does not tell."""
+    kind = _SERIES.get(role)
+    has_contrast = any(_SERIES.get(each) == ("t1", "yes") for each in roles)
+    return ("t1", "no") if kind == ("t1", "any") and has_contrast else kind
 
 
 def _roles(bundle: Bundle) -> list[str]:

@@ -73,6 +73,7 @@ def taken(files: Mapping[str, Path], target: Path, progress: Progress) -> Iterat
     OSError.
     """
     refuse_there(target)
+    is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     part.mkdir(mode=0o700)
@@ -87,6 +88,9 @@ def taken(files: Mapping[str, Path], target: Path, progress: Progress) -> Iterat
         _to_disk(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty: the model is there
+                target.parent.rmdir()
 
 
 def refuse_there(target: Path) -> None:

@@ -6,7 +6,7 @@ to which finding a channel is, from which score on it counts, or whose images a 
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,7 +63,8 @@ def wanted(key: str, beside: Mapping[str, Any], name: str = "") -> Wanted:
     if last == "modality":
         return Wanted("the modalities of the images that it takes, as DICOM writes them", _modality(beside))
     why, value = _FIXED.get(short, ("whoever brings the model has to tell it", '"..."'))
-    value = json.dumps(name, ensure_ascii=False) if name and short == "engine.output" else value
+    if name and short in _BY_NAME and name in _AMONG.get(short, (name,)):
+        value = _BY_NAME[short].format(name)
     return Wanted(why, f"{last} = {value}")
 
 
@@ -88,7 +89,7 @@ _FIXED: Final[Mapping[str, tuple[str, str]]] = {
         "step if the network takes them so; docs/models.md has all steps",
         '"zscore"',
     ),
-    "engine.output": ("which of the network's outputs is read", '"y"'),
+    "prepare.count": ("an image has one channel, and the network takes more: how often training repeated it", "3"),
     "finding.activation": ("what makes probabilities of it: sigmoid, softmax, or none if it is 0..1", '"sigmoid"'),
     "finding.threshold": ("from which probability on it is present, as chosen on images of known truth", "0.5"),
     "finding.mask_at": ("from which probability on a voxel is in the mask", "0.5"),
@@ -96,9 +97,21 @@ _FIXED: Final[Mapping[str, tuple[str, str]]] = {
         "from which size on the finding is present; {} counts any voxel",
         '{volume_ml = ">=1.0"}',
     ),
+    "finding.output": ("which of the network's outputs it is read of", '"y"'),
     "finding.channel": ("which channel of the output it is: its number, counted from 0, or in a bundle its name", "0"),
 }  # fmt: skip
 """By key, without its place in lists."""
+_BY_NAME: Final[Mapping[str, str]] = {
+    "finding.output": '"{}"',
+    "prepare.count": "{}",
+    "input.weighting": '"{}"',
+    "input.gate": '[{{tag = "ViewPosition", any = ["{}"], absent = "refuse"}}]',
+}
+"""By key: the example where it has to be another for each table."""
+VIEWS: Final = ("PA", "LATERAL")
+WEIGHTINGS: Final = ("t1", "t2", "flair", "pd")
+_AMONG: Final[Mapping[str, Sequence[str]]] = {"input.gate": VIEWS, "input.weighting": WEIGHTINGS}
+"""By key: the names that are examples of it."""
 _CODE: Final = "the code of the finding: SNOMED CT's (SCT) where it has one, else one of a scheme of your own, 99..."
 _OF_FINDINGS: Final = ("finding.code", "finding.channel")
 
@@ -118,4 +131,5 @@ def _of_finding(short: str, beside: Mapping[str, Any], name: str) -> Wanted:
 
 
 def _modality(beside: Mapping[str, Any]) -> str:
-    return f"modality = {json.dumps(['DX', 'CR'] if beside.get('images') == 'each' else ['CT'])}"
+    volume = ["MR"] if "weighting" in beside else ["CT"]
+    return f"modality = {json.dumps(['DX', 'CR'] if beside.get('images') in ('each', 'best') else volume)}"

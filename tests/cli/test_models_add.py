@@ -5,13 +5,15 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from added_models import filled_in
 from bundles import changed, need_monai, parser, published, save_weights
 from command_result import CommandResult
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from small_models import write_beside, write_models
 
 from imaging.models.folders import shipped_folder
@@ -46,7 +48,7 @@ def refused(result: CommandResult, *texts: str, status: int = 1) -> None:
     for text in texts:
         assert text in result.err
     assert "Traceback" not in result.err
-    assert not Path("models").exists() or not list(Path("models").iterdir())
+    assert not Path("models").exists()
 
 
 # Bundles -----------------------------------------------------------------------------------------------------
@@ -200,6 +202,73 @@ def test_an_onnx_file_tells_its_names_shapes_types_and_what_its_exporter_noted(r
     assert "finding[0].threshold: from which probability on it is present" in printed.out
 
 
+def saved(file: Path, nodes: list[onnx.NodeProto], given: dict[str, Any], made: dict[str, Any], kind: int) -> Path:
+    """A network of inputs and outputs by their names and shapes."""
+    x, y = (
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in side.items()] for side in (given, made)
+    )
+    end = numpy_helper.from_array(np.array([-1, 1]), "end")
+    model = helper.make_model(helper.make_graph(nodes, "g", x, y, [end]), opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, file)
+    return file
+
+
+SAME = [helper.make_node("Identity", ["x"], ["y"])]
+FLAT = [helper.make_node("Reshape", ["x", "end"], ["y"])]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "x", "y", "kind", "section", "key", "value"),
+    [
+        (FLAT, ["n", 32, 32, 1], ["n", 1], "FLOAT", "engine", "layout", "NHWC"),
+        (SAME, ["n", 40, 48, 56, 1], ["n", 40, 48, 56, 1], "FLOAT", "engine", "layout", "NDHWC"),
+        (SAME, ["n", 1, 40, 48, 56], ["n", 1, 40, 48, 56], "FLOAT", "engine", "window", {"roi": [40, 48, 56]}),
+        (FLAT, ["n", 1, 32, 32], ["n", 1], "FLOAT16", "engine", "precision", "f16"),
+        (FLAT, [4, 1, 32, 32], [4, 1], "FLOAT", "engine", "batch", 4),
+        (FLAT, ["n", 3, "h", "w"], ["n", 1], "FLOAT", "prepare", "count", 3),
+        (FLAT, ["n", 3, "h", "w"], ["n", 1], "FLOAT", "prepare", "shape", FILL_IN),
+        (FLAT, ["n", 1, 32, 32], ["n", 1000], "FLOAT", "finding", "channel", FILL_IN),
+        (SAME, ["n", 1, "d", "h", "w"], ["n", 1, "d", "h", "w"], "FLOAT", "finding", "mask_at", FILL_IN),
+        (SAME, ["n", 4, "d", "h", "w"], ["n", 4, "d", "h", "w"], "FLOAT", "prepare", "count", FILL_IN),
+    ],
+)
+def test_the_card_has_what_shapes_and_types_say(
+    run: Run, tmp_path: Path, nodes: Any, x: Any, y: Any, kind: str, section: str, key: str, value: object
+) -> None:
+    file = saved(tmp_path / "net.onnx", nodes, {"x": x}, {"y": y}, getattr(TensorProto, kind))
+    answer = run("models", "add", file, "--json").json
+    tables = tomllib.loads(Path(answer["card"]).read_text())[section]
+    assert value in [each.get(key) for each in (tables if isinstance(tables, list) else [tables])]
+    filled_in(answer)
+    assert "disabled" not in run("models", "list", "--models", "models").out
+
+
+def test_several_inputs_and_outputs_are_named_each(run: Run, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["T1", "FLAIR"], ["lesion"]), helper.make_node("Sub", ["T1", "FLAIR"], ["brain"])]
+    shape = ["n", 1, "d", "h", "w"]
+    given, made = dict.fromkeys(("T1", "FLAIR"), shape), dict.fromkeys(("lesion", "brain"), shape)
+    file = saved(tmp_path / "lesions.onnx", nodes, given, made, TensorProto.FLOAT)
+    answer = run("models", "add", file, "--json").json
+    written = tomllib.loads(Path(answer["card"]).read_text())
+    assert [(each["role"], each["weighting"]) for each in written["input"]] == [("t1", "t1"), ("flair", "flair")]
+    assert written["engine"]["inputs"] == {"t1": "T1", "flair": "FLAIR"}
+    assert [(each["output"], each["channel"]) for each in written["finding"]] == [("lesion", 0), ("brain", 0)]
+    filled_in(answer)
+    assert "unproven" in run("models", "check", "--models", "models").out
+
+
+def test_inputs_that_nothing_tells_apart_are_told_apart_by_a_person(run: Run, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Reshape", ["s", "end"], ["y"])]
+    given = {key: ["n", 1, 32, 32] for key in ("a", "b")}
+    file = saved(tmp_path / "views.onnx", nodes, given, {"y": ["n", 1]}, TensorProto.FLOAT)
+    answer = run("models", "add", file, "--json").json
+    examples = {each["key"]: each["example"] for each in answer["to_fill_in"]}
+    assert [examples[f"input[{at}].gate"].partition("any = ")[2][:5] for at in (0, 1)] == ['["PA"', '["LAT']
+    filled_in(answer)
+    assert "disabled" not in run("models", "list", "--models", "models").out
+
+
 @pytest.mark.parametrize("name", ["small-film", "small-volume"])
 def test_an_onnx_file_becomes_a_model_that_answers_once_its_examples_are_filled_in(
     run: Run, tmp_path: Path, films: Path, name: str
@@ -229,6 +298,8 @@ def test_weights_beside_an_onnx_file_come_with_it_and_from_outside_they_are_refu
     inside = write_beside(tmp_path / "downloads" / "inside", location="weights/model.bin") / "model.onnx"
     answer = run("models", "add", inside, "--json").json
     assert set(answer["weights"]) == {"model.onnx", "weights/model.bin"}
+    stated = tomllib.loads(Path(answer["card"]).read_text())["engine"]["external"]
+    assert stated == {"weights/model.bin": answer["weights"]["weights/model.bin"]}
     assert (Path(answer["folder"]) / "weights" / "model.bin").is_file()
     data = inside.parent / "weights" / "model.bin"
     data.rename(tmp_path / "elsewhere.bin")
@@ -251,8 +322,12 @@ def operator(model: onnx.ModelProto) -> None:
     model.graph.node[0].op_type = "Sharpen"
 
 
-def two_inputs(model: onnx.ModelProto) -> None:
+def age(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, ["n", 1]))
+
+
+def boxes(model: onnx.ModelProto) -> None:
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "k", 4]))
 
 
 def flat(model: onnx.ModelProto) -> None:
@@ -269,6 +344,8 @@ def unstated(model: onnx.ModelProto) -> None:
         (opset, "the network cannot be loaded: FAIL : Load model from model.onnx failed: ONNX Runtime only"),
         (operator, "the network cannot be loaded: INVALID_GRAPH"),
         (flat, "has the input x (any, 10); expected (batch, channels, rows, columns) for films"),
+        (age, "has the input age (any, 1); expected"),
+        (boxes, "gives y (any, any, 4), of which no finding can be read"),
         (unstated, "states no shape of its input x; expected"),
     ],
 )
@@ -368,6 +445,20 @@ def test_wrong_arguments_are_told_together(run: Run, tmp_path: Path) -> None:
     inside = run("models", "add", model, "--to", model / "models")
     assert (inside.status, "which would be copied into itself" in inside.err) == (1, True)
     assert not (model / "models").exists()
+
+
+def test_what_a_bundle_has_of_licences_is_named(run: Run, tmp_path: Path) -> None:
+    need_monai()
+    bundle = with_weights("spleen_ct_segmentation", tmp_path / "downloads")
+    (bundle / "LICENSE").write_text("\n   Apache License\n   Version 2.0, January 2004\n")
+    (bundle / "docs").mkdir()
+    (bundle / "docs" / "data_license.txt").write_text("Third Party Licenses\n")
+    answer = run("models", "add", bundle, "--json").json
+    assert answer["known"]["licences"] == {
+        "LICENSE": "Apache License Version 2.0, January 2004",
+        "docs/data_license.txt": "Third Party Licenses",
+    }
+    assert "licence" in {each["key"] for each in answer["to_fill_in"]}
 
 
 def test_a_disk_that_is_full_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from imaging.preparation import (
     repeat_channels,
     resample,
     resize,
+    resize_volume,
     scale,
     window,
     zscore,
@@ -36,6 +37,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "crop-centre": crop_centre.STEP,
     "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
+    "resize-volume": resize_volume.STEP,
 }
 
 

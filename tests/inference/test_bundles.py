@@ -195,6 +195,14 @@ def of_swin(data: dict[str, Any]) -> None:
     data["inferer"] |= {"roi_size": [64, 64, 64]}
 
 
+def of_size(data: dict[str, Any]) -> None:
+    """As bundles are that bring every volume to the network's size, whole, whatever its spacing is."""
+    data["network_def"] |= {"channels": [8, 16, 32], "strides": [2, 2], "num_res_units": 1, "out_channels": 3}
+    size = {"_target_": "Resized", "keys": "image", "spatial_size": [64, 56, 48], "mode": "trilinear"}
+    data["preprocessing"]["transforms"][3] = size
+    data["inferer"] = {"_target_": "SimpleInferer"}
+
+
 @pytest.mark.parametrize(
     ("name", "edit", "count", "modality"),
     [
@@ -203,8 +211,9 @@ def of_swin(data: dict[str, Any]) -> None:
         ("spleen_ct_segmentation", by_slices, 4, "CT"),
         ("spleen_ct_segmentation", of_foreground, 3, "CT"),
         ("spleen_ct_segmentation", of_swin, 3, "CT"),
+        ("spleen_ct_segmentation", of_size, 3, "CT"),
     ],
-    ids=["whole body", "prostate", "slice by slice", "foreground", "swin"],
+    ids=["whole body", "prostate", "slice by slice", "foreground", "swin", "resized"],
 )
 def test_bundles_of_other_kinds_give_monais_own_answer(
     tmp_path: Path, name: str, edit: Edit, count: int, modality: str

@@ -204,6 +204,15 @@ def both(*edits: Edit) -> Edit:
             of_transform(_target_="ScaleIntensityd", factor=2),
             "].factor = 2: is not a supported argument of ScaleIntensityd",
         ),
+        (
+            of_transform(_target_="Resized", spatial_size=[96, 96, 96], mode="trilinear"),
+            "preprocessing.transforms[6]._target_ = 'Resized': after Spacingd is inverted in two steps",
+        ),
+        (of_transform(_target_="Resized", spatial_size=[96, 96, 96]), "].mode = 'area': must be 'trilinear' here"),
+        (
+            of_transform(_target_="Resized", spatial_size=[96, 96, -1], mode="trilinear"),
+            "].spatial_size = [96, 96, -1]: must be three sizes",
+        ),
         (of_transform(_target_="EnsureTyped", dtype="float16"), "].dtype = 'float16': must be float32"),
         (of_keys(inferer={"_target_": "scripts.mine.Inferer"}), "inferer._target_"),
         (of_keys(inferer={"_target_": "SlidingWindowInferer", "roi_size": [96, 96, 96], "overlap": 1.5}), "overlap"),

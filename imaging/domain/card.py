@@ -253,15 +253,17 @@ class SegmentSpec(FindingSpec):
     that `present` names is at least its number there, and where it has a `probability`, that is at least `threshold`.
 
     `pick`: by `threshold`, or by `argmax`: where the channel has the highest value of all. `carried`: what is brought
-    from the network's grid to the study's own voxels: the `mask`, by the nearest, or the `values`, linear, of which the
-    mask is then taken. `keep`: all components, or the largest alone.
+    from the network's grid to the study's own voxels: the `mask`, by the nearest; the `values`, linear, of which the
+    mask is then taken; or the numbers of the `labels`, linear, of which those that round to its own are the mask.
+    `keep`: all components, or the largest alone. `largest`: of which labels that is so before they are carried.
     """
 
     mask_at: float = 0.5
     min_ml: float = 0.0
     pick: Literal["threshold", "argmax"] = "threshold"
-    carried: Literal["mask", "values"] = "mask"
+    carried: Literal["mask", "values", "labels"] = "mask"
     keep: Literal["all", "largest"] = "all"
+    largest: frozenset[int] | None = frozenset()
     measure: tuple[str, ...] = ()
     present: Mapping[str, float] = field(default_factory=dict)
     probability: str = ""

@@ -68,13 +68,16 @@ class Bundle:
     def finding(self, spec: SegmentSpec) -> SegmentSpec:
         """A finding with what the post-processing says of its mask."""
         made, largest = self.outputs, self.outputs.largest
+        is_largest = largest is None or spec.channel in largest
+        is_mixed = made.carried == "labels"
         return replace(
             spec,
             activation=made.activation,
             mask_at=made.mask_at,
             pick=made.pick or "threshold",
             carried=made.carried,
-            keep="largest" if largest is None or spec.channel in largest else "all",
+            keep="largest" if is_largest and not is_mixed else "all",
+            largest=largest if is_mixed else frozenset(),
         )
 
 

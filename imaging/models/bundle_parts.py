@@ -47,7 +47,7 @@ class Outputs:
     activation: Literal["sigmoid", "softmax", "none"] = "none"
     pick: Literal["threshold", "argmax"] | None = None
     mask_at: float = 0.5
-    carried: Literal["mask", "values"] = "mask"
+    carried: Literal["mask", "values", "labels"] = "mask"
     largest: frozenset[int] | None = frozenset()
 
 
@@ -384,16 +384,19 @@ def _discrete(table: Table, made: Outputs) -> None:
 
 def _invert(table: Table, made: Outputs) -> None:
     """Of values that are inverted before masks are made of them, the masks are made on the study's own voxels; by the
-    nearest voxel it is one whether they are made before or afterwards. Labels are never mixed, whatever is said.
+    nearest voxel it is one whether they are made before or afterwards. Labels that are inverted linearly are mixed like
+    values, and what lies between two of them becomes the one to which it rounds.
     """
-    is_nearest = table.flag("nearest_interp", True)
-    if made.pick is None and not is_nearest:
-        made.carried = "values"
+    if not table.flag("nearest_interp", True):
+        made.carried = "values" if made.pick is None else "labels"
 
 
 def _largest(table: Table, made: Outputs) -> None:
     if made.pick is None:
         table.fault("_target_", "KeepLargestConnectedComponentd", "must come after AsDiscreted", "largest-order")
+    if made.carried == "labels":
+        rule = "must come before Invertd where that mixes labels"
+        table.fault("_target_", "KeepLargestConnectedComponentd", rule, "largest-order")
     _only(table, "independent", True)
     _only(table, "connectivity", 3)
     _only(table, "num_components", 1)

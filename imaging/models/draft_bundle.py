@@ -117,7 +117,7 @@ def known(bundle: Bundle) -> dict[str, Any]:
     made = bundle.outputs
     masks: dict[str, Any] = {"by": made.pick, "activation": made.activation}
     masks |= {"at": made.mask_at} if made.pick == "threshold" else {}
-    masks |= {"inverted": "values, linear" if made.carried == "values" else "masks, nearest"}
+    masks |= {"inverted": "masks, nearest" if made.carried == "mask" else f"{made.carried}, linear"}
     if made.largest is None or made.largest:
         masks["largest_component"] = "all" if made.largest is None else sorted(made.largest)
     window = bundle.window

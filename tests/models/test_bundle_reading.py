@@ -75,7 +75,7 @@ def test_the_prostate_bundle_keeps_the_largest_component_of_its_labels(tmp_path:
     bundle, faults = read(tmp_path, "prostate_mri_anatomy")
     assert faults == []
     assert bundle is not None
-    assert bundle.outputs == Outputs("none", "argmax", carried="mask", largest=frozenset({1, 2}))
+    assert bundle.outputs == Outputs("none", "argmax", carried="labels", largest=frozenset({1, 2}))
 
 
 def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_their_merge(tmp_path: Path) -> None:

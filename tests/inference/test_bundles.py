@@ -1,12 +1,12 @@
 """A bundle gives what MONAI's own reading of it gives: the same series, the same weights, the same masks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
-from bundles import balance, changed, digest, need_monai, parser, published, save_weights, write_card
+from bundles import BRATS, balance, brats, changed, digest, need_monai, parser, published, save_weights, write_card
 from inference_cases import source_of, write_series
 from numpy.typing import NDArray
 from pydicom import dcmread
@@ -255,21 +255,6 @@ def test_masks_that_are_inverted_linearly_give_monais_own_answer(tmp_path: Path)
     masks = ours(read_card(write_card(bundle, save_weights(bundle, network), [0, 1])), sources)
     assert all(0.01 < np.round(each).mean() < 0.95 for each in theirs)
     assert min(dice(masks[channel], np.round(theirs[channel]) == 1) for channel in (0, 1)) >= 0.99
-
-
-BRATS: Final[Mapping[str, dict[str, Any]]] = {
-    "t1c": {"EchoTime": 12, "RepetitionTime": 500, "ContrastBolusAgent": "Gadovist", "SeriesDescription": "T1 +C"},
-    "t1": {"EchoTime": 12, "RepetitionTime": 500, "SeriesDescription": "T1 without contrast"},
-    "t2": {"EchoTime": 100, "RepetitionTime": 5000, "SeriesDescription": "T2", "ScanningSequence": "SE"},
-    "flair": {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500, "SeriesDescription": "FLAIR"},
-}
-"""By role, what the headers of a series say."""
-
-
-def brats(data: dict[str, Any]) -> None:
-    """As published, with a network and patches that take seconds, and without the merge of its labels."""
-    data["network_def"] |= {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}
-    data["inferer"] |= {"roi_size": [96, 96, 32]}
 
 
 def test_four_series_give_monais_own_answer(tmp_path: Path) -> None:

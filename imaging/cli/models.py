@@ -42,7 +42,7 @@ from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 
-WORDS: Final = ("add", "list", "show", "check", "golden")
+WORDS: Final = ("list", "show", "check", "golden", "add")
 
 
 def options(parser: Parser) -> None:

@@ -46,7 +46,7 @@ def run(arguments: Arguments) -> int:
         made = plan(path, arguments.id or "")
         folder = into / made.id
         refuse_there(folder)
-        if folder.absolute().is_relative_to(path.absolute()):
+        if folder.resolve().is_relative_to(path.resolve()):
             raise NotTaken(f"--to {into}: lies within {path}, which would be copied into itself: choose another")
         progress = _Progress(made.id)
         with taken(made.files, folder.absolute(), progress) as (copy, digests):

@@ -66,6 +66,8 @@ def id_of(name: str) -> str:
 
 def _hint(path: Path) -> str:
     wanted = "expected the folder of a MONAI bundle (configs/, models/), an ONNX file, or a folder with a card.toml"
+    if path.suffix == ".onnx":
+        return "it is damaged, or no ONNX file: export or download it again"
     if not path.is_dir():
         return wanted + ("; unpack it first" if path.suffix in (".zip", ".gz", ".tar", ".tgz") else "")
     models = [each.parent for each in sorted(path.glob("*/card.toml"))]
@@ -97,7 +99,8 @@ _INSTEAD: Final = (
 def _of_bundle(path: Path, model_id: str) -> Plan:
     bundle, faults = draft_bundle.read(path)
     if bundle is None or faults:
-        raise NotTaken("\n".join([*faults, _INSTEAD] if bundle is None else faults))
+        of_config = f"{config_of(path)}: "
+        raise NotTaken("\n".join([*faults, _INSTEAD] if any(each.startswith(of_config) for each in faults) else faults))
     inner = files_in(path)
     files = {f"{path.name}/{name}": file for name, file in inner.items()}
     weights = [bundle.weights, *(each.name for each in bundle.files)]

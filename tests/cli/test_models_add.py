@@ -145,6 +145,14 @@ def test_a_bundle_that_calls_the_system_or_has_an_unknown_transform_is_refused_a
     assert not Path("ran").exists()
 
 
+def test_a_bundle_whose_configuration_cannot_be_read_is_refused(run: Run, tmp_path: Path) -> None:
+    bundle = published("spleen_ct_segmentation", tmp_path / "downloads")
+    (bundle / "configs" / "metadata.json").write_text("{")
+    result = run("models", "add", bundle)
+    refused(result, f"{bundle}: folder = 'spleen_ct_segmentation': its configuration cannot be read: ")
+    assert len(result.err.splitlines()) == 1
+
+
 def test_a_bundle_without_weights_or_with_a_program_for_them_is_refused(run: Run, tmp_path: Path) -> None:
     import pickle
     import zipfile
@@ -428,11 +436,14 @@ def test_what_is_no_model_is_refused_with_what_is_near(run: Run, tmp_path: Path)
     refused(run("models", "add", models / "small-film"), f"did you mean {near}?")
     (tmp_path / "spleen.zip").write_bytes(b"PK")
     refused(run("models", "add", tmp_path / "spleen.zip"), "unpack it first")
+    whole = (shipped_folder() / "head-ct-bleed" / "model.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    refused(run("models", "add", tmp_path / "cut.onnx"), "cut.onnx: is no model: it is damaged, or no ONNX file")
     (tmp_path / "empty").touch()
     refused(run("models", "add", tmp_path / "empty"), f"{tmp_path / 'empty'}: is no model")
 
 
-def test_wrong_arguments_are_told_together(run: Run, tmp_path: Path) -> None:
+def test_wrong_arguments_are_told_together(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("models", "add", "nowhere", "--id", "Not an id", "--models", tmp_path)
     refused(result, "nowhere: no such file or folder", "--id 'Not an id': must match", status=2)
     assert "--models: is of models that are there; add takes --to DIR" in result.err
@@ -445,6 +456,8 @@ def test_wrong_arguments_are_told_together(run: Run, tmp_path: Path) -> None:
     inside = run("models", "add", model, "--to", model / "models")
     assert (inside.status, "which would be copied into itself" in inside.err) == (1, True)
     assert not (model / "models").exists()
+    monkeypatch.chdir(model)
+    assert run("models", "add", ".", "--to", "../ours").out.startswith("../ours/small-film: a model's folder from .: ")
 
 
 def test_what_a_bundle_has_of_licences_is_named(run: Run, tmp_path: Path) -> None:

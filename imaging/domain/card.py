@@ -114,10 +114,17 @@ class VolumeInput(Input):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of preparation out of the closed set; `options` are the card's other keys."""
+    """One step of preparation out of the closed set; `options` are the card's other keys. `roles`: of which inputs;
+    empty: of all.
+    """
 
     do: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    roles: tuple[str, ...] = ()
+
+    def is_of(self, role: str) -> bool:
+        """Whether it prepares what plays a role."""
+        return not self.roles or role in self.roles
 
 
 @dataclass(frozen=True)
@@ -156,24 +163,39 @@ class Network:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+CONTIGUOUS: Final = "contiguous"
+CHANNELS_LAST: Final = "channels-last"
+"""How torch lays images out in memory."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """What runs the weights. `inputs`: the network's name for what plays each role; roles of one name are the channels
     of one input, in this order. `reference`: the role onto whose grid volumes of the others are brought; empty: the
     first. `outputs`: the names of those that are read, the first for findings that name none. `is_channels_last`: of
-    images and maps, behind their sizes. `memory_mb` and `seconds`: what one job may take of both.
+    images and maps, behind their sizes. `memory_mb` and `seconds`: what one job may take of both. `batch`: how many
+    jobs are taken together.
+
+    `at_once`: how many of them go through the network in one run; `threads`: of each run, where it is one of several
+    beside each other (films), or of all (volumes); None: as the engine has it. `is_tuned`: whether these, the
+    kind and the precision were found by tuning. `device`: "cpu" or "cuda:N". `memory_format`: of torch.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
     """
 
-    kind: Literal["onnx", "torch"]
+    kind: Literal["onnx", "torch", "openvino"]
     file: str
     sha256: str
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
     precision: str = "f32"
     batch: int = 1
+    at_once: int = 1
+    threads: int | None = None
+    is_tuned: bool = False
+    device: str = "cpu"
+    memory_format: str = CONTIGUOUS
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None

@@ -143,6 +143,7 @@ class Answer:
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     `conflicts`: how many of the images have a second, different version that is not decided on yet.
+    `provenance`: what computed it, in full, for the ledger alone: it is no part of a report, and differs by machine.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
     """
 
@@ -161,6 +162,7 @@ class Answer:
     is_synthetic: bool = False
     conflicts: int = 0
     unproven: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:
@@ -213,6 +215,7 @@ class Answer:
             "sr": self.sr,
             "conflicts": self.conflicts,
             "unproven": self.unproven or None,
+            "provenance": dict(self.provenance),
         }
 
     @classmethod
@@ -237,6 +240,7 @@ class Answer:
             data["sr"],
             conflicts=data.get("conflicts", 0),
             unproven=data.get("unproven") or "",
+            provenance=data.get("provenance") or {},
         )
 
 

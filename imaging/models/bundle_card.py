@@ -71,7 +71,7 @@ def _engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bundle | N
         sha256=sha256,
         inputs=dict.fromkeys(roles, IMAGE),
         outputs=(PREDICTION,),
-        precision=table.choice("precision", ("f32",), "f32"),
+        precision=table.choice("precision", ("f32", "bf16"), "f32"),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", SECONDS, 0.1, 86_400.0),
         window=bundle.window if bundle is not None else None,

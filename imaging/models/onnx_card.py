@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from imaging.domain.card import Engine, FindingSpec, Input, WeightsFile, Window
 from imaging.domain.tables import Table
 from imaging.models.files import weights
 from imaging.models.inputs import read_input
+from imaging.models.installed import hold_installed
 from imaging.models.network import LAYOUTS_FIRST, LAYOUTS_LAST, PRECISIONS, Signature
 from imaging.models.outputs import read_finding
 from imaging.models.parts import Parts, read_step
 
+OPENVINO: Final = ("f32", "bf16", "f16")
+"""Precisions in which OpenVINO computes, whatever the file is of."""
 MAX_INPUTS: Final = 16
+MAX_PATCHES: Final = 64
+"""Of a volume that run at once."""
 
 
 def read(top: Table, table: Table, folder: Path) -> Parts:
@@ -30,23 +35,24 @@ def read(top: Table, table: Table, folder: Path) -> Parts:
 def _engine(
     table: Table, folder: Path, inputs: Sequence[Input], findings: Sequence[FindingSpec]
 ) -> tuple[Engine, Signature | None]:
-    table.taken("kind")
+    kind: Literal["onnx", "openvino"] = "openvino" if table.taken("kind") == "openvino" else "onnx"
+    hold_installed(table, kind)
     file = table.text("file")
     sha256 = table.text("sha256")
     found, network = weights(table, folder, file, sha256)
     beside = _held(table, found)
     roles = [each.role for each in inputs]
     made = Engine(
-        kind="onnx",
+        kind=kind,
         file=file,
         sha256=sha256,
         inputs=_fed(table, roles),
         outputs=_outputs(table, findings),
-        precision=_precision(table, file, network),
+        precision=_precision(table, file, network) if kind == "onnx" else table.choice("precision", OPENVINO, "f32"),
         batch=table.integer("batch", 1, 1, 1024),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", 60.0, 0.1, 86_400.0),
-        window=_window(table.table("window")) if table.has("window") else None,
+        window=_window(table.table("window"), _fixed_batch(network)) if table.has("window") else None,
         beside=beside,
         reference=_reference(table, inputs),
         is_channels_last=_is_channels_last(table, inputs),
@@ -134,13 +140,19 @@ def _held(table: Table, beside: Sequence[WeightsFile]) -> tuple[WeightsFile, ...
     return tuple(made)
 
 
-def _window(table: Table) -> Window:
+def _fixed_batch(network: Signature | None) -> int:
+    """How many patches the network takes at once, where its file fixes that; else 1."""
+    shapes = [each.shape for each in network.inputs if each.shape] if network is not None else []
+    return min(next((shape[0] for shape in shapes if shape[0] is not None), 1), MAX_PATCHES)
+
+
+def _window(table: Table, batch: int) -> Window:
     roi = table.numbers("roi", 3, 1, whole=True)
     made = Window(
         roi=(int(roi[0]), int(roi[1]), int(roi[2])),
         overlap=table.number("overlap", 0.25, 0.0, 0.9),
         blend=table.choice("blend", ("gaussian", "constant"), "gaussian"),  # type: ignore[arg-type]
-        batch=table.integer("batch", 1, 1, 64),
+        batch=table.integer("batch", batch, 1, MAX_PATCHES),
     )
     table.done()
     return made

@@ -29,11 +29,12 @@ def read_step(table: Table) -> Step:
     """A step of the closed set with its options checked by the step's own rules."""
     do = table.text("do")
     if do not in STEPS:
-        known = do == "stack"
-        rule = "is not yet supported" if known else f"must be one of {', '.join(STEPS)}"
-        table.fault("do", do, rule, "do-unsupported" if known else "do-unknown")
+        is_stack = do == "stack"
+        rule = "is no step: [engine] says it, stack = [roles]" if is_stack else f"must be one of {', '.join(STEPS)}"
+        table.fault("do", do, rule, "do-unsupported" if is_stack else "do-unknown")
         table.anything()
         return Step(do)
-    made = Step(do, STEPS[do].options(table))
+    roles = table.texts("roles", ())
+    made = Step(do, STEPS[do].options(table), roles)
     table.done()
     return made

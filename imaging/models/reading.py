@@ -22,7 +22,11 @@ from imaging.models.parts import Parts
 from imaging.models.rules import Fault, contradictions
 from imaging.models.to_fill_in import FILL_IN, TO_FILL_IN, open_keys, request
 
-KINDS: Final[Mapping[str, Callable[[Table, Table, Path], Parts]]] = {"onnx": onnx_card.read, "bundle": bundle_card.read}
+KINDS: Final[Mapping[str, Callable[[Table, Table, Path], Parts]]] = {
+    "onnx": onnx_card.read,
+    "openvino": onnx_card.read,
+    "bundle": bundle_card.read,
+}
 """By the kind of an `[engine]`: what reads it, and what it decides of the card's other tables."""
 ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 

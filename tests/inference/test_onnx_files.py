@@ -1,7 +1,6 @@
 """ONNX files as they were exported: other element types, channels last, a fixed batch, several inputs and outputs."""
 
 import shutil
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from inference_cases import film_card, volume_card, write_film, write_series
-from onnx import TensorProto, helper, numpy_helper
-from small_models import FILM, write_beside, write_card
+from onnx import TensorProto, helper
+from onnx_networks import FACTORS, LOGITS, POOL, SQUARED, TWO_VIEWS, bright, stated_beside, two_views, write_network
+from small_models import FILM, VOLUME, write_beside, write_card
 
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
@@ -25,26 +25,6 @@ from imaging.models.cautions import warnings
 from imaging.models.copies import digest_of
 from imaging.models.reading import read_card
 
-Ports = Mapping[str, tuple[int, Sequence[Any]]]
-"""By name, element type and shape."""
-
-
-def write_network(
-    folder: Path, nodes: list[Any], inputs: Ports, outputs: Ports, opset: int = 17, **weights: Any
-) -> str:
-    """Writes `model.onnx`, whose initializers are `weights`. Returns its digest."""
-    given, made = (
-        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in each.items()]
-        for each in (inputs, outputs)
-    )
-    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
-    graph = helper.make_graph(nodes, "small", given, made, initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    model.ir_version = 8
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return digest_of(folder / "model.onnx")
-
 
 def with_network(card: Card, *args: Any, **options: Any) -> Card:
     return replace(card, engine=replace(card.engine, sha256=write_network(card.folder, *args, **options)))
@@ -58,11 +38,6 @@ def film(folder: Path, seed: int = 1, **elements: Any) -> Source:
 def probabilities(answer: Answer) -> list[float | None]:
     assert answer.state is State.ANALYSED, answer.why
     return [each.probability for each in answer.findings]
-
-
-POOL = [helper.make_node("ReduceMean", ["x"], ["flat"], axes=[2, 3], keepdims=0)]
-LOGITS = [*POOL, helper.make_node("MatMul", ["flat", "factors"], ["y"])]
-FACTORS = np.array([[1.0, 2.0]])
 
 
 # Element types -----------------------------------------------------------------------------------------------
@@ -167,10 +142,8 @@ def test_a_volume_network_with_the_channels_last_finds_the_same_place(tmp_path: 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
 def test_of_a_fixed_batch_of_4_fewer_are_filled_up_and_more_are_split(tmp_path: Path, count: int) -> None:
     free, fixed = film_card(tmp_path / "free"), film_card(tmp_path / "fixed")
-    nodes = [helper.make_node("Mul", ["x", "x"], ["square"]),
-             helper.make_node("ReduceMean", ["square"], ["flat"], axes=[2, 3], keepdims=0), LOGITS[-1]]  # fmt: skip
     fixed = with_network(
-        fixed, nodes, {"x": (TensorProto.FLOAT, [4, 1, 32, 32])}, {"y": (TensorProto.FLOAT, [4, 2])},
+        fixed, SQUARED, {"x": (TensorProto.FLOAT, [4, 1, 32, 32])}, {"y": (TensorProto.FLOAT, [4, 2])},
         factors=FACTORS.astype(np.float32),
     )  # fmt: skip
     engine = load(fixed, 1)
@@ -180,34 +153,23 @@ def test_of_a_fixed_batch_of_4_fewer_are_filled_up_and_more_are_split(tmp_path: 
     assert np.allclose(engine.run({"x": values})["y"], single, atol=1e-6)
 
 
+def test_patches_of_a_volume_run_as_many_at_once_as_the_file_fixes(tmp_path: Path) -> None:
+    folder, kind = tmp_path / "model", TensorProto.FLOAT
+    nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=1)]
+    digest = write_network(folder, nodes, {"x": (kind, [6, 1, 8, 16, 16])}, {"y": (kind, [6, 2, 8, 16, 16])})
+    write_card(folder, VOLUME.replace("batch = 4\n", ""), 1, digest)
+    card = read_card(folder)
+    assert card.engine.window is not None
+    assert card.engine.window.batch == 6
+    values = np.random.default_rng(5).integers(0, 90, (12, 40, 40)).astype(float)
+    series = write_series(tmp_path / "s", values, np.arange(12) * 6.0)
+    single = replace(card, engine=replace(card.engine, window=replace(card.engine.window, batch=1)))
+    answers = [Analyser(each).analyse(series) for each in (card, single)]
+    assert answers[0].state is State.ANALYSED
+    assert answers[0].findings == answers[1].findings
+
+
 # Several inputs and outputs ----------------------------------------------------------------------------------
-
-TWO_VIEWS = FILM.replace(
-    '[[input]]\nrole = "film"\nmodality = ["DX", "CR"]\nimages = "each"\n',
-    '[[input]]\nrole = "frontal"\nmodality = ["DX", "CR"]\nimages = "best"\n'
-    'gate = [{{tag = "ViewPosition", any = ["PA", "AP"]}}]\n'
-    '[[input]]\nrole = "lateral"\nmodality = ["DX", "CR"]\nimages = "best"\n'
-    'gate = [{{tag = "ViewPosition", any = ["LATERAL"]}}]\n',
-).replace('input = "x"\n', 'inputs = {{lateral = "side", frontal = "front"}}\n')
-
-
-def two_views(folder: Path, text: str = TWO_VIEWS) -> Path:
-    """Its logit is that of the front's largest value less that of the side's, each a deviation from the mean."""
-    nodes = [helper.make_node("ReduceMax", ["front"], ["a"], axes=[2, 3], keepdims=0),
-             helper.make_node("ReduceMax", ["side"], ["b"], axes=[2, 3], keepdims=0),
-             helper.make_node("Sub", ["a", "b"], ["y"]), helper.make_node("Sub", ["b", "a"], ["z"])]  # fmt: skip
-    shape = ["n", 1, 32, 32]
-    ports = {"front": (TensorProto.FLOAT, shape), "side": (TensorProto.FLOAT, shape)}
-    digest = write_network(folder, nodes, ports, {name: (TensorProto.FLOAT, ["n", 1]) for name in "yz"})
-    write_card(folder, text, 1, digest)
-    return folder
-
-
-def bright(folder: Path, name: str, height: int, **elements: Any) -> Source:
-    """A film with a bright square on an even ground with some noise: the smaller, the further from the mean."""
-    pixels = np.random.default_rng(4).integers(900, 1100, (64, 64))
-    pixels[:height, :height] = 4000
-    return write_film(folder / f"{name}.dcm", pixels, **elements)
 
 
 def test_two_films_by_role_are_two_inputs_by_name(tmp_path: Path) -> None:
@@ -273,14 +235,11 @@ def test_roles_that_the_network_or_the_images_contradict_are_faults(
 
 
 def test_external_data_that_changed_since_its_digest_on_the_card_is_refused_by_name(tmp_path: Path) -> None:
-    folder = write_beside(tmp_path / "models" / "beside")
-    write_card(tmp_path / "models" / "beside", FILM, 1, digest_of(folder / "model.onnx"))
-    (warning,) = warnings(read_card(folder))
-    stated = f'external = {{"model.bin" = "{digest_of(folder / "model.bin")}"}}'
-    assert stated in warning
+    bare = read_card(write_beside(tmp_path / "bare"))
+    (warning,) = warnings(bare)
+    assert f'external = {{"model.bin" = "{digest_of(bare.folder / "model.bin")}"}}' in warning
     assert warning.endswith("(external-unstated)")
-    text = (folder / "card.toml").read_text().replace('input = "x"\n', f'input = "x"\n{stated}\n')
-    (folder / "card.toml").write_text(text)
+    folder = stated_beside(tmp_path / "models" / "beside")
     assert warnings(read_card(folder)) == ()
     shutil.copytree(folder, tmp_path / "models" / "other")
     other = tmp_path / "models" / "other" / "card.toml"

@@ -83,7 +83,7 @@ def test_all_faults_come_at_once_each_with_key_value_and_rule(tmp_path: Path) ->
         ('images = "each"', "", "input[0].images = absent: of films, must be one of all, each, best (images-absent)"),
         ('images = "each"', 'images = "best"\nprefer = ["thin"]', "is of series, and this input takes films"),
         ('do = "zscore"', 'do = "orient"', "prepare[1].do = 'orient': does not prepare a film (do-dimensions)"),
-        ('do = "zscore"', 'do = "stack"', "is not yet supported (do-unsupported)"),
+        ('do = "zscore"', 'do = "stack"', "is no step: [engine] says it, stack = [roles] (do-unsupported)"),
         ('do = "zscore"', 'do = "orient"\nto = "RAR"', "one letter each of R or L, A or P, S or I, in the array's"),
         ('do = "zscore"', 'do = "orient"\nto = "RA"', "(to-form)"),
         (RESIZE, f'[[prepare]]\ndo = "scale"\n{RESIZE}', "(prepare-order)"),
@@ -130,7 +130,7 @@ def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path) -> None:
 def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step() -> None:
     assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
     assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
-    assert set(ENGINES) == {"onnx", "torch"}
+    assert set(ENGINES) == {"onnx", "openvino", "torch"}
     assert all((kind.run is None) == kind.is_geometry for kind in STEPS.values())
     assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 

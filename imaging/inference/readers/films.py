@@ -139,7 +139,7 @@ def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> I
     with timed(timings, "read"):
         film = _film(source)
     with timed(timings, "prepare"):
-        array = prepare(film.array, card.prepare)
+        array = prepare(film.array, card.prepare, (role,))
     return Item({role: array.values}, (source.ref,))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging import crash
+from imaging.domain import modes
 from imaging.domain.languages import LANGUAGES, Language
 from imaging.domain.orientation import ANYBODY
 from imaging.domain.patient import placeholder_words
@@ -27,7 +28,7 @@ from imaging.domain.peers import (
 )
 from imaging.domain.site_words import SiteWord, contradictions
 from imaging.models.devices import FORM
-from imaging.models.folders import ModelsFolder, folder_faults, to_serve
+from imaging.models.folders import ModelsFolder, folder_faults, ids_in, to_serve
 from imaging.roles.machine_memory import MAX_MB, MIN_MB, of_a_worker
 from imaging.web.settings import host_faults, viewer_faults
 
@@ -178,6 +179,14 @@ def _site_word(text: str) -> str:
     return text
 
 
+def _model_mode(text: str) -> str:
+    try:
+        modes.parse(text)
+    except ValueError as error:
+        raise _BadValue(str(error)) from None
+    return text
+
+
 def _host_name(text: str) -> str:
     if faults := host_faults(text):
         raise _BadValue("; ".join(faults))
@@ -288,6 +297,14 @@ class Settings:
         (),
         "[+]DIR",
         "folder of a model, or of several models, to serve instead of the shipped ones; with +: beside them",
+        many=True,
+    )
+    model_mode: tuple[str, ...] = _setting(
+        _model_mode,
+        (),
+        "ID=MODE",
+        "what is done with a model's answers, whatever its card says: live; findings: shown and sent, but no flag; "
+        "shadow: stored only",
         many=True,
     )
     site_words: tuple[str, ...] = _setting(
@@ -413,6 +430,7 @@ def load(
     faults += _disagreements(settings, data)
     named = [each.path for each in settings.models] if needs_models else []
     faults += [f"--models {each}" for each in folder_faults(named)]
+    faults += _mode_faults(settings) if needs_models else []
     if faults:
         raise SettingError(faults)
     return settings
@@ -516,3 +534,17 @@ def _disagreements(settings: Settings, text: Container[str]) -> list[str]:
         if name not in names and (names or "deliver_to" not in text)
     ]
     return faults
+
+
+def _mode_faults(settings: Settings) -> list[str]:
+    """Models that are given two modes, or that there are none of."""
+    if not settings.model_mode:
+        return []
+    known = ids_in(settings.model_folders)
+    named = sorted(modes.modes_of(settings.model_mode))
+    twice = modes.contradictions(settings.model_mode)
+    return [f"--model-mode gives two modes for {each}" for each in twice] + [
+        f"--model-mode names {each}, which is no model here{nearest(each, known)}"
+        for each in named
+        if each not in known
+    ]

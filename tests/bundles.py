@@ -3,10 +3,10 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from inference_cases import shared
 from peers import missing_peer
@@ -119,3 +119,18 @@ def balance(network: Any, values: Any, quantiles: Sequence[float]) -> None:
 
 def _thinned(rows: Any) -> Any:
     return [each[:: max(1, len(each) // 100_000)] for each in rows]
+
+
+BRATS: Final[Mapping[str, dict[str, Any]]] = {
+    "t1c": {"EchoTime": 12, "RepetitionTime": 500, "ContrastBolusAgent": "Gadovist", "SeriesDescription": "T1 +C"},
+    "t1": {"EchoTime": 12, "RepetitionTime": 500, "SeriesDescription": "T1 without contrast"},
+    "t2": {"EchoTime": 100, "RepetitionTime": 5000, "SeriesDescription": "T2", "ScanningSequence": "SE"},
+    "flair": {"EchoTime": 120, "RepetitionTime": 9000, "InversionTime": 2500, "SeriesDescription": "FLAIR"},
+}
+"""By role, what the headers of a series say."""
+
+
+def brats(data: dict[str, Any]) -> None:
+    """As published, with a network and patches that take seconds, and without the merge of its labels."""
+    data["network_def"] |= {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}
+    data["inferer"] |= {"roi_size": [96, 96, 32]}

@@ -106,7 +106,7 @@ def _analyse(arguments: Arguments, settings: Settings, at: datetime, memory_mb: 
     reasons += [f"{collected.reports} reports of our own skipped"] if collected.reports else []
     if not collected.studies:
         raise UsageError("\n".join([f"no readable files: {collected.passed_over} files are not DICOM", *reasons]))
-    catalogue = load_models(settings.model_folders, settings.site_words)
+    catalogue = load_models(settings.model_folders, settings.site_words, settings.model_mode)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
     language, untrusted_senders = settings.language, frozenset(settings.ignore_patient_orientation)

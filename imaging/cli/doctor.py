@@ -290,7 +290,7 @@ def _mend(error: Unreachable, to: Destination, ae_title: str) -> str:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    catalogue = load_models(settings.model_folders)
+    catalogue = load_models(settings.model_folders, model_mode=settings.model_mode)
     for name, why in catalogue.disabled.items():
         yield Finding(f"model {name}", False, why, "correct its card.toml; until then it is not served")
     with Confined(catalogue.models, threads=1, memory_mb=settings.memory_of_a_worker_mb) as confined:

@@ -3,6 +3,9 @@
 imaging models list
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
+imaging models add spleen_ct_segmentation --to my-models
+    take a model as it was published (a MONAI bundle's folder, an ONNX file, a model's folder) into my-models, with a
+    card that says what its files tell; what only a person can tell is listed, and the model is disabled until then
 imaging models golden my-model study/ --models my-models
     run a model without a golden case on a study, and write one into the model's folder: the images that the model used,
     without names, numbers and dates, and its answer; the pixels are the study's, and you have to judge whether they may
@@ -24,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.cli import models_evaluate, models_tune
+from imaging.cli import models_add, models_evaluate, models_tune
 from imaging.cli.parsing import (
     Arguments,
     CommandError,
@@ -46,14 +49,18 @@ from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 
-WORDS: Final = ("list", "show", "check", "golden", "tune", "evaluate")
+WORDS: Final = ("list", "show", "check", "add", "golden", "tune", "evaluate")
 
 
 def options(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
-    meaning = "models (default: all); for golden: one model, then files or folders of one study; for evaluate: of many"
+    meaning = (
+        "models (default: all); for add: the path of one; for golden: one model, then files or folders of one study; "
+        "for evaluate: of many"
+    )
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
+    models_add.options(parser)
     add_models(parser)
     models_tune.options(parser)
     add_json(parser)
@@ -62,6 +69,9 @@ def options(parser: Parser) -> None:
 
 def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
+    if arguments.what == "add":
+        return models_add.run(arguments)
+    arguments.faults += models_add.unused(arguments)
     if arguments.what == "golden":
         return _golden(arguments)
     if arguments.what == "evaluate":
@@ -91,7 +101,7 @@ def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:
         raise UsageError("\n".join([str(wrong), *faults])) from None
-    catalogue = load_models(settings.model_folders)
+    catalogue = load_models(settings.model_folders, model_mode=settings.model_mode)
     faults += [
         f"{each!r}: no such model; available: {', '.join(card.id for card in catalogue.models)}"
         for each in arguments.ids

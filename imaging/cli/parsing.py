@@ -93,10 +93,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """`--models` and `--config`, for commands that run models without a ledger; `settings_of` has their values."""
+    """`--models`, `--model-mode` and `--config`, for commands that run models without a ledger: for `settings_of`."""
     notes = settings.table()["models"].metadata
     meaning = f"{notes['meaning']}, repeatable"
     parser.add_argument("--models", metavar=notes["form"], action="append", help=meaning)
+    notes = settings.table()["model_mode"].metadata
+    parser.add_argument("--model-mode", metavar=notes["form"], action="append", help=f"{notes['meaning']}, repeatable")
     parser.add_argument(
         "--config",
         metavar="FILE",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import NO_GOLDEN_CASE, WHY_UNPROVEN, TriageClass
+from imaging.domain.modes import Mode
 from imaging.domain.site_words import NONE, SiteWords
 
 Absent = Literal["pass", "refuse", "doubt"]
@@ -289,15 +290,17 @@ class SegmentSpec(FindingSpec):
     On a film sizes are in pixels of the image as it is stored, and mm2 where these have a size.
 
     `pick`: by `threshold`, or by `argmax`: where the channel has the highest value of all. `carried`: what is brought
-    from the network's grid to the study's own voxels: the `mask`, by the nearest, or the `values`, linear, of which the
-    mask is then taken. `keep`: all components, or the largest alone.
+    from the network's grid to the study's own voxels: the `mask`, by the nearest; the `values`, linear, of which the
+    mask is then taken; or the numbers of the `labels`, linear, of which those that round to its own are the mask.
+    `keep`: all components, or the largest alone. `largest`: of which labels that is so before they are carried.
     """
 
     mask_at: float = 0.5
     min_ml: float = 0.0
     pick: Literal["threshold", "argmax"] = "threshold"
-    carried: Literal["mask", "values"] = "mask"
+    carried: Literal["mask", "values", "labels"] = "mask"
     keep: Literal["all", "largest"] = "all"
+    largest: frozenset[int] | None = frozenset()
     measure: tuple[str, ...] = ()
     present: Mapping[str, float] = field(default_factory=dict)
     probability: str = ""
@@ -416,6 +419,7 @@ class Card:
 
     `digest`: SHA-256, in hex, of all that makes its answers: of `card.toml`, which names the digest of the weights'
     file, and of what this file takes from others. `kept`: where its weights lie as they were hashed, if they are kept.
+    `mode`: as the card says, unless the settings say another.
     """
 
     id: str
@@ -437,6 +441,7 @@ class Card:
     folder: Path
     digest: str
     kept: Path | None = None
+    mode: Mode = Mode.LIVE
 
     @property
     def is_synthetic(self) -> bool:

@@ -20,9 +20,22 @@ class Faults:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: list[str] = []
+        self._open: list[str] = []
+
+    def leave_open(self, key: str, value: object, rule: str, name: str) -> None:
+        """The one line about a key without a value yet: what else would be wrong with it, or in it, is not said."""
+        self.add(key, value, rule, name)
+        self._open.append(key)
+
+    @property
+    def has_open(self) -> bool:
+        """Whether any key has no value yet, so that nobody can say whether values fit each other."""
+        return bool(self._open)
 
     def add(self, key: str, value: object, rule: str, name: str) -> None:
         """One line; long values are cut."""
+        if any(key == each or key.startswith((f"{each}.", f"{each}[")) for each in self._open):
+            return
         shown = "absent" if value is None else repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         self.lines.append(f"{self.path}: {key} = {shown}: {rule} ({name})")
@@ -51,6 +64,11 @@ class Table:
     def is_faultless(self) -> bool:
         """Whether nothing is wrong with the file so far."""
         return not self._faults.lines
+
+    @property
+    def has_open(self) -> bool:
+        """Whether any key of the file has no value yet."""
+        return self._faults.has_open
 
     def key(self, key: str) -> str:
         """The key with its path from the top: `input[0].gate[1].tag`."""

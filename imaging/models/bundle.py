@@ -29,7 +29,8 @@ MAX_INPUTS: Final = 16
 class Bundle:
     """`config`: the file that says how it is run. `weights`: the file, from the model's folder; `files`: the
     configuration, with its digests. `facts`: of the card's keys, those that the metadata answers where the card does
-    not. `channels`: of the input, a series each. `labels`: output channels by their names.
+    not. `channels`: of the input, a series each; `series`: their names, where each has one. `labels`: output channels
+    by their names.
     """
 
     config: Path
@@ -37,6 +38,7 @@ class Bundle:
     files: tuple[WeightsFile, ...]
     network: Network
     channels: int
+    series: tuple[str, ...]
     steps: tuple[PlacedStep, ...]
     window: Window | None
     outputs: Outputs
@@ -62,13 +64,16 @@ class Bundle:
     def finding(self, spec: SegmentSpec) -> SegmentSpec:
         """A finding with what the post-processing says of its mask."""
         made, largest = self.outputs, self.outputs.largest
+        is_largest = largest is None or spec.channel in largest
+        is_mixed = made.carried == "labels"
         return replace(
             spec,
             activation=made.activation,
             mask_at=made.mask_at,
             pick=made.pick or "threshold",
             carried=made.carried,
-            keep="largest" if largest is None or spec.channel in largest else "all",
+            keep="largest" if is_largest and not is_mixed else "all",
+            largest=largest if is_mixed else frozenset(),
         )
 
 
@@ -76,9 +81,9 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
     """The bundle that an `[engine]` names; None, with its faults noted, where it cannot be run."""
     hold_installed(table, "bundle")
     name = table.text("folder")
-    at = inside(table, "folder", folder, name) if name else None
-    if at is None:
+    if not name or inside(table, "folder", folder, name) is None:
         return None
+    at = folder / name  # not where links lead: the folder of models may be one
     file = _weights(table, folder, name)
     config, metadata = config_of(at), at / "configs" / "metadata.json"
     if config is None or not metadata.is_file():
@@ -138,6 +143,7 @@ def _made(
         files=tuple(files),
         network=built,
         channels=channels,
+        series=_series(formats, channels),
         steps=tuple(steps),
         window=cut,
         outputs=masks,
@@ -185,8 +191,18 @@ def _facts(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _labels(formats: Mapping[str, Any]) -> dict[str, int]:
-    data = _at(formats, "outputs", PREDICTION, "channel_def")
+    return _channels(formats, "outputs", PREDICTION)
+
+
+def _channels(formats: Mapping[str, Any], *keys: str) -> dict[str, int]:
+    data = _at(formats, *keys, "channel_def")
     return {str(name): int(number) for number, name in data.items() if str(number).isdecimal()}
+
+
+def _series(formats: Mapping[str, Any], channels: int) -> tuple[str, ...]:
+    """The names of the input's channels, in their order; none where they are not all named."""
+    names = {number: name for name, number in _channels(formats, "inputs", IMAGE).items()}
+    return tuple(names[at] for at in range(channels)) if set(names) == set(range(channels)) else ()
 
 
 def _modality(formats: Mapping[str, Any]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Outputs:
     activation: Literal["sigmoid", "softmax", "none"] = "none"
     pick: Literal["threshold", "argmax"] | None = None
     mask_at: float = 0.5
-    carried: Literal["mask", "values"] = "mask"
+    carried: Literal["mask", "values", "labels"] = "mask"
     largest: frozenset[int] | None = frozenset()
 
 
@@ -68,6 +68,9 @@ def preparation(config: Config, faults: Faults, channels: int = 1) -> list[Place
         _keys(table, IMAGE)
         if channels > 1 and kind in _OF_CHANNELS and table.untaken("channel_wise") is not True:
             table.fault("channel_wise", False, f"must be true: the {channels} channels are series", "channel-wise")
+        if kind == "Resized" and any(each.step["do"] == "resample" for each in done):
+            rule = "after Spacingd is inverted in two steps by MONAI, which is not supported: remove one of them"
+            table.fault("_target_", kind, rule, "resize-order")
         done += [PlacedStep(data, node.place) for data in _STEPS[kind].steps(table)]
         table.done("argument-unknown", f"is not a supported argument of {kind}")
     if not any(each.step["do"] == "orient" for each in done):
@@ -211,6 +214,21 @@ def _foreground(table: Table) -> list[StepTable]:
     return [{"do": "crop-foreground"}]
 
 
+def _resize(table: Table) -> list[StepTable]:
+    _only(table, "size_mode", "all")
+    _only(table, "align_corners", False)
+    _only(table, "anti_aliasing", False)
+    _only(table, "anti_aliasing_sigma")
+    if (mode := table.text("mode", "area")) != "trilinear":  # area is MONAI's default; it inverts by blocks
+        table.fault("mode", mode, "must be 'trilinear' here", "mode-unsupported")
+    value = table.taken("spatial_size")
+    sizes = value if isinstance(value, list) else [value] * 3
+    if len(sizes) != 3 or not all(isinstance(each, int) and each > 0 for each in sizes):
+        table.fault("spatial_size", value, "must be three sizes", "spatial-size-form")
+        return []
+    return [{"do": "resize-volume", "shape": sizes}]
+
+
 _OF_CHANNELS: Final = ("ScaleIntensityd", "ScaleIntensityRangePercentilesd", "NormalizeIntensityd")
 """What asks for statistics, which steps take of each channel by itself."""
 
@@ -239,6 +257,7 @@ _STEPS: Final[Mapping[str, _Step]] = {
     "ScaleIntensityd": _Step(_scale, _ANYWHERE),
     "ScaleIntensityRangePercentilesd": _Step(_percentiles, _ANYWHERE),
     "NormalizeIntensityd": _Step(_normalize, _ANYWHERE),
+    "Resized": _Step(_resize, _ANYWHERE),
     "CropForegroundd": _Step(_foreground, _ANYWHERE | {"mode", "start_coord_key", "end_coord_key"}),
 }
 
@@ -365,16 +384,19 @@ def _discrete(table: Table, made: Outputs) -> None:
 
 def _invert(table: Table, made: Outputs) -> None:
     """Of values that are inverted before masks are made of them, the masks are made on the study's own voxels; by the
-    nearest voxel it is one whether they are made before or afterwards. Labels are never mixed, whatever is said.
+    nearest voxel it is one whether they are made before or afterwards. Labels that are inverted linearly are mixed like
+    values, and what lies between two of them becomes the one to which it rounds.
     """
-    is_nearest = table.flag("nearest_interp", True)
-    if made.pick is None and not is_nearest:
-        made.carried = "values"
+    if not table.flag("nearest_interp", True):
+        made.carried = "values" if made.pick is None else "labels"
 
 
 def _largest(table: Table, made: Outputs) -> None:
     if made.pick is None:
         table.fault("_target_", "KeepLargestConnectedComponentd", "must come after AsDiscreted", "largest-order")
+    if made.carried == "labels":
+        rule = "must come before Invertd where that mixes labels"
+        table.fault("_target_", "KeepLargestConnectedComponentd", rule, "largest-order")
     _only(table, "independent", True)
     _only(table, "connectivity", 3)
     _only(table, "num_components", 1)

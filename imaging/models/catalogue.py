@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imaging.domain.card import Card
+from imaging.domain.modes import modes_of
 from imaging.domain.site_words import SiteWords
 from imaging.domain.tables import CardError
 from imaging.models.folders import cards_in, folder_faults
@@ -30,15 +31,16 @@ class Catalogue:
         return {name: why for name, why in self.disabled.items() if name.partition(" (")[0] == model_id}
 
 
-def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Catalogue:
+def load_models(folders: Sequence[Path], site_words: Sequence[str] = (), model_mode: Sequence[str] = ()) -> Catalogue:
     """All models in the folders: a folder with a `card.toml` is one, and so is each such folder right below it.
 
-    `site_words`: entries of the setting, by which every input reads headers. Raises ValueError where one is none.
+    `site_words`: entries of the setting, by which every input reads headers; `model_mode`: entries of that one, each of
+    which goes before what a card says. Raises ValueError where one is none.
 
     A card with faults disables that model alone, and so does a folder without any card. Of two models with one id
     the one from the earlier folder is served; the other is named among the disabled.
     """
-    site = SiteWords.of(site_words)
+    site, modes = SiteWords.of(site_words), modes_of(model_mode)
     models: dict[str, Card] = {}
     disabled: list[tuple[str, Path, str]] = []
     for folder in folders:
@@ -54,7 +56,7 @@ def load_models(folders: Sequence[Path], site_words: Sequence[str] = ()) -> Cata
                 why = f"{path}: id = {card.id!r}: {other} has the same id (id-repeated)"
                 disabled.append((card.id, path.parent, why))
             else:
-                models[card.id] = at_site(card, site)
+                models[card.id] = replace(at_site(card, site), mode=modes.get(card.id, card.mode))
     names = [*models, *(name for name, _, _ in disabled)]
     disabled_by_name = {name if names.count(name) == 1 else f"{name} ({folder})": why for name, folder, why in disabled}
     return Catalogue(tuple(models[each] for each in sorted(models)), disabled_by_name)

@@ -61,6 +61,13 @@ def weights(table: Table, folder: Path, file: str, sha256: str) -> tuple[tuple[W
     return tuple(each for each in made if each is not None), network
 
 
+def located(table: Table, folder: Path, file: str) -> list[str]:
+    """The files beside an ONNX file that it takes weights from, by their names from its folder. One that is not there,
+    or outside, is a fault. Raises OSError.
+    """
+    return [each for each in locations(folder / file) if _is_reached(table, folder, file, each) and each != file]
+
+
 def _is_reached(table: Table, folder: Path, file: str, location: str) -> bool:
     """Whether what the weights take from elsewhere is a file in the model's folder, so that a digest can cover it."""
     try:

@@ -1,5 +1,6 @@
-"""Where models lie: a model's own folder, or a folder of such. Nothing here opens a card."""
+"""Where models lie: a model's own folder, or a folder of such. Of a card nothing is read here but its id."""
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,21 @@ def shipped_folder() -> Path:
 def cards_in(folder: Path) -> list[Path]:
     """The cards of a folder: its own, and those right below it, by name."""
     return [*folder.glob("card.toml"), *sorted(folder.glob("*/card.toml"))]
+
+
+def ids_in(folders: Sequence[Path]) -> list[str]:
+    """The ids that the cards of the folders say, whether they can be served or not; a card without one has its
+    folder's name.
+    """
+    return [_id_of(path) for folder in folders for path in cards_in(folder)]
+
+
+def _id_of(path: Path) -> str:
+    try:
+        said = tomllib.loads(path.read_text()).get("id")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        said = None
+    return said if isinstance(said, str) else path.parent.resolve().name
 
 
 def folder_faults(folders: Sequence[Path]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.domain.card import Card, Golden, covering
+from imaging.domain.modes import Mode
 from imaging.domain.tables import CardError, Faults, Table
 from imaging.models import bundle_card, onnx_card
 from imaging.models.files import inside
@@ -19,6 +20,7 @@ from imaging.models.network import network_faults
 from imaging.models.outputs import read_triage
 from imaging.models.parts import Parts
 from imaging.models.rules import Fault, contradictions
+from imaging.models.to_fill_in import FILL_IN, TO_FILL_IN, open_keys, request
 
 KINDS: Final[Mapping[str, Callable[[Table, Table, Path], Parts]]] = {
     "onnx": onnx_card.read,
@@ -38,6 +40,8 @@ def read_card(folder: Path) -> Card:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise CardError([f"{path}: {error} (not-readable)"]) from error
     faults = Faults(path)
+    for key, beside in open_keys(content):
+        faults.leave_open(key, FILL_IN, request(key, beside), TO_FILL_IN)
     card = _card(Table(content, "", faults), folder, raw)
     if faults.lines:
         raise CardError(faults.lines, card.id if ID.fullmatch(card.id) else "")
@@ -62,7 +66,8 @@ def _card(top: Table, folder: Path, raw: bytes) -> Card:
         digest=covering(raw, parts.engine.beside),
     )
     top.done()
-    _note(top, contradictions(card))
+    if not top.has_open:
+        _note(top, contradictions(card))
     if parts.network is not None and top.is_faultless:
         _note(top, network_faults(card, parts.network))
     return card
@@ -88,6 +93,7 @@ def _named(top: Table, facts: Mapping[str, str]) -> dict[str, Any]:
         "licence": top.text("licence"),
         "device_uid": _device_uid(top),
         "status": top.choice("status", ("demonstration", "research", "validated-here")),
+        "mode": Mode(top.choice("mode", tuple(Mode), Mode.LIVE)),
         "use": top.text("use", facts.get("use")),
         "not_for": top.texts("not_for", ()),
     }

@@ -17,6 +17,7 @@ from imaging.preparation import (
     repeat_channels,
     resample,
     resize,
+    resize_volume,
     scale,
     window,
     zscore,
@@ -38,6 +39,7 @@ STEPS: Final[Mapping[str, StepKind]] = {
     "pad-centre": pad_centre.STEP,
     "crop-foreground": crop_foreground.STEP,
     "pad-multiple": pad_multiple.STEP,
+    "resize-volume": resize_volume.STEP,
 }
 
 

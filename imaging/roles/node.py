@@ -56,6 +56,7 @@ class NodeConfig:
     disk_reserve_bytes: int
     largest_object_bytes: int
     site_words: Sequence[str] = ()
+    model_mode: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
     placeholders: Sequence[str] = ()
     site: str = ""
@@ -82,7 +83,7 @@ def run(config: Mapping[str, Any], lifecycle: Lifecycle) -> None:
             f"cannot listen on {settings.host}:{settings.port} (--dicom-port): {error.strerror}; "
             f"{advice(settings.port, error, '--dicom-port')}"
         ) from None
-    catalogue = load_models([Path(each) for each in settings.models], settings.site_words)
+    catalogue = load_models([Path(each) for each in settings.models], settings.site_words, settings.model_mode)
     settler = Settler(ledger, catalogue.models, timeouts, frozenset(settings.ignore_patient_orientation))
     lifecycle.on_stop(lambda: ledger.wakeups.notify(wakeups.SETTLE))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -26,6 +26,7 @@ class WorkerConfig:
     threads: int
     language: Language
     site_words: Sequence[str] = ()
+    model_mode: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
     device: str = CPU
 
@@ -45,7 +46,7 @@ class Begun:
 
 def begin(config: WorkerConfig) -> Begun:
     """Reads the models' cards and starts the process; it is not waited for."""
-    catalogue = load_models([Path(each) for each in config.models], config.site_words)
+    catalogue = load_models([Path(each) for each in config.models], config.site_words, config.model_mode)
     kept = Path(config.home) / "models"
     copies = Copies(kept)  # first: the process may read what is there when it starts
     confined = Confined(

@@ -156,6 +156,21 @@ def test_destinations_that_disagree_are_named(run: Callable[..., CommandResult],
             ],
         ),
         (["analyse", "/none", "--site-words", "PA=tp", "--site-words", "AP=TP"], ["gives two meanings for 'tp'"]),
+        (
+            ["models", "list", "--model-mode", "chest-flim=live", "--model-mode", "brain-mr-lesion=live"],
+            ["--model-mode names chest-flim, which is no model here; did you mean chest-film?"],
+        ),
+        (
+            ["serve", "--model-mode", "chest-film=loud", "--model-mode", "chest-film"],
+            [
+                "--model-mode 'chest-film=loud' is not of the form ID=MODE with a mode of live, findings, shadow",
+                "--model-mode 'chest-film' is not of the form",
+            ],
+        ),
+        (
+            ["analyse", "/none", "--model-mode", "chest-film=live", "--model-mode", "chest-film=shadow"],
+            ["--model-mode gives two modes for chest-film"],
+        ),
         (["associations", "--last", "²"], ["--last '²': expected a number of 1"]),
         (
             ["serve", "--connections-per-address", "0"],

@@ -75,7 +75,7 @@ def test_the_prostate_bundle_keeps_the_largest_component_of_its_labels(tmp_path:
     bundle, faults = read(tmp_path, "prostate_mri_anatomy")
     assert faults == []
     assert bundle is not None
-    assert bundle.outputs == Outputs("none", "argmax", carried="mask", largest=frozenset({1, 2}))
+    assert bundle.outputs == Outputs("none", "argmax", carried="labels", largest=frozenset({1, 2}))
 
 
 def test_the_brats_bundle_takes_four_series_and_reports_its_channels_before_their_merge(tmp_path: Path) -> None:
@@ -203,6 +203,15 @@ def both(*edits: Edit) -> Edit:
         (
             of_transform(_target_="ScaleIntensityd", factor=2),
             "].factor = 2: is not a supported argument of ScaleIntensityd",
+        ),
+        (
+            of_transform(_target_="Resized", spatial_size=[96, 96, 96], mode="trilinear"),
+            "preprocessing.transforms[6]._target_ = 'Resized': after Spacingd is inverted in two steps",
+        ),
+        (of_transform(_target_="Resized", spatial_size=[96, 96, 96]), "].mode = 'area': must be 'trilinear' here"),
+        (
+            of_transform(_target_="Resized", spatial_size=[96, 96, -1], mode="trilinear"),
+            "].spatial_size = [96, 96, -1]: must be three sizes",
         ),
         (of_transform(_target_="EnsureTyped", dtype="float16"), "].dtype = 'float16': must be float32"),
         (of_keys(inferer={"_target_": "scripts.mine.Inferer"}), "inferer._target_"),

@@ -1,6 +1,6 @@
 """A finding's mask on the voxels of one stack, cut to the box that holds it: most of a volume is no finding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -104,7 +104,7 @@ def segment_of(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
 
     `values`: after activation, (channels, *shape) on the item's grid.
     """
-    return _of_values(spec, values, item) if spec.carried == "values" else _of_mask(spec, values, item)
+    return _BY_CARRIED[spec.carried](spec, values, item)
 
 
 def _of_mask(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
@@ -145,6 +145,50 @@ def _of_values(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | 
     score = float(probability[own][parts == largest].mean(dtype=np.float64)) if spec.probability else 0.0
     first = (own[0].start, own[1].start, own[2].start)
     return Segment(item.volume, parts, first, largest, score)
+
+
+def _of_labels(spec: SegmentSpec, values: Tensor, item: StackItem) -> Segment | None:
+    """The numbers of the labels are brought to the volume's voxels, linear, and rounded there: MONAI's way of inverting
+    labels as if they were values. Between 0 and 2 it leaves a rim of 1.
+    """
+    labels, own = _numbered(spec, values), spec.channel if spec.pick == "argmax" else 1
+    mask = np.zeros(item.volume.values.shape, np.bool_)
+    for plane in item.volume.planes_of(labels[None], (0, 0, 0), item.grid):
+        mask[plane.number, plane.rows, plane.columns] = np.round(plane.values[0]) == own
+    box = _box(mask)
+    if box is None:
+        return None
+    parts = _components(spec, mask[box], item.volume.voxel_ml[box[0]])
+    largest = largest_component(parts)
+    if not largest:
+        return None
+    on_grid = labels == own
+    score = float(values[spec.channel][on_grid].mean(dtype=np.float64)) if spec.probability and on_grid.any() else 0.0
+    return Segment(item.volume, parts, (box[0].start, box[1].start, box[2].start), largest, score)
+
+
+def _numbered(spec: SegmentSpec, values: Tensor) -> Tensor:
+    """Labels by their numbers on the network's grid, 0 where a component is dropped. Of a threshold: 1 in the mask."""
+    if spec.pick == "threshold":
+        labels = picked(spec, values).astype(np.float32)
+        chosen = [1] if spec.largest is None or spec.channel in spec.largest else []
+    else:
+        labels = values.argmax(axis=0).astype(np.float32)
+        chosen = [each for each in range(1, len(values)) if spec.largest is None or each in spec.largest]
+    for label in chosen:
+        mask = labels == label
+        if (box := _box(mask)) is not None:
+            kept = replace(spec, keep="largest", min_ml=0.0)
+            parts = _components(kept, mask[box], np.ones(len(mask[box])))
+            labels[box] = np.where(mask[box] & (parts == 0), np.float32(0), labels[box])
+    return labels
+
+
+_BY_CARRIED: Final[Mapping[str, Callable[[SegmentSpec, Tensor, StackItem], Segment | None]]] = {
+    "mask": _of_mask,
+    "values": _of_values,
+    "labels": _of_labels,
+}
 
 
 def picked(spec: SegmentSpec, values: Tensor) -> Mask:

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
+from imaging.domain.modes import Mode
 from imaging.domain.reasons import Reason
 
 
@@ -129,6 +130,9 @@ WHY_UNPROVEN: Final[Mapping[str, str]] = {
     GOLDEN_CASE_FAILED: "unproven: its golden case fails",
 }
 """What is said of a model that answers without having shown that it gives a known answer on this machine."""
+NO_EVIDENCE: Final = "evidence"
+"""Why an answer raises no flag although a rule of its card is met: the finding's evidence does not carry one. The other
+reason is the mode: "mode-findings", "mode-shadow"."""
 SCHEMA: Final = 2
 """Of an answer's JSON; a reader that meets another number does not know how to read it."""
 
@@ -144,6 +148,7 @@ class Answer:
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     `conflicts`: how many of the images have a second, different version that is not decided on yet.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
+    `mode`: that of the model when it answered. `no_flag`: why `triage` is none although a rule of the card is met.
     """
 
     state: State
@@ -161,6 +166,8 @@ class Answer:
     is_synthetic: bool = False
     conflicts: int = 0
     unproven: str = ""
+    mode: Mode = Mode.LIVE
+    no_flag: str = ""
 
     @property
     def why(self) -> str | None:
@@ -194,6 +201,16 @@ class Answer:
         """The same where the images under these UIDs, as far as it looked at them, have a second content."""
         return self.doubted(len({each.sop_instance_uid for each in self.images}.intersection(sop_instance_uids)))
 
+    def in_mode(self, mode: Mode) -> Self:
+        """The same as a model gives it that is in this mode: unless that is live, no class is proposed, and a report
+        says that a rule which is met raises no flag.
+        """
+        made = replace(self, mode=mode)
+        if mode is Mode.LIVE or self.triage in (None, TriageClass.NONE):
+            return made
+        facts = dict(self.facts) | {"triage": f"{self.facts.get('triage', self.triage)}; raises no flag: mode {mode}"}
+        return replace(made, triage=TriageClass.NONE, no_flag=f"mode-{mode}", facts=facts)
+
     def to_json(self) -> dict[str, Any]:
         """As commands print it and the ledger keeps it, with the number of its schema."""
         return {
@@ -213,6 +230,8 @@ class Answer:
             "sr": self.sr,
             "conflicts": self.conflicts,
             "unproven": self.unproven or None,
+            "mode": str(self.mode),
+            "no_flag": self.no_flag or None,
         }
 
     @classmethod
@@ -237,6 +256,8 @@ class Answer:
             data["sr"],
             conflicts=data.get("conflicts", 0),
             unproven=data.get("unproven") or "",
+            mode=Mode(data.get("mode") or Mode.LIVE),
+            no_flag=data.get("no_flag") or "",
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete, select, update
 
+from imaging.domain.modes import Mode
 from imaging.ledger import tables
 from imaging.ledger.jobs import MODEL_DISABLED
 from imaging.ledger.store import Ledger
@@ -39,8 +40,9 @@ def note_model(
     *,
     is_served: bool = True,
     is_synthetic: bool = False,
+    mode: Mode = Mode.LIVE,
 ) -> None:
-    """A worker's word on a model: served or disabled, with what there is to say of that in `why`.
+    """A worker's word on a model: served or disabled, with what there is to say of that in `why`; and its mode.
 
     `is_synthetic`: it was measured on drawn images alone.
     """
@@ -50,6 +52,7 @@ def note_model(
         "is_served": is_served,
         "is_synthetic": is_synthetic,
         "why": why,
+        "mode": mode,
     }
     _note(ledger, tables.model, name, values)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, Measurement, State
+from imaging.domain.modes import Mode
 from imaging.domain.priority import STAT_BAND
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState, Row
@@ -18,7 +19,9 @@ AGE_UNITS: Final = "YMWD"
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that one model says. `tone` names how it is drawn: present, absent, unsure, not_analysed, failed."""
+    """One thing that one model says. `tone` names how it is drawn: present, noted (present, of a model that raises no
+    flag), absent, unsure, not_analysed, failed.
+    """
 
     tone: str
     text: str
@@ -123,6 +126,11 @@ def failure(text: str | None, language: Language) -> str:
     return f"{sentence} ({text})" if text else sentence
 
 
+def no_flag(result: Answer, language: Language) -> str:
+    """Why an answer proposes no class though a rule of its card is met; "" where that is not so, or a flag stands."""
+    return language.say(f"no_flag.{result.no_flag}") if result.no_flag and not result.flag else ""
+
+
 def mend(result: Answer, language: Language) -> str:
     """What would mend an answer that is not findings; "" where nothing is to mend."""
     if result.state is State.FAILED:
@@ -150,7 +158,7 @@ def answer(result: Answer, language: Language) -> list[Line]:
     raised stands, and is said where the latest one has nothing to show for it.
     """
     lines = plain_answer(result, language)
-    if result.flag and not any(line.tone == "present" for line in lines):
+    if result.flag and not any(line.tone in ("present", "noted") for line in lines):
         lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result, language))))
     return lines
 
@@ -185,13 +193,19 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
         findings = [each for each in result.findings if each.present is present]
         if findings:
             text = language.say(f"answer.{tone}", model=model, findings=list_of(findings, language))
-            lines.append(Line(tone, on_its_own(text) if present else text))
+            lines.append(Line(tone_of(present, result), on_its_own(text) if present else text))
     return lines or [Line("unsure", language.say("answer.silent", model=model))]
+
+
+def tone_of(present: bool | None, result: Answer) -> str:
+    """How a finding is drawn: one that is present has the colour of flags only if its model may raise them."""
+    tone = {True: "present", False: "absent", None: "unsure"}[present]
+    return "noted" if present and result.mode is Mode.FINDINGS and not result.flag else tone
 
 
 def answers(results: Sequence[Answer], language: Language) -> list[Line]:
     """What all models say: what is there first, then what was not or not fully looked at, then what was not found."""
-    order = ("present", "failed", "not_analysed", "unsure", "absent")
+    order = ("present", "noted", "failed", "not_analysed", "unsure", "absent")
     lines = [line for result in results for line in answer(result, language)]
     return sorted(lines, key=lambda line: order.index(line.tone))
 

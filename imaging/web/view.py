@@ -140,7 +140,8 @@ class FindingView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """One model's answer on the page of a study. `triage` is "" where the model was not to say.
+    """One model's answer on the page of a study. `triage` is "" where the model was not to say; `no_flag` says why it
+    proposes no class though a rule of its card is met.
 
     `probability_note`: whose estimate the probabilities are, and whether calibrated; "" where there are none.
     """
@@ -150,6 +151,7 @@ class AnswerView:
     findings: tuple[FindingView, ...]
     probability_note: str
     triage: str
+    no_flag: str
     mend: str
     sr: str
 
@@ -380,6 +382,7 @@ def answer_view(result: Answer, language: Language) -> AnswerView:
         findings=tuple(finding_view(each, result, language) for each in result.findings),
         probability_note=probability_note(result.findings, language),
         triage=language.say(f"study.triage_{result.flag}") if result.flag else "",
+        no_flag=phrases.no_flag(result, language),
         mend=phrases.mend(result, language),
         sr=result.sr or "",
     )
@@ -409,7 +412,7 @@ def of_models(results: Sequence[Answer]) -> list[str]:
 
 def finding_view(finding: Finding, result: Answer, language: Language) -> FindingView:
     """What one finding shows, with its tone."""
-    tone = {True: "present", False: "absent", None: "unsure"}[finding.present]
+    word = {True: "present", False: "absent", None: "unsure"}[finding.present]
     return FindingView(
         meaning=phrases.meaning(finding.code, language),
         caution=caution(
@@ -419,8 +422,8 @@ def finding_view(finding: Finding, result: Answer, language: Language) -> Findin
             ],
             language,
         ),
-        tone=tone,
-        result=language.say(f"study.{tone}"),
+        tone=phrases.tone_of(finding.present, result),
+        result=language.say(f"study.{word}"),
         probability=percentage(finding.probability, language),
         threshold=percentage(finding.threshold, language),
         measurements="; ".join(phrases.measurement(each, language) for each in finding.measurements),

@@ -154,7 +154,7 @@ UNITS: Final = {"[hnsf'U]": "HU"}
 """Where the reader knows a unit by another name than UCUM's."""
 WHY_NO_FLAG: Final[Mapping[str, str]] = {
     NO_EVIDENCE: "the finding's evidence in the card is too weak; `imaging models check` says why",
-    **{f"mode-{mode}": f"its mode is {mode}; --model-mode ID=live" for mode in Mode if mode is not Mode.LIVE},
+    **{f"mode-{mode}": f"its mode is {mode}; --model-mode {{model}}=live" for mode in Mode if mode is not Mode.LIVE},
 }
 """By `Answer.no_flag`."""
 FILES_NAMED: Final = 4
@@ -173,7 +173,7 @@ def _answer(result: Answer) -> Iterator[str]:
     flag = f", flag {result.flag}" if result.flag else ""
     yield f"{name}{mode}: {result.state}{': ' + result.why if result.why else ''}{flag}"
     if result.no_flag:
-        yield f"  raises no flag: {WHY_NO_FLAG[result.no_flag]}"
+        yield f"  raises no flag: {WHY_NO_FLAG[result.no_flag].format(model=result.model)}"
     yield from (f"  {each}" for each in result.sentences)
     for each in result.findings:
         yield f"  {'; '.join(_finding(each, result))}"

@@ -7,6 +7,7 @@ does at full speed is given as a ratio to that.
 python -m benchmarks.end_to_end                                   a node of its own, with the shipped models
 python -m benchmarks.model /tmp/models && \\
 python -m benchmarks.end_to_end --models /tmp/models              ... with a network of DenseNet-121's size
+python -m benchmarks.end_to_end --models /tmp/models --tuned DIR  ... run as `imaging models tune --home DIR` found
 python -m benchmarks.end_to_end --modes serial --studies 100
 python -m benchmarks.end_to_end --to IMAGING@127.0.0.1:11112 --home DIR --models DIR
                                                                   a node that runs, with --deliver-to to our --listen
@@ -23,6 +24,7 @@ Exit status: 0 each study answered once; 1 lost, duplicates or errors; 2 asked w
 """
 
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -44,6 +46,7 @@ from imaging.domain.card import Card, Lane
 from imaging.domain.peers import Address
 from imaging.ledger import stories
 from imaging.ledger.store import Ledger
+from imaging.models import tuning
 from imaging.models.catalogue import load_models
 from imaging.models.folders import folder_faults, shipped_folder
 from imaging.roles.cores import cores
@@ -80,6 +83,7 @@ def options(parser: Parser) -> None:
     )
     parser.add_argument("--home", metavar="DIR", type=Path, help="home of the node of --to, for the stages")
     parser.add_argument("--models", metavar="DIR", type=Path, help="models that are served (default: the shipped ones)")
+    parser.add_argument("--tuned", metavar="DIR", type=Path, help="a home in which the models were tuned")
     parser.add_argument("--studies", metavar="N", default="40", help="studies in each mode (default 40)")
     parser.add_argument("--modes", metavar="MODE,...", default=",".join(MODES), help=f"default {','.join(MODES)}")
     parser.add_argument("--rate", metavar="R", default="3", help="studies per second in mode poisson (default 3)")
@@ -118,6 +122,10 @@ def _plan(arguments: Arguments) -> Arguments:
         faults.append(f"--home {arguments.home}: no such folder")
     if arguments.home is not None and arguments.to is None:
         faults.append("--home names the home of a node of --to; a node of its own has a temporary one")
+    if arguments.tuned is not None and not (arguments.tuned / tuning.FOLDER).is_dir():
+        faults.append(f"--tuned {arguments.tuned}: nothing was tuned there (imaging models tune --home DIR)")
+    if arguments.tuned is not None and arguments.to is not None:
+        faults.append("--tuned is of a node of its own; one that runs has its own home")
     refuse(arguments, faults)
     return arguments
 
@@ -213,6 +221,8 @@ def _start(stack: ExitStack, home: Path, pacs: Pacs, plan: Arguments) -> tuple[n
     """The node, in its second start, and what was seen of it while it was idle."""
     options = ["--deliver-to", f"PACS={pacs.address}", "--dicom-port", "0", "--web-port", "0"]
     options += ["--models", str(plan.models)] if plan.models else []
+    if plan.tuned is not None:
+        shutil.copytree(plan.tuned / tuning.FOLDER, home / tuning.FOLDER)
     say("starting the node for the first time")
     began = time.monotonic()
     with node.served(home, options):

@@ -1,8 +1,8 @@
 """A model in the confined process: what `imaging.inference.analyser` offers, asked from outside."""
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from imaging.confined.client import Confined, Ended
@@ -12,6 +12,7 @@ from imaging.domain.findings import Answer, ImageRef, State
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement
 from imaging.domain.source import Source
+from imaging.domain.tuning import Parity, Setup
 
 LOADING_S: Final = 60.0
 """What reading and loading a network may take, beside what its card allows a job."""
@@ -28,15 +29,19 @@ class Prepared:
 
 
 class ConfinedAnalyser:
-    """A model, loaded once. `site_words`: by which its card was read. Calls from several threads are safe.
+    """A model, loaded once. `site_words`: by which its card was read. `setup`: how it is run, where that is not as its
+    card says. Calls from several threads are safe.
 
     Where the process is gone, every call raises Ended, but for those that say what they do then. Started anew, it
     loads the model at the next call.
     """
 
-    def __init__(self, confined: Confined, card: Card, site_words: Sequence[str] = ()) -> None:
-        self.card = card
+    def __init__(
+        self, confined: Confined, card: Card, site_words: Sequence[str] = (), setup: Setup | None = None
+    ) -> None:
+        self.card = card if setup is None else setup.applied_to(card)
         self.max_batch = 1
+        self._setup = setup
         self._confined, self._site_words = confined, list(site_words)
         self._opened_in, self._opening = 0, threading.Lock()
 
@@ -95,6 +100,20 @@ class ConfinedAnalyser:
         """What a film's network says of an empty film. Raises PublicError."""
         return Answer.from_json(self._ask("of_nothing", seconds=LOADING_S, image=list(vars(image).values())))
 
+    def observe(self, seconds: float) -> Any:
+        """What it makes of its golden case, or of drawn images; to be given to `parity`. Raises PublicError."""
+        return self._ask("observe", seconds=seconds)
+
+    def parity(self, reference: Any, seconds: float) -> Parity:
+        """How far its answers are from those that `observe` gave of another setup. Raises PublicError."""
+        return Parity(**self._ask("parity", seconds=seconds, reference=reference))
+
+    def speed(self, measured_s: float, seconds: float) -> Mapping[str, float]:
+        """How fast it is run as the pipeline runs it, measured for so long: `per_s`, `alone_ms`, `memory_mb`
+        (`imaging.inference.speed`). Raises PublicError.
+        """
+        return dict(self._ask("speed", seconds=seconds, measured_s=measured_s))
+
     def close(self) -> None:
         """Gives the engine's memory back; the next run loads it again. One that was not loaded has none."""
         if self._opened_in == self._confined.starts:
@@ -114,6 +133,7 @@ class ConfinedAnalyser:
             "digest": self.card.digest,
             "kept": str(self._confined.weights(self.card)),
             "site_words": self._site_words,
+            "setup": asdict(self._setup) if self._setup is not None else None,
         }
 
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +12,13 @@ from imaging.domain.findings import Answer, ImageRef
 from imaging.domain.header import Header
 from imaging.domain.site_words import SiteWords
 from imaging.domain.source import Source
+from imaging.domain.tuning import Setup
 from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare
+from imaging.inference.parity import Observed, observed, parity
 from imaging.inference.prepared import Prepared
+from imaging.inference.speed import speed
 from imaging.memory import trim_memory
 from imaging.models.catalogue import at_site
 from imaging.models.reading import read_card
@@ -55,10 +58,14 @@ class Requests:
             return {"memory": True} if is_out_of_memory(error) else {"error": fingerprint(error)}
 
     def open(self, request: Json, _: Sequence[int]) -> None:
-        """Takes a model in, as the parent read its card. Its engine is loaded when it is first needed."""
+        """Takes a model in, as the parent read its card, to be run as its `setup` says, where it has one. Its engine is
+        loaded when it is first needed.
+        """
         card = at_site(read_card(Path(request["folder"])), SiteWords.of(request["site_words"]))
         if card.digest != request["digest"]:
             raise PublicError("the card or its weights changed while it was loaded")
+        if (setup := request["setup"]) is not None:
+            card = Setup(**setup).applied_to(card)
         self._models[request["model"]] = Analyser(replace(card, kept=Path(request["kept"])), self._threads)
 
     def warm(self, request: Json, _: Sequence[int]) -> int:
@@ -80,6 +87,19 @@ class Requests:
     def golden(self, request: Json, _: Sequence[int]) -> list[str]:
         """In what the golden case does not come out."""
         return list(golden.checked(self._models[request["model"]]).faults)
+
+    def observe(self, request: Json, _: Sequence[int]) -> Json:
+        """What the model makes of its golden case, or of drawn images, as JSON."""
+        return observed(self._models[request["model"]]).to_json()
+
+    def parity(self, request: Json, _: Sequence[int]) -> Json:
+        """How far that is from what is given, as JSON."""
+        reference = Observed.from_json(request["reference"])
+        return asdict(parity(reference, observed(self._models[request["model"]])))
+
+    def speed(self, request: Json, _: Sequence[int]) -> Json:
+        """How fast the model is run as the pipeline runs it, as JSON."""
+        return asdict(speed(self._models[request["model"]], request["measured_s"], self._threads))
 
     def close(self, request: Json, _: Sequence[int]) -> None:
         """Gives an engine's memory back."""
@@ -125,5 +145,8 @@ def _sources(headers: Sequence[Json], files: Sequence[int]) -> list[Source]:
 
 _KNOWN: Final[Mapping[str, Callable[[Requests, Json, Sequence[int]], Any]]] = {
     name: getattr(Requests, name)
-    for name in ("open", "warm", "proof", "golden", "close", "prepare", "run", "of_nothing", "compare", "rest")
+    for name in (
+        *("open", "warm", "proof", "golden", "close", "prepare", "run", "of_nothing", "compare", "rest"),
+        *("observe", "parity", "speed"),
+    )
 }

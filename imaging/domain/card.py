@@ -144,19 +144,26 @@ class Network:
 @dataclass(frozen=True)
 class Engine:
     """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
-    are read. `memory_mb` and `seconds`: what one job may take of both.
+    are read. `memory_mb` and `seconds`: what one job may take of both. `batch`: how many jobs are taken together.
+
+    `at_once`: how many of them go through the network in one run; `threads`: of each run, where it is one of several
+    beside each other (films), or of all (volumes); None: as the engine has it. `is_tuned`: whether these, the
+    kind and the precision were found by tuning.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
     """
 
-    kind: Literal["onnx", "torch"]
+    kind: Literal["onnx", "torch", "openvino"]
     file: str
     sha256: str
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
     precision: str = "f32"
     batch: int = 1
+    at_once: int = 1
+    threads: int | None = None
+    is_tuned: bool = False
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None

@@ -147,6 +147,7 @@ class Answer:
     4019), sorted by key. `sr`: where its report is: a file's absolute path, or from a ledger its SOP Instance UID.
     `is_synthetic`: the model was measured on drawn images alone; a page says so, told by who reads the cards.
     `conflicts`: how many of the images have a second, different version that is not decided on yet.
+    `provenance`: what computed it, in full, for the ledger alone: it is no part of a report, and differs by machine.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
     `mode`: that of the model when it answered. `no_flag`: why `triage` is none although a rule of the card is met.
     """
@@ -168,6 +169,7 @@ class Answer:
     unproven: str = ""
     mode: Mode = Mode.LIVE
     no_flag: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:
@@ -232,6 +234,7 @@ class Answer:
             "unproven": self.unproven or None,
             "mode": str(self.mode),
             "no_flag": self.no_flag or None,
+            "provenance": dict(self.provenance),
         }
 
     @classmethod
@@ -258,6 +261,7 @@ class Answer:
             unproven=data.get("unproven") or "",
             mode=Mode(data.get("mode") or Mode.LIVE),
             no_flag=data.get("no_flag") or "",
+            provenance=data.get("provenance") or {},
         )
 
 

@@ -7,7 +7,8 @@ for its timings: nothing here reads a clock for anything else, or draws a number
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from imaging.domain.source import Source
 from imaging.domain.triage import proposed
 from imaging.inference.decoders.registry import decode
 from imaging.inference.engines import registry as engines
-from imaging.inference.engines.engine import Engine
+from imaging.inference.engines.engine import Engine, threads_of
 from imaging.inference.prepared import Item, Prepared
+from imaging.inference.provenance import provenance
 from imaging.inference.readers.registry import read
 from imaging.inference.running import Ran, through
 from imaging.inference.timing import rounded, timed
@@ -121,6 +123,11 @@ class Analyser:
         return read(self.card, sources, verdicts_by_role, self._threads)
 
     @property
+    def engine(self) -> Engine:
+        """Loaded when it is first asked for. Raises PublicError."""
+        return self._loaded()
+
+    @property
     def max_batch(self) -> int:
         """How many studies had best be run at once."""
         return self._loaded().max_batch
@@ -134,8 +141,16 @@ class Analyser:
             loaded = self._loaded()
         except Exception as error:  # noqa: BLE001 - without an engine all of them have failed, and say so
             return [self._failed(each, error) for each in prepared]
-        ran = iter(through(loaded, self.card, [item for each in prepared for item in each.items], is_alone=is_alone))
-        return [self._answer(loaded, each, [next(ran) for _ in each.items]) for each in prepared]
+        items = [item for each in prepared for item in each.items]
+        ran = iter(through(loaded, self.card, items, is_alone=is_alone))
+        answers = [self._answer(loaded, each, [next(ran) for _ in each.items]) for each in prepared]
+        by = self._provenance(loaded, len(items), is_alone=is_alone)
+        return [replace(each, provenance=by) for each in answers]
+
+    def _provenance(self, loaded: Engine, items: int, *, is_alone: bool) -> dict[str, Any]:
+        window, threads = self.card.engine.window, threads_of(self.card, self._threads)
+        batch = window.batch if window is not None else min(items, loaded.max_batch)
+        return provenance(self.card, loaded.identity, threads[0 if is_alone else 1], batch)
 
     def _answer(self, loaded: Engine, prepared: Prepared, ran: Sequence[Ran]) -> Answer:
         failed = next((each.outputs for each in ran if isinstance(each.outputs, Exception)), None)

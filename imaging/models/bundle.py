@@ -5,9 +5,7 @@ everything else in the folder are never opened. What a bundle's evaluator, data 
 """
 
 import hashlib
-import importlib.metadata
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +16,8 @@ from imaging.domain.tables import Faults, Table
 from imaging.models.bundle_config import MAX_FILE, Config, Refused, config_of
 from imaging.models.bundle_parts import IMAGE, PREDICTION, Outputs, PlacedStep, network, outputs, preparation, window
 from imaging.models.files import inside
+from imaging.models.installed import EXTRAS, hold_installed
 
-NEEDS: Final[Mapping[str, tuple[int, ...]]] = {"torch": (2, 13), "monai": (1, 6, 1)}
-"""What runs bundles, and the least version of each. Older ones of MONAI have advisories that 1.6 mended."""
-MEND: Final = "pip install 'imaging[monai]'"
 WEIGHTS: Final = ("models/model.pt", "models/model.safetensors")
 _MODALITIES: Final[Mapping[str, str]] = {"ct": "CT", "mr": "MR", "mri": "MR", "pt": "PT", "pet": "PT"}
 """Of metadata's free text, what it is in DICOM."""
@@ -78,7 +74,7 @@ class Bundle:
 
 def read_bundle(table: Table, folder: Path) -> Bundle | None:
     """The bundle that an `[engine]` names; None, with its faults noted, where it cannot be run."""
-    _hold_installed(table)
+    hold_installed(table, "bundle")
     name = table.text("folder")
     at = inside(table, "folder", folder, name) if name else None
     if at is None:
@@ -95,7 +91,12 @@ def read_bundle(table: Table, folder: Path) -> Bundle | None:
         raws = [_read(config), _read(metadata)]
         value, statement = Config.of_bytes(raws[0], config.suffix), json.loads(raws[1])
     except ImportError:
-        table.fault("folder", name, f"{config.name} needs PyYAML, which is not installed: {MEND}", "engine-absent")
+        table.fault(
+            "folder",
+            name,
+            f"{config.name} needs PyYAML, which is not installed: {EXTRAS['bundle'].mend}",
+            "engine-absent",
+        )
         return None
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         table.fault("folder", name, f"its configuration cannot be read: {error}", "bundle-unreadable")
@@ -144,20 +145,6 @@ def _made(
         facts={key: value for key, value in _facts(data) if value},
         modality=_modality(formats),
     )
-
-
-def _hold_installed(table: Table) -> None:
-    """What runs a bundle is an extra: without it the card is disabled, and told how that is mended."""
-    for name, minimum in NEEDS.items():
-        wanted = ".".join(map(str, minimum))
-        try:
-            has = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            rule = f"needs {name} {wanted} or newer, which is not installed: {MEND}"
-            table.fault("kind", "bundle", rule, "engine-absent")
-            continue
-        if tuple(map(int, re.findall(r"\d+", has)[:3])) < minimum:
-            table.fault("kind", "bundle", f"needs {name} {wanted} or newer, here is {has}: {MEND}", "engine-old")
 
 
 def _weights(table: Table, folder: Path, name: str) -> str:

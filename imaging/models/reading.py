@@ -17,13 +17,14 @@ from imaging.models.bundle import Bundle, read_bundle
 from imaging.models.bundle_parts import IMAGE, PREDICTION
 from imaging.models.files import held, inside, weights
 from imaging.models.inputs import read_input, uid_of
+from imaging.models.installed import hold_installed
 from imaging.models.network import Signature, network_faults
 from imaging.models.outputs import read_bundled, read_finding, read_triage
 from imaging.models.pickles import NotWeights, hold_weights
 from imaging.models.rules import contradictions
 from imaging.preparation.registry import STEPS
 
-KINDS: Final = ("onnx", "bundle")
+KINDS: Final = ("onnx", "openvino", "bundle")
 SECONDS_OF_A_BUNDLE: Final = 600.0
 """Unless its card says another: hundreds of patches of a network that was made for a graphics card."""
 ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -155,7 +156,7 @@ def _bundle_engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bun
         sha256=sha256,
         inputs=dict.fromkeys(roles[:1], IMAGE),
         outputs=(PREDICTION,),
-        precision=table.choice("precision", ("f32",), "f32"),
+        precision=table.choice("precision", ("f32", "bf16"), "f32"),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", SECONDS_OF_A_BUNDLE, 0.1, 86_400.0),
         window=bundle.window if bundle is not None else None,
@@ -168,6 +169,7 @@ def _bundle_engine(table: Table, folder: Path, roles: Sequence[str], bundle: Bun
 
 def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, Signature | None]:
     kind = table.choice("kind", KINDS)
+    hold_installed(table, kind)
     file = table.text("file")
     sha256 = table.text("sha256")
     beside, network = weights(table, folder, file, sha256)
@@ -177,7 +179,7 @@ def _engine(table: Table, folder: Path, roles: Sequence[str]) -> tuple[Engine, S
         sha256=sha256,
         inputs=dict.fromkeys(roles, table.text("input")),
         outputs=(table.text("output"),),
-        precision=table.choice("precision", ("f32",), "f32"),
+        precision=table.choice("precision", ("f32", "bf16", "f16") if kind == "openvino" else ("f32",), "f32"),
         batch=table.integer("batch", 1, 1, 1024),
         memory_mb=table.integer("memory_mb", 1000, 1, 1_000_000),
         seconds=table.number("seconds", 60.0, 0.1, 86_400.0),

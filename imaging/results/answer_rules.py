@@ -176,6 +176,7 @@ def _in_part(reading: Reading, report: Report) -> Iterator[str]:
 @_rule("parameters-of-answer")
 def _parameters_of_answer(reading: Reading, report: Report) -> Iterator[str]:
     wanted = {readable(f"{name}={value}") for name, value in parameters(report).items()}
+    wanted |= {f"card_sha256={report.card.digest}", f"weights_sha256={report.card.engine.digest}"}
     for group in groups(reading)[:1]:
         if not wanted <= set(group.values(concepts.ALGORITHM_PARAMETERS)):
             yield "the study's group lacks what the answer counts or states"

@@ -96,7 +96,7 @@ def _algorithm_device(algorithm: Algorithm, renderer: Renderer) -> Dataset:
     device.PurposeOfReferenceCodeSequence = [code_item(concepts.PROCESSING_EQUIPMENT)]
     device.Manufacturer = algorithm.maker
     device.ManufacturerModelName = algorithm.name
-    device.DeviceSerialNumber = algorithm.digest
+    device.DeviceSerialNumber = algorithm.serial_number
     device.SoftwareVersions = algorithm.version
     device.DeviceUID = algorithm.device_uid
     put(device, "ContributionDateTime", "DT", renderer.text("report.datetime"))
@@ -193,7 +193,7 @@ def _observer(algorithm: Algorithm) -> list[ContentItem]:
         text(concepts.DEVICE_OBSERVER_NAME, algorithm.id, "HAS OBS CONTEXT"),
         text(concepts.DEVICE_OBSERVER_MANUFACTURER, algorithm.maker, "HAS OBS CONTEXT"),
         text(concepts.DEVICE_OBSERVER_MODEL_NAME, algorithm.name, "HAS OBS CONTEXT"),
-        text(concepts.DEVICE_OBSERVER_SERIAL_NUMBER, algorithm.digest, "HAS OBS CONTEXT"),
+        text(concepts.DEVICE_OBSERVER_SERIAL_NUMBER, algorithm.serial_number, "HAS OBS CONTEXT"),
     ]
 
 
@@ -211,7 +211,8 @@ def _image_library(shape: Shape, renderer: Renderer) -> ContentItem:
 def _study_group(shape: Shape, renderer: Renderer) -> ContentItem:
     """What the answer means for the study: how the work ended, and how soon it asks to be read."""
     facts = [renderer.text(f"fact.{index}") for index in range(shape.facts)]
-    parameters = [f"model={shape.algorithm.id}", f"status={shape.algorithm.status}", f"card={shape.algorithm.digest}"]
+    algorithm = shape.algorithm
+    parameters = [f"model={algorithm.id}", f"status={algorithm.status}", *algorithm.digests]
     if shape.is_analysed:
         verdicts = [
             coded(concepts.SUMMARY, _rendered_code(renderer, "DCM", "summary")),

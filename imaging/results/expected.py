@@ -60,9 +60,14 @@ def summary_code(report: Report) -> Code:
     return concepts.ALL_WITH_FINDINGS if found else concepts.ALL_WITHOUT_FINDINGS
 
 
+SAID_OF_MODEL: Final = frozenset({"card", "weights"})
+"""Facts of an answer that a report states once and whole, with its model: `card_sha256`, `weights_sha256`."""
+
+
 def parameters(report: Report) -> dict[str, str]:
     """The study's Algorithm Parameters that come from the answer, and from what its JSON counts."""
-    values = {**report.outcome.facts, "images_in_conflict": str(report.outcome.conflicts)}
+    values = {name: value for name, value in report.outcome.facts.items() if name not in SAID_OF_MODEL}
+    values["images_in_conflict"] = str(report.outcome.conflicts)
     for name, counts in report.outcome.coverage.to_json().items():
         if isinstance(counts, int):
             values[f"images_{name}"] = str(counts)

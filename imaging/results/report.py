@@ -74,7 +74,8 @@ class Report:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of all that the report's objects are made from: of the answer all but timings and `sr`.
+        """SHA-256, in hex, of all that the report's objects are made from: of the answer all but timings, `sr` and
+        provenance, of which the facts have what reports state.
 
         Their UIDs are derived from it. A field that is added to an answer or a header takes part by itself, and keys
         are not sorted: the order of facts and counts is content as well.
@@ -88,7 +89,7 @@ class Report:
             "language": self.language,
             "predecessor": self.predecessor,
             "header": self.header,
-            "answer": replace(self.outcome, timings_ms={}, sr=None),
+            "answer": replace(self.outcome, timings_ms={}, provenance={}, sr=None),
         }
         return sha256(json.dumps(made_from, default=_plain).encode()).hexdigest()
 

@@ -9,6 +9,7 @@ from imaging.domain.findings import Finding, ImageRef
 from imaging.domain.languages import Language
 from imaging.domain.uids import is_usable
 from imaging.results import concepts
+from imaging.results.expected import SAID_OF_MODEL
 from imaging.results.identity import line, readable
 from imaging.results.report import Report, seen_on
 
@@ -24,14 +25,25 @@ class Algorithm:
     device_uid: str
     status: str
     digest: str
+    weights_digest: str
 
     @classmethod
     def of(cls, card: Card) -> "Algorithm":
         """What a card tells of its model."""
         return cls(
             line(card.id), line(card.name), line(card.version), line(card.maker), card.device_uid, card.status,
-            card.digest[:16],
+            card.digest, card.engine.digest,
         )  # fmt: skip
+
+    @property
+    def serial_number(self) -> str:
+        """The card's digest as far as a serial number, which people compare, has room for it."""
+        return self.digest[:16]
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """As Algorithm Parameters."""
+        return f"card_sha256={self.digest}", f"weights_sha256={self.weights_digest}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,8 @@ def sources(finding: Finding, report: Report) -> list[ImageRef]:
 def facts(report: Report) -> list[str]:
     """Algorithm Parameters of the study (TID 4019), each "key=value", sorted by key; the images' counts are of each."""
     answer = report.outcome
-    facts = {**answer.facts, **answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
+    facts = {name: value for name, value in answer.facts.items() if name not in SAID_OF_MODEL}
+    facts |= {**answer.coverage.facts, "images_in_conflict": str(answer.conflicts)}
     if not report.is_analysed:
         facts["reason"] = answer.why or answer.state.value
     return [readable(f"{key}={value}") for key, value in sorted(facts.items())]

@@ -9,18 +9,16 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from imaging.confined.analyser import ConfinedAnalyser
-from imaging.confined.client import Confined
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import PublicError, fingerprint
 from imaging.domain.languages import Language
 from imaging.domain.modes import Mode
 from imaging.ledger import registry, workers
 from imaging.ledger.store import Ledger
-from imaging.models.catalogue import Catalogue
 from imaging.models.cautions import warnings
-from imaging.models.copies import Copies
 from imaging.roles.analysis import rehearse, rehearse_report
 from imaging.roles.child import LOOK_S
+from imaging.roles.worker_config import Begun
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +33,14 @@ class Serving:
         self,
         ledger: Ledger,
         name: str,
-        catalogue: Catalogue,
-        copies: Copies,
-        confined: Confined,
+        begun: Begun,
         site_words: Sequence[str],
         language: Language,
     ) -> None:
         self._ledger, self._name, self._language = ledger, name, language
-        self._confined, self._site_words = confined, site_words
-        self.catalogue, self.copies = catalogue, copies
+        self._confined, self._site_words = begun.confined, site_words
+        self._setups, self._outdated = dict(begun.setups), begun.outdated
+        self.catalogue, self.copies = begun.catalogue, begun.copies
         self.analysers: dict[str, ConfinedAnalyser] = {}
         self.is_warm = False
         self._unserved, self._looked = frozenset[str](), -LOOK_S
@@ -58,6 +55,9 @@ class Serving:
         elsewhere = workers.served(self._ledger, besides=self._name) or frozenset()
         for name, why in disabled.items():
             self._disable(name, "", why, elsewhere)
+        for model in self._outdated:
+            why = "the card, its weights, a library or the processor changed since: run `imaging models tune`"
+            log.warning("tuning_not_used model=%s why=%s", model, why)
         self.copies.begin(every)
         for card in every:
             self._admit(card, elsewhere)
@@ -77,6 +77,10 @@ class Serving:
             log.warning("model_doubtful model=%s why=%s", card.id, each)
         why, proof = self._why_not(card)
         self._confined.restart_if_ended()
+        if why and card.id in self._setups:
+            log.warning("tuning_not_used model=%s setup=%r why=%s", card.id, str(self._setups.pop(card.id)), why)
+            why, proof = self._why_not(card)
+            self._confined.restart_if_ended()
         if why:
             log.error("model_disabled model=%s why=%s", card.id, why)
             self._disable(card.id, card.version, why, elsewhere, is_synthetic=card.is_synthetic, mode=card.mode)
@@ -106,7 +110,8 @@ class Serving:
     def _why_not(self, card: Card) -> tuple[str, str]:
         """Why a model cannot be served, empty where it can, and its analyser is warm; and what proves it."""
         try:
-            analyser = ConfinedAnalyser(self._confined, self.copies.kept(card), self._site_words)
+            kept, setup = self.copies.kept(card), self._setups.get(card.id)
+            analyser = ConfinedAnalyser(self._confined, kept, self._site_words, setup)
             proof = analyser.proof()
             has_passed = card.golden is not None and registry.has_passed(self._ledger, card.id, proof)
             analyser.warm(is_proven=has_passed)
@@ -143,7 +148,9 @@ class Serving:
 
     def batches(self) -> Mapping[str, int]:
         """How many jobs of a model are taken together."""
-        return {card.id: card.engine.batch for card in self.catalogue.models if card.lane is Lane.FILMS}
+        films = [card for card in self.catalogue.models if card.lane is Lane.FILMS]
+        at_once = {model: each.batch for model, each in self._setups.items()}
+        return {card.id: max(card.engine.batch, at_once.get(card.id, 1)) for card in films}
 
     def reads_once(self, card: Card | None) -> bool:
         """Whether no other model reads what this one has read. New pages for each film cost 5 ms of its CPU."""

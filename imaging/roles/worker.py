@@ -78,9 +78,7 @@ class Worker:
         self._watchdog = Watchdog(home / "run", config.name, self._time_out)
         self._error_file = home / "run" / f"{config.name}.error"
         self._confined = begun.confined
-        self.serving = Serving(
-            ledger, name, begun.catalogue, begun.copies, self._confined, config.site_words, config.language
-        )
+        self.serving = Serving(ledger, name, begun, config.site_words, config.language)
         self._confined.call_at_end(self._die)
         self._comparing = Comparing(ledger, self._spool, self._watchdog, self._owner, partial(compare, self._confined))
         self._tasks: dict[int, Task] = {}

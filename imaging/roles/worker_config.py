@@ -1,11 +1,13 @@
 """What a worker is configured with, and what it has before its own modules are loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.confined.client import Confined
 from imaging.domain.languages import Language
+from imaging.domain.tuning import Setup
+from imaging.models import tuning
 from imaging.models.catalogue import Catalogue, load_models
 from imaging.models.copies import Copies
 
@@ -29,9 +31,13 @@ class WorkerConfig:
 
 @dataclass(frozen=True)
 class Begun:
-    """A worker's models, the copies of their weights, and the process that runs them."""
+    """A worker's models, how those are run that were tuned here, the copies of their weights, and the process that runs
+    them. `outdated`: models whose tuning holds no longer.
+    """
 
     catalogue: Catalogue
+    setups: Mapping[str, Setup]
+    outdated: Sequence[str]
     copies: Copies
     confined: Confined
 
@@ -42,4 +48,8 @@ def begin(config: WorkerConfig) -> Begun:
     kept = Path(config.home) / "models"
     copies = Copies(kept)  # first: the process may read what is there when it starts
     confined = Confined(catalogue.models, threads=config.threads, memory_mb=config.memory_mb, kept=kept)
-    return Begun(catalogue, copies, confined)
+    home = Path(config.home)
+    tunings = {card.id: tuning.read(home, card) for card in catalogue.models}
+    setups = {model: found.chosen for model, found in tunings.items() if found is not None}
+    outdated = [card.id for card in catalogue.models if tuning.is_outdated(home, card)]
+    return Begun(catalogue, setups, outdated, copies, confined)

@@ -134,7 +134,7 @@ def test_what_is_no_toml_is_one_fault_of_the_file(tmp_path: Path) -> None:
 def test_what_a_card_may_name_has_a_reader_a_decoder_an_engine_and_work_for_each_step() -> None:
     assert set(READERS) == {each.kind for each in (FilmInput, VolumeInput)}
     assert set(DECODERS) == {each.kind for each in (LabelSpec, SegmentSpec)}
-    assert set(ENGINES) == {"onnx", "torch"}
+    assert set(ENGINES) == {"onnx", "openvino", "torch"}
     assert all((kind.run is None) == kind.is_geometry for kind in STEPS.values())
     assert {each for kind in STEPS.values() for each in kind.takes} == set(READERS)
 

@@ -19,7 +19,7 @@ from imaging.results.report import Report
 from imaging.results.uids import series_of, tracking_of, uid_of
 
 REPORT = film(0.41, 0.2, result="2", installation="here")
-NO_CONTENT = {"timings_ms", "sr"}
+NO_CONTENT = {"timings_ms", "sr", "provenance"}
 
 WORDS = st.text(max_size=5)
 COUNTS = st.dictionaries(WORDS, st.integers(0, 99), max_size=2)
@@ -46,6 +46,7 @@ ANSWERS = st.builds(
     images=st.lists(st.builds(ImageRef, WORDS, WORDS, WORDS), max_size=2).map(tuple),
     coverage=st.builds(Coverage, st.integers(0, 99), COUNTS, COUNTS, COUNTS),
     facts=st.dictionaries(WORDS, WORDS, max_size=2),
+    provenance=st.dictionaries(WORDS, WORDS, max_size=2),
 )
 
 
@@ -101,7 +102,9 @@ def test_another_version_of_the_software_gives_another_uid(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("report", CASES.values(), ids=CASES)
 def test_the_same_report_gives_the_same_uid_however_long_it_took(report: Report) -> None:
-    again = replace(report, outcome=replace(report.outcome, timings_ms={"engine": 12.5}, sr="2.25.9"))
+    again = replace(
+        report, outcome=replace(report.outcome, timings_ms={"engine": 12.5}, sr="2.25.9", provenance={"threads": 2})
+    )
     assert uid(again) == uid(report)
 
 

@@ -1,12 +1,10 @@
 """What runs weights: the narrow form that each kind of engine has, and what an engine is on this machine."""
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
+from imaging.domain.card import Card
 from imaging.preparation.array import Tensor
 
 Arrays = Mapping[str, Tensor]
@@ -31,7 +29,7 @@ class Identity:
     @property
     def facts(self) -> dict[str, str]:
         """What a report states: the same wherever the same library runs, so that one input gives the same bytes."""
-        return {"engine": f"{self.name} {self.version}", "precision": self.precision}
+        return {"engine": f"{self.name} {self.version}", "precision": self.precision, "provider": self.provider}
 
     @property
     def proof(self) -> str:
@@ -59,10 +57,9 @@ class Engine(Protocol):
         """Gives the memory back. Nothing may be run afterwards."""
 
 
-@lru_cache(1)
-def processor() -> str:
-    """The kind of this machine's processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def threads_of(card: Card, threads: int) -> tuple[int, int]:
+    """Of a lone run, and of each that has others beside it. A lone film has all; a volume is always alone."""
+    if card.lane.is_side_by_side:
+        return threads, min(card.engine.threads or 1, threads)
+    own = min(card.engine.threads or threads, threads)
+    return own, own

@@ -2,19 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from imaging.domain.card import Card
-from imaging.domain.faults import PublicError, is_out_of_memory
+from imaging.domain.faults import PublicError
 from imaging.domain.outputs import shape_fault, type_fault
-from imaging.inference.engines.engine import Arrays, Identity, processor
+from imaging.inference.engines.batches import in_fixed_batches
+from imaging.inference.engines.engine import Arrays, Identity, threads_of
+from imaging.inference.engines.words import in_its_words, without_values
 from imaging.models.copies import copied
-from imaging.preparation.array import Tensor
+from imaging.models.machine import processor
 
 PROVIDER: Final = "CPUExecutionProvider"
 
@@ -40,15 +40,16 @@ class OnnxEngine:
         onnxruntime.set_default_logger_severity(4)  # what it logs of a failed run may hold values; we say it ourselves
         is_beside = card.lane.is_side_by_side
         with copied(card) as folder:
-            self._session = self._load(folder, threads)
-            has_both = threads > 1 and card.engine.batch > 1 and is_beside
-            self._narrow = self._load(folder, 1) if has_both else self._session
+            alone, beside = threads_of(card, threads)
+            self._session = self._load(folder, alone)
+            has_both = beside < alone and max(card.engine.batch, card.engine.at_once) > 1
+            self._narrow = self._load(folder, beside) if has_both else self._session
         self._run_options: Any = onnxruntime.RunOptions()
         if not is_beside:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._hold_types()
         self._batch = self._fixed_batch()
-        self.max_batch = self._batch or 1
+        self.max_batch = self._batch or card.engine.at_once
 
     def _load(self, folder: Path, threads: int) -> Any:
         onnxruntime = _onnxruntime()
@@ -57,7 +58,7 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = folder / self._card.engine.file
-        with _in_its_words("the network cannot be loaded", lambda text: text.replace(f"{folder}/", "")):
+        with in_its_words("the network cannot be loaded", lambda text: _plain(text).replace(f"{folder}/", "")):
             return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
 
     def _hold_types(self) -> None:
@@ -87,20 +88,12 @@ class OnnxEngine:
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
         """As the Protocol says. A network of a fixed batch size gets it, filled up with zeros."""
-        session, fixed = (self._session if is_alone else self._narrow), self._batch
-        count = len(next(iter(arrays.values())))
-        if fixed is None or fixed == count:
-            return self._run(session, arrays)
-        parts = []
-        for first in range(0, count, fixed):
-            part = {name: each[first : first + fixed] for name, each in arrays.items()}
-            done = self._run(session, {name: _filled(each, fixed) for name, each in part.items()})
-            parts.append({name: each[: min(fixed, count - first)] for name, each in done.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._card.engine.outputs}
+        session = self._session if is_alone else self._narrow
+        return in_fixed_batches(lambda part: self._run(session, part), arrays, self._batch)
 
     def _run(self, session: Any, arrays: Arrays) -> Arrays:
         names, given = self._card.engine.outputs, next(iter(arrays.values())).shape
-        with _in_its_words("the network cannot be run", _without_values):
+        with in_its_words("the network cannot be run", _without_values):
             came = session.run(list(names), dict(arrays), self._run_options)
         for name, values in zip(names, came, strict=True):
             if fault := shape_fault(self._card, name, given, values.shape):
@@ -119,44 +112,20 @@ def _type_of(port: Any) -> str:
     return {"float": "float32", "double": "float64"}.get(inner, inner)
 
 
-def _filled(array: Tensor, count: int) -> Tensor:
-    """The batch with zeros up to a count."""
-    full = np.zeros((count, *array.shape[1:]), np.float32)
-    full[: len(array)] = array
-    return full
-
-
-@contextmanager
-def _in_its_words(what: str, redact: Callable[[str], str]) -> Iterator[None]:
-    """Says what the runtime says of an error, by as much of it as may be told. Lack of memory stays what it is."""
-    try:
-        yield
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        text = " ".join(redact(_NOISE.sub(" ", str(error))).split())
-        raise PublicError(f"{what}: {text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + '...'}") from error
-
-
 _NOISE: Final = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : "  # a status by its number
     r"|/onnxruntime_src/\S+ (?:[^()]*onnxruntime::[^()]*\([^()]*\)(?: const)? )?"  # where in its own source
 )
-_MAX_TEXT: Final = 500
-"""Characters of the runtime's words that are told."""
+
+
+def _plain(text: str) -> str:
+    return _NOISE.sub(" ", text)
 
 
 def _without_values(text: str) -> str:
-    """What the runtime says of a failed run, without numbers that are no shape: they may come from the pixels."""
-    if "invalid dimensions for input" in text:
-        return text
-    return _NUMBER.sub(lambda match: match["shape"] or "#", text)
-
-
-_NUMBER: Final = re.compile(
-    r"(?P<shape>\{[\d,\s]*\}|\b\d+ by \d+\b)"  # as the runtime writes shapes
-    r"|(?<![A-Za-z_\d./])-?\d[\d.]*(?:[eE][-+]?\d+)?"  # any other number that stands by itself
-)
+    """What the runtime says of a failed run, without numbers that may come from the pixels."""
+    plain = _plain(text)
+    return plain if "invalid dimensions for input" in plain else without_values(plain)
 
 
 def _onnxruntime() -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imaging.domain.card import Card
-from imaging.inference.engines import onnx, torch
+from imaging.inference.engines import onnx, openvino, torch
 from imaging.inference.engines.engine import Engine, Identity
 
 
@@ -21,6 +21,7 @@ class EngineKind:
 
 ENGINES: Final[Mapping[str, EngineKind]] = {
     "onnx": EngineKind(onnx.OnnxEngine, onnx.identity),
+    "openvino": EngineKind(openvino.OpenVinoEngine, openvino.identity),
     "torch": EngineKind(torch.TorchEngine, torch.identity),
 }
 

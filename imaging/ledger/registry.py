@@ -1,6 +1,7 @@
 """What the supervisor says of its children, and workers of the models: the latest word on each."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Table, delete, select, update
@@ -78,3 +79,21 @@ def models(ledger: Ledger) -> dict[str, str]:
     with ledger.read() as connection:
         found = connection.execute(select(table.c.name, table.c.is_served, table.c.why).order_by(table.c.name)).all()
     return {each.name: "" if each.is_served else each.why or MODEL_DISABLED for each in found}
+
+
+@dataclass(frozen=True)
+class Word:
+    """A worker's last word on a model. `fingerprint`: what its golden case passed with, if it has one."""
+
+    version: str
+    fingerprint: str
+    is_served: bool
+    why: str
+
+
+def words(ledger: Ledger) -> dict[str, Word]:
+    """What workers said of the models, by name."""
+    table = tables.model
+    with ledger.read() as connection:
+        found = connection.execute(select(table)).all()
+    return {each.name: Word(each.version, each.fingerprint, each.is_served, each.why) for each in found}

@@ -25,8 +25,8 @@ DEVICE: Final = "cpu"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a home knows of a model. `setup`: how it is run there, as `is_tuned` or as its card says; threads of 0: as many
-    as there are.
+    """What a home knows of a model. `setup`: how it is run there, as `is_tuned` or as its card says; its threads may be
+    0: as many as there are.
 
     `tuned`: what `imaging models tune` measured of that; `past`: what past answers took; None where unknown. `proven`:
     whether it has given the known answer there.
@@ -52,7 +52,8 @@ class Facts:
         """The keys that `--json` has beside those of the card."""
         tuned = self.tuned
         return {
-            "runs_as": asdict(self.setup) | {"threads": self.setup.threads or None, "device": DEVICE, "tuned": self.is_tuned},
+            "runs_as": asdict(self.setup)
+            | {"threads": self.setup.threads or None, "device": DEVICE, "tuned": self.is_tuned},
             "speed": {
                 "per_s": tuned.per_s if tuned else None,
                 "alone_ms": tuned.alone_ms if tuned else None,

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sr_cases import EFFUSION, card as card_of
+from sr_cases import EFFUSION
+from sr_cases import card as card_of
 
 from imaging.domain.card import Card, TriageRule
 from imaging.domain.codes import Code
@@ -26,7 +27,10 @@ def card(*evidence: dict[str, Any], status: Any = "research") -> Card:
     [
         ({}, ""),
         ({"specificity": 1.0}, ""),
-        ({"metadata_auc": 0.73}, "the lower bound of its AUC, 0.73, is not above 0.73, that of age, sex and view alone"),
+        (
+            {"metadata_auc": 0.73},
+            "the lower bound of its AUC, 0.73, is not above 0.73, that of age, sex and view alone",
+        ),
         ({"metadata_auc": None, "ci95": [0.5, 0.9]}, "its AUC, 0.5, is not above 0.5, that of chance"),
         ({"metadata_auc": None, "ci95": [0.51, 0.9]}, ""),
         ({"sensitivity": 0.5, "specificity": 0.75}, "its LR+, 2.00, is not above 2"),

@@ -5,7 +5,8 @@ import pytest
 from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, in_part, refused, row
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Measurement, TriageClass
+from imaging.domain.findings import NO_EVIDENCE, Measurement, TriageClass
+from imaging.domain.modes import Mode
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState
 from imaging.web import phrases
@@ -147,3 +148,27 @@ def test_a_study_in_conflict_has_its_reason_on_the_row_without_any_model() -> No
 )
 def test_an_ordered_stat_stands_above_what_a_model_asks_for(band: int, flag: Any, shown: Any) -> None:
     assert phrases.triage_class(row(1, PageState.FLAGGED, band=band, flag=flag)) == shown
+
+
+def test_a_finding_of_a_model_that_raises_no_flag_has_not_the_colour_of_one() -> None:
+    answer = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
+    shown = answer.in_mode(Mode.FINDINGS)
+    assert [(line.tone, line.text) for line in phrases.answer(answer, EN)] == [
+        ("present", "Pleural effusion – chest-film 1.4")
+    ]
+    assert [(line.tone, line.text) for line in phrases.answer(shown, EN)] == [
+        ("noted", "Pleural effusion – chest-film 1.4")
+    ]
+    stands = replace(shown, triage=TriageClass.STAT)  # an earlier answer raised it
+    assert [line.tone for line in phrases.answer(stands, EN)] == ["present"]
+
+
+def test_a_study_s_page_says_why_no_class_is_proposed_though_a_rule_is_met() -> None:
+    flagged = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
+    silent = replace(flagged, triage=TriageClass.NONE, no_flag=NO_EVIDENCE)
+    for language, word in ((EN, "none:"), (FR, "aucune"), (VI, "không")):
+        texts = [phrases.no_flag(each, language) for each in (flagged, flagged.in_mode(Mode.FINDINGS), silent)]
+        assert texts[0] == ""
+        assert all(each.startswith(word) for each in texts[1:])
+        assert texts[1] != texts[2]
+    assert phrases.no_flag(replace(silent, triage=TriageClass.STAT), EN) == ""

@@ -41,7 +41,8 @@ def volume(step: str, modality: str = "CT") -> str:
     ],
 )  # fmt: skip
 def test_a_step_for_other_values_than_come_is_warned_of(tmp_path: Path, text: str, message: str) -> None:
-    (warning,) = warnings(read_card(written(tmp_path / "model", text)))
+    warning, consequence = warnings(read_card(written(tmp_path / "model", text)))
+    assert consequence.endswith("raises nothing: it has no [[evidence]] (triage-evidence)")
     assert message in warning
 
 

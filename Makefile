@@ -13,7 +13,7 @@ TRIED_WITH_THE_LOWEST := tests/encoding tests/results tests/inference/test_pixel
 help:
 	@echo "make demo [ARGS=\"--once --json\"]  install, start a node, a small PACS and a modality; show what happens"
 	@echo "make test [ARGS=\"tests/web\"]       set up and run every test, or some (REQUIRE_PEERS=1: a missing peer is a failure;"
-	@echo "                                  with torch and MONAI, and again with the lowest versions of the dependencies)"
+	@echo "                                  with torch, MONAI and OpenVINO, and again with the lowest versions of the dependencies)"
 	@echo "make check                        ruff, mypy, import contracts, generated docs"
 	@echo "make lowest                       try the lowest versions of the dependencies that pyproject.toml allows"
 	@echo "make kills N=100                  kill -9 at random, N times; prints what was lost and doubled"
@@ -41,9 +41,9 @@ $(VENV)/.dev: $(VENV)/.base
 
 # torch by itself first: the machine's own build of it, where there is one, is for the CPU and a tenth as large.
 $(VENV)/.oracle: $(VENV)/.test
-	@echo "installing torch and MONAI into $(VENV)" >&2
+	@echo "installing torch, MONAI and OpenVINO into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,monai,oracle]' >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,monai,openvino,oracle]' >&2
 	@touch $@
 
 demo: $(VENV)/.base

@@ -27,6 +27,7 @@ from imaging.domain.peers import (
     plain_address,
 )
 from imaging.domain.site_words import SiteWord, contradictions
+from imaging.models.devices import FORM
 from imaging.models.folders import ModelsFolder, folder_faults, ids_in, to_serve
 from imaging.roles.machine_memory import MAX_MB, MIN_MB, of_a_worker
 from imaging.web.settings import host_faults, viewer_faults
@@ -198,6 +199,12 @@ def _viewer(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    if not FORM.fullmatch(text):
+        raise _BadValue("is not a device; expected auto, cpu, cuda or cuda:N, such as cuda:0")
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -314,6 +321,13 @@ class Settings:
         None,
         "MB",
         f"memory limit per worker; default: an equal share of three quarters of the machine's, at most {MAX_MB:.0f}",
+    )
+    device: str = _setting(
+        _device,
+        "auto",
+        "DEVICE",
+        "what runs networks: cpu; cuda or cuda:N, which need an NVIDIA device and onnxruntime-gpu, or torch for CUDA; "
+        "auto: cuda where it can be used, else cpu",
     )
     film_quiet_s: float = _setting(_number, 2.0, "S", "CR, DX: seconds after the last image until a study is complete")
     volume_quiet_s: float = _setting(

@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 from imaging.domain.settling import CompletenessTimeouts
 from imaging.ledger import copies, deliveries, jobs, migrate, registry, retention, workers
 from imaging.ledger.store import Ledger
+from imaging.models.devices import NoDevice, device_of
 from imaging.roles.child import CANNOT_RUN
 from imaging.roles.cores import cores
 from imaging.roles.locks import lock_of, running_roles
@@ -82,6 +83,11 @@ def serve(settings: Settings, out: IO[str]) -> int:
     """Runs the roles until SIGTERM. Prints the one line on `out` when all are ready. Raises CannotServe."""
     os.umask(0o077)  # what is written holds patients' data: nobody else of this machine reads it
     home = settings.home.absolute()
+    try:
+        if "worker" in chosen_roles(settings):
+            device_of(settings.device, 0)
+    except NoDevice as error:
+        raise CannotServe(f"--device {settings.device}: {error}") from None
     try:
         _make_durably(home)
     except OSError as error:
@@ -406,6 +412,7 @@ def child_config(role: str, index: int, settings: Settings, home: Path) -> dict[
             "destinations": [[each.name, sorted(each.outcomes)] for each in settings.destinations],
             "memory_mb": settings.memory_of_a_worker_mb,
             "threads": max(1, cores() // settings.workers),
+            "device": device_of(settings.device, index),
             "language": settings.language,
             "ignore_patient_orientation": list(settings.ignore_patient_orientation),
         }

@@ -66,8 +66,7 @@ def run(arguments: Arguments) -> int:
         return _tune(cards, disabled, arguments)
     if arguments.what == "check":
         return _check(cards, disabled, arguments)
-    settings = settings_of(arguments)
-    known = facts_of(settings.home, settings.database, cards)
+    known = facts_of(settings_of(arguments), cards)
     if arguments.json:
         data = {"models": [document(card, known[card.id]) for card in cards], "disabled": disabled}
         print(json.dumps(data, indent=2, ensure_ascii=False))
@@ -83,7 +82,7 @@ def run(arguments: Arguments) -> int:
 
 def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
     """The models that are asked for, and why others of them are disabled."""
-    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected {', '.join(WORDS)}"]
+    faults = [] if arguments.what in WORDS else [f"{arguments.what!r}: expected {', '.join(WORDS[:-1])} or {WORDS[-1]}"]
     try:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:
@@ -94,6 +93,8 @@ def _chosen(arguments: Arguments) -> tuple[list[Card], Mapping[str, str]]:
         for each in arguments.ids
         if catalogue.model(each) is None and not catalogue.why_disabled(each)
     ]
+    if arguments.what == "tune":
+        models_tune.seconds_of(arguments)  # its fault is said with the others
     refuse(arguments, faults)
     if not arguments.ids:
         return list(catalogue.models), catalogue.disabled

@@ -18,9 +18,8 @@ from imaging.ledger.store import Ledger, is_begun
 from imaging.ledger.unusable import Unusable
 from imaging.models import tuning
 from imaging.models.cautions import warnings
-
-DEVICE: Final = "cpu"
-"""What networks are run on: there is no other yet."""
+from imaging.models.devices import CPU, NoDevice, device_of
+from imaging.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class Facts:
     """
 
     setup: Setup
+    device: str
     is_tuned: bool
     tuned: Measured | None
     past: Speed | None
@@ -53,7 +53,7 @@ class Facts:
         tuned = self.tuned
         return {
             "runs_as": asdict(self.setup)
-            | {"threads": self.setup.threads or None, "device": DEVICE, "tuned": self.is_tuned},
+            | {"threads": self.setup.threads or None, "device": self.device, "tuned": self.is_tuned},
             "speed": {
                 "per_s": tuned.per_s if tuned else None,
                 "alone_ms": tuned.alone_ms if tuned else None,
@@ -64,10 +64,18 @@ class Facts:
         }
 
 
-def facts_of(home: Path, database: str, cards: Sequence[Card]) -> dict[str, Facts]:
+def facts_of(settings: Settings, cards: Sequence[Card]) -> dict[str, Facts]:
     """What the home knows of each model, by id; one that was never served, or whose ledger cannot be read, little."""
-    words, past = _of_ledger(home, database, cards)
-    return {card.id: _facts(home, card, words.get(card.id), past.get(card.id)) for card in cards}
+    words, past = _of_ledger(settings.home, settings.database, cards)
+    device = _device(settings.device)
+    return {card.id: _facts(settings.home, device, card, words.get(card.id), past.get(card.id)) for card in cards}
+
+
+def _device(asked: str) -> str:
+    try:
+        return device_of(asked, 0)
+    except NoDevice:
+        return f"{asked} (missing)"
 
 
 def _of_ledger(home: Path, database: str, cards: Sequence[Card]) -> tuple[dict[str, Word], dict[str, Speed | None]]:
@@ -82,12 +90,14 @@ def _of_ledger(home: Path, database: str, cards: Sequence[Card]) -> tuple[dict[s
         return {}, {}
 
 
-def _facts(home: Path, card: Card, word: Word | None, past: Speed | None) -> Facts:
-    found, engine = tuning.read(home, card), card.engine
+def _facts(home: Path, device: str, card: Card, word: Word | None, past: Speed | None) -> Facts:
+    found, engine = tuning.read(home, card) if device == CPU else None, card.engine
     batch = engine.window.batch if engine.window is not None else engine.batch
     own = Setup(engine.kind, engine.precision, engine.threads or 0, batch)
     setup = found.chosen if found is not None else own
-    return Facts(setup, found is not None, found.choice if found is not None else None, past, _proven(card, word))
+    return Facts(
+        setup, device, found is not None, found.choice if found is not None else None, past, _proven(card, word)
+    )
 
 
 def _proven(card: Card, word: Word | None) -> str:
@@ -175,7 +185,7 @@ def _row(card: Card, facts: Facts) -> list[str]:
         str(card.mode),
         card.status,
         f"{facts.setup.engine} {facts.setup.precision}{' (tuned)' if facts.is_tuned else ''}",
-        DEVICE,
+        facts.device,
         facts.speed,
         proven.partition(":")[0],
         "; ".join(_measured(each) for each in card.evidence) or "none",
@@ -204,7 +214,7 @@ def as_text(card: Card, facts: Facts) -> str:
     lines += [f"  not for: {each}" for each in card.not_for]
     lines += [f"  {UNPROVEN}"] if card.golden is None else [f"  proven: {facts.proven}"]
     lines += [f"  warning: {each}" for each in warnings(card)]
-    lines.append(f"  engine: {_setup(facts)} on {DEVICE}{', as tuned here' if facts.is_tuned else ''}")
+    lines.append(f"  engine: {_setup(facts)} on {facts.device}{', as tuned here' if facts.is_tuned else ''}")
     lines.append(f"  speed here: {facts.speed}")
     lines.append(f"  digest: {card.digest}")
     lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]

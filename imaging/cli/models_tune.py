@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from imaging.cli.parsing import Arguments, CommandError, Parser, parsed, positive_number, refuse, settings_of, table
+from imaging.cli.parsing import Arguments, CommandError, Parser, parsed, positive_number, settings_of, table
 from imaging.domain.card import Card
 from imaging.domain.tuning import Measured, Tuning
 from imaging.models import tuning
@@ -40,7 +40,6 @@ def seconds_of(arguments: Arguments) -> float:
 def run(cards: list[Card], arguments: Arguments) -> int:
     """Measures the models one after another, and keeps what was found in the home. Returns the exit status."""
     seconds = seconds_of(arguments)
-    refuse(arguments)
     settings = settings_of(arguments)
     threads = max(1, cores() // settings.workers)
     tuned: dict[str, Tuning] = {}
@@ -105,7 +104,7 @@ def _row(found: Tuning, row: Measured) -> list[Any]:
     texts = [
         "-" if value is None else f"{value:.{digits}f}" for value, digits in zip(figures, (1, 2, 1, 0), strict=True)
     ]
-    return [mark, setup.engine, setup.precision, setup.threads, setup.batch, *texts, _verdict(row)]
+    return [mark, setup.engine, setup.kind_of_numbers, setup.threads, setup.batch, *texts, _verdict(row)]
 
 
 def _verdict(row: Measured) -> str:

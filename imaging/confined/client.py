@@ -20,6 +20,7 @@ from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
 from imaging.domain.source import Source
 from imaging.models.copies import copied
+from imaging.models.devices import CPU
 from imaging.start import isolated
 
 _ENVIRONMENT: Final = {
@@ -46,7 +47,8 @@ class Confined:
 
     `readable`: the cards whose files it may read. `kept`: the folder of copies of weights; without one it gets its own.
     `on_end`: called once, from any thread, when the process has ended without being asked to, before those who wait for
-    an answer hear of it. `command`: what starts it, by the number of its control socket.
+    an answer hear of it. `command`: what starts it, by the number of its control socket. `device`: "cpu" or "cuda:N",
+    where address space is not limited, since the driver reserves far more of it than it uses.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class Confined:
         kept: Path | None = None,
         on_end: Callable[[str], None] = lambda why: None,
         command: Callable[[str], list[str]] = lambda fd: isolated("imaging.confined.process", fd),
+        device: str = CPU,
     ) -> None:
         self._held = ExitStack()
         self._copies = kept or Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="imaging-")))
         paths = [self._copies.absolute(), *(path for card in readable for path in _files(card))]
-        limits = {"memory_mb": memory_mb, "threads": threads}
+        limits = {"memory_mb": memory_mb if device == CPU else None, "threads": threads, "device": device}
         self._start_message = {"parent": os.getpid(), "readable": [str(each) for each in paths]} | limits
         self._on_end, self._command = on_end, command
         self._lock, self._send_lock = threading.Lock(), threading.Lock()

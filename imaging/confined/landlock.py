@@ -13,7 +13,7 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION: Final = 1
 _PATH_BENEATH: Final = 1
 
-_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_FOLDER, _SPEAK_TO_DEVICE = 1 << 1, 1 << 2, 1 << 3, 1 << 15
 _RIGHTS_BY_ABI: Final = ((1, (1 << 13) - 1), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 """Rights on files that each version of the interface added; all that the kernel knows are taken away."""
 _TCP: Final = 0b11
@@ -27,8 +27,10 @@ def version() -> int:
     return max(0, _call(_CREATE_RULESET, None, 0, _VERSION))
 
 
-def apply(readable: Iterable[Path]) -> int:
+def apply(readable: Iterable[Path], devices: Iterable[Path] = ()) -> int:
     """Lets this thread and those that it starts read these files and folders, and no other, for good.
+
+    `devices`: files that may be written as well, and spoken to.
 
     Returns the version by which this was done; 0: it could not be. Needs PR_SET_NO_NEW_PRIVS.
     """
@@ -42,13 +44,15 @@ def apply(readable: Iterable[Path]) -> int:
         return 0
     try:
         for path in readable:
-            _allow(rules, path)
+            _allow(rules, path, 0)
+        for path in devices:
+            _allow(rules, path, files & (_WRITE_FILE | _SPEAK_TO_DEVICE))
         return abi if _call(_RESTRICT_SELF, rules, 0) == 0 else 0
     finally:
         os.close(rules)
 
 
-def _allow(rules: int, path: Path) -> None:
+def _allow(rules: int, path: Path, more: int) -> None:
     """One that is not there, or closed to us, needs no rule."""
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -56,7 +60,7 @@ def _allow(rules: int, path: Path) -> None:
         return
     try:
         is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
-        rights = _READ_FILE | (_READ_FOLDER if is_folder else 0)
+        rights = _READ_FILE | (_READ_FOLDER if is_folder else 0) | more
         _call(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
     finally:
         os.close(fd)

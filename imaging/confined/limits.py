@@ -62,18 +62,20 @@ class Confinement:
         return asdict(self)
 
 
-def confine(parent: int, readable: Sequence[Path], memory_mb: float | None) -> Confinement:
+def confine(parent: int, readable: Sequence[Path], memory_mb: float | None, cuda: int | None = None) -> Confinement:
     """Confines this process, which has one thread yet, for good. `parent`: the process that it ends with.
 
-    `memory_mb`: beyond it an allocation fails, and the study that asked ends as `memory`.
+    `memory_mb`: beyond it an allocation fails, and the study that asked ends as `memory`. `cuda`: the number of the
+    device that it may open for reading and writing, which needs Landlock: without, no file may be opened so.
     """
     _end_with(parent)
     _bound_resources(memory_mb)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     has_namespace = _leave_network()
     _drop_capabilities()
-    abi = landlock.apply([*readable, *_needed_by_libraries()])
-    return Confinement(abi, seccomp.apply(), has_namespace)
+    devices = list(_of_cuda(cuda)) if cuda is not None else []
+    abi = landlock.apply([*readable, *_needed_by_libraries(), *(_READ_BY_CUDA if devices else ())], devices)
+    return Confinement(abi, seccomp.apply(may_write=bool(devices and abi)), has_namespace)
 
 
 def _end_with(parent: int) -> None:
@@ -116,6 +118,15 @@ def _needed_by_libraries() -> Iterator[Path]:
     yield from map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
     yield from map(Path, (f"/proc/{os.getpid()}", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"))
     yield from map(Path, ("/sys/devices/system/cpu", "/sys/devices/system/node", "/dev/null", "/dev/urandom"))
+
+
+def _of_cuda(number: int) -> Iterator[Path]:
+    """The files of a device, and those by which its driver is spoken to."""
+    names = (f"nvidia{number}", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
+    yield from (Path("/dev") / name for name in names)
+
+
+_READ_BY_CUDA: Final = tuple(map(Path, ("/proc/driver/nvidia", "/sys/bus/pci", "/sys/module/nvidia", "/usr/local")))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from imaging.confined import messages
 from imaging.confined.limits import confine
 from imaging.memory import importing
+from imaging.models.devices import CPU, number_of
 
 Answerer = Callable[[Mapping[str, Any], Sequence[int]], Mapping[str, Any]]
 """Answers one request with its open files. Called from several threads; its errors are told by their fingerprint."""
@@ -37,7 +38,8 @@ def run(control_fd: int, begin: Callable[[Mapping[str, Any]], Answerer]) -> int:
     warnings.simplefilter("ignore")
     start_message = messages.receive(control).content
     readable = [Path(each) for each in start_message["readable"]]
-    confinement = confine(start_message["parent"], readable, start_message["memory_mb"])
+    number = number_of(start_message.get("device", CPU))
+    confinement = confine(start_message["parent"], readable, start_message["memory_mb"], number)
     try:
         answer = begin(start_message)
     except Exception as error:  # noqa: BLE001 (the parent says it; here is nobody who would read it)
@@ -54,7 +56,7 @@ def _answerer(start_message: Mapping[str, Any]) -> Answerer:
     with importing():
         from imaging.confined.requests import Requests
 
-    return Requests(start_message["threads"]).answer
+    return Requests(start_message["threads"], start_message["device"]).answer
 
 
 def _of_error(error: Exception) -> str:

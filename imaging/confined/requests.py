@@ -44,8 +44,8 @@ class OpenFile(Source):
 class Requests:
     """Models by id, and what was prepared and waits for its engine."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int, device: str) -> None:
+        self._threads, self._device = threads, device
         self._models: dict[str, Analyser] = {}
         self._prepared: dict[int, Prepared] = {}
         self._count, self._lock = 0, threading.Lock()
@@ -66,7 +66,8 @@ class Requests:
             raise PublicError("the card or its weights changed while it was loaded")
         if (setup := request["setup"]) is not None:
             card = Setup(**setup).applied_to(card)
-        self._models[request["model"]] = Analyser(replace(card, kept=Path(request["kept"])), self._threads)
+        card = replace(card, kept=Path(request["kept"]), engine=replace(card.engine, device=self._device))
+        self._models[request["model"]] = Analyser(card, self._threads)
 
     def warm(self, request: Json, _: Sequence[int]) -> int:
         """Loads the engine and runs it once, unless it is proven. Returns how many studies had best be run at once."""

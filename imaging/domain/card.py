@@ -141,6 +141,11 @@ class Network:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+CONTIGUOUS: Final = "contiguous"
+CHANNELS_LAST: Final = "channels-last"
+"""How torch lays images out in memory."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """What runs the weights. `inputs`: the network's name for what plays each role; `outputs`: the names of those that
@@ -148,7 +153,7 @@ class Engine:
 
     `at_once`: how many of them go through the network in one run; `threads`: of each run, where it is one of several
     beside each other (films), or of all (volumes); None: as the engine has it. `is_tuned`: whether these, the
-    kind and the precision were found by tuning.
+    kind and the precision were found by tuning. `device`: "cpu" or "cuda:N". `memory_format`: of torch.
 
     `beside`: the files that answer for the network with `file` (ONNX's external data, a bundle's configuration), as
     they were when the card was read. `network`: where the file holds weights alone.
@@ -164,6 +169,8 @@ class Engine:
     at_once: int = 1
     threads: int | None = None
     is_tuned: bool = False
+    device: str = "cpu"
+    memory_format: str = CONTIGUOUS
     memory_mb: int = 1000
     seconds: float = 60.0
     window: Window | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
-from imaging.domain.card import Card
+from imaging.domain.card import CONTIGUOUS, Card
 
 NEAR: Final = 1.1
 """Settings whose speeds differ by no more are as fast as each other: less is the noise of a machine that does more."""
@@ -16,16 +16,23 @@ class Setup:
 
     `engine`: a kind of engine. `precision`: of its arithmetic. `threads`: of each run while jobs wait (films run side
     by side then; a lone one has all threads). `batch`: items of one run: films, or patches of a volume.
+    `memory_format`: how torch lays images out: "contiguous", or "channels-last", whose sums round otherwise.
     """
 
     engine: str
     precision: str
     threads: int
     batch: int
+    memory_format: str = CONTIGUOUS
 
     def __str__(self) -> str:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.engine} {self.precision}, {threads}, batch {self.batch}"
+        return f"{self.engine} {self.kind_of_numbers}, {threads}, batch {self.batch}"
+
+    @property
+    def kind_of_numbers(self) -> str:
+        """Precision and memory format: of what the answers depend, beside the engine."""
+        return self.precision if self.memory_format == CONTIGUOUS else f"{self.precision} {self.memory_format}"
 
     def applied_to(self, card: Card) -> Card:
         """The card, run in this way. Its digest stays: it is the same model, with the same weights."""
@@ -35,6 +42,7 @@ class Setup:
             kind=self.engine,  # type: ignore[arg-type]  # a setup was measured with an engine of this kind
             precision=self.precision,
             threads=self.threads,
+            memory_format=self.memory_format,
             is_tuned=True,
             at_once=1 if window is not None else self.batch,
             window=replace(window, batch=self.batch) if window is not None else None,
@@ -63,7 +71,7 @@ class Parity:
         return is_near and (self.dice is None or self.dice >= MIN_DICE)
 
     def __str__(self) -> str:
-        parts = [f"probabilities within {self.difference:.1g}"]
+        parts = [f"probabilities within {self.difference:.3g}"]
         parts += [f"{self.crossed} thresholds crossed"] if self.crossed else []
         parts += [f"Dice {self.dice:.5f}"] if self.dice is not None else []
         return f"{', '.join(parts)} on {'the golden case' if self.on_golden else 'drawn images'}"

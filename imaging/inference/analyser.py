@@ -123,6 +123,11 @@ class Analyser:
         return read(self.card, sources, verdicts_by_role, self._threads)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what the network takes once, by role: channels first. Sizes that the card leaves open are small ones."""
+        return {role: each.shape for role, each in self._empty().items()}
+
+    @property
     def engine(self) -> Engine:
         """Loaded when it is first asked for. Raises PublicError."""
         return self._loaded()

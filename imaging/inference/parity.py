@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.domain.card import Card, SegmentSpec
+from imaging.domain.card import SegmentSpec
 from imaging.domain.faults import PublicError
 from imaging.domain.findings import Finding, ImageRef
 from imaging.domain.tuning import Parity
@@ -20,13 +20,11 @@ from imaging.inference.golden import sources_of
 from imaging.inference.prepared import Item
 from imaging.inference.running import through
 from imaging.preparation.array import Tensor
-from imaging.preparation.registry import channels, sizes
 
 Mask = NDArray[np.bool_]
 
 DRAWN: Final = 8
 """How many images are drawn for a card without a golden case."""
-_ANY_SIDE: Final = 64
 _COARSE: Final = 8
 _IMAGE: Final = ImageRef("2.25.1", "2.25.2", "2.25.3")
 
@@ -57,7 +55,7 @@ def observed(analyser: Analyser) -> Observed:
     card = analyser.card
     if card.golden is None:
         return _observed(
-            analyser, {f"drawn {at}": [item] for at, item in enumerate(drawn(card, DRAWN))}, on_golden=False
+            analyser, {f"drawn {at}": [item] for at, item in enumerate(drawn(analyser, DRAWN))}, on_golden=False
         )
     items = analyser.prepare_chosen(sources_of(card.folder / card.golden.input)).items
     return _observed(analyser, {"golden": items}, on_golden=True)
@@ -108,22 +106,21 @@ def dice(a: Mask, b: Mask) -> float:
     return 2 * int(np.count_nonzero(a & b)) / total if total else 1.0
 
 
-def drawn(card: Card, count: int, shape: tuple[int, ...] | None = None) -> list[Item]:
+def drawn(analyser: Analyser, count: int, sizes: tuple[int, ...] | None = None) -> list[Item]:
     """Images as the card's steps leave them, of random blots and noise, the same at each call; mean 0, deviation 1.
 
-    `shape`: of each without its channels; None: as the card has it.
+    `sizes`: of each, without its channels; None: as the card has it.
     """
     random = np.random.default_rng(20)
-    known = sizes(card)
     made = []
     for _ in range(count):
         arrays = {}
-        for role in card.engine.inputs:
-            size = shape or known or (_ANY_SIDE,) * card.input(role).axes
+        for role, shape in analyser.shapes.items():
+            size = sizes or shape[1:]
             blots = random.normal(size=tuple(-(-each // _COARSE) for each in size))
             for axis, side in enumerate(size):
                 blots = np.take(np.repeat(blots, _COARSE, axis), np.arange(side), axis)
-            values = blots + 0.5 * random.normal(size=(channels(card), *size))
+            values = blots + 0.5 * random.normal(size=(shape[0], *size))
             arrays[role] = ((values - values.mean()) / values.std()).astype(np.float32)
         made.append(Item(arrays, (_IMAGE,)))
     return made

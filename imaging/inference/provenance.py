@@ -14,7 +14,7 @@ LIBRARIES: Final = ("numpy", "pydicom", "SimpleITK", "imagecodecs")
 
 
 def provenance(card: Card, identity: Identity, threads: int, batch: int) -> dict[str, Any]:
-    """Of one run. `identity`: of what ran the network; `threads`, `batch`: of this very run.
+    """Of one run. `identity`: of what ran the network; `threads`, `batch`: the most of a run.
 
     `preparation` has the card's steps with their options; what they did to this study, as far as that differs between
     studies, stands among the answer's facts.
@@ -26,6 +26,7 @@ def provenance(card: Card, identity: Identity, threads: int, batch: int) -> dict
         "engine_version": identity.version,
         "provider": identity.provider,
         "precision": identity.precision,
+        "memory_format": engine.memory_format,
         "device": identity.device,
         "threads": threads,
         "batch": batch,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from imaging.domain.card import Card
 from imaging.inference.analyser import Analyser
 from imaging.inference.parity import drawn
 from imaging.inference.prepared import Item
@@ -33,23 +32,23 @@ def speed(analyser: Analyser, seconds: float, callers: int) -> Speed:
     """Runs drawn images for so long, at least once. `callers`: how many films run at once. Raises what a run does."""
     card = analyser.card
     if not card.lane.is_side_by_side:
-        items = [_slab(card)]
+        items = [_slab(analyser)]
         per_s = _rate(analyser, items, seconds, 1, is_alone=True) * (
             card.engine.window.batch if card.engine.window else 1
         )
         return Speed(per_s, 1000 / per_s, _memory_mb())
-    batch = drawn(card, analyser.max_batch)
+    batch = drawn(analyser, analyser.max_batch)
     waiting = _rate(analyser, batch, seconds * (1 - ALONE), callers, is_alone=False) * len(batch)
     return Speed(waiting, _alone_ms(analyser, batch[0], seconds * ALONE), _memory_mb())
 
 
-def _slab(card: Card) -> Item:
+def _slab(analyser: Analyser) -> Item:
     """A volume of as many patches as go through the network at once."""
-    window = card.engine.window
+    window = analyser.card.engine.window
     if window is None:
-        return drawn(card, 1)[0]
+        return drawn(analyser, 1)[0]
     step = max(1, int(window.roi[0] * (1 - window.overlap)))
-    return drawn(card, 1, (window.roi[0] + (window.batch - 1) * step, *window.roi[1:]))[0]
+    return drawn(analyser, 1, (window.roi[0] + (window.batch - 1) * step, *window.roi[1:]))[0]
 
 
 def _rate(analyser: Analyser, items: Sequence[Item], seconds: float, callers: int, *, is_alone: bool) -> float:

@@ -1,9 +1,10 @@
 """In which ways a card's network can be run on this machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from imaging.domain.card import Card
+from imaging.domain.card import CHANNELS_LAST, CONTIGUOUS, Card
 from imaging.domain.tuning import Setup
 from imaging.models.installed import EXTRAS
 from imaging.models.machine import has_bf16
@@ -31,10 +32,11 @@ def others(card: Card, threads: int) -> list[Setup]:
     mine = own(card, threads)
     kinds = ONNX_FILES if mine.engine in ONNX_FILES else (mine.engine,)
     made = [
-        Setup(kind, precision, mine.threads, mine.batch)
+        Setup(kind, precision, mine.threads, mine.batch, layout)
         for kind in kinds
         if kind not in EXTRAS or EXTRAS[kind].is_installed
         for precision in _precisions(kind, card)
+        for layout in ((CONTIGUOUS, CHANNELS_LAST) if kind == "torch" else (CONTIGUOUS,))
     ]
     return [each for each in made if each != mine]
 
@@ -43,7 +45,7 @@ def variants(setup: Setup, card: Card, threads: int) -> Iterator[Setup]:
     """The same engine and precision with other threads and batches."""
     for each in dict.fromkeys((setup.threads, 1, threads)):
         for batch in dict.fromkeys((setup.batch, *_batches(card))):
-            made = Setup(setup.engine, setup.precision, each, batch)
+            made = replace(setup, threads=each, batch=batch)
             if made != setup:
                 yield made
 

@@ -180,9 +180,9 @@ class _Tuner:
     def _parity(self, running: _Running) -> Parity:
         """Threads and batches change next to nothing of it: asked once for an engine and its precision, and again of
         what is chosen."""
-        which = (running.setup.engine, running.setup.precision)
+        which = (running.setup.engine, running.setup.kind_of_numbers)
         if which not in self._parities:
-            if which == (self._own_setup.engine, self._own_setup.precision) == self._of_reference:
+            if which == (self._own_setup.engine, self._own_setup.kind_of_numbers) == self._of_reference:
                 return Parity(0.0, 0, None, self._card.golden is not None)
             self._parities[which] = running.analyser.parity(self._reference, self._limit_s)
         return self._parities[which]
@@ -190,7 +190,7 @@ class _Tuner:
     @property
     def _of_reference(self) -> tuple[str, str]:
         setup = candidates.reference(self._card, self._threads)
-        return setup.engine, setup.precision
+        return setup.engine, setup.kind_of_numbers
 
     def _gains(self, running: _Running, turn_s: float) -> list[float]:
         """In each round, how many times as fast as the card's own way it is."""

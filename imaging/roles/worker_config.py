@@ -10,11 +10,12 @@ from imaging.domain.tuning import Setup
 from imaging.models import tuning
 from imaging.models.catalogue import Catalogue, load_models
 from imaging.models.copies import Copies
+from imaging.models.devices import CPU
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is told. `destinations`: each name with the outcomes that it takes."""
+    """What a worker is told. `destinations`: each name with the outcomes that it takes. `device`: "cpu" or "cuda:N"."""
 
     name: str
     home: str
@@ -27,6 +28,7 @@ class WorkerConfig:
     site_words: Sequence[str] = ()
     model_mode: Sequence[str] = ()
     ignore_patient_orientation: Sequence[str] = ()
+    device: str = CPU
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,12 @@ def begin(config: WorkerConfig) -> Begun:
     catalogue = load_models([Path(each) for each in config.models], config.site_words, config.model_mode)
     kept = Path(config.home) / "models"
     copies = Copies(kept)  # first: the process may read what is there when it starts
-    confined = Confined(catalogue.models, threads=config.threads, memory_mb=config.memory_mb, kept=kept)
+    confined = Confined(
+        catalogue.models, threads=config.threads, memory_mb=config.memory_mb, kept=kept, device=config.device
+    )
     home = Path(config.home)
-    tunings = {card.id: tuning.read(home, card) for card in catalogue.models}
+    tuned = catalogue.models if config.device == CPU else ()  # nothing is measured on other devices yet
+    tunings = {card.id: tuning.read(home, card) for card in tuned}
     setups = {model: found.chosen for model, found in tunings.items() if found is not None}
     outdated = [card.id for card in catalogue.models if tuning.is_outdated(home, card)]
     return Begun(catalogue, setups, outdated, copies, confined)

@@ -45,9 +45,8 @@ def test_a_home_that_was_never_served_knows_nothing_and_stays_so(
     assert (row["speed here"], row["proven"]) == ("not measured", "not tried here")
     assert row["evidence"] == "AUC 0.84 [0.73, 0.93]; AUC 0.84 [0.75, 0.92]"
     assert document["mode"] == "findings"
-    assert document["runs_as"] == {
-        "engine": "onnx", "precision": "f32", "threads": None, "batch": 8, "device": "cpu", "tuned": False,
-    }  # fmt: skip
+    wanted = {"engine": "onnx", "precision": "f32", "threads": None, "batch": 8, "device": "cpu", "tuned": False}
+    assert document["runs_as"].items() >= wanted.items()
     assert document["speed"] == {"per_s": None, "alone_ms": None, "infer_ms": None, "answers": 0}
     assert not home.exists()
 

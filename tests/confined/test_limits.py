@@ -4,13 +4,16 @@ import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
-from confined_cases import attack, hostile
+from confined_cases import ROOT, attack, hostile
 
-from imaging.confined import seccomp
+from imaging.confined import landlock, seccomp
 from imaging.confined.client import Confined
 from imaging.confined.limits import Confinement
 from imaging.confined.seccomp import MACHINES, Machine
@@ -231,3 +234,29 @@ def test_calls_are_judged_by_number_and_argument_on_each_machine(name: str, mach
     if name == "x86_64":
         assert verdict(machine, 2, 0, os.O_RDONLY) == ALLOWED
         assert verdict(machine, 2, 0, os.O_WRONLY) == NOT_PERMITTED
+
+
+OPENS: Final = """
+import os, sys
+from pathlib import Path
+from imaging.confined import landlock, limits, seccomp
+limits._prctl(38, 1)
+assert landlock.apply([Path(sys.prefix), Path(sys.base_prefix)], [Path("/dev/full")])
+assert seccomp.apply(may_write=True)
+for path, flags in (("/dev/full", os.O_RDWR), ("/dev/zero", os.O_RDWR), (sys.argv[1], os.O_WRONLY)):
+    try:
+        os.close(os.open(path, flags))
+        print("opened")
+    except OSError as error:
+        print(error.errno == 13)
+"""
+
+
+def test_a_device_that_is_named_may_be_written_to_and_no_other_file(tmp_path: Path) -> None:
+    """As an NVIDIA device may, where networks run on it."""
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "ledger").touch()
+    command = [sys.executable, "-c", OPENS, str(tmp_path / "ledger")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    assert done.stdout.split() == ["opened", "True", "True"]

@@ -14,15 +14,18 @@ from imaging.inference.engines.batches import in_fixed_batches
 from imaging.inference.engines.engine import Arrays, Identity, threads_of
 from imaging.inference.engines.words import in_its_words, without_values
 from imaging.models.copies import copied
+from imaging.models.devices import CPU, MEND, number_of
 from imaging.models.machine import processor
 
 PROVIDER: Final = "CPUExecutionProvider"
+CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 
 
 def identity(card: Card, threads: int) -> Identity:
     """What runs a card's network here."""
-    version = _onnxruntime().__version__
-    return Identity("onnxruntime", version, PROVIDER, card.engine.precision, processor(), threads)
+    version, number = _onnxruntime().__version__, number_of(card.engine.device)
+    provider, device = (PROVIDER, processor()) if number is None else (CUDA_PROVIDER, card.engine.device)
+    return Identity("onnxruntime", version, provider, card.engine.precision, device, threads)
 
 
 class OnnxEngine:
@@ -42,7 +45,7 @@ class OnnxEngine:
         with copied(card) as folder:
             alone, beside = threads_of(card, threads)
             self._session = self._load(folder, alone)
-            has_both = beside < alone and max(card.engine.batch, card.engine.at_once) > 1
+            has_both = beside < alone and card.engine.device == CPU and max(card.engine.batch, card.engine.at_once) > 1
             self._narrow = self._load(folder, beside) if has_both else self._session
         self._run_options: Any = onnxruntime.RunOptions()
         if not is_beside:  # an arena keeps what its largest job took; giving it back costs a film 5 ms
@@ -59,7 +62,10 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = folder / self._card.engine.file
         with in_its_words("the network cannot be loaded", lambda text: _plain(text).replace(f"{folder}/", "")):
-            return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
+            session = onnxruntime.InferenceSession(str(path), options, providers=_providers(self._card))
+        if (has := session.get_providers()[0]) != self.identity.provider:
+            raise PublicError(f"ONNX Runtime cannot use {self._card.engine.device}, and would run on {has}: {MEND}")
+        return session
 
     def _hold_types(self) -> None:
         """Refuses a network whose inputs or outputs have other names or types than can be fed and read. Raises
@@ -103,6 +109,12 @@ class OnnxEngine:
     def close(self) -> None:
         """As the Protocol says."""
         self._session = self._narrow = None
+
+
+def _providers(card: Card) -> list[Any]:
+    """What computes: on a CUDA device the CPU still does what that provider has no operators for."""
+    number = number_of(card.engine.device)
+    return [PROVIDER] if number is None else [(CUDA_PROVIDER, {"device_id": number}), PROVIDER]
 
 
 def _type_of(port: Any) -> str:

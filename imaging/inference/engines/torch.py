@@ -1,4 +1,4 @@
-"""torch on the CPU, for the networks of bundles: built by their names, with weights that are nothing but weights."""
+"""torch, for the networks of bundles: built by their names, with weights that are nothing but weights."""
 
 import importlib.metadata
 import threading
@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from imaging.domain.card import Card
+from imaging.domain.card import CHANNELS_LAST, Card
 from imaging.domain.faults import PublicError, is_out_of_memory
 from imaging.domain.outputs import shape_fault
 from imaging.inference.engines.engine import Arrays, Identity, threads_of
 from imaging.models.bundle_parts import NETWORKS
 from imaging.models.copies import copied
+from imaging.models.devices import CPU, MEND
 from imaging.models.machine import processor
 from imaging.models.pickles import NotWeights, hold_weights
 
@@ -25,14 +26,14 @@ _LONGEST: Final = 500
 def identity(card: Card, threads: int) -> Identity:
     """What runs a card's network here."""
     version = importlib.metadata.version("torch")
-    provider = f"cpu, monai {importlib.metadata.version('monai')}"
-    return Identity("torch", version, provider, card.engine.precision, processor(), threads)
+    name, monai = card.engine.device.partition(":")[0], importlib.metadata.version("monai")
+    device = processor() if name == CPU else card.engine.device
+    layout = f", {CHANNELS_LAST}" if card.engine.memory_format == CHANNELS_LAST else ""
+    return Identity("torch", version, f"{name}, monai {monai}{layout}", card.engine.precision, device, threads)
 
 
 class TorchEngine:
-    """A network of MONAI's on the CPU, in f32 or bf16 throughout, never by autocast, with the channels last in memory,
-    which is faster than first. Calls run one after another.
-    """
+    """A network of MONAI's, in f32 or bf16 throughout, never by autocast. Calls run one after another."""
 
     def __init__(self, card: Card, threads: int) -> None:
         """Raises PublicError: the weights are not those of the card, hold more than weights, or do not fit the
@@ -41,6 +42,14 @@ class TorchEngine:
         self._card, self.identity = card, identity(card, threads)
         self._threads = threads_of(card, threads)[0]
         self.max_batch = card.engine.at_once
+        import torch
+
+        if card.engine.device != CPU and not torch.cuda.is_available():
+            raise PublicError(f"torch cannot use {card.engine.device}: {MEND}")
+        self._kind = {
+            "device": card.engine.device,
+            "dtype": torch.bfloat16 if card.engine.precision == "bf16" else torch.float32,
+        }
         self._turn = threading.Lock()
         with copied(card) as folder:
             weights = _weights(folder / card.engine.file)
@@ -50,12 +59,9 @@ class TorchEngine:
         except RuntimeError as error:
             raise PublicError(f"{card.engine.file} does not fit {_name(card)}: {_short(error)}") from error
         self._network.eval()
-        if card.engine.precision == "bf16":
-            import torch
-
-            self._network.to(torch.bfloat16)
+        self._network.to(**self._kind)
         for each in self._network.parameters():
-            each.data = _channels_last(each.data)
+            each.data = _laid_out(each.data, card.engine.memory_format)
 
     def run(self, arrays: Arrays, *, is_alone: bool = True) -> Arrays:
         """As the Protocol says."""
@@ -66,10 +72,10 @@ class TorchEngine:
         with self._turn, torch.inference_mode():
             if torch.get_num_threads() != self._threads:  # of this thread alone
                 torch.set_num_threads(self._threads)
-            given = torch.from_numpy(np.ascontiguousarray(values))
-            given = given.to(torch.bfloat16) if self.identity.precision == "bf16" else given
+            given = torch.from_numpy(np.ascontiguousarray(values)).to(**self._kind)
+            given = given if flat is None else given.squeeze(2 + flat)
             try:
-                came = self._network(_channels_last(given if flat is None else given.squeeze(2 + flat)))
+                came = self._network(_laid_out(given, self._card.engine.memory_format))
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
@@ -82,19 +88,21 @@ class TorchEngine:
         done = came if flat is None else came.unsqueeze(2 + flat)
         if fault := shape_fault(self._card, name, values.shape, tuple(done.shape)):
             raise PublicError(fault)
-        return {name: done.float().contiguous().numpy()}
+        return {name: done.float().cpu().contiguous().numpy()}
 
     def close(self) -> None:
         """As the Protocol says."""
         self._network = None
 
 
-def _channels_last(values: Any) -> Any:
-    """The same tensor with its channels last in memory, if it has the axes of images or volumes."""
+def _laid_out(values: Any, memory_format: str) -> Any:
+    """The same tensor as it is to lie in memory, if it has the axes of images or volumes."""
     import torch
 
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return values.contiguous(memory_format=formats[values.dim()]) if values.dim() in formats else values
+    if memory_format != CHANNELS_LAST or values.dim() not in formats:
+        return values
+    return values.contiguous(memory_format=formats[values.dim()])
 
 
 def _built(card: Card) -> Any:

@@ -22,8 +22,8 @@ def carries_rules(card: Card, finding: str) -> bool:
 def shortfalls(card: Card, finding: str) -> tuple[str, ...]:
     """Why the rules about a finding raise nothing, by its code value; empty where they count.
 
-    They count where one of its `[[evidence]]` shows an AUC whose lower bound lies above that of the metadata, and a
-    positive likelihood ratio above 2 at its threshold, and none that says these figures shows less. What was measured
+    They count where one of its `[[evidence]]` shows an AUC whose lower bound lies above that of the metadata and above
+    chance, and a positive likelihood ratio above 2 at its threshold, and none that says these figures shows less. What was measured
     on drawn images alone is enough only for a demonstration.
     """
     measured = [each for each in card.evidence if each.get("finding") == finding]
@@ -57,9 +57,9 @@ def lr_positive(evidence: Mapping[str, Any]) -> float | None:
 def _missed(evidence: Mapping[str, Any]) -> Iterator[str]:
     """The figures that are said, and are too low."""
     low, known = lower_bound(evidence), _share(evidence.get("metadata_auc"))
-    than = CHANCE if known is None else known
+    than = max(CHANCE, known or 0.0)  # metadata that tell less than nothing are no excuse
     if low is not None and low <= than:
-        what = "chance" if known is None else "age, sex and view alone (metadata_auc)"
+        what = "chance" if than == CHANCE else "age, sex and view alone (metadata_auc)"
         yield f"the lower bound of its AUC, {low:g}, is not above {than:g}, that of {what}"
     ratio = lr_positive(evidence)
     if ratio is not None and ratio <= LR_POSITIVE:

@@ -33,6 +33,7 @@ def card(*evidence: dict[str, Any], status: Any = "research") -> Card:
         ),
         ({"metadata_auc": None, "ci95": [0.5, 0.9]}, "its AUC, 0.5, is not above 0.5, that of chance"),
         ({"metadata_auc": None, "ci95": [0.51, 0.9]}, ""),
+        ({"metadata_auc": 0.375, "ci95": [0.45, 0.9]}, "its AUC, 0.45, is not above 0.5, that of chance"),
         ({"sensitivity": 0.5, "specificity": 0.75}, "its LR+, 2.00, is not above 2"),
         ({"sensitivity": 0.0, "specificity": 1.0}, "its LR+, 0.00, is not above 2"),
         ({"ci95": None}, "its evidence says no auc with ci95"),

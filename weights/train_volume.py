@@ -4,6 +4,10 @@ Shared by `head-ct-bleed/train.py` and `brain-mr-lesion/train.py`. Never importe
 and never run in CI. Needs the extra `[train]`; `--data DIR` is the folder that holds
 `synthetic.py`, the second source of drawings, and the studies that are only looked at.
 
+What a card states under [[evidence]] is measured on the network's grid here. Once the model runs, `drawn_tables.py`
+writes the test seeds as studies, and `imaging models evaluate` measures them through the whole pipeline: those figures
+then take the place of these, in the card and in figures.md.
+
 Conventions, which the runtime shares:
 
 - a volume is float32 [slice, row, column]; its index grows toward superior, posterior, left;

@@ -11,6 +11,8 @@ imaging models tune --home DIR
     measure each model with the engines, precisions, threads and batches that this machine has, and let the workers of
     that home use the fastest whose answers are the card's own: probabilities within 0.01 and no threshold crossed on
     the golden case, masks with a Dice of 0.999 or more
+imaging models evaluate chest-film films/ --labels labels.csv --finding 60046008
+    run a model on studies, images or pictures whose truth is known, and print how good it is
 
 Exit status 1 if a shown or checked model is disabled, if a golden case fails, is missing or cannot be made, or if a
 model cannot be tuned.
@@ -22,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from imaging.cli import models_tune
+from imaging.cli import models_evaluate, models_tune
 from imaging.cli.models_shown import as_list, as_text, document, facts_of
 from imaging.cli.parsing import (
     Arguments,
@@ -44,23 +46,26 @@ from imaging.models.cautions import warnings
 from imaging.models.reading import read_card
 from imaging.roles.cores import cores
 
-WORDS: Final = ("list", "show", "check", "golden", "tune")
+WORDS: Final = ("list", "show", "check", "golden", "tune", "evaluate")
 
 
 def options(parser: Parser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("what", metavar="|".join(WORDS), nargs="?", default="list")
-    meaning = "models (default: all); for golden: one model, then files or folders of one study"
+    meaning = "models (default: all); for golden: one model, then files or folders of one study; for evaluate: of many"
     parser.add_argument("ids", metavar="ID", nargs="*", help=meaning)
     add_models(parser)
     models_tune.options(parser)
     add_json(parser)
+    models_evaluate.options(parser)
 
 
 def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
     if arguments.what == "golden":
         return _golden(arguments)
+    if arguments.what == "evaluate":
+        return models_evaluate.run(arguments)
     cards, disabled = _chosen(arguments)
     if arguments.what == "tune":
         return _tune(cards, disabled, arguments)

@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> Arguments:
         """What was asked, with its faults so far: the command adds its own and says them together by `refuse`."""
-        found, unknown = self.parse_known_args(self._with_values(arguments))
+        found, unknown = self.parse_known_intermixed_args(self._with_values(arguments))
         options = [name for action in self._actions for name in action.option_strings]
         for before, each in pairwise(["", *unknown]):
             if each.startswith("-"):

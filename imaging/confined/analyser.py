@@ -9,6 +9,7 @@ from imaging.confined.client import Confined, Ended
 from imaging.domain.card import Card
 from imaging.domain.faults import PublicError, fingerprint
 from imaging.domain.findings import Answer, ImageRef, State
+from imaging.domain.pictures import Pictures
 from imaging.domain.reasons import Reason
 from imaging.domain.same_image import Judgement
 from imaging.domain.source import Source
@@ -67,13 +68,21 @@ class ConfinedAnalyser:
             return (fingerprint(error),)
 
     def prepared(
-        self, sources: Sequence[Source], *, is_chosen: bool = False, seconds: float | None = None
+        self,
+        sources: Sequence[Source],
+        *,
+        is_chosen: bool = False,
+        seconds: float | None = None,
+        pictures: Pictures | None = None,
     ) -> Prepared | Answer:
-        """What the engine takes of a study, or how it ends without. `is_chosen`: whatever the gates would say."""
+        """What the engine takes of a study, or how it ends without. `is_chosen`: whatever the gates would say.
+        `pictures`: the files are plain pictures, not DICOM.
+        """
         headers = [source.header.to_json() for source in sources]
         images = tuple(source.ref for source in sources)
+        asked = {"headers": headers, "is_chosen": is_chosen, "pictures": pictures and pictures.to_json()}
         try:
-            reply = self._ask("prepare", sources, seconds, headers=headers, is_chosen=is_chosen)
+            reply = self._ask("prepare", sources, seconds, **asked)
             return Answer.from_json(reply["answer"]) if "answer" in reply else Prepared(reply["prepared"], images)
         except Ended:
             raise

@@ -10,6 +10,7 @@ from typing import Any, Final
 from imaging.domain.faults import PublicError, fingerprint, is_out_of_memory
 from imaging.domain.findings import Answer, ImageRef
 from imaging.domain.header import Header
+from imaging.domain.pictures import Pictures
 from imaging.domain.site_words import SiteWords
 from imaging.domain.source import Source
 from imaging.domain.tuning import Setup
@@ -17,6 +18,7 @@ from imaging.inference import golden
 from imaging.inference.analyser import Analyser
 from imaging.inference.compare import compare
 from imaging.inference.parity import Observed, observed, parity
+from imaging.inference.pictures import PictureSource
 from imaging.inference.prepared import Prepared
 from imaging.inference.speed import speed
 from imaging.memory import trim_memory
@@ -109,6 +111,9 @@ class Requests:
     def prepare(self, request: Json, files: Sequence[int]) -> Json:
         """`prepared`: the number by which it is run; or `answer`: how it ended already."""
         sources = _sources(request["headers"], files)
+        if request["pictures"] is not None:
+            window = Pictures.from_json(request["pictures"]).window
+            sources = [PictureSource(each.path, each.header, each, window) for each in sources]
         prepared = self._models[request["model"]].prepared(sources, is_chosen=request["is_chosen"])
         if isinstance(prepared, Answer):
             return {"answer": prepared.to_json()}

@@ -23,8 +23,8 @@ def shortfalls(card: Card, finding: str) -> tuple[str, ...]:
     """Why the rules about a finding raise nothing, by its code value; empty where they count.
 
     They count where one of its `[[evidence]]` shows an AUC whose lower bound lies above that of the metadata and above
-    chance, and a positive likelihood ratio above 2 at its threshold, and none that says these figures shows less. What was measured
-    on drawn images alone is enough only for a demonstration.
+    chance, and a positive likelihood ratio above 2 at its threshold, and none that says these figures shows less. What
+    was measured on drawn images alone is enough only for a demonstration.
     """
     measured = [each for each in card.evidence if each.get("finding") == finding]
     if not measured:

@@ -43,7 +43,10 @@ def test_a_home_that_was_never_served_knows_nothing_and_stays_so(
     document, row = shown(run, home)
     assert (row["mode"], row["engine"], row["device"]) == ("findings", "onnx f32", "cpu")
     assert (row["speed here"], row["proven"]) == ("not measured", "not tried here")
-    assert row["evidence"] == "AUC 0.84 [0.73, 0.93]; AUC 0.84 [0.75, 0.92]"
+    first, second = document["evidence"]
+    assert row["evidence"] == "; ".join(
+        f"AUC {each['auc']:.2f} [{each['ci95'][0]:.2f}, {each['ci95'][1]:.2f}]" for each in (first, second)
+    )
     assert document["mode"] == "findings"
     wanted = {"engine": "onnx", "precision": "f32", "threads": None, "batch": 8, "device": "cpu", "tuned": False}
     assert document["runs_as"].items() >= wanted.items()

@@ -54,12 +54,12 @@ class Setup:
 class Parity:
     """How far a setting's answers are from those of the card's own engine at its own precision.
 
-    `difference`: the largest of a probability. `crossed`: findings that are present with one and not with the other.
-    `dice`: the least of a mask; None where the card has no masks. `on_golden`: whether it was the golden case; else
-    drawn images.
+    `difference`: the largest of a probability; None where none was compared. `crossed`: findings that are present with
+    one and not with the other. `dice`: the least of a mask; None where the card has no masks. `on_golden`: whether it
+    was the golden case; else drawn images.
     """
 
-    difference: float
+    difference: float | None
     crossed: int
     dice: float | None
     on_golden: bool
@@ -67,11 +67,11 @@ class Parity:
     @property
     def holds(self) -> bool:
         """Whether the setting may be chosen."""
-        is_near = self.difference <= MAX_DIFFERENCE and not self.crossed
+        is_near = (self.difference or 0.0) <= MAX_DIFFERENCE and not self.crossed
         return is_near and (self.dice is None or self.dice >= MIN_DICE)
 
     def __str__(self) -> str:
-        parts = [f"probabilities within {self.difference:.3g}"]
+        parts = [f"probabilities within {self.difference:.3g}"] if self.difference is not None else []
         parts += [f"{self.crossed} thresholds crossed"] if self.crossed else []
         parts += [f"Dice {self.dice:.5f}"] if self.dice is not None else []
         return f"{', '.join(parts)} on {'the golden case' if self.on_golden else 'drawn images'}"

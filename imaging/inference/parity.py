@@ -95,7 +95,7 @@ def parity(reference: Observed, other: Observed) -> Parity:
     differences = [abs(a - b) for (a, _), (b, _) in pairs if a is not None and b is not None]
     crossed = sum(a[1] != b[1] or (a[0] is None) != (b[0] is None) for a, b in pairs)
     dices = [dice(each, other.masks[name]) for name, each in reference.masks.items()]
-    return Parity(max(differences, default=0.0), crossed, min(dices, default=None), reference.on_golden)
+    return Parity(max(differences, default=None), crossed, min(dices, default=None), reference.on_golden)
 
 
 def dice(a: Mask, b: Mask) -> float:

@@ -24,8 +24,6 @@ SLOW: Final = 0.6
 SHORTEST_S: Final = 0.2
 LONGEST_S: Final = 3.0
 """Of a turn."""
-_START_S: Final = 1.5
-"""What starting a process and loading a network takes, about."""
 
 Say = Callable[[str], None]
 
@@ -75,12 +73,17 @@ class _Tuner:
         self._card, self._threads, self._memory_mb, self._say = card, threads, memory_mb, say
         self._until = time.monotonic() + seconds
         self._own_setup = candidates.own(card, threads)
+        self._start_s = 0.0
+        """What it takes to start a process, to load a network and to run what is known."""
         self._parities: dict[tuple[str, str], Parity] = {}
 
     def __enter__(self) -> "_Tuner":
         self._say(f"{self._card.id}: {self._own_setup}: the card's own")
+        began = time.monotonic()
         try:
             self._reference = self._observed()
+            self._start_s = time.monotonic() - began
+            self._until -= self._start_s  # in which the choice is compared once more
             self._own = self._start(self._own_setup)
             try:
                 self._own.turn(self._turn_s(self._count()), self._limit_s)
@@ -131,7 +134,7 @@ class _Tuner:
 
     def _turn_s(self, ways: int) -> float:
         """Of each turn, where so many ways are still to be measured."""
-        each = self._left_s / max(1, ways) - _START_S
+        each = self._left_s / max(1, ways) - self._start_s
         return min(LONGEST_S, max(SHORTEST_S, each / (2 * ROUNDS)))
 
     def rows(self) -> list[Measured]:
@@ -151,7 +154,7 @@ class _Tuner:
 
     def _measured(self, setup: Setup, ways: int) -> Measured:
         """What a way gives; whatever happens to it is its row's."""
-        if self._left_s < _START_S:
+        if self._left_s < self._start_s:
             return self._told(Measured(setup, why="not measured: the time was over (--seconds)"))
         try:
             running = self._start(setup)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,8 @@ def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
     paths = [Path(each) for each in arguments.ids[1:]]
     asked = _asked(arguments, paths)
+    if arguments.out is not None:
+        _make(arguments.out)
     found, cases = _found(asked, arguments, paths)
     if arguments.out is not None:
         _write(found, cases, arguments.out)
@@ -285,9 +288,18 @@ def _check(parts: Joined, arguments: Arguments, card: Card) -> None:
 # What is written -----------------------------------------------------------------------------------------------
 
 
-def _write(found: Found, cases: Sequence[Case], folder: Path) -> None:
+def _make(folder: Path) -> None:
+    """Before anything is run: who waited for hours must not hear then that there is no place for the result."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--out {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CommandError(f"--out {folder}: cannot be written to")
+
+
+def _write(found: Found, cases: Sequence[Case], folder: Path) -> None:
+    try:
         _private(folder / "scores.csv", _scores(found, cases))
         _private(folder / "evaluation.html", page(found.to_json(), found.evaluation, cases))
     except OSError as error:

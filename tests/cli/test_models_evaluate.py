@@ -240,6 +240,15 @@ def test_labels_and_images_that_do_not_meet_are_counted_and_one_kind_has_no_area
     assert "all of them are positive: no AUC" in text
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_run(run: Run, model: Path, tmp_path: Path) -> None:
+    pictures(tmp_path / "films", [0.2, 0.8])
+    labels = table(tmp_path / "labels.csv", [("films/000.png", 0), ("films/001.png", 1)])
+    result = run("models", "evaluate", "bright", tmp_path / "films", "--models", model, "--labels", labels, "--out",
+                 "/proc/none")  # fmt: skip
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines() == ["imaging models: --out /proc/none: No such file or directory"]
+
+
 def test_a_process_that_ends_meanwhile_costs_no_exam(model: Path, tmp_path: Path) -> None:
     files = pictures(tmp_path / "films", np.linspace(0.1, 0.9, 90).tolist())
     (card,) = load_models([model]).models

@@ -70,6 +70,8 @@ class = "urgent"
 finding = "abnormal"
 auc = 0.7
 ci95 = [0.6, 0.8]
+sensitivity = 0.8
+specificity = 0.7
 anything_else = "is free"
 
 [golden]

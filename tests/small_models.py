@@ -50,6 +50,13 @@ threshold = 0.6
 [[triage]]
 when = {{finding = "abnormal", probability = ">=0.7"}}
 class = "urgent"
+[[evidence]]
+finding = "abnormal"
+auc = 1.0
+ci95 = [0.9, 1.0]
+sensitivity = 1.0
+specificity = 0.9
+data = "synthetic: as the tests want it"
 """
 
 VOLUME = """

@@ -1,7 +1,8 @@
 """Analyse files or folders, without a server.
 
 Files that are not DICOM are skipped and counted; DICOM files that cannot be read are named. "Not analysed" is a result
-too (exit status 0). The same files, models and --at give the same bytes. A study that needs more memory than the limit
+too (exit status 0). Models of every mode are run and printed; of one in shadow no SR is written. The same files, models
+and --at give the same bytes. A study that needs more memory than the limit
 is not analysed; the time limit in the card applies only to workers. Exit status 1 if a model failed.
 
   imaging analyse study/ --output results/
@@ -10,7 +11,7 @@ is not analysed; the time limit in the card applies only to workers. Exit status
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,8 @@ from imaging.cli.parsing import (
     settings_of,
 )
 from imaging.confined.client import Confined, Ended
-from imaging.domain.findings import WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
+from imaging.domain.findings import NO_EVIDENCE, WHY_UNPROVEN, Answer, Finding, State, StudyResults, document
+from imaging.domain.modes import Mode
 from imaging.domain.patient import placeholder_words
 from imaging.memory import memory_limit
 from imaging.models.catalogue import load_models
@@ -109,6 +111,9 @@ def _analyse(arguments: Arguments, settings: Settings, at: datetime, memory_mb: 
     catalogue = load_models(settings.model_folders, settings.site_words, settings.model_mode)
     for name, why in catalogue.disabled.items():
         print(f"model {name} is disabled: {why}", file=sys.stderr)
+    shadows = [card.id for card in catalogue.models if card.mode is Mode.SHADOW and arguments.output is not None]
+    for each in shadows:
+        print(f"model {each} is in shadow: no SR is written; --model-mode {each}=findings writes one", file=sys.stderr)
     language, untrusted_senders = settings.language, frozenset(settings.ignore_patient_orientation)
     with Confined(catalogue.models, threads=cores(), memory_mb=memory_mb) as confined:
         analysis = Analysis(catalogue, confined, at, arguments.output, language, untrusted_senders, settings.site_words)
@@ -147,6 +152,11 @@ def _text(studies: list[StudyResults]) -> str:
 
 UNITS: Final = {"[hnsf'U]": "HU", "{pixels}": "pixels", "1": "", "mo": "months", "a": "years"}
 """Where the reader knows a unit by another name than UCUM's."""
+WHY_NO_FLAG: Final[Mapping[str, str]] = {
+    NO_EVIDENCE: "the finding's evidence in the card is too weak; `imaging models check` says why",
+    **{f"mode-{mode}": f"its mode is {mode}; --model-mode {{model}}=live" for mode in Mode if mode is not Mode.LIVE},
+}
+"""By `Answer.no_flag`."""
 FILES_NAMED: Final = 4
 """Of a study; of a series with hundreds the ends will do, and --json has them all."""
 
@@ -159,8 +169,11 @@ def _named(files: Sequence[str]) -> list[str]:
 
 def _answer(result: Answer) -> Iterator[str]:
     name = f"{result.model} {result.version}" if result.model else "no model"
+    mode = f" (mode {result.mode})" if result.mode is not Mode.LIVE else ""
     flag = f", flag {result.flag}" if result.flag else ""
-    yield f"{name}: {result.state}{': ' + result.why if result.why else ''}{flag}"
+    yield f"{name}{mode}: {result.state}{': ' + result.why if result.why else ''}{flag}"
+    if result.no_flag:
+        yield f"  raises no flag: {WHY_NO_FLAG[result.no_flag].format(model=result.model)}"
     yield from (f"  {each}" for each in result.sentences)
     for each in result.findings:
         yield f"  {'; '.join(_finding(each, result))}"

@@ -13,7 +13,7 @@ Document = Mapping[str, Any]
 def text_of(found: Document) -> str:
     """What `imaging models evaluate` prints without `--json`."""
     lines = [
-        f"{found['model']} {found['version']}: {found['meaning']} ({found['finding']})",
+        f"{found['model']} {found['version']} (mode {found['mode']}): {found['meaning']} ({found['finding']})",
         *_counts(found),
         "",
         table([["", "", "95 %", ""], *_figures(found)]),

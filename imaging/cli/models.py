@@ -1,6 +1,6 @@
 """Show the models: what they look for, their figures, and which are disabled and why.
 
-imaging models list
+imaging models list         with each one's mode, how it is run, how fast and whether proven here, and its evidence
 imaging models show chest-film
 imaging models check        run each golden case: a known input must give the known answer
 imaging models add spleen_ct_segmentation --to my-models
@@ -25,9 +25,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from imaging.cli import models_add, models_evaluate, models_tune
+from imaging.cli.models_shown import as_list, as_text, document, facts_of
 from imaging.cli.parsing import (
     Arguments,
     CommandError,
@@ -37,11 +38,10 @@ from imaging.cli.parsing import (
     add_models,
     refuse,
     settings_of,
-    table,
 )
 from imaging.confined.analyser import ConfinedAnalyser, check
 from imaging.confined.client import Confined
-from imaging.domain.card import UNPROVEN, Card, NumberSpec
+from imaging.domain.card import Card
 from imaging.domain.faults import PublicError
 from imaging.domain.findings import Finding
 from imaging.models.catalogue import load_models
@@ -81,14 +81,15 @@ def run(arguments: Arguments) -> int:
         return _tune(cards, disabled, arguments)
     if arguments.what == "check":
         return _check(cards, disabled, arguments)
+    known = facts_of(settings_of(arguments), cards)
     if arguments.json:
-        data = {"models": [_document(card) for card in cards], "disabled": disabled}
+        data = {"models": [document(card, known[card.id]) for card in cards], "disabled": disabled}
         print(json.dumps(data, indent=2, ensure_ascii=False))
     elif arguments.what == "list":
-        print(_list(cards, disabled))
+        print(as_list(cards, known, disabled))
         _warn(cards)
     else:
-        print("\n\n".join([*(_show(card) for card in cards), *_not_served(disabled)]))
+        print("\n\n".join([*(as_text(card, known[card.id]) for card in cards), *_not_served(disabled)]))
     if disabled and arguments.what == "show":
         raise CommandError(f"disabled: {', '.join(disabled)}")
     return 0
@@ -200,75 +201,3 @@ def _check(cards: Sequence[Card], disabled: Mapping[str, str], arguments: Argume
     if disabled or any(results.values()):
         raise CommandError("not every model is enabled with a golden case that passes")
     return 0
-
-
-def _document(card: Card) -> dict[str, Any]:
-    return {
-        "id": card.id,
-        "version": card.version,
-        "name": card.name,
-        "maker": card.maker,
-        "licence": card.licence,
-        "status": card.status,
-        "golden_case": _proof(card),
-        "warnings": list(warnings(card)),
-        "use": card.use,
-        "not_for": list(card.not_for),
-        "modality": sorted({each for one in card.inputs for each in one.modality}),
-        "findings": [
-            {
-                "code": each.code.value,
-                "scheme": each.code.scheme,
-                "meaning": each.code.meaning,
-                "kind": each.kind,
-                "threshold": each.threshold,
-                "chosen": each.chosen,
-            }
-            for each in card.findings
-        ],
-        "triage": [
-            {
-                "finding": each.finding,
-                "at_least": each.at_least,
-                "volume_ml": each.volume_ml,
-                "value_least": each.value_least,
-                "value_most": each.value_most,
-                "class": str(each.triage),
-            }
-            for each in card.triage
-        ],
-        "evidence": [dict(each) for each in card.evidence],
-        "engine": card.engine.kind,
-        "sha256": card.engine.sha256,
-        "digest": card.digest,
-        "weights": {each.name: each.sha256 for each in card.engine.files},
-        "device_uid": card.device_uid,
-    }
-
-
-def _list(cards: Sequence[Card], disabled: Mapping[str, str]) -> str:
-    rows = [
-        [card.id, card.version, card.status, _proof(card), ", ".join(each.code.meaning for each in card.findings)]
-        for card in cards
-    ]
-    lines = [table([["model", "version", "status", "golden case", "looks for"], *rows])]
-    return "\n".join([*lines, *(f"disabled: {name}: {why}" for name, why in disabled.items())])
-
-
-def _proof(card: Card) -> str:
-    return "given" if card.golden else "unproven"
-
-
-def _show(card: Card) -> str:
-    lines = [f"{card.id} {card.version}: {card.name}", f"  {card.use}", f"  status: {card.status}; {card.licence}"]
-    lines += [f"  not for: {each}" for each in card.not_for]
-    lines += [f"  {UNPROVEN}"] if card.golden is None else []
-    lines += [f"  warning: {each}" for each in warnings(card)]
-    lines.append(f"  digest: {card.digest}")
-    lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]
-    for each in card.findings:
-        how = f"a number in {each.unit}" if isinstance(each, NumberSpec) else f"threshold {each.threshold}"
-        lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): {how}")
-    for evidence in card.evidence:
-        lines.append("  evidence: " + ", ".join(f"{key} {value}" for key, value in evidence.items()))
-    return "\n".join(lines)

@@ -61,6 +61,7 @@ class Found:
             "model": card.id,
             "version": card.version,
             "digest": card.digest,
+            "mode": str(card.mode),
             "finding": spec.code.value,
             "meaning": spec.code.meaning,
             "threshold": spec.threshold,
@@ -139,7 +140,7 @@ def _card(arguments: Arguments, faults: list[str]) -> tuple[Card, Settings]:
         settings = settings_of(arguments, needs_models=True)
     except UsageError as wrong:
         raise UsageError("\n".join([str(wrong), *faults])) from None
-    catalogue = load_models(settings.model_folders, settings.site_words)
+    catalogue = load_models(settings.model_folders, settings.site_words, settings.model_mode)
     name = arguments.ids[0] if arguments.ids else ""
     card = catalogue.model(name)
     if card is None:

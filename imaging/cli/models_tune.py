@@ -19,7 +19,11 @@ SECONDS: Final = 120.0
 
 def options(parser: Parser) -> None:
     """Adds the arguments of `tune` to those of `imaging models`."""
-    parser.add_argument("--home", metavar="DIR", help="tune: the home that keeps what was measured and is served by it")
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        help="the home that keeps what tune measured, and is served by it; list and show say what it knows",
+    )
     parser.add_argument(
         "--seconds", metavar="S", default=str(int(SECONDS)), help=f"tune: for all models together (default {SECONDS:g})"
     )

@@ -13,6 +13,7 @@ from typing import Any
 from imaging.cli.parsing import Arguments, Parser, UsageError, add_home, add_json, ledger_of, settings_of, table
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.disk_space import DiskSpace
+from imaging.domain.modes import Mode
 from imaging.domain.peers import in_words
 from imaging.ledger import status, stories
 from imaging.ledger.store import is_begun
@@ -144,11 +145,14 @@ def _overview(document: dict[str, Any]) -> str:
     lines += [f"oldest {what}: {age:g} s" for what, age in document["oldest_s"].items() if age is not None]
     lines += [f"dead: {each['count']} for {each['destination']}: {each['why']}" for each in document["dead_letters"]]
     lines += [_peer(each) for each in document["peers"]]
-    lines += [
-        f"model {each['name']} {each['version']}: {each['state']} {each['why']}".rstrip() for each in document["models"]
-    ]
+    lines += [_model(each) for each in document["models"]]
     lines += [f"role {each['name']}: {each['state']} {each['error']}".rstrip() for each in document["roles"]]
     return "\n".join(lines).rstrip()
+
+
+def _model(model: dict[str, Any]) -> str:
+    mode = f" (mode {model['mode']})" if model["mode"] != Mode.LIVE else ""
+    return f"model {model['name']} {model['version']}{mode}: {model['state']} {model['why']}".rstrip()
 
 
 def _peer(peer: dict[str, Any]) -> str:
@@ -184,7 +188,9 @@ def _story(story: dict[str, Any]) -> str:
         lines.append(f"  revision {each['number']} complete at {each['settled_at']} by: {each['signal']}")
     for each in story["results"]:
         reason = f": {each['reason']}" if each["reason"] else ""
-        lines.append(f"  {each['model']} {each['version']} answer {each['result_number']}: {each['state']}{reason}")
+        mode = f" (mode {each['mode']})" if each["mode"] != Mode.LIVE else ""
+        answer = f"{each['model']} {each['version']}{mode} answer {each['result_number']}"
+        lines.append(f"  {answer}: {each['state']}{reason}")
         if each["no_report"]:
             lines.append(f"    no report: {each['no_report']}")
         for finding in each["findings"]:

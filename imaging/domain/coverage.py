@@ -79,6 +79,9 @@ def _in_words(by_reason: Mapping[str, int]) -> str:
     return f"{sum(by_reason.values())}: {each}" if each else "0"
 
 
-def counted(reasons: Iterable[Reason]) -> dict[str, int]:
-    """How often each reason's code comes, the most frequent first, then by name."""
-    return dict(sorted(Counter(each.code for each in reasons).items(), key=lambda pair: (-pair[1], pair[0])))
+def counted(reasons: Iterable[tuple[Reason, int]]) -> dict[str, int]:
+    """Each reason's code, and of how many images: a header may claim any number of frames. Most first, then by name."""
+    counts = Counter[str]()
+    for reason, images in reasons:
+        counts[reason.code] += images
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from imaging.domain.codes import Code
 from imaging.domain.coverage import Coverage
+from imaging.domain.modes import Mode
 from imaging.domain.places import Place
 from imaging.domain.reasons import Reason
 
@@ -159,6 +160,9 @@ WHY_UNPROVEN: Final[Mapping[str, str]] = {
     GOLDEN_CASE_FAILED: "unproven: its golden case fails",
 }
 """What is said of a model that answers without having shown that it gives a known answer on this machine."""
+NO_EVIDENCE: Final = "evidence"
+"""Why an answer raises no flag although a rule of its card is met: the finding's evidence does not carry one. The other
+reason is the mode: "mode-findings", "mode-shadow"."""
 SCHEMA: Final = 2
 """Of an answer's JSON; a reader that meets another number does not know how to read it."""
 
@@ -175,6 +179,7 @@ class Answer:
     `conflicts`: how many of the images have a second, different version that is not decided on yet.
     `provenance`: what computed it, in full, for the ledger alone: it is no part of a report, and differs by machine.
     `unproven`: why the model had not shown that it gives a known answer here: a key of `WHY_UNPROVEN`; "" where it had.
+    `mode`: that of the model when it answered. `no_flag`: why `triage` is none although a rule of the card is met.
     """
 
     state: State
@@ -192,6 +197,8 @@ class Answer:
     is_synthetic: bool = False
     conflicts: int = 0
     unproven: str = ""
+    mode: Mode = Mode.LIVE
+    no_flag: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -226,6 +233,16 @@ class Answer:
         """The same where the images under these UIDs, as far as it looked at them, have a second content."""
         return self.doubted(len({each.sop_instance_uid for each in self.images}.intersection(sop_instance_uids)))
 
+    def in_mode(self, mode: Mode) -> Self:
+        """The same as a model gives it that is in this mode: unless that is live, no class is proposed, and a report
+        says that a rule which is met raises no flag.
+        """
+        made = replace(self, mode=mode)
+        if mode is Mode.LIVE or self.triage in (None, TriageClass.NONE):
+            return made
+        facts = dict(self.facts) | {"triage": f"{self.facts.get('triage', self.triage)}; raises no flag: mode {mode}"}
+        return replace(made, triage=TriageClass.NONE, no_flag=f"mode-{mode}", facts=facts)
+
     def to_json(self) -> dict[str, Any]:
         """As commands print it and the ledger keeps it, with the number of its schema."""
         return {
@@ -245,6 +262,8 @@ class Answer:
             "sr": self.sr,
             "conflicts": self.conflicts,
             "unproven": self.unproven or None,
+            "mode": str(self.mode),
+            "no_flag": self.no_flag or None,
             "provenance": dict(self.provenance),
         }
 
@@ -270,6 +289,8 @@ class Answer:
             data["sr"],
             conflicts=data.get("conflicts", 0),
             unproven=data.get("unproven") or "",
+            mode=Mode(data.get("mode") or Mode.LIVE),
+            no_flag=data.get("no_flag") or "",
             provenance=data.get("provenance") or {},
         )
 

@@ -87,12 +87,12 @@ def in_scope(card: Card, headers: Sequence[Header]) -> frozenset[str]:
 
 def nothing_used(card: Card, headers: Sequence[Header], reason: Reason) -> Coverage:
     """The coverage of an answer that looked at nothing, for this reason."""
-    missing, out = 0, list[Reason]()
+    missing, out = 0, list[tuple[Reason, int]]()
     judgements = verdicts(card, headers)
     for header in headers:
         verdict_by_uid = judgements[header.sop_instance_uid]
         if verdict_by_uid.scope is Scope.OUT and verdict_by_uid.reason is not None and header.has_pixels:
-            out += [verdict_by_uid.reason] * header.number_of_frames
+            out.append((verdict_by_uid.reason, header.number_of_frames))
         elif header.has_pixels:
             missing += header.number_of_frames
     return Coverage(missing={reason.code: missing} if missing else {}, out_of_scope=counted(out))

@@ -23,6 +23,8 @@ URGENCY: Final = tuple(TriageClass)
 
 STAT_BAND: Final = 0
 REST_BAND: Final = 1
+SHADOW_BAND: Final = 2
+"""Of jobs alone: nobody waits for what a model in shadow says, so they stand behind all others in the queue."""
 
 ORDER: Final = ("band", "due_at", "received_at")
 """The columns, of a study and of its jobs, by which the worklist and the queue are ordered: the smaller first. What is

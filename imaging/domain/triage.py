@@ -2,10 +2,34 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from imaging.domain.card import TriageRule
-from imaging.domain.findings import Finding, TriageClass
+from imaging.domain.card import Card, TriageRule
+from imaging.domain.findings import NO_EVIDENCE, Finding, TriageClass
 from imaging.domain.measures import VOLUME
+from imaging.domain.sufficient_evidence import carries_rules
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The class that a card's rules propose, as its report puts it into words, and why it is none where a rule is met
+    (as `Answer.no_flag` has it).
+    """
+
+    triage: TriageClass | None
+    words: str
+    no_flag: str = ""
+
+
+def proposed(card: Card, findings: Sequence[Finding]) -> Proposal:
+    """What a card proposes for its findings: only the evidence of a finding lets its rules count."""
+    rule = fired([each for each in card.triage if carries_rules(card, each.finding)], findings)
+    if rule is not None:
+        return Proposal(rule.triage, rule.text)
+    met = fired(card.triage, findings)
+    if met is None:
+        return Proposal(None, "no rule applies")
+    return Proposal(TriageClass.NONE, f"{met.text}; raises no flag: too little evidence", NO_EVIDENCE)
 
 
 def fired(rules: Sequence[TriageRule], findings: Sequence[Finding]) -> TriageRule | None:

@@ -7,11 +7,12 @@ the place of the patient is covered, so that a good series beside a bad one spea
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from imaging.domain.card import VolumeInput
-from imaging.domain.coverage import Coverage
+from imaging.domain.coverage import Coverage, counted
 from imaging.domain.gates import Scope, Verdict
 from imaging.domain.geometry import Region, fault_of, plane_of
 from imaging.domain.ranking import rank
@@ -40,6 +41,9 @@ AIR_BELOW_HU, AIR_FRACTION, AIR_OF_MOST = -300.0, 0.995, 0.05
 
 FINE = 65
 """Points along each side of an image by which its pixels are told to lie within what was analysed, or beyond."""
+
+MAX_FRAMES: Final = 1 << 16
+"""Of an object that cannot be read, so many are told apart, whatever number its header claims."""
 
 Key = tuple[str, int]
 
@@ -91,17 +95,18 @@ def read_study(
     """
     by_uid = {source.header.sop_instance_uid: source for source in sources}
     left, frames, doubtful = _Left(), list[Frame](), list[Frame]()
-    out: list[Reason] = []
+    out: list[tuple[Reason, int]] = []
     for source in sources:
         verdict = verdict_by_uid[source.header.sop_instance_uid]
         if verdict.scope is Scope.OUT:
             assert verdict.reason is not None
-            out += [verdict.reason] * source.header.number_of_frames
+            out.append((verdict.reason, source.header.number_of_frames))
             continue
         try:
             own = frames_of(source)
         except NotAnalysable as refused:
-            own = [Frame(source.header, at, plane_of(source.header)) for at in range(source.header.number_of_frames)]
+            claimed = min(source.header.number_of_frames, MAX_FRAMES)
+            own = [Frame(source.header, at, plane_of(source.header)) for at in range(claimed)]
             left.note(own, refused.reason)
             doubtful += own
             continue
@@ -109,7 +114,7 @@ def read_study(
             left.note(own, verdict.reason)
         (frames if verdict.scope is Scope.IN else doubtful).extend(own)
     if not frames:
-        raise NotAnalysable(*furthest([*left.faults.values(), *([] if left.faults else out)]))
+        raise NotAnalysable(*furthest([*left.faults.values(), *([] if left.faults else [reason for reason, _ in out])]))
     made, loose = frame_stacks(frames)
     for frame, reason in loose:
         left.note([frame], reason)
@@ -174,7 +179,7 @@ def _coverage(
     acquired: Sequence[Acquired],
     left: _Left,
     sources: Mapping[str, Source],
-    out: Sequence[Reason],
+    out: Sequence[tuple[Reason, int]],
 ) -> Coverage:
     unread = {_key(frame) for each in acquired for part in each.parts for frame, _ in part.unread}
     used = {_key(frame) for each in acquired for part in each.parts for frame in part.used}
@@ -194,10 +199,7 @@ def _coverage(
         else:
             code = left.faults.get(_key(frame), Reason("positions")).code
             missing[code] = missing.get(code, 0) + 1
-    out_of_scope: dict[str, int] = {}
-    for reason in out:
-        out_of_scope[reason.code] = out_of_scope.get(reason.code, 0) + 1
-    return Coverage(len(used), missing, redundant, out_of_scope)
+    return Coverage(len(used), missing, redundant, counted(out))
 
 
 def _adds_nothing(

@@ -22,7 +22,7 @@ from imaging.domain.grid import FilmGrid
 from imaging.domain.header import Header
 from imaging.domain.reasons import NotAnalysable, Reason
 from imaging.domain.source import Source
-from imaging.domain.triage import fired
+from imaging.domain.triage import proposed
 from imaging.inference.decoders.registry import decode
 from imaging.inference.engines import registry as engines
 from imaging.inference.engines.engine import Engine, threads_of
@@ -176,18 +176,19 @@ class Analyser:
             findings = decode(self.card, outputs, prepared.items)
         if prepared.coverage.missed:
             findings = seen_in_part(findings)
-        rule = fired(self.card.triage, findings)
+        proposal = proposed(self.card, findings)
         patches = sum(each.patches for each in ran)
-        facts = {"triage": rule.text if rule else "no rule applies", **loaded.identity.facts}
+        facts = {"triage": proposal.words, **loaded.identity.facts}
         return Answer(
             State.ANALYSED,
             findings=findings,
-            triage=rule.triage if rule else None,
+            triage=proposal.triage,
             images=prepared.images,
             coverage=prepared.coverage,
             facts=self._facts({**prepared.facts, **facts, **({"patches": str(patches)} if patches else {})}),
             timings_ms=rounded(timings),
             unproven="" if self.card.golden else NO_GOLDEN_CASE,
+            no_flag=proposal.no_flag,
         )
 
     def _failed(self, prepared: Prepared, error: Exception) -> Answer:

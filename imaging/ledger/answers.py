@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from imaging.domain.findings import Answer, State, why_of
+from imaging.domain.modes import Mode
 from imaging.domain.priority import most_urgent
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import ENDED, ApartState
@@ -36,13 +37,23 @@ def is_answer(job: Any) -> ColumnElement[bool]:
     return and_(job.c.state.in_(sorted(ENDED)), func.coalesce(job.c.reason, "") != SUPERSEDED)
 
 
+def is_shown(job: Any) -> ColumnElement[bool]:
+    """Whether a job counts for its study: one in shadow does not, whatever becomes of it. `job`: as in `is_answer`."""
+    shown: ColumnElement[bool] = job.c.mode != Mode.SHADOW
+    return shown
+
+
 def is_last_answer() -> ColumnElement[bool]:
-    """Whether a job holds its model's latest answer for its study."""
+    """Whether a job holds its model's latest answer for its study, of those that are shown."""
     job, later = tables.job, tables.job.alias()
     newer = exists().where(
-        later.c.study_id == job.c.study_id, later.c.model == job.c.model, later.c.id > job.c.id, is_answer(later)
+        later.c.study_id == job.c.study_id,
+        later.c.model == job.c.model,
+        later.c.id > job.c.id,
+        is_answer(later),
+        is_shown(later),
     )
-    return and_(is_answer(job), ~newer)
+    return and_(is_answer(job), is_shown(job), ~newer)
 
 
 def of_job(job: Any) -> Answer:
@@ -51,7 +62,7 @@ def of_job(job: Any) -> Answer:
     if value is None:
         state = State(job.state)
         reason, fault = why_of(state, job.reason)
-        return Answer(state, reason=reason, fault=fault, model=job.model, version=job.version)
+        return Answer(state, reason=reason, fault=fault, model=job.model, version=job.version, mode=Mode(job.mode))
     return Answer.from_json(value)
 
 

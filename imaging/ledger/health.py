@@ -12,6 +12,7 @@ from imaging.domain.clock_anchor import ClockFacts
 from imaging.domain.disk_space import DiskSpace
 from imaging.domain.states import UNDONE, UNSENT, ApartState, DeliveryState, StudyState
 from imaging.ledger import tables
+from imaging.ledger.answers import is_shown
 from imaging.ledger.clock import BUILT
 from imaging.ledger.store import Ledger, newest
 
@@ -52,12 +53,15 @@ def facts(ledger: Ledger, space: DiskSpace, running: Collection[str], longest_wa
 
 
 def oldest(connection: Connection, now: datetime, tick: float) -> Mapping[str, timedelta | None]:
-    """How long the oldest study is being received, and the oldest job and copy waits; None: none does."""
+    """How long the oldest study is being received, and the oldest job and copy waits; None: none does.
+
+    For what is in shadow nobody waits.
+    """
     job, conflict = tables.job, tables.conflict
     first = connection.scalar(_FIRST_RECEIVING)
     is_unjudged = conflict.c.state == ApartState.UNJUDGED
     since = {
-        "job": connection.scalar(select(func.min(job.c.queued_at)).where(job.c.state.in_(UNDONE))),
+        "job": connection.scalar(select(func.min(job.c.queued_at)).where(job.c.state.in_(UNDONE), is_shown(job))),
         "unjudged": connection.scalar(select(func.min(conflict.c.received_at)).where(is_unjudged)),
     }
     ages = {name: None if at is None else now - at for name, at in since.items()}

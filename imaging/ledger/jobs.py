@@ -13,6 +13,7 @@ from imaging.domain.artefacts import REPORT, StoredArtefact
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, ImageRef, State, TriageClass
 from imaging.domain.header import Header
+from imaging.domain.modes import Mode
 from imaging.domain.patient import is_one_patient
 from imaging.domain.priority import due_after_flag, first_due, most_urgent
 from imaging.domain.reasons import SUPERSEDED, Reason
@@ -79,7 +80,8 @@ class Job:
     """A leased job: all that a worker needs of the ledger. `instances`: spool key and header facts of the input.
 
     `predecessor`: the model's last answer for this study that was to be delivered to anybody. `doubtful`: the SOP
-    Instance UIDs of the input that have a second content, which nobody has decided on.
+    Instance UIDs of the input that have a second content, which nobody has decided on. `mode`: that of its model, when
+    it was asked or by now.
     """
 
     id: int
@@ -94,6 +96,7 @@ class Job:
     instances: tuple[tuple[str, Header], ...]
     predecessor: ImageRef | None
     doubtful: frozenset[str] = frozenset()
+    mode: Mode = Mode.LIVE
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,14 @@ class NewObject:
 def conclude(ledger: Ledger, job: Job, outcome: Answer, objects: Sequence[NewObject], no_report: str = "") -> bool:
     """Ends a job: its answer, objects and deliveries appear together or not at all.
 
-    `job.version` is that of the model that answered: an upgrade may lie between queueing and answering. `no_report`:
+    `job.version` and `job.mode` are those of the model that answered: an upgrade, or another setting, may lie between
+    queueing and answering; the mode is kept, and only a live model raises a flag. `no_report`:
     why there is no object that says it, for who asks for the study's story. An answer about images that are the study's
     no more, or about two patients, is nobody's: the job ends as superseded, and nothing is reported.
 
     False where the lease had ended: somebody else has the job now, and nothing is written.
     """
-    now = ledger.clock.now()
+    now, outcome = ledger.clock.now(), outcome.in_mode(job.mode)
     with ledger.write() as connection:
         study = studies.locked(connection, job.study_id)
         if study is not None and _is_of_its_study(connection, job, study):
@@ -165,9 +169,11 @@ def _values(job: Job, outcome: Answer, no_report: str) -> dict[str, Any]:
         "state": JOB[JobState.LEASED, event],
         "version": job.version,
         "reason": outcome.why,
-        "found": found(each.code for each in outcome.findings if each.present),
-        "outcome": replace(outcome, model=job.model, version=job.version).to_json() | {"no_report": no_report},
+        "found": found(each.code for each in outcome.findings if each.present and job.mode is not Mode.SHADOW),
+        "outcome": replace(outcome, model=job.model, version=job.version, mode=job.mode).to_json()
+        | {"no_report": no_report},
         "in_part": outcome.is_in_part,
+        "mode": job.mode,
     }
 
 

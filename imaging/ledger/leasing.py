@@ -13,6 +13,7 @@ from imaging import crash
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import ImageRef
 from imaging.domain.header import Header
+from imaging.domain.modes import Mode
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import JOB, UNDONE, JobEvent, JobState
 from imaging.ledger import jobs, tables, wakeups
@@ -32,6 +33,7 @@ _QUEUED: Final = (
         tables.job.c.result_number,
         tables.job.c.attempts,
         tables.job.c.queued_at,
+        tables.job.c.mode,
         cast(tables.job.c.instances, Text).label("instances"),
         cast(tables.job.c.doubtful, Text).label("doubtful"),
     )
@@ -161,7 +163,7 @@ def _read(ledger: Ledger, taken: _Taken, owner: str) -> Job | None:
             fault = fingerprint(error)
     row, nobody = taken.row, Header("", "", "", "", "")
     its = (row.id, row.study_id, row.model, row.version, row.result_number, row.attempts)
-    job = Job(*its, owner, row.queued_at, nobody, (), None)
+    job = Job(*its, owner, row.queued_at, nobody, (), None, mode=Mode(row.mode))
     with suppress(SQLAlchemyError):  # nobody renews its lease then: it comes again
         jobs.fail(ledger, job, f"its input cannot be read from the ledger: {fault}")
     return None
@@ -184,4 +186,5 @@ def _job(taken: _Taken, owner: str) -> Job:
         tuple((key, header) for _, key, header in inputs),
         ImageRef(*taken.last_report) if taken.last_report else None,
         frozenset(header.sop_instance_uid for number, _, header in inputs if number in doubtful),
+        Mode(row.mode),
     )

@@ -14,7 +14,7 @@ from imaging.ledger.unusable import SchemaDiffers, Unusable
 if TYPE_CHECKING:  # a process that finds its schema in place, as almost all do, never loads it
     from alembic.config import Config
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The schema's version that this code works with; a test compares it with the newest migration."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

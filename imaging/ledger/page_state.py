@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 from imaging.domain.states import JobState, StudyState
 from imaging.domain.worklist import PageState
 from imaging.ledger import tables
-from imaging.ledger.answers import is_last_answer
+from imaging.ledger.answers import is_last_answer, is_shown
 from imaging.ledger.quarantine import is_stopped
 from imaging.ledger.store import Ledger
 
@@ -39,7 +39,7 @@ def page_state() -> ColumnElement[str]:
                 )
             )
         )
-        .where(job.c.study_id == study.c.id)
+        .where(job.c.study_id == study.c.id, is_shown(job))
         .correlate(study)
         .scalar_subquery()
     )

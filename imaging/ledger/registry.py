@@ -1,10 +1,12 @@
 """What the supervisor says of its children, and workers of the models: the latest word on each."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Table, delete, select, update
 
+from imaging.domain.modes import Mode
 from imaging.ledger import tables
 from imaging.ledger.jobs import MODEL_DISABLED
 from imaging.ledger.store import Ledger
@@ -39,8 +41,9 @@ def note_model(
     *,
     is_served: bool = True,
     is_synthetic: bool = False,
+    mode: Mode = Mode.LIVE,
 ) -> None:
-    """A worker's word on a model: served or disabled, with what there is to say of that in `why`.
+    """A worker's word on a model: served or disabled, with what there is to say of that in `why`; and its mode.
 
     `is_synthetic`: it was measured on drawn images alone.
     """
@@ -50,6 +53,7 @@ def note_model(
         "is_served": is_served,
         "is_synthetic": is_synthetic,
         "why": why,
+        "mode": mode,
     }
     _note(ledger, tables.model, {"name": name}, values)
 
@@ -76,3 +80,21 @@ def models(ledger: Ledger) -> dict[str, str]:
     with ledger.read() as connection:
         found = connection.execute(select(table.c.name, table.c.is_served, table.c.why).order_by(table.c.name)).all()
     return {each.name: "" if each.is_served else each.why or MODEL_DISABLED for each in found}
+
+
+@dataclass(frozen=True)
+class Word:
+    """A worker's last word on a model. `fingerprint`: what its golden case passed with, if it has one."""
+
+    version: str
+    fingerprint: str
+    is_served: bool
+    why: str
+
+
+def words(ledger: Ledger) -> dict[str, Word]:
+    """What workers said of the models, by name."""
+    table = tables.model
+    with ledger.read() as connection:
+        found = connection.execute(select(table)).all()
+    return {each.name: Word(each.version, each.fingerprint, each.is_served, each.why) for each in found}

@@ -11,6 +11,7 @@ from imaging.domain.priority import first_due
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.states import StudyState
 from imaging.ledger import studies, tables, wakeups
+from imaging.ledger.answers import is_shown
 from imaging.ledger.settling import Candidate, NewJob, add_revision, is_as_seen
 from imaging.ledger.store import Ledger
 
@@ -27,7 +28,7 @@ class Mark:
 
 
 def mark_for_model(ledger: Ledger, model: str, since: datetime | None) -> int:
-    """Marks the settled studies received since then that the model may not have answered; says how many.
+    """Marks the settled studies received since then that the model may not have answered, but in shadow; says how many.
 
     Whether it fits and has answered for the images of today, the node finds out.
     """
@@ -37,6 +38,7 @@ def mark_for_model(ledger: Ledger, model: str, since: datetime | None) -> int:
         job.c.model == model,
         job.c.reason.is_distinct_from(SUPERSEDED),
         job.c.queued_at >= study.c.last_image_at,
+        is_shown(job),
     )
     which = [study.c.state == StudyState.SETTLED, ~answered]
     which += [] if since is None else [study.c.received_at >= since]
@@ -98,7 +100,8 @@ def settle_again(ledger: Ledger, mark: Mark, candidate: Candidate, jobs: Sequenc
         if row is None or row.state != StudyState.SETTLED or not is_as_seen(connection, row, candidate):
             return False
         connection.execute(delete(tables.replay).where(tables.replay.c.id == mark.id))
-        connection.execute(update(study).where(study.c.id == mark.study_id).values(reason=""))
+        if any(each.is_shown for each in jobs):
+            connection.execute(update(study).where(study.c.id == mark.study_id).values(reason=""))
         due_at = first_due(ledger.clock.now()) if mark.model else None
         add_revision(ledger, connection, mark.study_id, SIGNAL, jobs, due_at)
     ledger.wakeups.notify(wakeups.STUDY, wakeups.JOB)

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from imaging import crash
 from imaging.domain.findings import Answer, State
 from imaging.domain.header import Header
+from imaging.domain.modes import Mode
 from imaging.domain.patient import is_one_patient
+from imaging.domain.priority import SHADOW_BAND
 from imaging.domain.reasons import SUPERSEDED
 from imaging.domain.settling import CONFLICT_SETTLED, JUDGED, Incomplete, Pace, Signals, has_gap, is_short, is_volume
 from imaging.domain.states import STUDY, UNCERTAIN, ApartState, JobState, StudyEvent, StudyState
@@ -50,7 +52,7 @@ _QUARANTINED: Final = select(tables.conflict.c.state, tables.conflict.c.why, tab
     tables.conflict.c.state.in_(UNCERTAIN),
 )
 _INPUTS_OF_MODELS: Final = (
-    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful)
+    select(tables.job.c.model, tables.job.c.version, tables.job.c.instances, tables.job.c.doubtful, tables.job.c.mode)
     .where(tables.job.c.study_id == bindparam("study"), tables.job.c.reason.is_distinct_from(SUPERSEDED))
     .order_by(tables.job.c.id)
 )
@@ -94,7 +96,7 @@ class Candidate:
 
     `contradicted`: the SOP Instance UIDs under which there is another content, on which nobody has decided. `inputs`:
     what each model was last given and answered or will answer, by model and version, as row numbers; `doubts`: those of
-    them that were contradicted then.
+    them that were contradicted then; `shadowed`: the models and versions that were in shadow then.
     """
 
     id: int
@@ -104,6 +106,7 @@ class Candidate:
     inputs: Mapping[tuple[str, str], frozenset[int]]
     contradicted: frozenset[str] = frozenset()
     doubts: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
+    shadowed: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def doubtful(self) -> frozenset[int]:
@@ -115,7 +118,7 @@ class Candidate:
 class NewJob:
     """A model that fits, and the row numbers of its input; `doubtful`: those that have an open conflict.
 
-    `fault`: why it is answered as failed at once; empty where it is to be analysed.
+    `fault`: why it is answered as failed at once; empty where it is to be analysed. `mode`: that of the model now.
     """
 
     model: str
@@ -123,6 +126,12 @@ class NewJob:
     instances: frozenset[int]
     doubtful: frozenset[int] = frozenset()
     fault: str = ""
+    mode: Mode = Mode.LIVE
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether its answer counts for the study."""
+        return self.mode is not Mode.SHADOW
 
 
 @dataclass(frozen=True)
@@ -171,6 +180,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         tuple(Pace(*each) for each in connection.execute(_PACES, {"study": study_id})),
     )
     inputs = connection.execute(_INPUTS_OF_MODELS, {"study": study_id}).all()
+    modes = {(each.model, each.version): each.mode for each in inputs}
     return Candidate(
         study_id,
         signals,
@@ -179,6 +189,7 @@ def _candidate(connection: Connection, study_id: int) -> Candidate:
         {(each.model, each.version): frozenset(each.instances) for each in inputs},
         quarantined.contradicted,
         {(each.model, each.version): frozenset(each.doubtful or ()) for each in inputs},
+        frozenset(which for which, mode in modes.items() if mode == Mode.SHADOW),
     )
 
 
@@ -274,18 +285,19 @@ def modalities(ledger: Ledger, study_id: int) -> frozenset[str]:
         return frozenset(connection.scalars(_MODALITIES, {"study": study_id}))
 
 
-def give_up(ledger: Ledger, study_id: int, models: Sequence[tuple[str, str]], fault: str) -> bool:
-    """Settles a study that cannot be looked at: each of these models, by name and version, is answered as failed.
+def give_up(ledger: Ledger, study_id: int, models: Sequence[tuple[str, str, Mode]], fault: str) -> bool:
+    """Settles a study that cannot be looked at: each of these models, by name, version and mode, is answered as failed.
 
     `imaging replay` asks them again. False where it was settled meanwhile.
     """
     with ledger.write() as connection:
         studies.lock(connection, [study_id])
-        whole = {"number": study_id, "settle_why": GIVEN_UP, "reason": "" if models else "no-model"}
+        inputs = frozenset(connection.scalars(_IMAGES, {"study": study_id}))
+        jobs = [NewJob(model, version, inputs, fault=fault, mode=mode) for model, version, mode in models]
+        reason = "" if any(each.is_shown for each in jobs) else "no-model"
+        whole = {"number": study_id, "settle_why": GIVEN_UP, "reason": reason}
         if not connection.execute(_GIVE_UP, whole).rowcount:
             return False
-        inputs = frozenset(connection.scalars(_IMAGES, {"study": study_id}))
-        jobs = [NewJob(model, version, inputs, fault=fault) for model, version in models]
         if jobs:
             add_revision(ledger, connection, study_id, GIVEN_UP, jobs)
     ledger.wakeups.notify(wakeups.STUDY)
@@ -325,13 +337,14 @@ def add_revision(
             "instances": sorted(each.instances),
             "doubtful": sorted(each.doubtful),
             "state": JobState.QUEUED,
-            "band": place.band,
+            "band": place.band if each.is_shown else SHADOW_BAND,
             "due_at": due_at or place.due_at,
             "received_at": place.received_at,
             "queued_at": now,
+            "mode": each.mode,
         }
         if each.fault:
-            failed = Answer(State.FAILED, fault=each.fault, model=each.model, version=each.version)
+            failed = Answer(State.FAILED, fault=each.fault, model=each.model, version=each.version, mode=each.mode)
             outcome = failed.to_json() | {"no_report": each.fault}
             row |= {"state": JobState.FAILED, "reason": each.fault, "ended_at": now, "outcome": outcome}
         connection.execute(_ADD_JOB, row)

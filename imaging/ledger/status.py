@@ -76,6 +76,7 @@ def _models(connection: Connection) -> list[dict[str, Any]]:
             "version": each.version,
             "state": "served" if each.is_served else "disabled",
             "why": each.why,
+            "mode": each.mode,
         }
         for each in connection.execute(select(model).order_by(model.c.name))
     ]

@@ -5,6 +5,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select
 
 from imaging.domain.findings import Answer, State
+from imaging.domain.modes import Mode
 from imaging.domain.states import ENDED, StudyState
 from imaging.ledger import returned_reports, tables
 from imaging.ledger.answers import doubtful, is_answer, of_job
@@ -171,7 +172,7 @@ def _is_stood_for(object_: Any) -> ColumnElement[bool]:
 
 def _job_story(job: Any, doubtful: frozenset[str]) -> dict[str, Any]:
     """A job in the JSON shape of a result; one that is not ended has no findings yet."""
-    none_yet = Answer(State.NOT_ANALYSED, model=job.model, version=job.version)
+    none_yet = Answer(State.NOT_ANALYSED, model=job.model, version=job.version, mode=Mode(job.mode))
     ended = of_job(job).doubted_for(doubtful) if job.state in ENDED else none_yet
     return ended.to_json() | {
         "state": job.state,

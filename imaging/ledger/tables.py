@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from imaging.domain.modes import Mode
 from imaging.domain.priority import ORDER
 from imaging.domain.states import ApartState, DeliveryState, JobState, StudyState
 
@@ -63,6 +64,10 @@ def _to(table: str, *, nullable: bool = False, index: bool = False) -> Column[in
 
 def _text(name: str, *, unique: bool = False) -> Column[str]:
     return Column(name, Text, nullable=False, unique=unique, server_default=None if unique else "")
+
+
+def _mode() -> Column[str]:
+    return Column("mode", Text, nullable=False, server_default=Mode.LIVE)
 
 
 def in_order(table: FromClause) -> tuple[ColumnElement[Any], ...]:
@@ -272,6 +277,7 @@ job = Table(
     Column("reason", Text),
     _text("found"),
     Column("in_part", Boolean, nullable=False, server_default=false()),
+    _mode(),
     Column("outcome", JSON),
     Column("band", Integer, nullable=False),
     Column("due_at", Instant, nullable=False),
@@ -287,7 +293,8 @@ job = Table(
 """`instances`: row numbers of the model's input; `doubtful`: those of them that had an open conflict.
 `lease`: who works on it, and until which tick.
 
-`found`: the codes of the findings that are present, for the search. `in_part`: images were not analysed."""
+`found`: the codes of the findings that are present, for the search. `in_part`: images were not analysed. `mode`: that
+of the model when it answered, and until then when it was asked."""
 
 last_result = Table(
     "last_result",
@@ -397,6 +404,7 @@ model = Table(
     Column("is_served", Boolean, nullable=False),
     Column("is_synthetic", Boolean, nullable=False),
     _text("why"),
+    _mode(),
 )
 """What workers said of the models: served, or disabled and why. `fingerprint`: what the golden case passed with.
 

@@ -17,7 +17,7 @@ from imaging.domain.reasons import Reason
 from imaging.domain.states import UNDONE, ApartState, StudyState
 from imaging.domain.worklist import Listing, ListingQuery, PageState, Row, Word
 from imaging.ledger import tables
-from imaging.ledger.answers import doubtful, in_parts, is_answer, is_last_answer, latest
+from imaging.ledger.answers import doubtful, in_parts, is_answer, is_last_answer, is_shown, latest
 from imaging.ledger.caching import CachedValue
 from imaging.ledger.jobs import found_codes
 from imaging.ledger.page_state import counted, page_state
@@ -174,12 +174,13 @@ def _rows(connection: Connection, studies: Sequence[Any]) -> list[Row]:
         job.c.version,
         job.c.state,
         job.c.reason,
+        job.c.mode,
         is_answer(job).label("is_answer"),
         cast(job.c.outcome, Text).label("outcome"),
     )
     jobs: dict[int, list[Any]] = {study.id: [] for study in studies}
     for ids in in_parts([study.id for study in studies]):
-        for each in connection.execute(query.where(job.c.study_id.in_(ids)).order_by(job.c.id)):
+        for each in connection.execute(query.where(job.c.study_id.in_(ids), is_shown(job)).order_by(job.c.id)):
             jobs[each.study_id].append(each)
     in_doubt = doubtful(connection, [study.id for study in studies if study.conflicts])
     return [_row(study, tuple(jobs[study.id]), synthetic, in_doubt.get(study.id, frozenset())) for study in studies]

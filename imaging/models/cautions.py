@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from imaging.domain.card import Card, Step
+from imaging.domain.sufficient_evidence import shortfalls
 from imaging.preparation.ranges import Range, entering
 from imaging.preparation.registry import STEPS
 
@@ -18,7 +19,7 @@ def warnings(card: Card) -> tuple[str, ...]:
     of_steps = (
         line for each in card.inputs for values in entering(each) for line in _of_steps(card.prepare, values, each.role)
     )
-    return tuple(dict.fromkeys([*of_steps, *_of_evidence(card), *_of_weights(card)]))
+    return tuple(dict.fromkeys([*of_steps, *_of_evidence(card), *_of_weights(card), *_of_rules(card)]))
 
 
 def _of_weights(card: Card) -> Iterator[str]:
@@ -37,6 +38,13 @@ def _of_evidence(card: Card) -> Iterator[str]:
         if each.get("finding") not in values:
             text, wanted = repr(each.get("finding", "absent")), ", ".join(sorted(values))
             yield f"evidence[{at}].finding = {text}: is not the code value of a finding: {wanted} (evidence-finding)"
+
+
+def _of_rules(card: Card) -> Iterator[str]:
+    """A rule that counts for nothing is no fault: the finding is shown and sent all the same."""
+    for at, rule in enumerate(card.triage):
+        if why := shortfalls(card, rule.finding):
+            yield f"triage[{at}] = {rule.text}: raises nothing: {'; '.join(why)} (triage-evidence)"
 
 
 def _of_steps(steps: Sequence[Step], values: Range, role: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from imaging.domain.findings import GOLDEN_CASE_FAILED, Answer, ImageRef, State,
 from imaging.domain.fitting import fits
 from imaging.domain.header import Header
 from imaging.domain.languages import Language
+from imaging.domain.modes import Mode
 from imaging.domain.orientation import with_trusted_orientation
 from imaging.domain.own_results import is_ours
 from imaging.domain.patient import Seen, Words, are_consistent, newest
@@ -167,8 +168,11 @@ class Analysis:
         outcome = self._analysers[card.id].analyse(sources).doubted(conflicts)
         if outcome.state is State.ANALYSED and not outcome.unproven and not self._is_proven(card):
             outcome = replace(outcome, unproven=GOLDEN_CASE_FAILED)
+        outcome = outcome.in_mode(card.mode)
         result = replace(outcome, model=card.id, version=card.version)
-        return replace(result, sr=self._write(card, outcome, sources)) if self._output else result
+        if self._output is None or card.mode is Mode.SHADOW:
+            return result
+        return replace(result, sr=self._write(card, outcome, sources))
 
     def _is_proven(self, card: Card) -> bool:
         """Whether the golden case comes out, which a node asks before it serves; run once, and for who answers only."""

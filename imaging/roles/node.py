@@ -247,7 +247,7 @@ class Settler:
         tries = self._tries[study_id]
         if tries >= MAX_TRIES:
             fault = f"the study could not be processed: {fingerprint(error)}"
-            jobs = [(card.id, card.version) for card in self._cards_of(study_id)]
+            jobs = [(card.id, card.version, card.mode) for card in self._cards_of(study_id)]
             if settling.give_up(self._ledger, study_id, jobs, fault):
                 log.error("study_given_up study=%d why=%s", study_id, fault)
             del self._tries[study_id]

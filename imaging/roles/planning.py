@@ -30,18 +30,19 @@ def planned_jobs(
     for card in cards:
         if fits(card, headers):
             speaks_of = frozenset(numbers[uid] for uid in in_scope(card, headers))
-            yield PlannedJob(NewJob(card.id, card.version, images, candidate.doubtful & speaks_of), speaks_of)
+            doubtful = candidate.doubtful & speaks_of
+            yield PlannedJob(NewJob(card.id, card.version, images, doubtful, mode=card.mode), speaks_of)
 
 
 def new_jobs(
     candidate: Candidate, cards: Sequence[Card], untrusted_senders: Collection[str]
 ) -> tuple[list[NewJob], str]:
-    """The jobs of models whose input is new, and why there is none at all."""
+    """The jobs of models whose input is new, and why there is none at all that counts for the study."""
     if candidate.doubt:
         return [], candidate.doubt
     fitting = list(planned_jobs(candidate, cards, untrusted_senders))
     jobs = [each.job for each in fitting if not _is_answered(candidate, each, each.job.version)]
-    return jobs, "" if fitting else "no-model"
+    return jobs, "" if any(each.job.is_shown for each in fitting) else "no-model"
 
 
 def unanswered_jobs(candidate: Candidate, cards: Sequence[Card], untrusted_senders: Collection[str]) -> list[NewJob]:
@@ -61,9 +62,12 @@ def unanswered_jobs(candidate: Candidate, cards: Sequence[Card], untrusted_sende
 def _is_answered(candidate: Candidate, planned: PlannedJob, version: str) -> bool:
     """Whether this version's last input is what it would be now.
 
-    What the model never takes makes no new answer; its count is that of when it answered.
+    What the model never takes makes no new answer; its count is that of when it answered. What it answered in shadow
+    is no answer once it is not.
     """
     which = (planned.job.model, version)
+    if planned.job.is_shown and which in candidate.shadowed:
+        return False
     before = candidate.inputs.get(which)
     return (
         before is not None

@@ -12,6 +12,7 @@ from imaging.confined.analyser import ConfinedAnalyser
 from imaging.domain.card import UNPROVEN, Card, Lane
 from imaging.domain.faults import PublicError, fingerprint
 from imaging.domain.languages import Language
+from imaging.domain.modes import Mode
 from imaging.ledger import registry, workers
 from imaging.ledger.store import Ledger
 from imaging.models.cautions import warnings
@@ -82,21 +83,28 @@ class Serving:
             self._confined.restart_if_ended()
         if why:
             log.error("model_disabled model=%s why=%s", card.id, why)
-            self._disable(card.id, card.version, why, elsewhere, is_synthetic=card.is_synthetic)
-        else:
-            unproven = UNPROVEN if card.golden is None else ""
-            registry.note_model(
-                self._ledger, card.id, card.version, proof, unproven, is_served=True, is_synthetic=card.is_synthetic
-            )
+            self._disable(card.id, card.version, why, elsewhere, is_synthetic=card.is_synthetic, mode=card.mode)
+            return
+        unproven = UNPROVEN if card.golden is None else ""
+        registry.note_model(
+            self._ledger, card.id, card.version, proof, unproven, is_synthetic=card.is_synthetic, mode=card.mode
+        )
 
     def _disable(
-        self, model: str, version: str, why: str, elsewhere: Collection[str], *, is_synthetic: bool = False
+        self,
+        model: str,
+        version: str,
+        why: str,
+        elsewhere: Collection[str],
+        *,
+        is_synthetic: bool = False,
+        mode: Mode = Mode.LIVE,
     ) -> None:
         """What another worker serves is served, whatever is wrong here."""
-        is_elsewhere = model in elsewhere
-        message = f"not by {self._name.rstrip('/')}: {why}" if is_elsewhere else why
+        is_served = model in elsewhere
+        message = f"not by {self._name.rstrip('/')}: {why}" if is_served else why
         registry.note_model(
-            self._ledger, model, version, "", message, is_served=is_elsewhere, is_synthetic=is_synthetic
+            self._ledger, model, version, "", message, is_served=is_served, is_synthetic=is_synthetic, mode=mode
         )
 
     def _why_not(self, card: Card) -> tuple[str, str]:

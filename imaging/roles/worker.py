@@ -19,6 +19,7 @@ from imaging.domain.artefacts import Artefact
 from imaging.domain.card import Card, Lane
 from imaging.domain.faults import fingerprint
 from imaging.domain.findings import Answer, State
+from imaging.domain.modes import Mode
 from imaging.domain.orientation import with_trusted_orientation
 from imaging.domain.source import Source
 from imaging.ledger import jobs, leasing, migrate, wakeups
@@ -212,8 +213,9 @@ class Worker:
         self._write(self._concluded(task, outcome))
 
     def _concluded(self, task: Task, outcome: Answer) -> "_Conclusion":
-        job = replace(task.job, version=task.card.version) if task.card is not None else task.job
-        outcome, began = outcome.doubted_for(job.doubtful), time.perf_counter()
+        card = task.card
+        job = replace(task.job, version=card.version, mode=card.mode) if card is not None else task.job
+        outcome, began = outcome.doubted_for(job.doubtful).in_mode(job.mode), time.perf_counter()
         outcome, artefacts, no_report = self._reported(task, outcome)
         report_ms = (time.perf_counter() - began) * 1000
         outcome = replace(outcome, timings_ms=dict(outcome.timings_ms) | {"report": round(report_ms, 1)})
@@ -237,6 +239,8 @@ class Worker:
         """
         if task.card is None:
             return outcome, [], ""
+        if task.card.mode is Mode.SHADOW:
+            return outcome, [], Mode.SHADOW
         try:
             return outcome, build(self._report(task, task.card, outcome)), ""
         except CannotReport as error:

@@ -8,6 +8,7 @@ from typing import Final
 
 from imaging.domain.codes import Code
 from imaging.domain.findings import Answer, Finding, Measurement, State
+from imaging.domain.modes import Mode
 from imaging.domain.places import Place
 from imaging.domain.priority import STAT_BAND
 from imaging.domain.reasons import Reason
@@ -19,8 +20,8 @@ AGE_UNITS: Final = "YMWD"
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that one model says. `tone` names how it is drawn: present, absent, unsure, measured, not_analysed,
-    failed.
+    """One thing that one model says. `tone` names how it is drawn: present, noted (present, of a model that raises no
+    flag), absent, unsure, measured, not_analysed, failed.
     """
 
     tone: str
@@ -131,6 +132,11 @@ def failure(text: str | None, language: Language) -> str:
     return f"{sentence} ({text})" if text else sentence
 
 
+def no_flag(result: Answer, language: Language) -> str:
+    """Why an answer proposes no class though a rule of its card is met; "" where that is not so, or a flag stands."""
+    return language.say(f"no_flag.{result.no_flag}") if result.no_flag and not result.flag else ""
+
+
 def mend(result: Answer, language: Language) -> str:
     """What would mend an answer that is not findings; "" where nothing is to mend."""
     if result.state is State.FAILED:
@@ -187,7 +193,7 @@ def answer(result: Answer, language: Language) -> list[Line]:
     raised stands, and is said where the latest one has nothing to show for it.
     """
     lines = plain_answer(result, language)
-    if result.flag and not any(line.tone == "present" for line in lines):
+    if result.flag and not any(line.tone in ("present", "noted") for line in lines):
         lines.insert(0, Line("present", language.say("answer.flag_stands", model=model_name(result, language))))
     return lines
 
@@ -223,13 +229,18 @@ def plain_answer(result: Answer, language: Language) -> list[Line]:
         if findings:
             named = list_of(findings, language) if kind != "measured" else measured(findings, language)
             text = language.say(f"answer.{kind}", model=model, findings=named)
-            lines.append(Line(kind, on_its_own(text) if kind in ("present", "measured") else text))
+            lines.append(Line(tone_of(kind, result), on_its_own(text) if kind in ("present", "measured") else text))
     return lines or [Line("unsure", language.say("answer.silent", model=model))]
+
+
+def tone_of(kind: str, result: Answer) -> str:
+    """How a finding of this tone is drawn: a present one has the colour of flags only if its model may raise them."""
+    return "noted" if kind == "present" and result.mode is Mode.FINDINGS and not result.flag else kind
 
 
 def answers(results: Sequence[Answer], language: Language) -> list[Line]:
     """What all models say: what is there first, then what was not or not fully looked at, then what was not found."""
-    order = ("present", "failed", "not_analysed", "unsure", "measured", "absent")
+    order = ("present", "noted", "failed", "not_analysed", "unsure", "measured", "absent")
     lines = [line for result in results for line in answer(result, language)]
     return sorted(lines, key=lambda line: order.index(line.tone))
 

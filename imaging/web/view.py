@@ -141,7 +141,8 @@ class FindingView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """One model's answer on the page of a study. `triage` is "" where the model was not to say.
+    """One model's answer on the page of a study. `triage` is "" where the model was not to say; `no_flag` says why it
+    proposes no class though a rule of its card is met.
 
     `probability_note`: whose estimate the probabilities are, and whether calibrated; "" where there are none.
     """
@@ -151,6 +152,7 @@ class AnswerView:
     findings: tuple[FindingView, ...]
     probability_note: str
     triage: str
+    no_flag: str
     mend: str
     sr: str
 
@@ -381,6 +383,7 @@ def answer_view(result: Answer, language: Language) -> AnswerView:
         findings=tuple(finding_view(each, result, language) for each in result.findings),
         probability_note=probability_note(result.findings, language),
         triage=language.say(f"study.triage_{result.flag}") if result.flag else "",
+        no_flag=phrases.no_flag(result, language),
         mend=phrases.mend(result, language),
         sr=result.sr or "",
     )
@@ -410,7 +413,7 @@ def of_models(results: Sequence[Answer]) -> list[str]:
 
 def finding_view(finding: Finding, result: Answer, language: Language) -> FindingView:
     """What one finding shows, with its tone."""
-    tone = phrases.tone(finding)
+    word = phrases.tone(finding)
     return FindingView(
         meaning=phrases.meaning(finding.code, language),
         caution=caution(
@@ -420,8 +423,8 @@ def finding_view(finding: Finding, result: Answer, language: Language) -> Findin
             ],
             language,
         ),
-        tone=tone,
-        result=language.say(f"study.{tone}"),
+        tone=phrases.tone_of(word, result),
+        result=language.say(f"study.{word}"),
         probability=percentage(finding.probability, language),
         threshold=percentage(finding.threshold, language),
         measurements="; ".join(phrases.measurement(each, language) for each in finding.measurements),

@@ -1,6 +1,7 @@
 """Files that are analysed: what is printed, and the reports that are written."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -83,16 +84,17 @@ def test_analyse_prints_measurements_and_names_a_long_series_by_its_ends(run: Ca
 def test_what_limits_a_finding_stands_beside_it_and_calibrated_only_where_the_card_calibrates(
     run: Callable[..., CommandResult], tmp_path: Path, films: Path
 ) -> None:
-    case = shipped_folder() / "chest-film" / "golden" / "film.dcm"
-    lines = run("analyse", case).out.splitlines()
-    assert "    Cardiomegaly: absent 0.018, calibrated (threshold 0.153)" in lines
-    assert (
-        "    Abnormal chest film: present 0.998, calibrated (threshold 0.81); near chance by the card's evidence"
-        in lines
-    )
-    (study,) = run("analyse", case, "--json").json["studies"]
+    weak = shutil.copytree(shipped_folder() / "chest-film", tmp_path / "weak")
+    card = (weak / "card.toml").read_text()
+    (weak / "card.toml").write_text(re.sub(r"(\"cardiomegaly\"\nauc = .*\nci95 = \[)[0-9.]+", r"\g<1>0.446", card))
+    case = weak / "golden" / "film.dcm"
+    lines = run("analyse", case, "--models", weak).out.splitlines()
+    assert "    Pleural effusion: present 0.994, calibrated (threshold 0.169)" in lines
+    near = "    Cardiomegaly: absent 0.018, calibrated (threshold 0.153); near chance by the card's evidence"
+    assert near in lines
+    (study,) = run("analyse", case, "--models", weak, "--json").json["studies"]
     data = {each["code"]: (each["calibrated"], each["near_chance"]) for each in study["results"][0]["findings"]}
-    assert data == {"60046008": (True, False), "cardiomegaly": (True, False), "abnormal": (True, True)}
+    assert data == {"60046008": (True, False), "cardiomegaly": (True, True)}
     assert study["results"][0]["unproven"] is None
     model = write_models(tmp_path / "models") / "small-film"
     out = run("analyse", films, "--models", model).out
@@ -340,3 +342,56 @@ def test_a_models_own_folder_will_do_as_well_as_one_that_holds_it(
     completed = run("analyse", films, "--models", models / "small-film", "--json")
     (result,) = completed.json["studies"][0]["results"]
     assert (result["model"], result["state"]) == ("small-film", "analysed")
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag", "triage", "no_flag"),
+    [
+        ("live", "urgent", "urgent", None),
+        ("findings", None, "none", "mode-findings"),
+        ("shadow", None, "none", "mode-shadow"),
+    ],
+)
+def test_models_of_every_mode_are_run_and_say_theirs(
+    run: Callable[..., CommandResult], tmp_path: Path, mode: str, flag: str | None, triage: str, no_flag: str | None
+) -> None:
+    case = shipped_folder() / "chest-film" / "golden" / "film.dcm"
+    out = tmp_path / "out"
+    command = ("analyse", case, "--output", out, "--model-mode", f"chest-film={mode}")
+    (result,) = run(*command, "--json").json["studies"][0]["results"]
+    assert [result[key] for key in ("mode", "flag", "triage", "no_flag")] == [mode, flag, triage, no_flag]
+    assert result["findings"][0]["present"] is True
+    assert (result["sr"] is None) == (mode == "shadow")
+    assert out.exists() == (mode != "shadow")
+    said = run(*command)
+    assert (f"(mode {mode})" in said.out) == (mode != "live")
+    assert (f"raises no flag: its mode is {mode}; --model-mode chest-film=live" in said.out) == (mode != "live")
+    assert ("is in shadow: no SR is written" in said.err) == (mode == "shadow")
+
+
+def test_a_report_says_of_a_mode_no_more_than_that_a_rule_which_is_met_raises_no_flag(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    def parameters(mode: str) -> list[str]:
+        case = shipped_folder() / "chest-film" / "golden" / "film.dcm"
+        run("analyse", case, "--output", tmp_path / mode, "--model-mode", f"chest-film={mode}")
+        (file,) = (tmp_path / mode).iterdir()
+        content = dcmread(file).to_json()
+        return sorted(set(re.findall(r'"triage=[^"]*"', content)))
+
+    assert parameters("live") == ['"triage=60046008 >= 0.5: urgent"']
+    assert parameters("findings") == ['"triage=60046008 >= 0.5: urgent; raises no flag: mode findings"']
+
+
+def test_a_rule_whose_finding_has_too_little_evidence_raises_nothing_and_the_finding_is_shown(
+    run: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    weak = shutil.copytree(shipped_folder() / "chest-film", tmp_path / "weak")
+    card = (weak / "card.toml").read_text()
+    (weak / "card.toml").write_text(re.sub(r"metadata_auc = [0-9.]+", "metadata_auc = 0.9", card))
+    case = weak / "golden" / "film.dcm"
+    command = ("analyse", case, "--models", weak, "--model-mode", "chest-film=live")
+    (result,) = run(*command, "--json").json["studies"][0]["results"]
+    assert [result[key] for key in ("flag", "triage", "no_flag")] == [None, "none", "evidence"]
+    assert result["findings"][0]["present"] is True
+    assert "raises no flag: the finding's evidence in the card is too weak" in run(*command).out

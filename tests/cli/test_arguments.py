@@ -185,7 +185,7 @@ def test_destinations_that_disagree_are_named(run: Callable[..., CommandResult],
             ["--since 'soon'", "--since: expected --model", "--of OLD: expected one --to"],
         ),
         (["replay", "--now", "--model", "a"], ["--now: can only be combined with --to"]),
-        (["models", "tell", "nonsense"], ["'tell': expected list, show, check, ", "'nonsense': no such model"]),
+        (["models", "tell", "nonsense"], ["'tell': expected list, show, check", "'nonsense': no such model"]),
     ],
     ids=lambda each: each[0],
 )

@@ -248,7 +248,9 @@ def test_the_example_of_the_documentation_becomes_a_proven_model_as_written(
     ours = ["--models", tmp_path / "my-models"]
     assert f"model.onnx has the digest {digest}" in run("models", "list", *ours).out
     (model / "card.toml").write_text(card.replace("SHA256", digest))
-    assert (listed(run("models", "list", *ours)), run("models", "list", *ours).err) == (["my-model"], "")
+    rule = "triage[0] = 60046008 >= 0.8: urgent"
+    told = f"warning: my-model: {rule}: raises nothing: it has no [[evidence]] (triage-evidence)\n"
+    assert (listed(run("models", "list", *ours)), run("models", "list", *ours).err) == (["my-model"], told)
     run("simulate", "--studies", "1", "--kind", "film", "--output", tmp_path / "drawn")
     assert run("models", "golden", "my-model", tmp_path / "drawn", *ours).status == 0
     assert run("models", "check", *ours).status == 0

@@ -66,7 +66,8 @@ def test_a_step_that_fits_is_not(tmp_path: Path, text: str) -> None:
 
 def test_evidence_of_a_finding_that_the_card_does_not_have_is_warned_of(tmp_path: Path) -> None:
     text = CHEST.replace('[[evidence]]\nfinding = "abnormal"', '[[evidence]]\nfinding = "abnormol"')
-    (warning,) = warnings(read_card(written(tmp_path / "model", text)))
+    warning, consequence = warnings(read_card(written(tmp_path / "model", text)))
+    assert consequence.endswith("raises nothing: it has no [[evidence]] (triage-evidence)")
     assert (
         warning == "evidence[0].finding = 'abnormol': is not the code value of a finding: abnormal (evidence-finding)"
     )

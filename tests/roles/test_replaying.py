@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ledger_cases import MODEL, TurnedClock, film, job_states, lease, receive, rows, settle
+from ledger_cases import MODEL, POSITIVE, TurnedClock, candidate, film, job_states, lease, receive, rows, settle
 from small_models import write_models
 
 from imaging.domain.card import Card
+from imaging.domain.modes import Mode
 from imaging.domain.settling import CompletenessTimeouts
-from imaging.ledger import migrate, replays, tables
+from imaging.ledger import jobs, migrate, replays, tables
 from imaging.ledger.store import Ledger
 from imaging.models.catalogue import load_models
 from imaging.roles.node import Settler
+from imaging.roles.planning import new_jobs
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,31 @@ def test_many_are_taken_up_a_few_at_a_time_so_that_what_comes_in_is_settled_betw
     assert [each["study_id"] for each in rows(ledger, tables.job)][20] == fresh
     assert len(job_states(ledger)) == 26
     assert lease(ledger) != []
+
+
+def test_what_a_model_answered_in_shadow_is_no_answer_once_it_is_live(ledger: Ledger, card: Card) -> None:
+    shadow = replace(card, mode=Mode.SHADOW)
+    number = settled(ledger, "1.2.1")
+    replays.mark_for_model(ledger, card.id, None)
+    assert look(ledger, shadow) == [(number, card.id, card.version)]
+    assert rows(ledger, tables.study)[0]["reason"] == "no-model"
+    (job,) = lease(ledger)
+    assert job.mode is Mode.SHADOW
+    assert jobs.conclude(ledger, job, POSITIVE, [])
+    assert replays.mark_for_model(ledger, card.id, None) == 1, "it may have left the shadow"
+    assert len(look(ledger, shadow)) == 1, "it has not"
+    assert replays.mark_for_model(ledger, card.id, None) == 1
+    assert len(look(ledger, card)) == 2
+    assert rows(ledger, tables.study)[0]["reason"] == ""
+    (job,) = lease(ledger)
+    assert jobs.conclude(ledger, job, POSITIVE, [])
+    assert replays.mark_for_model(ledger, card.id, None) == 0
+
+
+def test_a_study_that_only_a_shadow_fits_settles_with_its_job_and_without_a_model(ledger: Ledger, card: Card) -> None:
+    receive(ledger, film("1.2.1"), association=None)
+    seen = candidate(ledger, 1)
+    shadow = replace(card, mode=Mode.SHADOW)
+    for cards, reason in (((shadow,), "no-model"), ((shadow, replace(card, id="other")), ""), ((), "no-model")):
+        found, why = new_jobs(seen, cards, frozenset())
+        assert ([each.model for each in found], why) == ([each.id for each in cards], reason)

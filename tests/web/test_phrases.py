@@ -5,7 +5,8 @@ import pytest
 from web_site import ABNORMAL, CARDIOMEGALY, EFFUSION, analysed, failed, finding, in_part, refused, row
 
 from imaging.domain.codes import Code
-from imaging.domain.findings import Finding, Measurement, TriageClass
+from imaging.domain.findings import NO_EVIDENCE, Finding, Measurement, TriageClass
+from imaging.domain.modes import Mode
 from imaging.domain.places import Place
 from imaging.domain.reasons import Reason
 from imaging.domain.worklist import PageState
@@ -176,3 +177,27 @@ def test_places_are_told_by_columns_rows_and_in_a_volume_by_the_patient_and_how_
     ]
     assert phrases.places(nodules, FR)[:1] == ["0,93: colonnes 60–96, lignes 72–156"]
     assert phrases.places(nodules, VI)[-1] == "và 2 vị trí khác"
+
+
+def test_a_finding_of_a_model_that_raises_no_flag_has_not_the_colour_of_one() -> None:
+    answer = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
+    shown = answer.in_mode(Mode.FINDINGS)
+    assert [(line.tone, line.text) for line in phrases.answer(answer, EN)] == [
+        ("present", "Pleural effusion – chest-film 1.4")
+    ]
+    assert [(line.tone, line.text) for line in phrases.answer(shown, EN)] == [
+        ("noted", "Pleural effusion – chest-film 1.4")
+    ]
+    stands = replace(shown, triage=TriageClass.STAT)  # an earlier answer raised it
+    assert [line.tone for line in phrases.answer(stands, EN)] == ["present"]
+
+
+def test_a_study_s_page_says_why_no_class_is_proposed_though_a_rule_is_met() -> None:
+    flagged = analysed(finding(EFFUSION, True), flag=TriageClass.URGENT)
+    silent = replace(flagged, triage=TriageClass.NONE, no_flag=NO_EVIDENCE)
+    for language, word in ((EN, "none:"), (FR, "aucune"), (VI, "không")):
+        texts = [phrases.no_flag(each, language) for each in (flagged, flagged.in_mode(Mode.FINDINGS), silent)]
+        assert texts[0] == ""
+        assert all(each.startswith(word) for each in texts[1:])
+        assert texts[1] != texts[2]
+    assert phrases.no_flag(replace(silent, triage=TriageClass.STAT), EN) == ""

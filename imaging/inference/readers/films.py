@@ -38,7 +38,7 @@ def read(
         source, item, coverage = _best(card, card_input, sources, verdict_by_uid, timings)
         return Prepared((source.ref,), coverage, (item,), _facts(card, [source]), timings)
     taken, items = list[Source](), list[Item]()
-    missing, out = list[Reason](), list[Reason]()
+    missing, out = list[tuple[Reason, int]](), list[tuple[Reason, int]]()
     if card_input.is_together:
         sources = sorted(sources, key=lambda source: rank_film(card_input, source.header))
     for source in sources:
@@ -52,9 +52,9 @@ def read(
             else:
                 taken.append(source)
         if why is not None:
-            (out if verdict.scope is Scope.OUT else missing).extend([why] * source.header.number_of_frames)
+            (out if verdict.scope is Scope.OUT else missing).append((why, source.header.number_of_frames))
     if not items:
-        raise NotAnalysable(*furthest(missing or out))
+        raise NotAnalysable(*furthest([reason for reason, _ in missing or out]))
     coverage = Coverage(len(items), counted(missing), {}, counted(out))
     images = tuple(source.ref for source in taken)
     made = (_together(items),) if card_input.is_together else tuple(items)
@@ -98,7 +98,7 @@ def _best(
     nothing is called absent; but for one that is for the network the same, pixel by pixel.
     """
     chosen: tuple[Source, Item] | None = None
-    missing, out, copies = list[Reason](), list[Reason](), 0
+    missing, out, copies = list[tuple[Reason, int]](), list[tuple[Reason, int]](), 0
     for source in sorted(sources, key=lambda source: rank_film(card_input, source.header)):
         verdict = verdict_by_uid[source.header.sop_instance_uid]
         why, item = verdict.reason, None
@@ -112,10 +112,10 @@ def _best(
         elif item is not None and chosen is not None and _is_same(item, chosen[1]):
             copies += 1
         else:
-            reasons = [why or Reason("one-film")] * source.header.number_of_frames
-            (out if verdict.scope is Scope.OUT else missing).extend(reasons)
+            refusal = why or Reason("one-film"), source.header.number_of_frames
+            (out if verdict.scope is Scope.OUT else missing).append(refusal)
     if chosen is None:
-        raise NotAnalysable(*furthest(missing or out))
+        raise NotAnalysable(*furthest([reason for reason, _ in missing or out]))
     return *chosen, Coverage(1, counted(missing), {COPY: copies} if copies else {}, counted(out))
 
 

@@ -11,13 +11,13 @@ from imaging.domain.source import Source
 
 def shared_out(
     card: Card, sources: Sequence[Source], data: Mapping[str, Mapping[str, Verdict]]
-) -> tuple[dict[str, list[Source]], list[Reason]]:
-    """By role, the images that it is asked of; and of those that suit none, why, once for each frame.
+) -> tuple[dict[str, list[Source]], list[tuple[Reason, int]]]:
+    """By role, the images that it is asked of; and of those that suit none, why, and how many frames.
 
     One that a role might take, and none takes, is asked of the first such role alone: it is missing once.
     """
     own: dict[str, list[Source]] = {each.role: [] for each in card.inputs}
-    out: list[Reason] = []
+    out: list[tuple[Reason, int]] = []
     for source in sources:
         verdicts = {role: each[source.header.sop_instance_uid] for role, each in data.items()}
         taking = [role for role, each in verdicts.items() if each.scope is Scope.IN]
@@ -26,11 +26,11 @@ def shared_out(
             own[role].append(source)
         reason = next(iter(verdicts.values())).reason
         if not taking and reason is not None:
-            out += [reason] * source.header.number_of_frames
+            out.append((reason, source.header.number_of_frames))
     return own, out
 
 
-def joined(each_role: Sequence[Coverage], out: Sequence[Reason]) -> Coverage:
+def joined(each_role: Sequence[Coverage], out: Sequence[tuple[Reason, int]]) -> Coverage:
     """The coverage of all roles' images together, with those that no role was asked of."""
 
     def added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

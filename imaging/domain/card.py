@@ -113,10 +113,17 @@ class VolumeInput(Input):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of preparation out of the closed set; `options` are the card's other keys."""
+    """One step of preparation out of the closed set; `options` are the card's other keys. `roles`: of which inputs;
+    empty: of all.
+    """
 
     do: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    roles: tuple[str, ...] = ()
+
+    def is_of(self, role: str) -> bool:
+        """Whether it prepares what plays a role."""
+        return not self.roles or role in self.roles
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from imaging.preparation.registry import STEPS
 
 def warnings(card: Card) -> tuple[str, ...]:
     """What is odd about the card, as `key = value: why (rule-name)`, each once."""
-    of_steps = (line for each in card.inputs for values in entering(each) for line in _of_steps(card.prepare, values))
+    of_steps = (
+        line for each in card.inputs for values in entering(each) for line in _of_steps(card.prepare, values, each.role)
+    )
     return tuple(dict.fromkeys([*of_steps, *_of_evidence(card), *_of_weights(card)]))
 
 
@@ -37,8 +39,8 @@ def _of_evidence(card: Card) -> Iterator[str]:
             yield f"evidence[{at}].finding = {text}: is not the code value of a finding: {wanted} (evidence-finding)"
 
 
-def _of_steps(steps: Sequence[Step], values: Range) -> Iterator[str]:
-    for at, step in enumerate(steps):
+def _of_steps(steps: Sequence[Step], values: Range, role: str) -> Iterator[str]:
+    for at, step in ((at, step) for at, step in enumerate(steps) if step.is_of(role)):
         why, after = STEPS[step.do].range(values, step.options)
         if why:
             text = ", ".join(f"{key} = {_as_toml(value)}" for key, value in step.options.items())

@@ -4,7 +4,6 @@ card says is found when the card is read, before anything is run.
 Read from the file's own bytes. What it leaves open (names for sizes, no shape at all) is the engine's to find out.
 """
 
-import math
 import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,8 @@ _ELEMENTS: Final[Mapping[int, str]] = {
 _TENSOR: Final = 1
 _OTHERS: Final[Mapping[int, str]] = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "optional"}
 """By number: TensorProto.DataType, and what TypeProto has beside a tensor."""
+_MOST: Final = 1 << 62
+"""Elements of a tensor: whoever states more of them states nothing."""
 PRECISIONS: Final = ("f32", "f16", "bf16", "f64", "int8")
 """What an ONNX file may be of."""
 _OF_TYPES: Final[Mapping[int, str]] = {1: "f32", 10: "f16", 16: "bf16", 11: "f64"}
@@ -121,10 +122,9 @@ def _weights(data: mmap.mmap, tensor: Span) -> tuple[int, int]:
     for number, wire, first, last in fields(data, *tensor):
         if (number, wire) == (_TENSOR_TYPE, VARINT):
             kind = first
-        elif (number, wire) == (_TENSOR_SIZES, VARINT):
-            count *= first
-        elif (number, wire) == (_TENSOR_SIZES, LENGTH):
-            count *= math.prod(varints(data, first, last))
+        elif number == _TENSOR_SIZES and wire in (VARINT, LENGTH):
+            for size in (first,) if wire == VARINT else varints(data, first, last):
+                count = min(count * size, _MOST)
     return kind, count
 
 
@@ -218,7 +218,8 @@ def _input_faults(card: Card, given: Port) -> Iterator[Fault]:
     card_input = card.input(roles[0])
     if given.kind and (wanted_types := fed_type_fault(given.kind)):
         yield key, given.name, f"is {given.kind} in {card.engine.file}; {wanted_types}", "input-type"
-    yield from _range_faults(card, card_input, given)
+    for role in roles:
+        yield from _range_faults(card, card.input(role), given)
     if given.shape is None:
         return
     wanted, leading = _wanted(card, card_input), 2 if card_input.is_together else 1
@@ -262,7 +263,7 @@ def _range_faults(card: Card, card_input: Input, given: Port) -> Iterator[Fault]
         return
     for values in dict.fromkeys(entering(card_input)):
         left: Range | None = values
-        for step in card.prepare:
+        for step in (each for each in card.prepare if each.is_of(card_input.role)):
             left = STEPS[step.do].range(left, step.options)[1] if left is not None else None
         if left is not None and left.width <= 1:
             produced = f"the steps produce {left.low:g} to {left.high:g}"

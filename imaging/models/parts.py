@@ -34,6 +34,7 @@ def read_step(table: Table) -> Step:
         table.fault("do", do, rule, "do-unsupported" if is_stack else "do-unknown")
         table.anything()
         return Step(do)
-    made = Step(do, STEPS[do].options(table))
+    roles = table.texts("roles", ())
+    made = Step(do, STEPS[do].options(table), roles)
     table.done()
     return made

@@ -10,7 +10,7 @@ from typing import Final
 import pydicom.uid
 
 from imaging.domain.boxes import FORMATS
-from imaging.domain.card import BoxesSpec, Card, FilmInput, FindingSpec, Input, SegmentSpec
+from imaging.domain.card import BoxesSpec, Card, FilmInput, FindingSpec, Input, SegmentSpec, Step
 from imaging.domain.free_text import meant_views, views
 from imaging.domain.image_kind import FILMS
 from imaging.domain.measures import CENTROID, MEASURES
@@ -45,6 +45,7 @@ ONE_MODALITY: Final[Mapping[str, str]] = {
 
 def contradictions(card: Card) -> Iterator[Fault]:
     """All that does not hold between the tables of a card."""
+    reference = card.engine.reference or next((each.role for each in card.inputs), "")
     for at, each in enumerate(card.inputs):
         for key, value, rule, name in _input_holds(each):
             yield f"input[{at}].{key}", value, rule, name
@@ -52,12 +53,13 @@ def contradictions(card: Card) -> Iterator[Fault]:
         if card.engine.window is not None and each.axes != len(card.engine.window.roi):
             roi = list(card.engine.window.roi)
             yield "engine.window.roi", roi, "films are not processed patch by patch: leave it out", "window-dimensions"
-        for number, finding in enumerate(card.findings):
+        for number, finding in enumerate(card.findings if each.role == reference else ()):
             for key, value, rule, name in _finding_holds(finding, each):
                 yield f"finding[{number}].{key}", value, rule, name
     yield from _roles_hold(card)
     yield from _outputs_hold(card)
     yield from _together_holds(card)
+    yield from _step_roles_hold(card)
     times = Counter(finding.code.value for finding in card.findings)
     for code in sorted(code for code, count in times.items() if count > 1):
         yield "finding", code, "two findings have this code", "finding-repeated"
@@ -163,7 +165,8 @@ def _prepare_holds(card: Card, card_input: Input) -> Iterator[Fault]:
         channels = kind.channels(step.options) if kind.channels is not None else channels
         if card_input.kind not in kind.takes:
             yield f"prepare[{at}].do", step.do, f"does not prepare a {card_input.kind}", "do-dimensions"
-        for key, value, rule, name in kind.faults(step.options, card_input, channels):
+        of, count = (card_input, channels) if not step.roles else _some(card, step, channels)
+        for key, value, rule, name in kind.faults(step.options, of, count):
             yield f"prepare[{at}].{key}", value, rule, name
         if kind.is_once and step.do in {before.do for before in steps[:at]}:
             yield f"prepare[{at}].do", step.do, "occurs twice; once is enough", "do-repeated"
@@ -171,6 +174,24 @@ def _prepare_holds(card: Card, card_input: Input) -> Iterator[Fault]:
     first = {step.do for step in steps[: len(geometry)]}
     if late := [do for do in geometry if do not in first]:
         yield "prepare", late, "must come before steps that change values", "prepare-order"
+
+
+def _some(card: Card, step: Step, channels: int) -> tuple[Input, int]:
+    """The first input that a step prepares, and how many channels of one input it prepares of so many."""
+    inputs = [each for each in card.inputs if step.is_of(each.role)] or list(card.inputs)
+    stacked = max(len([role for role in roles if step.is_of(role)]) for roles in card.engine.roles.values())
+    return inputs[0], stacked if any(len(roles) > 1 for roles in card.engine.roles.values()) else channels
+
+
+def _step_roles_hold(card: Card) -> Iterator[Fault]:
+    """A step of some inputs is of those that there are, and leaves them on the grid of the others."""
+    known = [each.role for each in card.inputs]
+    for at, step in enumerate(card.prepare):
+        for role in (each for each in step.roles if each not in known):
+            yield f"prepare[{at}].roles", role, f"is not the role of an [[input]]: {', '.join(known)}", "role-unknown"
+        if step.roles and step.do in STEPS and not STEPS[step.do].is_of_values:
+            rule = "changes more than values, so that it is of all inputs: leave roles out"
+            yield f"prepare[{at}].do", step.do, rule, "do-roles"
 
 
 def _finding_holds(finding: FindingSpec, card_input: Input) -> Iterator[Fault]:

@@ -41,13 +41,15 @@ STEPS: Final[Mapping[str, StepKind]] = {
 }
 
 
-def prepare(array_of: Callable[..., Array], steps: Sequence[Step]) -> Array:
-    """A film or a volume as its network takes it. `array_of` makes the first array, as steps of geometry ask."""
+def prepare(array_of: Callable[..., Array], steps: Sequence[Step], roles: Sequence[str] = ()) -> Array:
+    """A film or a volume as its network takes it. `array_of` makes the first array, as steps of geometry ask. `roles`:
+    of the array's channels, where a card has several.
+    """
     kinds = [STEPS[step.do] for step in steps]
     wanted = [kind.asks(step.options) for kind, step in zip(kinds, steps, strict=True) if kind.asks is not None]
     array = array_of(**{key: value for each in wanted for key, value in each.items()})
     for kind, step in zip(kinds, steps, strict=True):
-        array = kind.run(array, **step.options) if kind.run is not None else array
+        array = _done(kind, step, array, roles) if kind.run is not None else array
     return array.having(np.ascontiguousarray(array.values))
 
 
@@ -65,6 +67,19 @@ def axes_of(card: Card) -> str:
 
 
 _AXES: Final[Mapping[str, str]] = {"R": "x", "L": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
+
+
+def _done(kind: StepKind, step: Step, array: Array, roles: Sequence[str]) -> Array:
+    """The array after a step, which may be of some of its channels alone."""
+    assert kind.run is not None
+    own = [at for at, role in enumerate(roles) if step.is_of(role)]
+    if len(own) == len(roles):
+        return kind.run(array, **step.options)
+    if not own:
+        return array
+    values = array.values.copy()
+    values[own] = kind.run(array.having(values[own]), **step.options).values
+    return array.having(values)
 
 
 def channels(card: Card, roles: int = 1) -> int:

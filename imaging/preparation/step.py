@@ -52,6 +52,11 @@ class StepKind:
     range: Callable[[Range, Options], tuple[str, Range | None]] = _same_range
 
     @property
+    def is_of_values(self) -> bool:
+        """Whether the step changes values where they are, and nothing else: it may be of some channels alone."""
+        return self.range is not _same_range
+
+    @property
     def is_geometry(self) -> bool:
         """Whether the step changes the grid, and not only the values."""
         return self.asks is not None

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_models import write_models
@@ -14,8 +15,11 @@ from imaging.domain.card import Card
 from imaging.domain.source import Source
 from imaging.inference.decoded import DECODED
 from imaging.models.catalogue import load_models
+from imaging.models.reading import read_card
 from imaging.phantoms.study import head_study
 from imaging.roles.analysis import collect
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +39,14 @@ def cards(tmp_path: Path) -> dict[str, Card]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> list[Source]:
-    (tmp_path / "study").mkdir()
-    for number, instance in enumerate(
-        head_study(3, True, datetime(2026, 11, 24, tzinfo=UTC), slices=20, size=32).instances
-    ):
-        instance.save_as(tmp_path / "study" / f"{number:04}.dcm", enforce_file_format=True)
-    (sources,) = collect([tmp_path / "study"]).studies.values()
+    return drawn(tmp_path / "study", slices=20, size=32)
+
+
+def drawn(folder: Path, slices: int, size: int) -> list[Source]:
+    folder.mkdir()
+    for number, instance in enumerate(head_study(3, True, NOW, slices=slices, size=size).instances):
+        instance.save_as(folder / f"{number:04}.dcm", enforce_file_format=True)
+    (sources,) = collect([folder]).studies.values()
     return sources
 
 
@@ -51,11 +57,15 @@ def opened(requests: Requests, card: Card) -> str:
 
 
 def prepared(requests: Requests, model: str, sources: list[Source]) -> None:
+    assert "prepared" in asked(requests, model, sources)
+
+
+def asked(requests: Requests, model: str, sources: list[Source]) -> Any:
     fds = [os.open(each.path, os.O_RDONLY) for each in sources]
     headers = [each.header.to_json() for each in sources]
     request = {"do": "prepare", "model": model, "headers": headers, "is_chosen": False}
     try:
-        assert "prepared" in requests.answer(request, fds)["value"]
+        return requests.answer(request, fds)["value"]
     finally:
         for fd in fds:
             os.close(fd)
@@ -84,4 +94,18 @@ def test_no_more_is_held_than_an_eighth_of_what_the_process_may_take(
     requests = Requests(1, memory_mb=0.3)
     for each in ("small-volume", "other-volume"):
         prepared(requests, opened(requests, cards[each]), study)
+    assert DECODED.bytes == 0
+
+
+def test_where_memory_is_short_nothing_stays_held(cards: dict[str, Card], study: list[Source]) -> None:
+    requests = Requests(1)
+    text = (cards["other-volume"].folder / "card.toml").read_text().replace("memory_mb = 400", "memory_mb = 1")
+    (cards["other-volume"].folder / "card.toml").write_text(text)
+    small = read_card(cards["other-volume"].folder)
+    prepared(requests, opened(requests, cards["small-volume"]), study)
+    opened(requests, small)
+    prepared(requests, cards["small-volume"].id, study)
+    assert DECODED.bytes > 0
+    large = drawn(study[0].path.parent.parent / "large", slices=40, size=128)
+    assert asked(requests, small.id, large)["answer"]["reason"] == "memory"
     assert DECODED.bytes == 0

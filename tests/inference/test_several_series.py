@@ -11,7 +11,7 @@ from inference_cases import AXIAL, volume_card, write_series
 from onnx import TensorProto, helper
 from small_models import VOLUME, write_card
 
-from imaging.domain.card import Card, VolumeInput
+from imaging.domain.card import Card, Step, VolumeInput
 from imaging.domain.findings import Answer, State
 from imaging.domain.source import Source
 from imaging.domain.tables import CardError
@@ -120,6 +120,46 @@ def test_a_stack_has_its_channels_in_the_order_that_the_card_says(tmp_path: Path
     assert found["t2"].shape == (2, 10, 11, 11)
     assert np.array_equal(found["t2"], found["flair"][::-1])
     assert not np.array_equal(found["t2"][0], found["t2"][1])
+
+
+@pytest.mark.parametrize("fed", ['input = "x"\nstack = ["t2", "flair"]', 'inputs = {{t2 = "a", flair = "b"}}'])
+def test_a_step_may_be_of_one_role_alone(tmp_path: Path, fed: str) -> None:
+    is_stacked = "stack" in fed
+    how: Any = (STACKED, ["x"], 2) if is_stacked else (APART, ["a", "b"], 1)
+    card = onnx_card(tmp_path / "model", fed, *how)
+    more = Step("scale", {"factor": 3.0, "offset": 1.0}, ("flair",))
+    sources = two_series(tmp_path)
+    before, after = (
+        np.concatenate(list(prepared(each, sources).items[0].arrays.values()))
+        for each in (card, replace(card, prepare=(*card.prepare, more)))
+    )
+    assert np.array_equal(after[0], before[0])
+    assert np.allclose(after[1], 3 * before[1] + 1)
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        (Step("scale", {"factor": 2.0, "offset": 0.0}, ("t1",)), "role-unknown"),
+        (Step("crop-foreground", {}, ("t2",)), "do-roles"),
+        (Step("normalize", {"mean": (0.0, 0.0), "std": (1.0, 1.0)}, ("t2",)), "mean-channels"),
+    ],
+)
+def test_a_step_of_a_role_is_of_one_that_there_is_and_of_values(tmp_path: Path, step: Step, fault: str) -> None:
+    card = onnx_card(tmp_path / "model", 'input = "x"\nstack = ["t2", "flair"]', STACKED, ["x"], 2)
+    both = Step("normalize", {"mean": (0.0, 0.0), "std": (1.0, 1.0)})
+    assert [name for *_, name in contradictions(replace(card, prepare=(*card.prepare, both)))] == []
+    assert [name for *_, name in contradictions(replace(card, prepare=(*card.prepare, step)))] == [fault]
+
+
+def test_units_are_those_of_the_reference(tmp_path: Path) -> None:
+    """A mean in Hounsfield units goes with a CT that others are laid over, and not with the others."""
+    finding = replace(volume_card(tmp_path / "model").findings[0], channel=1)
+    inputs = VolumeInput("pet", ("PT",)), VolumeInput("ct", ("CT",))
+    card = replace(card_of(tmp_path / "model"), inputs=inputs, findings=(finding,))
+    engine = replace(card.engine, inputs={"pet": "x", "ct": "x"})
+    assert [name for *_, name in contradictions(replace(card, engine=replace(engine, reference="ct")))] == []
+    assert [name for *_, name in contradictions(replace(card, engine=engine))] == ["mean-hu-modality"]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def _item(card: Card, role: str, source: Source, timings: dict[str, float]) -> F
     with timed(timings, "read"):
         film = _film(source)
     with timed(timings, "prepare"):
-        array = prepare(film.array, card.prepare)
+        array = prepare(film.array, card.prepare, (role,))
     assert isinstance(array.grid, FilmGrid)  # a film's is one
     rows, columns = film.stored.shape
     return FilmItem({role: array.values}, (source.ref,), array.grid, (rows, columns), pixel_mm(source.header))

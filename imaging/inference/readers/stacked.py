@@ -46,7 +46,9 @@ def read(
     reference = card.engine.reference or card.inputs[0].role
     with timed(timings, "prepare"):
         arrays = {
-            roles[0]: prepare(partial(_laid_on, volumes[reference], [volumes[each] for each in roles]), card.prepare)
+            roles[0]: prepare(
+                partial(_laid_on, volumes[reference], [volumes[each] for each in roles]), card.prepare, roles
+            )
             for roles in card.engine.roles.values()
         }
     grid = next(iter(arrays.values())).grid

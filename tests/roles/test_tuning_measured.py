@@ -17,7 +17,7 @@ from small_models import write_models
 
 from imaging.confined.analyser import ConfinedAnalyser
 from imaging.confined.client import Confined
-from imaging.domain.card import Card
+from imaging.domain.card import Card, Lane
 from imaging.domain.findings import ImageRef, State
 from imaging.domain.tuning import Setup, Tuning
 from imaging.ledger import migrate, registry
@@ -160,6 +160,8 @@ def test_a_worker_runs_a_model_as_it_was_tuned(tmp_path: Path, ledger: Ledger, b
         assert worker.max_batch("small-film") == batch
         assert worker.serving.batches()["small-film"] == max(4, batch)
         assert worker.max_batch("small-volume") == 1
+        came = {name: each.of_nothing(IMAGE).provenance for name, each in films(worker).items()}
+        assert {name: each["tuned"] for name, each in came.items()} == {"small-film": True}
     finally:
         worker.close()
 
@@ -195,6 +197,10 @@ def test_a_tuning_that_holds_no_longer_is_said_and_not_used(
         assert "tuning_not_used model=small-film" in caplog.text
     finally:
         worker.close()
+
+
+def films(worker: Worker) -> dict[str, ConfinedAnalyser]:
+    return {name: each for name, each in worker.serving.analysers.items() if each.card.lane is Lane.FILMS}
 
 
 def worker_of(home: Path, ledger: Ledger, models: Path) -> Worker:

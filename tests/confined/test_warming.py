@@ -33,9 +33,11 @@ def card(tmp_path: Path) -> Card:
 
 
 def test_a_network_that_fails_as_soon_as_it_runs_is_found_out_before_it_is_served(card: Card) -> None:
-    with Confined([card], threads=1, memory_mb=2000) as confined:
-        with pytest.raises(PublicError, match="out of data bounds"):
-            ConfinedAnalyser(confined, card).warm()
+    with (
+        Confined([card], threads=1, memory_mb=2000) as confined,
+        pytest.raises(PublicError, match="out of data bounds"),
+    ):
+        ConfinedAnalyser(confined, card).warm()
 
 
 def test_a_network_that_is_proven_here_is_loaded_and_not_run_at_the_start(card: Card) -> None:

@@ -375,7 +375,7 @@ def test_a_models_folder_keeps_its_card_but_for_its_status_and_mode(run: Run) ->
     assert answer["to_fill_in"] == []
     assert answer["changed"] == [
         "status = 'demonstration' is now 'research'",
-        "mode = 'absent' is now 'shadow'",
+        "mode = 'findings' is now 'shadow'",
         "id = 'chest-film' is now 'their-film'",
     ]
     old, new = (tomllib.loads((each / "card.toml").read_text()) for each in (shipped, Path(answer["folder"])))

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_json(parser)
     try:
         plan = parser.parse(sys.argv[1:] if arguments is None else arguments)
-        slices, rounds = _count(plan, "slices", FEWEST), _count(plan, "rounds", 1)
+        slices, rounds = count(plan, "slices", FEWEST), count(plan, "rounds", 1)
         results = run(slices, rounds)
     except UsageError as wrong:
         print(f"{parser.format_usage()}{wrong}", file=sys.stderr)
@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _count(plan: Arguments, name: str, least: int) -> int:
+def count(plan: Arguments, name: str, least: int) -> int:
+    """An option that counts. Raises UsageError."""
     found = parsed(plan.faults, positive_number, f"--{name}", getattr(plan, name)) or 0
     if plan.faults or found != int(found) or found < least:
         raise UsageError("\n".join(plan.faults) or f"--{name}: expected a whole number from {least}")
@@ -94,31 +95,31 @@ def _count(plan: Arguments, name: str, least: int) -> int:
 
 def run(slices: int, rounds: int) -> dict[str, Any]:
     """The seconds of each reader with each transfer syntax. Raises Disagreement."""
-    series = _series(slices)
+    drawn = series(slices)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="imaging-volume-") as folder:
         for name, syntax in SYNTAXES.items():
-            files = _written(Path(folder, name.replace(" ", "-")), series, syntax)
+            files = written(Path(folder, name.replace(" ", "-")), drawn, syntax)
             print(f"{name}: {sum(each.stat().st_size for each in files) / 2**20:.0f} MiB", file=sys.stderr)
             found[name] = _measured(_readers(files), rounds)
     return {"cores": cores(), "slices": slices, "syntaxes": found}
 
 
-def _series(slices: int) -> list[Dataset]:
+def series(slices: int) -> list[Dataset]:
     """A head of so many slices: some are drawn, which takes long, and come again and again."""
     apart_mm = max(1.0, EXTENT_MM / (slices - 1))
     drawn = head_study(1, True, datetime.now(UTC), "", min(slices, DRAWN), 512).instances
-    series = []
+    made = []
     for number in range(slices):
         one = copy.deepcopy(drawn[number % len(drawn)])
         one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"{drawn[0].SOPInstanceUID}.{number}"
         one.InstanceNumber = number + 1
         one.ImagePositionPatient = [*one.ImagePositionPatient[:2], number * apart_mm]
-        series.append(one)
-    return series
+        made.append(one)
+    return made
 
 
-def _written(folder: Path, series: Sequence[Dataset], syntax: pydicom.uid.UID) -> list[Path]:
+def written(folder: Path, instances: Sequence[Dataset], syntax: pydicom.uid.UID) -> list[Path]:
     """The series as files, in their order."""
     import imagecodecs
 
@@ -128,7 +129,7 @@ def _written(folder: Path, series: Sequence[Dataset], syntax: pydicom.uid.UID) -
     }
     folder.mkdir()
     files = []
-    for number, each in enumerate(series):
+    for number, each in enumerate(instances):
         one = copy.deepcopy(each)
         if encoder := encoders.get(syntax):
             signed = np.frombuffer(one.PixelData, np.int16 if one.PixelRepresentation else np.uint16)

@@ -131,11 +131,10 @@ def test_an_owner_is_one_process_of_one_role_of_one_home(tmp_path: Path) -> None
     assert [each.startswith(owner_of(tmp_path / "a", "worker-1")) for each in names] == [True] * 2 + [False] * 6
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # which alone is shared
 def test_what_a_host_says_of_its_roles_is_not_overwritten_by_another_of_the_same_database(
     url: str, tmp_path: Path, on_host: Named
 ) -> None:
-    if not url:
-        pytest.skip("only a database server is shared")
     hosts: dict[str, Ledger] = {}
     for name, state in (("first", "up"), ("second", "crashing")):
         on_host(name)
@@ -149,11 +148,10 @@ def test_what_a_host_says_of_its_roles_is_not_overwritten_by_another_of_the_same
         each.close()
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_home_in_sqlite_that_moves_to_another_host_keeps_its_roles(
-    open_ledger: Callable[[], Ledger], url: str, on_host: Named
+    open_ledger: Callable[[], Ledger], on_host: Named
 ) -> None:
-    if url:
-        pytest.skip("a database server is shared by hosts")
     on_host("first")
     registry.note_role(open_ledger(), "node", "up")
     on_host("second")

@@ -1,6 +1,7 @@
 """`imaging models add`: takes a model as it was published into a folder of its own, with a card."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,11 +177,12 @@ def _grouped(asked: Sequence[Asked]) -> Iterator[tuple[str, str, str]]:
 
 
 def _then(made: Plan, folder: Path) -> list[str]:
-    golden = [] if made.known.get("golden_case") else [f"  imaging models golden {made.id} STUDY --models {folder}"]
+    named, beside = shlex.quote(str(folder)), shlex.quote(f"+{folder}")
+    golden = [] if made.known.get("golden_case") else [f"  imaging models golden {made.id} STUDY --models {named}"]
     return [
         "Then (the model is in shadow: its answers are stored, and neither shown nor sent):",
-        f"  imaging models list --models {folder}",
+        f"  imaging models list --models {named}",
         *golden,
-        f"  imaging models check --models {folder}",
-        f"  imaging serve --models +{folder}",
+        f"  imaging models check --models {named}",
+        f"  imaging serve --models {beside}",
     ]

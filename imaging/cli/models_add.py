@@ -24,8 +24,14 @@ FOLDER: Final = "models"
 """Where models are added unless somebody says: in the folder where one is, as the card is for a person to write on. The
 home is the node's, which keeps copies there that it removes again.
 """
-_CANNOT_LOAD: Final = "the network cannot be loaded"
-"""How the engine begins what it says of a file that it does not understand at all."""
+_CANNOT_LOAD: Final = (
+    "the network cannot be loaded",
+    " cannot be loaded as weights alone",
+    " is not a state_dict",
+    " cannot be built from its configuration",
+    " does not fit ",
+)
+"""What engines say of files that they do not understand at all, and of weights that are not this network's."""
 _SHOWN_EVERY_S: Final = 0.2
 
 
@@ -83,7 +89,7 @@ def _proved(made: Plan, copy: Path, path: Path, digests: Mapping[str, str], memo
         file.write_text(made.trial(digests), encoding="utf-8")
         card, faults = faults_of(copy)
         _refuse(faults, copy, path)
-        notes += _ran(card, path, memory_mb) if card is not None and card.engine.kind == "onnx" else []
+        notes += _ran(card, path, memory_mb) if card is not None else []
     file.write_text(made.card(digests), encoding="utf-8")
     _, faults = faults_of(copy)
     _refuse(faults, copy, path)
@@ -103,7 +109,7 @@ def _ran(card: Card, path: Path, memory_mb: float | None) -> list[str]:
     """What the engine says of the network and an empty image. Raises NotTaken where it cannot even load it."""
     with Confined([card], threads=cores(), memory_mb=memory_mb) as confined:
         faults = [each for each in check(confined, card) if not each.startswith("unproven")]
-    if refused := [each for each in faults if each.startswith(_CANNOT_LOAD)]:
+    if refused := [each for each in faults if any(part in each for part in _CANNOT_LOAD)]:
         raise NotTaken(f"{path}: {refused[0]}")
     return [f"run on an empty image, with the examples in place of what is open: {each}" for each in faults]
 

@@ -166,6 +166,26 @@ def test_a_bundle_without_weights_or_with_a_program_for_them_is_refused(run: Run
     refused(run("models", "add", bundle), f"{weights}: contains more than weights, and would run posix.getcwd")
 
 
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        ("channels", "model.pt does not fit UNet: "),
+        ("argument", "UNet cannot be built from its configuration: "),
+        ("safetensors", "model.safetensors cannot be loaded as weights alone: SafetensorError"),
+    ],
+)
+def test_weights_that_are_not_this_networks_are_refused(run: Run, tmp_path: Path, of: str, text: str) -> None:
+    need_monai()
+    bundle = with_weights("spleen_ct_segmentation", tmp_path / "downloads")
+    if of == "safetensors":
+        (bundle / "models" / "model.pt").unlink()
+        (bundle / "models" / "model.safetensors").write_bytes(b"\xff" * 64)
+    else:
+        other: dict[str, object] = {"out_channels": 3} if of == "channels" else {"chanels": [1]}
+        changed(bundle, lambda data: data["network_def"].update(other))
+    refused(run("models", "add", bundle), f"imaging models: {bundle}: ", text)
+
+
 # ONNX files --------------------------------------------------------------------------------------------------
 
 

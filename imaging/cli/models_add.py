@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.cli.parsing import Arguments, CommandError, Parser, settings_of
-from imaging.confined.analyser import check
+from imaging.confined.analyser import check, load_fault
 from imaging.confined.client import Confined
 from imaging.domain.card import Card
 from imaging.models.adding import Plan, faults_of, is_of_machine, plan
@@ -106,12 +106,18 @@ def _refuse(faults: Sequence[str], copy: Path, path: Path) -> None:
 
 
 def _ran(card: Card, path: Path, memory_mb: float | None) -> list[str]:
-    """What the engine says of the network and an empty image. Raises NotTaken where it cannot even load it."""
+    """What the engine says of the network and an empty image; of a bundle, whose patches may take a minute, of the
+    network alone. Raises NotTaken where it cannot even load it.
+    """
     with Confined([card], threads=cores(), memory_mb=memory_mb) as confined:
-        faults = [each for each in check(confined, card) if not each.startswith("unproven")]
+        said = check(confined, card) if card.engine.kind == "onnx" else (load_fault(confined, card),)
+    faults = [each for each in said if each and not each.startswith("unproven")]
     if refused := [each for each in faults if any(part in each for part in _CANNOT_LOAD)]:
         raise NotTaken(f"{path}: {refused[0]}")
-    return [f"run on an empty image, with the examples in place of what is open: {each}" for each in faults]
+    how = (
+        "run on an empty image, with the examples in place of what is open" if card.engine.kind == "onnx" else "loaded"
+    )
+    return [f"{how}: {each}" for each in faults]
 
 
 class _Progress:

@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "conflicts": "objects kept apart because their UID or patient is in doubt",
     "replay": "retry failed and refused work",
     "purge": "remove old studies that are answered and delivered",
-    "models": "add, list, show, check the models; make a golden case",
+    "models": "add, list, check, tune and evaluate models; make golden cases",
     "doctor": "check this node, and suggest what to do about problems",
     "simulate": "make synthetic studies with known truth, in a folder or for a node",
     "migrate": "migrate the ledger of a home to this version",

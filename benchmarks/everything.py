@@ -1,7 +1,8 @@
 """Prints the figures of the README, each beside its limit and its peers; `make bench` calls it.
 
 The node is measured from outside with a network of DenseNet121's size (benchmarks.end_to_end), then receiving alone
-beside Orthanc and DCMTK's storescp (benchmarks.ingest). About five minutes; nothing else should run meanwhile.
+beside Orthanc and DCMTK's storescp (benchmarks.ingest), reading a CT beside pydicom and SimpleITK (benchmarks.volume),
+and a volume in the network beside MONAI (benchmarks.inference). About ten minutes; nothing else should run meanwhile.
 
 python -m benchmarks.everything            prints
 python -m benchmarks.everything --write    ... and keeps the run in docs/performance.md
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import end_to_end, ingest, model
+from benchmarks import end_to_end, inference, ingest, model, volume
 from imaging.cli.parsing import Parser, UsageError, add_json
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -56,6 +57,8 @@ def run(studies: str, rounds: str) -> dict[str, Any]:
         measured = {
             "end_to_end": _measured("end_to_end", "--models", folder, "--studies", studies),
             "ingest": _measured("ingest", "--rounds", rounds),
+            "volume": _measured("volume", "--rounds", rounds),
+            "inference": _measured("inference", "--rounds", rounds),
         }
     return {"at": datetime.now(UTC).isoformat(timespec="minutes"), "machine": _machine(), **measured}
 
@@ -75,7 +78,8 @@ def _machine() -> str:
 def as_text(results: dict[str, Any]) -> str:
     """The run for a reader."""
     head = f"{results['at']}, {results['machine']}"
-    return "\n\n".join([head, end_to_end.as_text(results["end_to_end"]), ingest.as_text(results["ingest"])])
+    parts = [(end_to_end, "end_to_end"), (ingest, "ingest"), (volume, "volume"), (inference, "inference")]
+    return "\n\n".join([head, *(each.as_text(results[name]) for each, name in parts)])
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def claim(ledger: Ledger, destination: str = "PACS", owner: str = "deliver:PACS:
 def discarded(ledger: Ledger) -> list[str]:
     """The keys of the files that a purge deletes now."""
     keys: list[str] = []
-    assert retention.sweep(ledger, keys.append) == len(keys)
+    assert retention.sweep(ledger, keys.extend) == len(keys)
     return keys
 
 

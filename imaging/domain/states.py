@@ -19,7 +19,7 @@ class StudyState(StrEnum):
 class StudyEvent(StrEnum):
     """What changes the state of a study."""
 
-    COMPLETE = "whole"
+    COMPLETE = "complete"
     LATE_INSTANCE = "late instance"
     CONFLICT_SETTLED = "conflict settled"
     COPY_JUDGED = "copy judged"

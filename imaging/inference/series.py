@@ -36,14 +36,12 @@ MIN_HU: Final = -30.0
 
 @dataclass(frozen=True)
 class _Slice:
-    """One frame, not yet decoded: where it lies and how its values become units."""
+    """One frame, not yet decoded, and how its values become units."""
 
     dataset: Dataset
     layout: Layout
     image: ImageRef
     frame: int
-    plane: Plane
-    split: tuple[object, ...]
     slope: float
     intercept: float
 
@@ -56,8 +54,15 @@ def frames_of(source: Source) -> list[Frame]:
     header = source.header
     if header.number_of_frames == 1 and header.sop_class_uid not in ENHANCED:
         return [frame_of(header)]
-    slices = _slices(read_file(source), source)
-    return [Frame(header, each.frame, each.plane, (header.acquisition_number, *each.split)) for each in slices]
+    dataset = read_file(source)
+    layout = layout_of(dataset)
+    each_groups = _groups(dataset, layout)
+    for groups in each_groups:
+        _rescale(_of_units(dataset, groups), str(dataset.get("Modality", "")))  # what has none is refused as a whole
+    return [
+        Frame(header, at, _plane(dataset, layout, groups), (header.acquisition_number, *_split(dataset, groups)))
+        for at, groups in enumerate(each_groups)
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,16 @@ def _read_stack(
     if not taken:
         raise NotAnalysable(unread[0][1].code, unread[0][1].detail)
     laid = _laid_without(taken, unread[0][1], card_input) if unread else frame_stack.geometry
-    chosen, frames = [], []
+    chosen: list[_Slice] = []
+    frames: list[Array] = []
     for frame in taken:
         slices, pixels = cast("tuple[list[_Slice], Array]", read[_uid(frame)])
         chosen.append(slices[frame.number])
         frames.append(pixels[frame.number])
-    kept = _without_repeats(chosen, frames, laid)
-    volume = _volume([chosen[at] for at in kept], [frames[at] for at in kept], laid, len(chosen) - len(kept))
+    planes = [frame.plane for frame in taken]
+    kept = _without_repeats(planes, frames, laid)
+    own = [chosen[at] for at in kept], [frames[at] for at in kept], [planes[at] for at in kept]
+    volume = _volume(*own, laid, len(chosen) - len(kept))
     copies = tuple(frame for at, frame in enumerate(taken) if at not in set(kept))
     return ReadStack(volume, tuple(taken[at] for at in kept), tuple(unread), copies)
 
@@ -148,34 +156,33 @@ def _values_of(frame: Frame) -> int:
     return (frame.plane.shape[0] or 0) * (frame.plane.shape[1] or 0)
 
 
-def _volume(slices: list[_Slice], frames: list[Array], laid: Stack, dropped: int) -> Volume:
+def _volume(slices: list[_Slice], frames: list[Array], planes: list[Plane], laid: Stack, dropped: int) -> Volume:
     units, modality = _in_units(slices, frames), str(slices[0].dataset.get("Modality", ""))
     if units.values.min() == units.values.max():
         raise NotAnalysable("pixels-blank")
     _check_units(units.minimum, modality, offset=min(each.intercept for each in slices))
-    spacing = slices[0].plane.spacing_mm
+    spacing = planes[0].spacing_mm
     assert spacing is not None  # no pile has frames without
     return Volume(
         values=units.values,
         laid=laid,
-        positions=np.array([each.plane.position for each in slices], np.float64),
+        positions=np.array([each.position for each in planes], np.float64),
         spacing_mm=spacing,
         images=tuple(each.image for each in slices),
         modality=modality,
         padding=units.padding,
         dropped=dropped,
-        frame_of_reference_uid=slices[0].plane.frame_of_reference_uid,
+        frame_of_reference_uid=planes[0].frame_of_reference_uid,
         frames=tuple(each.frame + 1 for each in slices),
     )
 
 
-def _without_repeats(slices: list[_Slice], frames: list[Array], laid: Stack) -> list[int]:
+def _without_repeats(planes: Sequence[Plane], frames: list[Array], laid: Stack) -> list[int]:
     """Law 5: of slices at one place all but one go if their pixels are the same; else it is not for us to choose."""
     kept: list[int] = []
-    for at, each in enumerate(slices):
+    for at, plane in enumerate(planes):
         if kept:
-            before = slices[kept[-1]]
-            offset = np.array(each.plane.position) - np.array(before.plane.position)
+            offset = np.array(plane.position) - np.array(planes[kept[-1]].position)
             if offset @ laid.normal <= SAME_PLACE_MM:
                 if not np.array_equal(frames[at], frames[kept[-1]]):
                     raise NotAnalysable("positions-repeated")
@@ -257,35 +264,47 @@ def _check_units(minimum: float, modality: str, offset: float) -> None:
 
 
 def _slices(dataset: Dataset, source: Source) -> list[_Slice]:
-    """The frames of an instance. Enhanced objects tell per frame, then for all (PS3.3 C.7.6.16)."""
-    layout = layout_of(dataset)
+    """The frames of an instance."""
+    layout, modality = layout_of(dataset), str(dataset.get("Modality", ""))
+    return [
+        _Slice(dataset, layout, source.ref, at, *_rescale(_of_units(dataset, groups), modality))
+        for at, groups in enumerate(_groups(dataset, layout))
+    ]
+
+
+def _groups(dataset: Dataset, layout: Layout) -> list[list[Dataset]]:
+    """For each frame, where its facts are told: enhanced objects tell per frame, then for all (PS3.3 C.7.6.16), others
+    in the data set itself. Raises NotAnalysable.
+    """
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     if groups is None:
         if layout.frames != 1:
             raise NotAnalysable("frames-irregular", str(layout.frames))
-        return [_slice(dataset, source, 0, layout, [dataset])]
+        return [[dataset]]
     if len(groups) != layout.frames:
         raise NotAnalysable("frames-irregular", f"{len(groups)} of {layout.frames}")
     shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])
-    return [_slice(dataset, source, at, layout, [group, *shared]) for at, group in enumerate(groups)]
+    return [[group, *shared] for group in groups]
 
 
-def _slice(dataset: Dataset, source: Source, frame: int, layout: Layout, groups: list[Dataset]) -> _Slice:
+def _of_units(dataset: Dataset, groups: list[Dataset]) -> list[Dataset]:
+    """Where a frame's rescale is told."""
+    is_single = groups[0] is dataset
+    return groups if is_single else [*_within(groups, "PixelValueTransformationSequence"), dataset]
+
+
+def _plane(dataset: Dataset, layout: Layout, groups: list[Dataset]) -> Plane:
     is_single = groups[0] is dataset
     position = groups if is_single else _within(groups, "PlanePositionSequence")
     orientation = groups if is_single else _within(groups, "PlaneOrientationSequence")
     measures = groups if is_single else _within(groups, "PixelMeasuresSequence")
-    units = groups if is_single else [*_within(groups, "PixelValueTransformationSequence"), dataset]
-    plane = Plane(
+    return Plane(
         position=_numbers(position, "ImagePositionPatient", 3),  # type: ignore[arg-type]  # as long as asked
         orientation=_numbers(orientation, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
         spacing_mm=_numbers(measures, "PixelSpacing", 2),  # type: ignore[arg-type]
         shape=(layout.rows, layout.columns),
         frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
     )
-    slope, intercept = _rescale(units, str(dataset.get("Modality", "")))
-    split = _split_single(dataset) if is_single else _split_frame(groups)
-    return _Slice(dataset, layout, source.ref, frame, plane, split, slope, intercept)
 
 
 def _within(groups: list[Dataset], keyword: str) -> list[Dataset]:
@@ -325,7 +344,10 @@ def _rescale(places: list[Dataset], modality: str) -> tuple[float, float]:
     return slope, intercept
 
 
-def _split_single(dataset: Dataset) -> tuple[object, ...]:
+def _split(dataset: Dataset, groups: list[Dataset]) -> tuple[object, ...]:
+    """What tells frames at one place apart."""
+    if groups[0] is not dataset:
+        return _split_frame(groups)
     keywords = ("AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "DiffusionBValue")
     return tuple(str(dataset.get(each)) for each in keywords)
 

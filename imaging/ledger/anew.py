@@ -10,6 +10,7 @@ from imaging.domain.states import JOB, STUDY, JobEvent, JobState, StudyEvent, St
 from imaging.ledger import tables
 from imaging.ledger.store import Ledger
 
+_DECIDABLE: Final = [state for state, event in STUDY if event is StudyEvent.CONFLICT_SETTLED]
 _SUPERSEDE: Final = (
     update(tables.job)
     .where(tables.job.c.state == JobState.QUEUED, tables.job.c.study_id == bindparam("study"))
@@ -31,7 +32,7 @@ def look_again(ledger: Ledger, connection: Connection, study_id: int) -> None:
     """Has a study settled anew, at once, after its objects were exchanged or decided about."""
     study, tick = tables.study, ledger.clock.tick()
     values = {
-        "state": STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # as from receiving
+        "state": STUDY[StudyState.SETTLED, StudyEvent.CONFLICT_SETTLED],  # which is the same from receiving
         "first_tick": tick,
         "last_tick": tick,
         "ended_tick": tick,
@@ -39,4 +40,4 @@ def look_again(ledger: Ledger, connection: Connection, study_id: int) -> None:
         "revised_tick": None,
         "settle_why": CONFLICT_SETTLED,
     }
-    connection.execute(update(study).where(study.c.id == study_id).values(values))
+    connection.execute(update(study).where(study.c.id == study_id, study.c.state.in_(_DECIDABLE)).values(values))

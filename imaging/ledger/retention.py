@@ -79,17 +79,17 @@ def remove(ledger: Ledger, study_id: int, before: datetime) -> bool:
     return True
 
 
-def sweep(ledger: Ledger, unlink: Callable[[str], None]) -> int:
+def sweep(ledger: Ledger, remove_files: Callable[[Collection[str]], None]) -> int:
     """Has each file deleted whose rows are gone, also what a crash left; says how many.
 
-    `unlink` is given their spool keys, perhaps also of a file that is gone already. It needs no lock: what is received
-    again meanwhile lies under another key (`imaging.spool.folder.key_of`).
+    `remove_files` is given their spool keys, perhaps also of a file that is gone already, and deletes them durably:
+    nobody knows of them afterwards. It needs no lock: what is received again meanwhile lies under another key
+    (`imaging.spool.folder.key_of`).
     """
     table = tables.discarded
     with ledger.read() as connection:
         keys = list(connection.scalars(select(table.c.key).order_by(table.c.key)))
-    for key in keys:
-        unlink(key)
+    remove_files(keys)
     crash.point("files-deleted")
     if keys:
         with ledger.write() as connection:

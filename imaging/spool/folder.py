@@ -181,15 +181,22 @@ class FolderSpool:
             path.unlink(missing_ok=True)
         return len(halves)
 
-    def remove(self, key: str) -> None:
-        """Removes an object that nothing needs any more, and the folders of its series and study once empty."""
-        path = self.path(key)
-        path.unlink(missing_ok=True)
-        if path.parent.name == OUT:
-            return
-        with suppress(OSError):  # others lie there still
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
+    def remove(self, keys: Collection[str]) -> None:
+        """Removes objects that nothing needs any more, and the folders of their series and studies once empty.
+
+        When this returns, no power failure brings them back. Raises OSError.
+        """
+        paths = [self.path(key) for key in keys]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths if path.parent.name != OUT}:
+            with suppress(OSError):  # others lie there still
+                folder.rmdir()
+                folder.parent.rmdir()
+        left = {next(each for each in self._parents(path) if each.is_dir()) for path in paths}
+        for folder in sorted(left):
+            with suppress(FileNotFoundError):  # taken away with its last object just now, by another purge
+                sync_folder(folder)
 
     def _parents(self, path: Path) -> Iterator[Path]:
         for parent in path.parents:

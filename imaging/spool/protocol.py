@@ -23,8 +23,8 @@ class Spool(Protocol):
     def open(self, key: str) -> BinaryIO:
         """What lies under a key, to be read. Raises OSError: FileNotFoundError where nothing does."""
 
-    def remove(self, key: str) -> None:
-        """Removes what nothing needs any more; what is gone already is no matter."""
+    def remove(self, keys: Collection[str]) -> None:
+        """Removes, durably, what nothing needs any more; what is gone already is no matter."""
 
     def sweep(self, known: Collection[str]) -> int:
         """Removes what was put and is not under a known key; how many. Not to be called while anybody puts."""

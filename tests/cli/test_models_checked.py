@@ -28,7 +28,15 @@ def test_models_are_listed_shown_and_checked(run: Callable[..., CommandResult], 
     assert [each["id"] for each in value["models"]] == ["small-film"]
     (shown,) = value["models"]
     assert shown["triage"] == [
-        {"finding": "abnormal", "at_least": 0.7, "volume_ml": None, "class": "urgent", "raises_nothing": []}
+        {
+            "finding": "abnormal",
+            "at_least": 0.7,
+            "volume_ml": None,
+            "value_least": None,
+            "value_most": None,
+            "class": "urgent",
+            "raises_nothing": [],
+        }
     ]
     assert shown["weights"] == {"model.onnx": shown["sha256"]}
     text = run("models", "show", "small-film", "--models", models).out

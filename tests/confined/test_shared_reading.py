@@ -63,7 +63,7 @@ def prepared(requests: Requests, model: str, sources: list[Source]) -> None:
 def asked(requests: Requests, model: str, sources: list[Source]) -> Any:
     fds = [os.open(each.path, os.O_RDONLY) for each in sources]
     headers = [each.header.to_json() for each in sources]
-    request = {"do": "prepare", "model": model, "headers": headers, "is_chosen": False}
+    request = {"do": "prepare", "model": model, "headers": headers, "is_chosen": False, "pictures": None}
     try:
         return requests.answer(request, fds)["value"]
     finally:

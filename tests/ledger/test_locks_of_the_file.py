@@ -41,7 +41,8 @@ def test_a_second_ledger_of_a_process_leaves_the_first_ones_locks_in_place(tmp_p
 
 
 def test_a_folder_in_the_ledgers_place_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / SQLITE_FILE).mkdir(mode=0o755)
+    (tmp_path / SQLITE_FILE).mkdir()
+    (tmp_path / SQLITE_FILE).chmod(0o755)
     with pytest.raises(Unusable, match="directory"):
         Ledger(tmp_path)
     assert (tmp_path / SQLITE_FILE).stat().st_mode & 0o777 == 0o755

@@ -1,7 +1,7 @@
 """What may be removed, what of it stays, and what comes again while it is removed."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 import pytest
@@ -84,11 +84,11 @@ def test_a_removed_studys_files_go_after_its_rows_and_are_known_until_they_are_g
     assert retention.result_keys(ledger) == set()
     other, left = open_ledger(), dict[str, int]()
 
-    def killed(key: str) -> None:
-        raise KeyboardInterrupt(key)
+    def killed(keys: Collection[str]) -> None:
+        raise KeyboardInterrupt(*keys)
 
-    def unlink(key: str) -> None:
-        left[key] = len(rows(other, tables.study))
+    def unlink(keys: Collection[str]) -> None:
+        left.update(dict.fromkeys(keys, len(rows(other, tables.study))))
 
     with pytest.raises(KeyboardInterrupt):
         retention.sweep(ledger, killed)

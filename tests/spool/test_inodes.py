@@ -52,8 +52,7 @@ def test_objects_are_refused_while_inodes_are_left_for_the_ledger_and_taken_agai
     assert (space.is_full, space.lacks_inodes, space.lacks_bytes) == (True, True, False)
     assert len(keys) > 15
     (few_inodes / "ledger.sqlite-wal").touch()  # what else the home needs can still be made
-    for key in keys:
-        spool.remove(key)
+    spool.remove(keys)
     assert not disk_space_on(few_inodes, RESERVE).is_full
     assert list((few_inodes / "spool" / "studies").glob("*/*")) == []
     assert spool.path(keep(spool, 7)).exists()
@@ -70,8 +69,9 @@ def test_a_folder_that_a_purge_took_away_is_synced_anew(tmp_path: Path, monkeypa
     again = keep(spool, 1)
     assert again != key
     assert synced == its_own[:1]
-    spool.remove(key)
-    spool.remove(again)
+    synced.clear()
+    spool.remove([key, again])
+    assert synced == [tmp_path / "spool" / "studies" / Path(key).parts[1]], "what is left of where they lay"
     synced.clear()
     keep(spool, 1)
     assert set(its_own) == set(synced)

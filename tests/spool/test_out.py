@@ -73,7 +73,7 @@ def test_sweeping_leaves_what_is_known_and_nothing_else(spool: FolderSpool) -> N
 
 def test_a_result_that_is_removed_leaves_the_folder_for_the_next(spool: FolderSpool) -> None:
     (only,) = spool.put([b"one"])
-    spool.remove(only.key)
-    spool.remove(only.key)
+    spool.remove([only.key])
+    spool.remove([only.key])
     assert names(spool) == []
     assert spool.put([b"one"]) == [only]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from imaging.cli.parsing import (
+    UNITS,
     Arguments,
     CommandError,
     Parser,
@@ -150,8 +151,6 @@ def _text(studies: list[StudyResults]) -> str:
     return "\n".join([*lines, "", "Not a diagnosis: imaging is not a medical device."])
 
 
-UNITS: Final = {"[hnsf'U]": "HU", "{pixels}": "pixels", "1": "", "mo": "months", "a": "years"}
-"""Where the reader knows a unit by another name than UCUM's."""
 WHY_NO_FLAG: Final[Mapping[str, str]] = {
     NO_EVIDENCE: "the finding's evidence in the card is too weak; `imaging models check` says why",
     **{f"mode-{mode}": f"its mode is {mode}; --model-mode {{model}}=live" for mode in Mode if mode is not Mode.LIVE},

@@ -1,6 +1,7 @@
 """The command line's table of contents."""
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ COMMANDS: Final = {
     "conflicts": "objects kept apart because their UID or patient is in doubt",
     "replay": "retry failed and refused work",
     "purge": "remove old studies that are answered and delivered",
-    "models": "add, list, show, check the models; make a golden case",
+    "models": "add, list, check, tune and evaluate models; make golden cases",
     "doctor": "check this node, and suggest what to do about problems",
     "simulate": "make synthetic studies with known truth, in a folder or for a node",
     "migrate": "migrate the ledger of a home to this version",
@@ -42,12 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.options(parser)
     try:
         status: int = command.run(parser.parse(command_line[1:]))
+        sys.stdout.flush()
     except UsageError as wrong:
         return _refused(f"imaging {command_line[0]}", str(wrong).splitlines(), f"imaging help {command_line[0]}")
     except CommandError as failed:
         print(f"imaging {command_line[0]}: {failed}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of a pipe has seen enough; Python would try once more at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a full disk, a folder that may not be written: where it is, and what the system says
         print(

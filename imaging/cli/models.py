@@ -69,9 +69,10 @@ def options(parser: Parser) -> None:
 
 def run(arguments: Arguments) -> int:
     """Runs the command. Returns its exit status."""
+    for word, module in (("add", models_add), ("tune", models_tune), ("evaluate", models_evaluate)):
+        arguments.faults += module.unused(arguments) if arguments.what != word else []
     if arguments.what == "add":
         return models_add.run(arguments)
-    arguments.faults += models_add.unused(arguments)
     if arguments.what == "golden":
         return _golden(arguments)
     if arguments.what == "evaluate":

@@ -1,6 +1,7 @@
 """`imaging models add`: takes a model as it was published into a folder of its own, with a card."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.cli.parsing import Arguments, CommandError, Parser, settings_of
-from imaging.confined.analyser import check
+from imaging.confined.analyser import check, load_fault
 from imaging.confined.client import Confined
 from imaging.domain.card import Card
 from imaging.models.adding import Plan, faults_of, is_of_machine, plan
@@ -23,8 +24,14 @@ FOLDER: Final = "models"
 """Where models are added unless somebody says: in the folder where one is, as the card is for a person to write on. The
 home is the node's, which keeps copies there that it removes again.
 """
-_CANNOT_LOAD: Final = "the network cannot be loaded"
-"""How the engine begins what it says of a file that it does not understand at all."""
+_CANNOT_LOAD: Final = (
+    "the network cannot be loaded",
+    " cannot be loaded as weights alone",
+    " is not a state_dict",
+    " cannot be built from its configuration",
+    " does not fit ",
+)
+"""What engines say of files that they do not understand at all, and of weights that are not this network's."""
 _SHOWN_EVERY_S: Final = 0.2
 
 
@@ -82,7 +89,7 @@ def _proved(made: Plan, copy: Path, path: Path, digests: Mapping[str, str], memo
         file.write_text(made.trial(digests), encoding="utf-8")
         card, faults = faults_of(copy)
         _refuse(faults, copy, path)
-        notes += _ran(card, path, memory_mb) if card is not None and card.engine.kind == "onnx" else []
+        notes += _ran(card, path, memory_mb) if card is not None else []
     file.write_text(made.card(digests), encoding="utf-8")
     _, faults = faults_of(copy)
     _refuse(faults, copy, path)
@@ -99,12 +106,18 @@ def _refuse(faults: Sequence[str], copy: Path, path: Path) -> None:
 
 
 def _ran(card: Card, path: Path, memory_mb: float | None) -> list[str]:
-    """What the engine says of the network and an empty image. Raises NotTaken where it cannot even load it."""
+    """What the engine says of the network and an empty image; of a bundle, whose patches may take a minute, of the
+    network alone. Raises NotTaken where it cannot even load it.
+    """
     with Confined([card], threads=cores(), memory_mb=memory_mb) as confined:
-        faults = [each for each in check(confined, card) if not each.startswith("unproven")]
-    if refused := [each for each in faults if each.startswith(_CANNOT_LOAD)]:
+        said = check(confined, card) if card.engine.kind == "onnx" else (load_fault(confined, card),)
+    faults = [each for each in said if each and not each.startswith("unproven")]
+    if refused := [each for each in faults if any(part in each for part in _CANNOT_LOAD)]:
         raise NotTaken(f"{path}: {refused[0]}")
-    return [f"run on an empty image, with the examples in place of what is open: {each}" for each in faults]
+    how = (
+        "run on an empty image, with the examples in place of what is open" if card.engine.kind == "onnx" else "loaded"
+    )
+    return [f"{how}: {each}" for each in faults]
 
 
 class _Progress:
@@ -176,11 +189,12 @@ def _grouped(asked: Sequence[Asked]) -> Iterator[tuple[str, str, str]]:
 
 
 def _then(made: Plan, folder: Path) -> list[str]:
-    golden = [] if made.known.get("golden_case") else [f"  imaging models golden {made.id} STUDY --models {folder}"]
+    named, beside = shlex.quote(str(folder)), shlex.quote(f"+{folder}")
+    golden = [] if made.known.get("golden_case") else [f"  imaging models golden {made.id} STUDY --models {named}"]
     return [
         "Then (the model is in shadow: its answers are stored, and neither shown nor sent):",
-        f"  imaging models list --models {folder}",
+        f"  imaging models list --models {named}",
         *golden,
-        f"  imaging models check --models {folder}",
-        f"  imaging serve --models +{folder}",
+        f"  imaging models check --models {named}",
+        f"  imaging serve --models {beside}",
     ]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from imaging.cli.evaluation_text import text_of
 from imaging.cli.parsing import Arguments, CommandError, Parser, UsageError, refuse, settings_of
@@ -73,6 +73,10 @@ class Found:
         }
 
 
+ONLY: Final = ("labels", "finding", "window", "ungated", "by", "sensitivity", "studies-per-day", "prevalence", "out")
+"""Its own arguments."""
+
+
 def options(parser: Parser) -> None:
     """Adds the command's arguments."""
     add = parser.add_argument_group("evaluate").add_argument
@@ -86,8 +90,8 @@ def options(parser: Parser) -> None:
     )
     add("--ungated", action="store_true", help="also run on what the card's gates refuse")
     add("--by", metavar="NAME,...", help=f"also print figures of groups: {', '.join(GROUPINGS)}")
-    add("--sensitivity", metavar="S", default="0.9", help="sensitivity to suggest a threshold for (default 0.9)")
-    add("--studies-per-day", metavar="N", default="100", help="studies that the model gets a day (default 100)")
+    add("--sensitivity", metavar="S", help="sensitivity to suggest a threshold for (default 0.9)")
+    add("--studies-per-day", metavar="N", help="studies that the model gets a day (default 100)")
     add("--prevalence", metavar="P", help="share of them that have the finding (default: as in the table)")
     add(
         "--out",
@@ -95,6 +99,12 @@ def options(parser: Parser) -> None:
         type=Path,
         help="folder for scores.csv and evaluation.html, readable only by you (default: write none)",
     )
+
+
+def unused(arguments: Arguments) -> list[str]:
+    """Faults of arguments that are given to what is not for them."""
+    given = {name: getattr(arguments, name.replace("-", "_")) for name in ONLY}
+    return [f"--{name}: is only for evaluate" for name, value in given.items() if value not in (None, False)]
 
 
 def run(arguments: Arguments) -> int:
@@ -124,8 +134,8 @@ def _asked(arguments: Arguments, paths: Sequence[Path]) -> Asked:
     table = _table(arguments.labels, faults)
     window = _window(arguments.window, faults)
     wanted = Wanted(
-        sensitivity=_share("--sensitivity", arguments.sensitivity, faults),
-        studies_per_day=_count(arguments.studies_per_day, faults),
+        sensitivity=_share("--sensitivity", arguments.sensitivity or "0.9", faults),
+        studies_per_day=_count(arguments.studies_per_day or "100", faults),
         prevalence=None if arguments.prevalence is None else _share("--prevalence", arguments.prevalence, faults),
         by=_groupings(arguments.by, faults),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imaging.cli.parsing import table
-from imaging.domain.card import UNPROVEN, Card, NumberSpec
+from imaging.domain.card import UNPROVEN, Card, FindingSpec, NumberSpec, SegmentSpec
 from imaging.domain.sufficient_evidence import is_synthetic, shortfalls
 from imaging.domain.tuning import Measured, Setup
 from imaging.ledger import migrate, registry, speeds
@@ -222,14 +222,24 @@ def as_text(card: Card, facts: Facts) -> str:
     lines.append(f"  digest: {card.digest}")
     lines += [f"  weights: {each.name}: {each.sha256}" for each in card.engine.files]
     for each in card.findings:
-        how = f"a number in {each.unit}" if isinstance(each, NumberSpec) else f"threshold {each.threshold}"
-        lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): {how}")
+        lines.append(f"  {each.code.meaning} ({each.code.scheme} {each.code.value}): {_called(each)}")
     for rule in card.triage:
         why = shortfalls(card, rule.finding)
         lines.append(f"  rule: {rule.text}{'; raises nothing: ' + '; '.join(why) if why else ''}")
     for evidence in card.evidence:
         lines.append("  evidence: " + ", ".join(f"{key} {value}" for key, value in evidence.items()))
     return "\n".join(lines)
+
+
+def _called(finding: FindingSpec) -> str:
+    """What makes a finding present."""
+    if isinstance(finding, NumberSpec):
+        return f"a number in {finding.unit}"
+    if not isinstance(finding, SegmentSpec):
+        return f"threshold {finding.threshold}"
+    least = [f"{name} >= {value:g}" for name, value in finding.present.items()]
+    least += [f"probability >= {finding.threshold}"] if finding.probability else []
+    return f"a mask, present from {' and '.join(least)}" if least else "a mask, present from its first voxel"
 
 
 def _setup(facts: Facts) -> str:

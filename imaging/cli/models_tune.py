@@ -24,13 +24,18 @@ def options(parser: Parser) -> None:
         metavar="DIR",
         help="the home that keeps what tune measured, and is served by it; list and show say what it knows",
     )
-    parser.add_argument(
-        "--seconds", metavar="S", default=str(int(SECONDS)), help=f"tune: for all models together (default {SECONDS:g})"
-    )
+    parser.add_argument("--seconds", metavar="S", help=f"tune: for all models together (default {SECONDS:g})")
+
+
+def unused(arguments: Arguments) -> list[str]:
+    """Faults of arguments that are given to what is not for them."""
+    return [] if arguments.seconds is None else ["--seconds: is only for tune"]
 
 
 def seconds_of(arguments: Arguments) -> float:
     """`--seconds`, whose fault is noted."""
+    if arguments.seconds is None:
+        return SECONDS
     found = parsed(arguments.faults, positive_number, "--seconds", arguments.seconds)
     if found == 0:
         arguments.faults.append("--seconds 0: expected a number above 0")
@@ -44,7 +49,7 @@ def run(cards: list[Card], arguments: Arguments) -> int:
     threads = max(1, cores() // settings.workers)
     tuned: dict[str, Tuning] = {}
     failed: dict[str, str] = {}
-    _refuse_home(settings.home)
+    _make_home(settings.home)
     for card in cards:
         try:
             tuned[card.id] = tune(
@@ -65,10 +70,11 @@ def run(cards: list[Card], arguments: Arguments) -> int:
     return 0
 
 
-def _refuse_home(home: Path) -> None:
-    """A home that is a file is said before minutes are spent on it."""
+def _make_home(home: Path) -> None:
+    """A home that cannot keep anything is said before minutes are spent on it. Raises OSError."""
     if home.exists() and not home.is_dir():
         raise CommandError(f"{home} is not a folder")
+    tuning.make_folder(home)
 
 
 def _say(text: str) -> None:

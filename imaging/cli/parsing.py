@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from imaging import settings
 from imaging.ledger import migrate
@@ -186,6 +186,10 @@ def period(text: str) -> timedelta:
     if match is None:
         raise ValueError("is not a period such as 30d, 12h or 90m")
     return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
+
+
+UNITS: Final = {"[hnsf'U]": "HU", "{pixels}": "pixels", "1": "", "mo": "months", "a": "years"}
+"""Where the reader knows a unit by another name than UCUM's."""
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:

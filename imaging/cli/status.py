@@ -10,7 +10,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from imaging.cli.parsing import Arguments, Parser, UsageError, add_home, add_json, ledger_of, settings_of, table
+from imaging.cli.parsing import UNITS, Arguments, Parser, UsageError, add_home, add_json, ledger_of, settings_of, table
 from imaging.domain.alarms import Alarm, Kind
 from imaging.domain.disk_space import DiskSpace
 from imaging.domain.modes import Mode
@@ -194,10 +194,22 @@ def _story(story: dict[str, Any]) -> str:
         if each["no_report"]:
             lines.append(f"    no report: {each['no_report']}")
         for finding in each["findings"]:
-            lines.append(f"    {finding['meaning']}: present {finding['present']}, {finding['probability']}")
+            lines.append(f"    {finding['meaning']}: {_finding(finding)}")
     for each in story["deliveries"]:
         if each["destination"] is None:
             lines.append(f"  {each['kind']}: no destination")
         else:
             lines.append(f"  {each['kind']} to {each['destination']}: {each['state']} {each['why'] or ''}".rstrip())
     return "\n".join(lines)
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    """Whether it was found, in a word, and what was measured of it."""
+    is_number = finding.get("measured_only", False)
+    verdict = "measured" if is_number else {True: "present", False: "absent"}.get(finding["present"], "undetermined")
+    sizes = [
+        f"{each['meaning']} {each['value']:g} {UNITS.get(each['unit'], each['unit'])}".rstrip()
+        for each in finding.get("measurements", ())
+    ]
+    probability = [f"probability {finding['probability']:g}"] if finding["probability"] is not None else []
+    return ", ".join([verdict, *probability, *sizes])

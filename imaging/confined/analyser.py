@@ -168,6 +168,18 @@ def check(confined: Confined, card: Card) -> tuple[str, ...]:
     return faults
 
 
+def load_fault(confined: Confined, card: Card) -> str:
+    """Why a model's engine cannot be loaded; empty where it can. Nothing is run. The process is there afterwards."""
+    analyser, fault = ConfinedAnalyser(confined, card), ""
+    try:
+        analyser.warm(is_proven=True)
+    except Exception as error:  # noqa: BLE001 (it cannot be served, whatever it is)
+        fault = str(error) if isinstance(error, PublicError) else fingerprint(error)
+    confined.restart_if_ended()
+    analyser.close()
+    return fault
+
+
 def compare(confined: Confined, first: Source, second: Source) -> Judgement:
     """What the second object is to the first. Raises OSError where a file cannot be had."""
     headers = [each.header.to_json() for each in (first, second)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from imaging.models.draft import DigestOf, Draft, Section, may_be_added, top
 from imaging.models.draft_bundle import MOST_FINDINGS, weighting_of
-from imaging.models.network import LAYOUTS_FIRST, LAYOUTS_LAST, Port, Signature
+from imaging.models.network import LAYOUTS_FIRST, LAYOUTS_LAST, NO_TENSORS, Port, Signature
 from imaging.models.onnx_facts import OnnxFacts
 from imaging.models.rules import ROLE
 from imaging.models.to_fill_in import FILL_IN, VIEWS, WEIGHTINGS
@@ -16,6 +16,10 @@ from imaging.preparation.repeat_channels import MAX_CHANNELS
 BY_PROBABILITY: Final = 'probability = ">=0.8"'
 BY_VOLUME: Final = 'volume_ml = ">=5"'
 _PLACES: Final = "How the network lies in the patient, and at which spacing. Remove a step that training had not."
+_PATCHES: Final = (
+    "The network takes any size. Remove this table if it takes whole volumes: it then needs a step pad-multiple where "
+    "it halves its input, such as of = 16 for four times."
+)
 _REPEATED: Final = "The network takes three channels, and an image has one: it is repeated."
 _SEVERAL: Final = (
     "Where the channels are several series, remove this step: they need an [[input]] each, and stack under [engine]."
@@ -66,10 +70,7 @@ def draft(model_id: str, file: str, network: Signature, facts: OnnxFacts, beside
     shape = shapes[0]
     if any(each.layout != shape.layout for each in shapes):
         raise NoCard(f"takes {' and '.join(map(str, network.inputs))}: films and volumes do not go together")
-    read = [each for each in network.outputs if each.shape is None or len(each.shape) in (2, 2 + shape.axes)]
-    if not read:
-        raise NoCard(f"gives {' and '.join(map(str, network.outputs))}, of which no finding can be read: expected "
-                     "(batch, channels), or a value for each place of the input")  # fmt: skip
+    read = _read(network.outputs, shape)
     roles = _roles(network)
     sections = [
         top(model_id, _facts(model_id, facts)),
@@ -77,11 +78,36 @@ def draft(model_id: str, file: str, network: Signature, facts: OnnxFacts, beside
         *_steps(shape),
         _engine(file, network, roles, shape, [each.name for each in read], beside),
     ]
-    if shape.axes == 3 and None not in shape.sizes:
-        sections.append(Section("[engine.window]", "engine.window", {"roi": list(shape.sizes)}))
+    sections += _window(shape, read)
     sections += _findings(read, facts, shape)
     may = may_be_added(BY_PROBABILITY if shape.axes == 2 else BY_VOLUME)
     return Draft("an ONNX file", model_id, sections, known(network, facts, shape), may)
+
+
+def _read(outputs: Sequence[Port], shape: Shape) -> list[Port]:
+    """The outputs that findings can be read of. Raises NoCard where there is none."""
+    tensors = [each for each in outputs if each.kind not in NO_TENSORS]
+    read = [each for each in tensors if each.shape is not None and len(each.shape) in (2, 2 + shape.axes)]
+    # of one that states no shape, the engine finds it; beside others it is rather what the network needs for itself
+    read = read or [each for each in tensors if each.shape is None]
+    if not read:
+        given = " and ".join(f"{each}{f': {each.kind}' if each.kind in NO_TENSORS else ''}" for each in outputs)
+        has_boxes = any(each.shape is not None and each.shape[-1:] in ((4,), (6,)) for each in tensors)
+        more = "; for a detector write a card as docs/models.md (Boxes) says" if has_boxes else ""
+        raise NoCard(f"gives {given}, of which no finding can be read: expected (batch, channels), or a value for each "
+                     f"place of the input{more}")  # fmt: skip
+    return read
+
+
+def _window(shape: Shape, read: Sequence[Port]) -> list[Section]:
+    """The sizes of a volume that the network takes, or those that somebody has to tell; labels have no window."""
+    if shape.axes != 3:
+        return []
+    if None not in shape.sizes:
+        return [Section("[engine.window]", "engine.window", {"roi": list(shape.sizes)})]
+    if any(each.shape is not None and len(each.shape) == 2 for each in read):
+        return []
+    return [Section("[engine.window]", "engine.window", {"roi": FILL_IN}, [_PATCHES])]
 
 
 def shape_of(given: Port) -> Shape:
@@ -202,7 +228,8 @@ def _finding(port: Port, facts: OnnxFacts, shape: Shape) -> dict[str, Any]:
     rest["activation"] = "none" if is_decided else FILL_IN
     if not is_map:
         return {**rest, "threshold": FILL_IN}
-    return {**rest, "mask_at": FILL_IN, "measure": ["volume_ml"], "present": FILL_IN}
+    measure = "area_mm2" if shape.axes == 2 else "volume_ml"
+    return {**rest, "mask_at": FILL_IN, "measure": [measure], "present": FILL_IN}
 
 
 def _channels(port: Port, shape: Shape) -> int | None:

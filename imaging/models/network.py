@@ -36,6 +36,8 @@ _ELEMENTS: Final[Mapping[int, str]] = {
 _TENSOR: Final = 1
 _OTHERS: Final[Mapping[int, str]] = {4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "optional"}
 """By number: TensorProto.DataType, and what TypeProto has beside a tensor."""
+NO_TENSORS: Final = frozenset(_OTHERS.values())
+"""Kinds of ports that are no tensors."""
 _MOST: Final = 1 << 62
 """Elements of a tensor: whoever states more of them states nothing."""
 PRECISIONS: Final = ("f32", "f16", "bf16", "f64", "int8")

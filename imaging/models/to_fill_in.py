@@ -60,6 +60,8 @@ def wanted(key: str, beside: Mapping[str, Any], name: str = "") -> Wanted:
     last = short.rpartition(".")[2]
     if short in _OF_FINDINGS:
         return _of_finding(short, beside, name)
+    if short == "finding.present" and "area_mm2" in beside.get("measure", ()):
+        return Wanted(_FIXED[short][0].replace("voxel", "pixel"), 'present = {area_mm2 = ">=100"}')
     if last == "modality":
         return Wanted("the modalities of the images that it takes, as DICOM writes them", _modality(beside))
     why, value = _FIXED.get(short, ("whoever brings the model has to tell it", '"..."'))
@@ -90,9 +92,10 @@ _FIXED: Final[Mapping[str, tuple[str, str]]] = {
         '"zscore"',
     ),
     "prepare.count": ("an image has one channel, and the network takes more: how often training repeated it", "3"),
+    "engine.window.roi": ("the sizes of the patches that training used, in the order of the axes", "[96, 96, 96]"),
     "finding.activation": ("what makes probabilities of it: sigmoid, softmax, or none if it is 0..1", '"sigmoid"'),
     "finding.threshold": ("from which probability on it is present, as chosen on images of known truth", "0.5"),
-    "finding.mask_at": ("from which probability on a voxel is in the mask", "0.5"),
+    "finding.mask_at": ("from which probability on a voxel or pixel is in the mask", "0.5"),
     "finding.present": (
         "from which size on the finding is present; {} counts any voxel",
         '{volume_ml = ">=1.0"}',
@@ -112,7 +115,7 @@ VIEWS: Final = ("PA", "LATERAL")
 WEIGHTINGS: Final = ("t1", "t2", "flair", "pd")
 _AMONG: Final[Mapping[str, Sequence[str]]] = {"input.gate": VIEWS, "input.weighting": WEIGHTINGS}
 """By key: the names that are examples of it."""
-_CODE: Final = "the code of the finding: SNOMED CT's (SCT) where it has one, else one of a scheme of your own, 99..."
+_CODE: Final = "the code of the finding: SNOMED CT's (SCT) where it has one, else one of your own, such as 99LOCAL"
 _OF_FINDINGS: Final = ("finding.code", "finding.channel")
 
 

@@ -1,5 +1,6 @@
 """What `imaging models tune` found, as a home keeps it: a file for each model, valid for what it was made with."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -44,9 +45,8 @@ def is_outdated(home: Path, card: Card) -> bool:
 
 def write(home: Path, card: Card, tuning: Tuning) -> Path:
     """Keeps what was measured; returns the file. The home is made where it is not there. Raises OSError."""
+    make_folder(home)
     path = _file(home, card)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     new = path.with_suffix(".new")
     with new.open("w") as file:
         json.dump(tuning.to_json(), file, indent=1)
@@ -55,6 +55,15 @@ def write(home: Path, card: Card, tuning: Tuning) -> Path:
         os.fsync(file.fileno())
     new.replace(path)
     return path
+
+
+def make_folder(home: Path) -> None:
+    """Makes the folder in which a home keeps it, and the home. Raises OSError where nothing can be written there."""
+    folder = home / FOLDER
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def as_tuned(home: Path, card: Card) -> Card:

@@ -1,5 +1,8 @@
 """How the command line answers who asks wrongly: in a line, with the nearest that there is."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,3 +71,18 @@ def test_help_explains_a_command_as_the_command_does(capsys: pytest.CaptureFixtu
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert texts[0].startswith(f"usage: imaging {command}")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_to_complain_of() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "imaging", "models", "show", "--json"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -166,6 +166,26 @@ def test_a_bundle_without_weights_or_with_a_program_for_them_is_refused(run: Run
     refused(run("models", "add", bundle), f"{weights}: contains more than weights, and would run posix.getcwd")
 
 
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        ("channels", "model.pt does not fit UNet: "),
+        ("argument", "UNet cannot be built from its configuration: "),
+        ("safetensors", "model.safetensors cannot be loaded as weights alone: SafetensorError"),
+    ],
+)
+def test_weights_that_are_not_this_networks_are_refused(run: Run, tmp_path: Path, of: str, text: str) -> None:
+    need_monai()
+    bundle = with_weights("spleen_ct_segmentation", tmp_path / "downloads")
+    if of == "safetensors":
+        (bundle / "models" / "model.pt").unlink()
+        (bundle / "models" / "model.safetensors").write_bytes(b"\xff" * 64)
+    else:
+        other: dict[str, object] = {"out_channels": 3} if of == "channels" else {"chanels": [1]}
+        changed(bundle, lambda data: data["network_def"].update(other))
+    refused(run("models", "add", bundle), f"imaging models: {bundle}: ", text)
+
+
 # ONNX files --------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +258,9 @@ FLAT = [helper.make_node("Reshape", ["x", "end"], ["y"])]
         (FLAT, ["n", 3, "h", "w"], ["n", 1], "FLOAT", "prepare", "shape", FILL_IN),
         (FLAT, ["n", 1, 32, 32], ["n", 1000], "FLOAT", "finding", "channel", FILL_IN),
         (SAME, ["n", 1, "d", "h", "w"], ["n", 1, "d", "h", "w"], "FLOAT", "finding", "mask_at", FILL_IN),
+        (SAME, ["n", 1, "d", "h", "w"], ["n", 1, "d", "h", "w"], "FLOAT", "engine", "window", {"roi": FILL_IN}),
+        (FLAT, ["n", 1, "d", "h", "w"], ["n", 1], "FLOAT", "engine", "window", None),
+        (SAME, ["n", 1, "h", "w"], ["n", 1, "h", "w"], "FLOAT", "finding", "measure", ["area_mm2"]),
         (SAME, ["n", 4, "d", "h", "w"], ["n", 4, "d", "h", "w"], "FLOAT", "prepare", "count", FILL_IN),
     ],
 )
@@ -264,6 +287,41 @@ def test_several_inputs_and_outputs_are_named_each(run: Run, tmp_path: Path) -> 
     assert [(each["output"], each["channel"]) for each in written["finding"]] == [("lesion", 0), ("brain", 0)]
     filled_in(answer)
     assert "unproven" in run("models", "check", "--models", "models").out
+
+
+def test_outputs_that_no_finding_can_be_read_of_are_left_alone(run: Run, tmp_path: Path) -> None:
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node.append(helper.make_node("Shape", ["x"], ["sizes"]))
+        model.graph.node.append(helper.make_node("SequenceConstruct", ["y"], ["all"]))
+        model.graph.output.append(helper.make_tensor_value_info("sizes", TensorProto.INT64, [4]))
+        tensors = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 1])
+        model.graph.output.append(helper.make_value_info("all", helper.make_sequence_type_proto(tensors)))
+
+    answer = run("models", "add", film_file(tmp_path / "downloads", edit), "--json").json
+    written = tomllib.loads(Path(answer["card"]).read_text())
+    assert (written["engine"]["output"], len(written["finding"])) == ("y", 1)
+    filled_in(answer)
+    assert "unproven" in run("models", "check", "--models", "models").out
+
+
+def test_a_film_is_outlined_by_a_file_that_was_added(run: Run, tmp_path: Path, films: Path) -> None:
+    shape = ["n", 1, 32, 32]
+    nodes = [helper.make_node("Sigmoid", ["x"], ["y"])]
+    file = saved(tmp_path / "outline.onnx", nodes, {"x": shape}, {"y": shape}, TensorProto.FLOAT)
+    filled_in(run("models", "add", file, "--json").json)
+    (study,) = run("analyse", films, "--models", "models", "--json").json["studies"]
+    (result,) = study["results"]
+    assert result["state"] == "analysed"
+    assert [each["meaning"] for each in result["findings"][0]["measurements"]] == ["Area"]
+
+
+def test_the_commands_that_are_printed_can_be_pasted(run: Run, tmp_path: Path) -> None:
+    import shlex
+
+    printed = run("models", "add", film_file(tmp_path / "downloads"), "--to", "của tôi").out
+    commands = [shlex.split(each) for each in printed.splitlines() if each.startswith("  imaging ")]
+    assert len(commands) == 4
+    assert {each[-1].lstrip("+") for each in commands} == {"của tôi/small-film"}
 
 
 def test_inputs_that_nothing_tells_apart_are_told_apart_by_a_person(run: Run, tmp_path: Path) -> None:
@@ -338,6 +396,12 @@ def boxes(model: onnx.ModelProto) -> None:
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "k", 4]))
 
 
+def sequence(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("SequenceConstruct", [model.graph.output[0].name], ["all"]))
+    tensors = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 1])
+    model.graph.output[0].CopyFrom(helper.make_value_info("y", helper.make_sequence_type_proto(tensors)))
+
+
 def flat(model: onnx.ModelProto) -> None:
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 10]))
 
@@ -353,7 +417,12 @@ def unstated(model: onnx.ModelProto) -> None:
         (operator, "the network cannot be loaded: INVALID_GRAPH"),
         (flat, "has the input x (any, 10); expected (batch, channels, rows, columns) for films"),
         (age, "has the input age (any, 1); expected"),
-        (boxes, "gives y (any, any, 4), of which no finding can be read"),
+        (
+            boxes,
+            "gives y (any, any, 4), of which no finding can be read: expected (batch, channels), or a value for each "
+            "place of the input; for a detector write a card as docs/models.md (Boxes) says",
+        ),
+        (sequence, "gives y: a sequence, of which no finding can be read"),
         (unstated, "states no shape of its input x; expected"),
     ],
 )

@@ -125,3 +125,10 @@ def test_a_model_without_a_golden_case_is_unproven_wherever_it_ran(
     models = write_models(tmp_path / "models")
     (model, _) = run("models", "list", "--models", models, "--home", tmp_path, "--json").json["models"]
     assert (model["golden_case"], model["proven"]) == ("unproven", "no golden case")
+
+
+def test_what_makes_a_finding_present_is_shown(run: Callable[..., CommandResult]) -> None:
+    bleed = run("models", "show", "head-ct-bleed").out
+    assert "(SCT 1386000): a mask, present from volume_ml >= " in bleed
+    assert " and probability >= " in bleed
+    assert "Pleural effusion (SCT 60046008): threshold " in run("models", "show", "chest-film").out

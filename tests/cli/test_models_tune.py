@@ -63,3 +63,20 @@ def test_it_is_asked_wrongly_in_one_answer(run: Run, models: Path, tmp_path: Pat
     (tmp_path / "file").touch()
     wrong = run("models", "tune", "--models", models, "--home", tmp_path / "file")
     assert (wrong.status, wrong.err) == (1, f"imaging models: {tmp_path / 'file'} is not a folder\n")
+
+
+def test_a_home_that_cannot_keep_anything_is_told_before_anything_is_measured(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    result = run("models", "tune", "small-film", "--models", models, "--home", "/proc/nowhere")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == "imaging models: /proc/nowhere: No such file or directory\n"
+
+
+def test_options_of_one_word_are_refused_beside_another(run: Run, models: Path) -> None:
+    result = run("models", "tune", "--models", models, "--labels", "x.csv", "--by", "age", "--ungated", "--to", "ours")
+    assert (result.status, result.out) == (2, "")
+    for each in ("--labels: is only for evaluate", "--by: is only for evaluate", "--ungated: is", "--to: is only for"):
+        assert each in result.err
+    for what in ("list", "add", "evaluate"):
+        assert "--seconds: is only for tune" in run("models", what, "small-film", "--seconds", 3).err

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from command_result import CommandResult
-from ledger_cases import answered, claim, film, receive
+from ledger_cases import answered, claim, film, lease_one, queued, receive, report
 
+from imaging.domain.codes import Code
+from imaging.domain.findings import Answer, Finding, Measurement, State
 from imaging.domain.retry import Permanent
-from imaging.ledger import associations, deliveries
+from imaging.ledger import associations, deliveries, jobs
 from imaging.ledger.associations import AssociationEnd
 from imaging.ledger.store import Ledger
 
@@ -50,6 +52,23 @@ def test_the_status_in_words_names_dead_letters_peers_and_roles(
     assert result.status == 0
     assert "dead: 1 for PACS: SOP class not supported" in result.out
     assert "peer PACS: up" in result.out
+
+
+def test_the_findings_of_a_study_are_told_in_words_with_what_was_measured(
+    run: Callable[..., CommandResult], home: Path, ledger: Ledger
+) -> None:
+    volume = Measurement(Code("SCT", "118565006", "Volume"), 12.5, "ml")
+    density = Measurement(Code("DCM", "112031", "Attenuation Coefficient"), 64.0, "[hnsf'U]")
+    mask = Finding(Code("99TEST", "mask", "Mask"), True, None, 0.5, (volume, density))
+    label = Finding(Code("99TEST", "label", "Label"), False, 0.25, 0.5)
+    open_ = Finding(Code("99TEST", "open", "Open"), None, 0.25, 0.5)
+    queued(ledger)
+    job = lease_one(ledger)
+    assert jobs.conclude(ledger, job, Answer(State.ANALYSED, (mask, label, open_)), [report(job)])
+    lines = run("status", "--home", home, "--study", "1.2.3").out.splitlines()
+    assert "    Mask: present, Volume 12.5 ml, Attenuation Coefficient 64 HU" in lines
+    assert "    Label: absent, probability 0.25" in lines
+    assert "    Open: undetermined, probability 0.25" in lines
 
 
 def test_a_study_is_told_from_its_receipt_to_its_deliveries(

@@ -125,13 +125,13 @@ def _weights(path: Path) -> dict[str, Any]:
 
     Raises PublicError.
     """
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
     import torch
 
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
         hold_weights(path)
         value = torch.load(path, map_location="cpu", weights_only=True)
     except NotWeights as error:

@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(each in text for each in _NO_MEMORY)
 
 
-_NO_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "can't allocate memory")
+_NO_MEMORY: Final = ("Failed to allocate memory", "bad_alloc", "can't allocate memory", "CUDA out of memory")
 """As ONNX Runtime, C++ and torch say it."""
 
 

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 
 from imaging.domain.card import Window
+from imaging.domain.faults import is_out_of_memory
 from imaging.inference.engines.engine import Arrays
 from imaging.preparation.array import Tensor
 
@@ -39,7 +40,8 @@ def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tu
     """The network's outputs for a whole volume, and how many patches it took.
 
     `arrays`: by name, (channels, *shape), all of one shape; returns (output channels, *shape). A volume smaller than a
-    patch is padded as the window says.
+    patch is padded as the window says. Where memory does not last for a batch, it and those behind it are halved; one
+    patch alone that does not fit raises what the network raised.
     """
     shape = next(iter(arrays.values())).shape[1:]
     before = [_short_by(size, span, window)[0] for size, span in zip(shape, window.roi, strict=True)]
@@ -49,10 +51,20 @@ def slide(run: Callable[[Arrays], Arrays], arrays: Arrays, window: Window) -> tu
     weight = importance(window)
     totals: dict[str, Tensor] = {}
     weights = np.zeros(whole, np.float32)
-    for first in range(0, len(where), window.batch):
-        batch = where[first : first + window.batch]
-        cut = {name: np.stack([each[(slice(None), *place)] for place in batch]) for name, each in padded.items()}
-        for name, outputs in run(cut).items():
+    first, size = 0, window.batch
+    while first < len(where):
+        batch = where[first : first + size]
+        try:
+            came = run(
+                {name: np.stack([each[(slice(None), *place)] for place in batch]) for name, each in padded.items()}
+            )
+        except Exception as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+            size = len(batch) // 2
+            continue
+        first += len(batch)
+        for name, outputs in came.items():
             total = totals[name] if name in totals else np.zeros((outputs.shape[1], *whole), np.float32)
             totals[name] = total
             for place, output in zip(batch, outputs, strict=True):

@@ -1,6 +1,7 @@
 """The sliding window covers each voxel, weighs overlaps alike, and changes nothing that needs no context."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,36 @@ def test_weights_fall_from_the_middle_and_never_vanish() -> None:
     assert weight.max() == weight[7, 7, 7]
     assert weight.min() >= np.float32(1e-3)
     assert (importance(Window((4, 4, 4), blend="constant")) == 1).all()
+
+
+@pytest.mark.parametrize("lack", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize("fits", [1, 2, 3])
+def test_a_batch_that_memory_does_not_last_for_is_halved_and_the_answer_is_the_same(lack: Exception, fits: int) -> None:
+    sizes = []
+
+    def small(arrays: Arrays) -> Arrays:
+        sizes.append(len(arrays["x"]))
+        if sizes[-1] > fits:
+            raise lack
+        return doubled(arrays)
+
+    values = np.random.default_rng(1).normal(size=(1, 9, 9, 9)).astype(np.float32)
+    window = Window((4, 4, 4), 0.5, batch=4)
+    found, patches = slide(small, {"x": values}, window)
+    wanted, _ = slide(doubled, {"x": values}, window)
+    assert np.array_equal(found["y"], wanted["y"])
+    assert sum(each for each in sizes if each <= fits) == patches
+    assert sizes.count(4) == 1  # what did not fit once is not tried again
+
+
+def test_one_patch_that_does_not_fit_is_said_and_another_error_is_not_tried_again() -> None:
+    for error, calls in ((MemoryError(), [2, 1]), (ValueError("other"), [2])):
+        sizes = []
+
+        def failing(arrays: Arrays, sizes: list[int] = sizes, error: Exception = error) -> Arrays:
+            sizes.append(len(arrays["x"]))
+            raise error
+
+        with pytest.raises(type(error)):
+            slide(failing, {"x": np.zeros((1, 9, 9, 9), np.float32)}, Window((4, 4, 4), batch=2))
+        assert sizes == calls

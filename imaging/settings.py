@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "IMAGING_"
 ROLES: Final = ("node", "worker", "deliver", "web")
+TABLE: Final = "destination"
 OUTCOMES: Final = ("positive", "negative", "not_analysed", "failed")
 
 
@@ -151,6 +152,53 @@ def _destination(text: str) -> Destination:
         return Destination(name, Address.parse(rest))
     except ValueError as error:
         raise _BadValue(f"is not of the form NAME=AET@HOST:PORT: {error}") from None
+
+
+DESTINATION_KEYS: Final = ("name", "address", "outcomes", "times")
+
+
+def _destination_tables(source: str, found: Any, faults: list[str]) -> tuple[Destination, ...]:
+    """The file's `[[destination]]` tables that can be used; the faults of the others are noted."""
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        faults.append(f"{source}: expected tables, each under a line [[destination]]")
+        return ()
+    read = []
+    for number, each in enumerate(found, 1):
+        wrong = _table_faults(each)
+        faults += [f"{source} {number}: {fault}" for fault in wrong]
+        if not wrong:
+            chosen = frozenset(each.get("outcomes", OUTCOMES))
+            times = Times.parse(each["times"]) if "times" in each else Times()
+            read.append(Destination(each["name"], Address.parse(each["address"]), chosen, times))
+    return tuple(read)
+
+
+def _table_faults(found: Mapping[str, Any]) -> list[str]:
+    unknown_keys = found.keys() - set(DESTINATION_KEYS)
+    faults = [f"{key} is not a key of a destination{_nearest_key(key)}" for key in unknown_keys]
+    name, address, outcomes = found.get("name"), found.get("address"), found.get("outcomes", list(OUTCOMES))
+    if not isinstance(name, str) or not name or "=" in name:
+        faults.append('name is missing or not a name; expected text without "=", such as name = "PACS"')
+    try:
+        Address.parse(address if isinstance(address, str) else "")
+    except ValueError as error:
+        faults.append(f"address is missing or not of the form AET@HOST:PORT: {error}")
+    if not isinstance(outcomes, list) or not outcomes:
+        faults.append(f"outcomes: expected a list of {', '.join(OUTCOMES)}")
+    else:
+        unknown = [str(each) for each in outcomes if each not in OUTCOMES]
+        faults += [f"{each!r} is not an outcome{nearest(each, OUTCOMES)}" for each in unknown]
+    try:
+        Times.parse(found.get("times", str(Times())))
+    except (ValueError, AttributeError):
+        faults.append(f'times: expected "{Times()}" or a part of it, in seconds, at most 3600')
+    return sorted(faults)
+
+
+def _nearest_key(key: str) -> str:
+    return (
+        '; expected address = "AET@HOST:PORT"' if key in (*_MEANT, *_MEANT.values()) else nearest(key, DESTINATION_KEYS)
+    )
 
 
 def _outcomes(text: str) -> tuple[str, frozenset[str]]:
@@ -361,6 +409,8 @@ class Settings:
         "size of the largest object accepted; larger ones are read to their end and refused",
     )
     database: str = _setting(_text, "", "URL", "SQLAlchemy URL of the ledger; default: SQLite in the home")
+    destination_tables: tuple[Destination, ...] = ()
+    """The `[[destination]]` tables of the settings file, which have no flag; deliver_to adds to them."""
 
     @property
     def model_folders(self) -> list[Path]:
@@ -378,14 +428,14 @@ class Settings:
         outcomes, times = dict(self.deliver_outcomes), dict(self.deliver_times)
         return tuple(
             replace(each, outcomes=outcomes.get(each.name, each.outcomes), times=times.get(each.name, each.times))
-            for each in self.deliver_to
+            for each in (*self.destination_tables, *self.deliver_to)
         )
 
     @property
     def shared_addresses(self) -> tuple[tuple[Address, tuple[str, ...]], ...]:
         """Addresses that several destinations have, with their names: what they all take goes there so often."""
         names: dict[tuple[str, str, int], list[Destination]] = {}
-        for each in self.deliver_to:
+        for each in self.destinations:
             where = each.address
             names.setdefault((where.ae_title, where.host.lower(), where.port), []).append(each)
         shared = [found for found in names.values() if len(found) > 1]
@@ -393,8 +443,8 @@ class Settings:
 
 
 def table() -> dict[str, Field[Any]]:
-    """The settings by name."""
-    return {each.name: each for each in fields(Settings)}
+    """The settings that have a flag, by name."""
+    return {each.name: each for each in fields(Settings) if each.metadata}
 
 
 def parser(name: str) -> Callable[[str], Any]:
@@ -421,12 +471,13 @@ def load(
     """
     faults: list[str] = []
     data = dict(_from_file(config, faults))
+    tables_source, tables = data.pop(TABLE, (TABLE, []))
     data |= _from_environment(os.environ if environ is None else environ)
     data |= {name: (flag(name), value) for name, value in flags.items()}
     values: dict[str, Any] = {}
     for name, (source, value) in data.items():
         _parse_into(values, name, source, value, faults)
-    settings = Settings(**values)
+    settings = Settings(**values, destination_tables=_destination_tables(tables_source, tables, faults))
     faults += _disagreements(settings, data)
     named = [each.path for each in settings.models] if needs_models else []
     faults += [f"--models {each}" for each in folder_faults(named)]
@@ -449,10 +500,10 @@ def _from_file(config: Path | None, faults: list[str]) -> Iterable[tuple[str, tu
         return
     known = table()
     for name, value in found.items():
-        if name in known:
+        if name in known or name == TABLE:
             yield name, (f"{config}: {name}", value)
         else:
-            faults.append(f"{config}: {name} is not a setting{nearest(name, known)}")
+            faults.append(f"{config}: {name} is not a setting{nearest(name, [*known, TABLE])}")
 
 
 _MEANT: Final = {"port": "dicom_port", "host": "dicom_host", "aet": "ae_title", "title": "ae_title"}
@@ -525,15 +576,25 @@ def _disagreements(settings: Settings, text: Container[str]) -> list[str]:
         )
     twice = contradictions([SiteWord.parse(each) for each in settings.site_words])
     faults += [f"--site-words gives two meanings for {words!r}" for words in twice]
-    names = [each.name for each in settings.deliver_to]
-    faults += [f"--deliver-to names {name} twice" for name in sorted({each for each in names if names.count(each) > 1})]
+    names = [each.name for each in settings.destinations]
+    faults += [_named_twice(settings, name) for name in sorted({each for each in names if names.count(each) > 1})]
     faults += [
-        f"--{what} names {name}, which --deliver-to does not{nearest(name, names) if names else ''}"
+        f"--{what} names {name}, which {_namers(settings)} not{nearest(name, names) if names else ''}"
         for what, chosen in (("deliver-outcomes", settings.deliver_outcomes), ("deliver-times", settings.deliver_times))
         for name, _ in chosen
         if name not in names and (names or "deliver_to" not in text)
     ]
     return faults
+
+
+def _named_twice(settings: Settings, name: str) -> str:
+    if all(each.name != name for each in settings.destination_tables):
+        return f"--deliver-to names {name} twice"
+    return f"two destinations are named {name}, of [[destination]] and --deliver-to: give each its own name"
+
+
+def _namers(settings: Settings) -> str:
+    return "[[destination]] and --deliver-to do" if settings.destination_tables else "--deliver-to does"
 
 
 def _mode_faults(settings: Settings) -> list[str]:

@@ -1,5 +1,6 @@
 """Where results go, by flags, environment and file alike: how long each may take, and which are one address."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,51 @@ def test_two_names_of_one_address_are_known_and_two_entities_of_one_host_are_not
     others = ["A=PACS@pacs.example:104", "B=PACS@PACS.example:104", "C=RIS@pacs.example:104"]
     found = settings.load({"deliver_to": [PACS, *others]}, environ={})
     assert found.shared_addresses == ((Address("PACS", "pacs.example", 104), ("A", "B")),)
+
+
+TABLES = """
+[[destination]]
+name = "ARCHIVE"
+address = "ARC@10.0.0.6:104"
+outcomes = ["positive", "failed"]
+times = "accept:3"
+[[destination]]
+name = "VIEWER"
+address = "VW@10.0.0.7:104"
+"""
+
+
+def _loaded(tmp_path: Path, text: str, flags: dict[str, list[str]] | None = None) -> settings.Settings:
+    file = tmp_path / "imaging.toml"
+    file.write_text(text)
+    return settings.load(flags or {}, file, environ={})
+
+
+def test_tables_say_what_the_three_flags_say_and_deliver_to_adds_to_them(tmp_path: Path) -> None:
+    said = _loaded(tmp_path, TABLES, {"deliver_to": [PACS]}).destinations
+    flags = {
+        "deliver_to": ["ARCHIVE=ARC@10.0.0.6:104", "VIEWER=VW@10.0.0.7:104", PACS],
+        "deliver_outcomes": ["ARCHIVE=positive+failed"],
+        "deliver_times": ["ARCHIVE=accept:3"],
+    }
+    assert said == settings.load(flags, environ={}).destinations
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('destination = "PACS"', "expected tables"),
+        (TABLES + 'adress = "A@h:1"', "adress is not a key of a destination; did you mean address?"),
+        (TABLES + "port = 104", 'port is not a key of a destination; expected address = "AET@HOST:PORT"'),
+        (TABLES + 'outcomes = ["positiv"]', "'positiv' is not an outcome; did you mean positive?"),
+        (TABLES + "outcomes = []", "expected a list of positive"),
+        (TABLES + 'times = "acept:3"', "destination 2: times: expected"),
+        (TABLES + "times = 3", "destination 2: times: expected"),
+        (TABLES + "[[destination]]", "destination 3: address is missing"),
+        (TABLES + TABLES, "two destinations are named ARCHIVE"),
+        ('[[destinations]]\nname = "A"', "did you mean destination?"),
+    ],
+)
+def test_a_faulty_table_is_refused_with_its_number_and_the_form_wanted(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(settings.SettingError, match=re.escape(fault)):
+        _loaded(tmp_path, text)

@@ -90,7 +90,7 @@ def test_a_batch_that_memory_does_not_last_for_is_halved_and_the_answer_is_the_s
 
 def test_one_patch_that_does_not_fit_is_said_and_another_error_is_not_tried_again() -> None:
     for error, calls in ((MemoryError(), [2, 1]), (ValueError("other"), [2])):
-        sizes = []
+        sizes: list[int] = []
 
         def failing(arrays: Arrays, sizes: list[int] = sizes, error: Exception = error) -> Arrays:
             sizes.append(len(arrays["x"]))

@@ -49,7 +49,7 @@ def configuration() -> str:
         "variables, lists are separated by commas. An unknown key is an error, an unknown variable a warning.",
         "",
         "A destination may also be a table of the file; `--deliver-to` adds to the tables, and a name that comes twice",
-        "is an error. Without `outcomes` or `times` the defaults hold; `--deliver-outcomes` and `--deliver-times` override:",
+        "is an error. `outcomes` and `times` are optional; `--deliver-outcomes` and `--deliver-times` override them:",
         "",
         "```toml",
         "[[destination]]",

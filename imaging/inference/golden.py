@@ -117,6 +117,7 @@ def _bare_header(path: Path, role: str) -> Header:
         imager_pixel_spacing=_numbers(dataset, "ImagerPixelSpacing"),
         image_position=_numbers(dataset, "ImagePositionPatient"),
         image_orientation=_numbers(dataset, "ImageOrientationPatient"),
+        frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID") or ""),
         patient_orientation=tuple(str(each) for each in dataset.get("PatientOrientation") or ()),
         has_pixels=True,
     )
